@@ -1,0 +1,58 @@
+# Every target sets up what it needs. Bare `make` prints this help.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+STATE ?= lookout-state
+BIN := .venv/bin
+
+help: ## Print this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv/run.stamp: requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the locked dependencies (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
+	@$(BIN)/python -m compileall -q lookout stages event_sources
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+	@echo "installing the locked tools for tests and checks"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+setup: .venv/run.stamp ## Make the environment in .venv
+
+run: .venv/run.stamp ## Take the sample photographs through all stages
+	@$(BIN)/lookout run examples/photos --state $(STATE) --rules examples/rules
+
+test: .venv/dev.stamp ## Set up and pass the tests; needs no server
+	$(BIN)/python -m pytest -m "not browser and not slow"
+
+test-page: .venv/dev.stamp ## Test the page in headless Chromium (installs Chromium by apt where it is missing and may)
+	@bash scripts/chromium.sh
+	$(BIN)/python -m pytest -m browser
+
+test-long: .venv/dev.stamp ## The long forms of the kill and property tests
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/dev.stamp ## Style, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+audit: .venv/dev.stamp ## Known vulnerabilities in the locked dependencies
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt
+
+bench: .venv/dev.stamp ## Measure speed; prints a table (docs/benchmarks.md)
+	$(BIN)/python -m bench
+
+lock: .venv/dev.stamp ## Lock the dependencies anew
+	@bash scripts/lock.sh
+
+clean: ## Remove the environment and the sample state
+	rm -rf .venv $(STATE) build *.egg-info
+
+.PHONY: help setup run test test-page test-long check audit bench lock clean

@@ -1,0 +1,95 @@
+"""The command ``lookout``. Thin: each command reads its options, calls the engine and shows what it says.
+
+Commands are imported when they are called, so that ``lookout --help`` is quick. Results go to stdout, talk and progress
+to stderr. Only this package ends the process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Final
+
+import click
+
+from lookout import __version__
+from lookout.errors import EXIT_STOPPED, LookoutError
+from lookout.log import configure
+from lookout.settings import Settings
+
+COMMANDS: Final = {
+    "run": ("lookout.cli.run:run", "Take photographs through all stages, once."),
+    "watch": ("lookout.cli.run:watch", "Take every photograph that lands in a folder, at once."),
+    "status": ("lookout.cli.status:status", "What is done, waiting, failed and alerted, and the last runs."),
+    "datums": ("lookout.cli.datums:datums", "List, show, retry and invalidate single datums."),
+    "alerts": ("lookout.cli.alerts:alerts", "List alerts and send again."),
+    "trace": ("lookout.cli.trace:trace", "Where an object comes from, and what was made from it."),
+    "doctor": ("lookout.cli.doctor:doctor", "Check that this installation and a state are sound."),
+    "completion": ("lookout.cli.completion:completion", "Print the shell's completion script."),
+}
+
+EPILOG: Final = """\b
+Exit codes:
+    0  all went well; invalid pictures are an ordinary result
+    1  a datum failed, or a check found something
+    2  the call or a given file cannot be used
+   65  stored data is not what was written
+   75  something does not answer or has no room: try again
+  130  stopped by a signal
+"""
+
+
+class LazyGroup(click.Group):
+    """Knows its commands' names and short helps, and imports one when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        del ctx
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"expected a command, got {command!r}")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="lookout")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Photographs become alerts, and every alert can be proved."""
+    settings = Settings.from_environment(os.environ)
+    configure(settings.log_level)
+    ctx.obj = settings
+
+
+def main() -> None:
+    """The entry point: runs the command and turns every error into one line on stderr and an exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as exc:
+        exc.show()
+        code = exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        code = EXIT_STOPPED
+    except LookoutError as exc:
+        click.echo(f"lookout: {exc}", err=True)
+        code = exc.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has left, as `| head` does. Nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_STOPPED
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,62 @@
+"""``lookout alerts``: the outbox, looked at and sent again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lookout.cli.options import json_option, state_option
+from lookout.cli.output import count, echo_json, echo_json_line, printable, when
+from lookout.cli.state import open_state
+from lookout.datum import AlertState
+from lookout.settings import Settings
+
+
+@click.group(short_help="List alerts and send again.")
+def alerts() -> None:
+    """Alerts wait in the outbox until they are sent; each is sent once."""
+
+
+@alerts.command("list", short_help="List alerts in the order of their making.")
+@state_option
+@click.option(
+    "--in",
+    "states",
+    type=click.Choice([one.value for one in AlertState]),
+    multiple=True,
+    help="In this state only; may be given several times.",
+)
+@click.option("--run", help="Of this run only.")
+@json_option
+@click.pass_obj
+def list_alerts(
+    settings: Settings, state: Path | None, states: tuple[str, ...], run: str | None, as_json: bool
+) -> None:
+    """List alerts; with --json, one object a line."""
+    with open_state(settings, state) as opened:
+        for alert in opened.ledger.alerts(states=[AlertState(name) for name in states], run=run):
+            if as_json:
+                echo_json_line(alert)
+                continue
+            draft, made_at = alert.draft, when(alert.created_at_s)
+            line = f"{alert.state.value:<9} {alert.id[:12]}  {made_at}  {draft.rule}: {draft.picture_key} -> "
+            line += draft.recipient + (f"  ({alert.error})" if alert.error else "")
+            click.echo(printable(line))
+
+
+@alerts.command("resend", short_help="Have dead, canceled or unknown alerts sent again by the next run.")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@state_option
+@json_option
+@click.pass_obj
+def resend(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+    """Have alerts that were given up sent again by the next run. IDs may be shortened to what is unique."""
+    with open_state(settings, state) as opened:
+        known = [alert.id for alert in opened.ledger.alerts()]
+        chosen = [alert_id for alert_id in known if alert_id.startswith(ids)]
+        number = opened.ledger.resend_alerts(chosen)
+    if as_json:
+        echo_json({"resent": number})
+    else:
+        click.echo(f"{count(number, 'alert')} will be sent by the next run")

@@ -1,0 +1,166 @@
+"""``lookout datums``: single datums, looked at and done again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import click
+
+from lookout.cli.options import json_option, state_option
+from lookout.cli.output import count, echo_json, echo_json_line, printable, when
+from lookout.cli.state import StateFolder, open_state
+from lookout.datum import JsonObject, Mark, Slot, State
+from lookout.errors import InputRejected
+from lookout.identity import digest
+from lookout.settings import Settings
+from stages.pipeline import PIPELINE
+
+STAGES = click.Choice([stage.name for stage in PIPELINE.stages])
+STATES = click.Choice([state.value for state in State])
+
+
+@click.group(short_help="List, show, retry and invalidate single datums.")
+def datums() -> None:
+    """A datum is one stage's work on one picture; plot's are named <device>/<day>, and '' is its overview."""
+
+
+@datums.command("list", short_help="List datums, streamed in the order of stage and key.")
+@state_option
+@click.option("--stage", type=STAGES, help="Of this stage only.")
+@click.option("--in", "states", type=STATES, multiple=True, help="In this state only; may be given several times.")
+@click.option("--prefix", default="", help="Whose key starts with this.")
+@click.option("--labelled", is_flag=True, help="Remarkable ones only: invalid pictures, threats.")
+@click.option("--after", nargs=2, default=("", ""), metavar="STAGE KEY", help="Go on after this stage and key.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many.")
+@json_option
+@click.pass_obj
+def list_datums(
+    settings: Settings,
+    state: Path | None,
+    stage: str | None,
+    states: tuple[str, ...],
+    prefix: str,
+    labelled: bool,
+    after: tuple[str, str],
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """List datums; with --json, one object a line, so that any number can be piped on."""
+    with open_state(settings, state) as opened:
+        wanted = [State(name) for name in states]
+        found = opened.ledger.slots(stage, states=wanted, prefix=prefix, labelled=labelled, after=after)
+        for slot in islice(found, limit):
+            if as_json:
+                echo_json_line(_brief(slot))
+            else:
+                label = slot.record.label if slot.record is not None else None
+                name = printable(slot.key) or "(overview)"
+                said = printable(slot.error or label)
+                click.echo(f"{slot.state.value:<10} {slot.stage:<14} {name}  {said}".rstrip())
+
+
+@datums.command("show", short_help="Show everything about one datum.")
+@click.argument("stage", type=STAGES)
+@click.argument("key")
+@state_option
+@json_option
+@click.pass_obj
+def show(settings: Settings, stage: str, key: str, state: Path | None, as_json: bool) -> None:
+    """Show one datum: its state, tries and error, what it read and made, when, and by which run and code."""
+    with open_state(settings, state) as opened:
+        slot = _find(opened, stage, key)
+    if as_json:
+        echo_json(slot)
+        return
+    tries = count(slot.tries, "failed try", "failed tries")
+    click.echo(f"{slot.stage} of {printable(slot.key) or 'all groups'}: {slot.state.value}, {tries}")
+    if slot.error:
+        click.echo(f"error     {printable(slot.error)}")
+    if slot.record is None:
+        return
+    record = slot.record
+    click.echo(f"datum     {record.hash}\nrun       {record.run}\ncode      {record.code}")
+    click.echo(
+        f"finished  {when(record.finished_at_s)} after {(record.finished_at_s - record.started_at_s) * 1000:.0f} ms"
+    )
+    for item in record.inputs:
+        click.echo(
+            f"read      {printable(item.ref.path)} as {item.role}, {item.ref.size:,} bytes, sha256 {item.ref.sha256}"
+        )
+    for ref in record.outputs:
+        click.echo(f"made      {printable(ref.path)}, {ref.size:,} bytes, sha256 {ref.sha256}")
+
+
+@datums.command("retry", short_help="Give failed datums another go in the next run.")
+@click.argument("stage", type=STAGES, required=False)
+@click.argument("key", required=False)
+@state_option
+@json_option
+@click.pass_obj
+def retry(settings: Settings, stage: str | None, key: str | None, state: Path | None, as_json: bool) -> None:
+    """Give failed datums another go, with all their tries: one, those of a stage, or all."""
+    with open_state(settings, state) as opened:
+        if key is not None and stage is not None:
+            found: Iterable[Slot] = [_find(opened, stage, key)]
+        else:
+            found = opened.ledger.slots(stage, states=[State.FAILED])
+        number = opened.ledger.mark(_marks(found), revive=True)
+    _say(number, "will be tried again by the next run", as_json)
+
+
+@datums.command("invalidate", short_help="Have finished datums done again in the next run.")
+@click.argument("stage", type=STAGES)
+@click.argument("key", required=False)
+@click.option("--prefix", default="", help="All whose key starts with this.")
+@click.option("--all", "everything", is_flag=True, help="All of the stage.")
+@state_option
+@json_option
+@click.pass_obj
+def invalidate(
+    settings: Settings, stage: str, key: str | None, prefix: str, everything: bool, state: Path | None, as_json: bool
+) -> None:
+    """Have finished datums done again by the next run, though nothing that they read has changed."""
+    if (key is not None) + bool(prefix) + everything != 1:
+        raise InputRejected("expected one of a key, --prefix and --all", "lookout datums invalidate")
+    with open_state(settings, state) as opened:
+        found = [_find(opened, stage, key)] if key is not None else list(opened.ledger.slots(stage, prefix=prefix))
+        salt = digest("invalidate/1", time.time_ns())[:16]
+        number = opened.ledger.mark(_marks(found), revive=True, salt=salt)
+    _say(number, "will be done again by the next run", as_json)
+
+
+def _find(opened: StateFolder, stage: str, key: str) -> Slot:
+    slot = opened.ledger.find_slots(stage, [key]).get(key)
+    if slot is None:
+        raise InputRejected(f"{stage} has no datum of {key!r}", "lookout datums", "see lookout datums list")
+    return slot
+
+
+def _marks(slots: Iterable[Slot]) -> Iterator[Mark]:
+    return (Mark(stage=slot.stage, key=slot.key) for slot in slots if slot.state is not State.RETRACTED)
+
+
+def _brief(slot: Slot) -> JsonObject:
+    record = slot.record
+    return {
+        "stage": slot.stage,
+        "key": slot.key,
+        "state": slot.state.value,
+        "hash": slot.hash,
+        "waiting": slot.dirty > 0,
+        "tries": slot.tries,
+        "error": slot.error,
+        "label": record.label if record is not None else None,
+        "outputs": [ref.path for ref in record.outputs] if record is not None else [],
+        "run": record.run if record is not None else None,
+    }
+
+
+def _say(number: int, what: str, as_json: bool) -> None:
+    if as_json:
+        echo_json({"marked": number})
+    else:
+        click.echo(f"{count(number, 'datum', 'datums')} {what}")

@@ -1,0 +1,53 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+
+
+def state_option(function: F) -> F:
+    """``--state DIR``, or LOOKOUT_STATE, or ``lookout-state`` here."""
+    return click.option(
+        "--state", type=PATH, metavar="DIR", help="The state folder. [LOOKOUT_STATE, or ./lookout-state]"
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """``--json``: the result as JSON on stdout."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
+
+
+def run_options(function: F) -> F:
+    """What a run and a watch have in common."""
+    for option in reversed(
+        [
+            click.option("--rules", type=PATH, metavar="PATH", help="A rule file or a folder of them; stays in force."),
+            click.option("--model", type=PATH, metavar="PATH", help="A model's manifest or folder; stays in force."),
+            click.option(
+                "--threshold",
+                type=click.FloatRange(0, 1),
+                metavar="P",
+                help="Least probability of an object; stays in force. [0.5]",
+            ),
+            click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Worker processes. [one a core]"),
+            click.option(
+                "--max-mails",
+                type=click.IntRange(0),
+                default=20,
+                show_default=True,
+                metavar="N",
+                help="More alerts than this become one digest a recipient.",
+            ),
+            click.option("--allow-deletions", is_flag=True, help="Retract even when a fifth of the source is gone."),
+        ]
+    ):
+        function = option(function)
+    return function

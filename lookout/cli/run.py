@@ -1,0 +1,200 @@
+"""``lookout run`` and ``lookout watch``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import click
+
+from lookout.cli.options import PATH, json_option, run_options, state_option
+from lookout.cli.output import count, echo_json, echo_json_line, printable
+from lookout.cli.state import (
+    StateFolder,
+    channel_for,
+    default_workers,
+    open_state,
+    pipeline_for,
+    references_for,
+)
+from lookout.cli.summary import Summary, summarize
+from lookout.datum import State
+from lookout.engine import Engine, Progress
+from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputRejected
+from lookout.runner import Order, Ran, Runner
+from lookout.settings import Settings
+from lookout.version import code_version
+from lookout.workers import ProcessWorkers
+
+
+@click.command(short_help="Take photographs through all stages, once.")
+@click.argument("source", nargs=-1, required=True, type=PATH)
+@state_option
+@run_options
+@click.option(
+    "--verify", is_flag=True, help="Reread every picture and look for every result, whatever the ledger says."
+)
+@json_option
+@click.pass_obj
+def run(
+    settings: Settings,
+    source: tuple[Path, ...],
+    state: Path | None,
+    rules: Path | None,
+    model: Path | None,
+    threshold: float | None,
+    workers: int | None,
+    max_mails: int,
+    allow_deletions: bool,
+    verify: bool,
+    as_json: bool,
+) -> None:
+    """Take the photographs of SOURCE through validate, object-detect, threat-detect and plot.
+
+    SOURCE is a folder, whose deleted pictures take their results with them, or single files, which only add. Only what
+    is new or changed is done; run it again whenever you like.
+    """
+    _check_sources(source)
+    with open_state(settings, state, create=True) as opened, _progress(as_json) as tell:
+        order = Order(
+            sources=source,
+            references=references_for(opened, rules, model),
+            verify=verify,
+            allow_deletions=allow_deletions,
+            max_letters=max_mails,
+        )
+        with _runner(settings, opened, threshold, workers, tell) as runner:
+            ran = runner.run(order)
+        summary = summarize(runner.pipeline, opened, ran)
+    if as_json:
+        echo_json(summary.as_json())
+    else:
+        click.echo(summary.as_text())
+    sys.exit(_exit_code(summary, ran))
+
+
+@click.command(short_help="Take every photograph that lands in a folder, at once.")
+@click.argument("folder", type=PATH, metavar="DIR")
+@state_option
+@run_options
+@json_option
+@click.pass_obj
+def watch(
+    settings: Settings,
+    folder: Path,
+    state: Path | None,
+    rules: Path | None,
+    model: Path | None,
+    threshold: float | None,
+    workers: int | None,
+    max_mails: int,
+    allow_deletions: bool,
+    as_json: bool,
+) -> None:
+    """Take every photograph that lands in DIR, until stopped with Ctrl-C or SIGTERM.
+
+    What is in DIR already is taken too; a half-copied file waits until it is whole. With --json, one line a datum.
+    """
+    from event_sources.folder import FolderWatch
+
+    with open_state(settings, state, create=True) as opened:
+        order = Order(
+            sources=(folder,),
+            references=references_for(opened, rules, model),
+            allow_deletions=allow_deletions,
+            max_letters=max_mails,
+        )
+        with _runner(settings, opened, threshold, workers, partial(_tell_event, as_json)) as runner:
+            ran = runner.watch(
+                order,
+                lambda root, on_change, on_lost: FolderWatch(
+                    root, lambda change: on_change(change.key), on_lost=on_lost, exclude=runner.exclude
+                ),
+                lambda taken: click.echo(
+                    f"watching {folder}: {count(taken.changed, 'new or changed picture')}; page: {opened.page()}",
+                    err=True,
+                ),
+            )
+        summary = summarize(runner.pipeline, opened, ran)
+    if as_json:
+        echo_json_line(summary.as_json())
+    else:
+        click.echo(summary.as_text(), err=True)
+
+
+def _check_sources(sources: tuple[Path, ...]) -> None:
+    folders = [source for source in sources if source.is_dir()]
+    if folders and len(sources) > 1:
+        raise InputRejected("expected one folder, or files only", str(folders[0]), "run it once for each")
+
+
+@contextmanager
+def _runner(
+    settings: Settings,
+    opened: StateFolder,
+    threshold: float | None,
+    workers: int | None,
+    tell: Callable[[Progress], None],
+) -> Iterator[Runner]:
+    pool = ProcessWorkers(store=opened.store, size=workers or default_workers())
+    try:
+        yield Runner(
+            pipeline=pipeline_for(opened, threshold),
+            ledger=opened.ledger,
+            open_ledger=opened.open_ledger,
+            store=opened.store,
+            workers=pool,
+            channel=partial(channel_for, settings, opened),
+            code=code_version(),
+            exclude=(opened.path.absolute(),),
+            on_progress=tell,
+            on_engine=_stop_on_signals,
+        )
+    finally:
+        pool.stop()
+
+
+def _stop_on_signals(engine: Engine) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: engine.stop())
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """One counting line on a terminal; failures as lines of their own; nothing but failures elsewhere."""
+    done: dict[str, int] = {}
+    live = sys.stderr.isatty() and not quiet
+
+    def tell(progress: Progress) -> None:
+        if progress.state is State.FAILED:
+            clear = "\r\033[K" if live else ""
+            click.echo(
+                f"{clear}failed: {progress.stage} of {printable(progress.key)}: {printable(progress.error)}", err=True
+            )
+        if live:
+            done[progress.stage] = done.get(progress.stage, 0) + 1
+            line = "  ".join(f"{stage} {number:,}" for stage, number in done.items())
+            click.echo(f"\r\033[K{line}", nl=False, err=True)
+
+    yield tell
+    if live and done:
+        click.echo(err=True)
+
+
+def _tell_event(as_json: bool, progress: Progress) -> None:
+    if as_json:
+        echo_json_line(progress)
+    elif progress.state is State.FAILED:
+        click.echo(f"failed: {progress.stage} of {printable(progress.key)}: {printable(progress.error)}", err=True)
+    else:
+        click.echo(f"{progress.state.value}: {progress.stage} of {printable(progress.key) or 'all groups'}", err=True)
+
+
+def _exit_code(summary: Summary, ran: Ran) -> int:
+    if ran.stopped:
+        return EXIT_STOPPED
+    return EXIT_DATUM_FAILED if summary.failed else EXIT_OK

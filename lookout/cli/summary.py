@@ -1,0 +1,196 @@
+"""The sum of a run, for a person and as JSON: the source as it now stands, and what this run did to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lookout.cli.output import count, printable, table, when
+from lookout.cli.state import StateFolder
+from lookout.datum import Json, JsonObject, State
+from lookout.pipeline import Pipeline, Refused
+from lookout.runner import Ran
+
+INVALID_SHOWN: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Everything that ``run`` says at its end. ``stages`` holds success, skipped, failed and unrunnable by stage."""
+
+    run: str
+    state: Path
+    page: Path | None
+    stages: dict[str, dict[str, int]]
+    failures: tuple[tuple[str, str, str], ...]
+    invalid: tuple[dict[str, str], ...]
+    threats: dict[str, int]
+    alerts: dict[str, int]
+    refused: tuple[Refused, ...]
+    rules: int
+    retracted: int
+    pending: int
+    due_at_s: float | None
+    stopped: bool
+    elapsed_s: float
+
+    @property
+    def failed(self) -> int:
+        return sum(counts["failed"] for counts in self.stages.values())
+
+    def as_json(self) -> JsonObject:
+        """The contract of ``--json``; documented in docs/cli.md."""
+        return {
+            "run": self.run,
+            "state": str(self.state),
+            "page": str(self.page) if self.page else None,
+            "stages": {name: dict(counts) for name, counts in self.stages.items()},
+            "failures": [{"stage": stage, "key": key, "error": error} for stage, key, error in self.failures],
+            "invalid": [dict(item) for item in self.invalid],
+            "threats": self.threats,
+            "alerts": self.alerts,
+            "refused": [{"name": item.name, "reason": item.reason} for item in self.refused],
+            "retracted": self.retracted,
+            "pending": self.pending,
+            "stopped": self.stopped,
+            "elapsed_s": round(self.elapsed_s, 3),
+        }
+
+    def as_text(self) -> str:
+        """What a person reads."""
+        header = ("stage", "done", "skipped", "failed", "unrunnable")
+        rows = [
+            (name, *(counts[key] for key in ("success", "skipped", "failed", "unrunnable")))
+            for name, counts in self.stages.items()
+        ]
+        parts = [table(rows, header), *self._findings(), self._alerts_line()]
+        parts += [
+            f"Refused: {printable(item.reason)} The last good one stays in force." for item in self.refused
+        ]
+        if self.pending:
+            parts.append(f"{count(self.pending, 'datum', 'datums')} left to do: run it again.")
+        parts.append(f"{'Stopped after' if self.stopped else 'Done in'} {self.elapsed_s:.1f} s, run {self.run}.")
+        if self.page is not None:
+            parts.append(f"Open {self.page.as_uri()}")
+        return "\n".join(parts)
+
+    def _findings(self) -> list[str]:
+        parts = [""]
+        if self.failures:
+            rows = [(stage, key, error) for stage, key, error in self.failures[:INVALID_SHOWN]]
+            parts += [f"Failed: {self.failed}", table(rows, ("stage", "picture", "why")), ""]
+        if self.invalid:
+            parts.append(f"Invalid: {count(len(self.invalid), 'picture')}")
+            parts.append(
+                table(
+                    [(item["key"], item["reason"], item["sentence"]) for item in self.invalid[:INVALID_SHOWN]],
+                    ("picture", "reason", "why"),
+                )
+            )
+            if len(self.invalid) > INVALID_SHOWN:
+                reasons = Counter(item["reason"] for item in self.invalid)
+                listed = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
+                parts.append(f"... in all: {listed}")
+            parts.append("")
+        if self.threats:
+            parts += ["Threats:", table(sorted(self.threats.items()), ("device", "threats")), ""]
+        elif not self.rules:
+            parts += ["No rules are in force, so nothing is a threat: give some with --rules.", ""]
+        else:
+            parts += ["No threats.", ""]
+        if self.retracted:
+            parts.append(f"Retracted with their deleted pictures: the results of {count(self.retracted, 'picture')}.")
+        return parts
+
+    def _alerts_line(self) -> str:
+        made = sum(self.alerts[state] for state in ("sent", "written", "pending", "unknown", "dead"))
+        if not made:
+            return "Alerts: none new."
+        said = [
+            f"{self.alerts[state]} {state}"
+            for state in ("sent", "written", "pending", "unknown", "dead")
+            if self.alerts[state]
+        ]
+        line = f"Alerts: {', '.join(said)}"
+        if self.alerts["digests"]:
+            line += f", in {count(self.alerts['digests'], 'digest')}"
+        if self.alerts["written"]:
+            line += f"; SENDGRID_API_KEY is not set, so mails are files in {self.state / 'outbox'}"
+        if self.due_at_s is not None:
+            line += f"; some wait until {when(self.due_at_s)}: the next run sends them"
+        return line + "."
+
+
+def summarize(pipeline: Pipeline, opened: StateFolder, ran: Ran) -> Summary:
+    """Sum a run up from what the ledger says now. Its cost does not depend on how many pictures are known and fine."""
+    ledger = opened.ledger
+    counts = ledger.count_slots()
+    stages: dict[str, dict[str, int]] = {}
+    for stage in pipeline.stages:
+        states = counts.get(stage.name, {})
+        done = ran.engine.report.success[stage.name]
+        if ran.taken.keys is not None and not stage.grouped:
+            found = ledger.find_slots(stage.name, ran.taken.keys).values()
+            states = Counter(slot.state for slot in found)
+        live = states.get(State.SUCCESS, 0)
+        stages[stage.name] = {
+            "success": done,
+            "skipped": max(0, live - done),
+            "failed": states.get(State.FAILED, 0),
+            "unrunnable": states.get(State.UNRUNNABLE, 0),
+        }
+    pending = sum(
+        number
+        for states in counts.values()
+        for state, number in states.items()
+        if state in (State.PENDING, State.RUNNING, State.KILLED)
+    )
+    alerts: dict[str, int] = {state.value: number for state, number in ledger.count_alerts(ran.run).items()}
+    page = opened.page()
+    return Summary(
+        run=ran.run,
+        state=opened.path,
+        page=page if page.is_file() else None,
+        stages=stages,
+        failures=tuple((slot.stage, slot.key, slot.error or "") for slot in ledger.slots(states=(State.FAILED,))),
+        invalid=tuple(_invalid(opened)),
+        threats=_threats(opened),
+        alerts={
+            **{state: alerts.get(state, 0) for state in ("sent", "written", "pending", "unknown", "dead", "canceled")},
+            "digests": ran.outbox.digests,
+        },
+        refused=ran.refused,
+        rules=len(ledger.references("rules")),
+        retracted=ran.taken.gone,
+        pending=pending,
+        due_at_s=ran.due_at_s,
+        stopped=ran.stopped,
+        elapsed_s=ran.elapsed_s,
+    )
+
+
+def _invalid(opened: StateFolder) -> list[dict[str, str]]:
+    return [
+        {
+            "key": slot.key,
+            "reason": _text(slot.record.facts, "reason"),
+            "sentence": _text(slot.record.facts, "sentence"),
+        }
+        for slot in opened.ledger.slots("validate", labelled=True)
+        if slot.record is not None
+    ]
+
+
+def _threats(opened: StateFolder) -> dict[str, int]:
+    threats: Counter[str] = Counter()
+    for tally in opened.ledger.tallies():
+        if number := tally.counts.get("threats", 0):
+            threats[tally.group.partition("/")[0]] += number
+    return dict(sorted(threats.items()))
+
+
+def _text(facts: JsonObject, name: str) -> str:
+    value: Json = facts.get(name)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,63 @@
+"""``lookout trace``: provenance both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from lookout.cli.options import json_option, state_option
+from lookout.cli.output import echo_json, printable
+from lookout.cli.state import OBJECTS_FOLDER, StateFolder, open_state
+from lookout.errors import InputRejected
+from lookout.settings import Settings
+from lookout.trace import Node, Tracer
+from stages.pipeline import PIPELINE
+
+
+@click.command(short_help="Where an object comes from, and what was made from it.")
+@click.argument("name", metavar="OBJECT")
+@click.option("--forward", is_flag=True, help="Show what was made from it instead.")
+@state_option
+@json_option
+@click.pass_obj
+def trace(settings: Settings, name: str, forward: bool, state: Path | None, as_json: bool) -> None:
+    """Show where OBJECT comes from: picture, model, rule, code, run and mail.
+
+    OBJECT is BUCKET/KEY, such as threat-detect/porch/1763798400.jpg or images/porch_1763798400.jpg, or a file of the
+    state folder.
+    """
+    with open_state(settings, state) as opened:
+        bucket, key = _split(opened, name)
+        tracer = Tracer(PIPELINE, opened.ledger)
+        node = tracer.forward(bucket, key) if forward else tracer.back(bucket, key)
+    if as_json:
+        echo_json(node.as_json())
+    else:
+        click.echo("\n".join(_lines(node, "", "")))
+
+
+def _split(opened: StateFolder, name: str) -> tuple[str, str]:
+    path, objects = Path(name).absolute(), (opened.path / OBJECTS_FOLDER).absolute()
+    if path.is_relative_to(objects):
+        name = path.relative_to(objects).as_posix()
+    bucket, slash, key = name.partition("/")
+    if not slash or not key:
+        raise InputRejected("expected BUCKET/KEY", name, "such as images/porch_1763798400.jpg")
+    return bucket, key
+
+
+def _lines(node: Node, first: str, rest: str) -> Iterator[str]:
+    facts = dict(node.facts)
+    role = facts.pop("role", None)
+    head = f"{role}: " if role else ""
+    said = "  ".join(f"{name} {_short(name, value)}" for name, value in facts.items())
+    yield printable(f"{first}{head}{node.kind} {node.name}" + (f"  [{said}]" if said else ""))
+    for index, child in enumerate(node.children):
+        last = index == len(node.children) - 1
+        yield from _lines(child, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
+
+
+def _short(name: str, value: object) -> str:
+    return str(value)[:16] if name in ("sha256", "datum", "recipe", "above") else str(value)

@@ -1,0 +1,406 @@
+"""The engine: claims dirty slots, plans them, has the jobs run, and commits what they made, in bulk.
+
+One loop serves a batch that ends (``work``) and a watch that does not (``follow``). It knows no stage by name. All
+ledger calls happen on the thread that runs the loop; worker callbacks and watchers only put something into its inbox.
+
+Crash safety, between any two writes: outputs are put as versions that nobody sees; the commit makes them count and
+notes what must become visible; publishing repeats that note until it is done. Whatever was claimed and not committed
+is still dirty and is claimed again.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from lookout.datum import Alert, AlertState, Claim, Mark, Outcome, Record, State
+from lookout.errors import Corrupt, InputRejected, ObjectChanged, ObjectMissing, Unavailable
+from lookout.identity import alert_id, digest
+from lookout.ledger.base import Ledger, Settled
+from lookout.log import get_logger
+from lookout.objects.base import ObjectStore
+from lookout.pipeline import Pipeline, Stage
+from lookout.planner import Planner, Process
+from lookout.workers import Completion, Made, Workers
+
+log = get_logger(__name__)
+
+CLAIM_LIMIT: Final = 256
+"""Datums claimed at once: enough to plan in bulk, few enough that a lost engine leaves a small cohort of suspects."""
+COMMIT_LIMIT: Final = 64
+COMMIT_AFTER_S: Final = 0.25
+"""A finished datum waits at most this long for company before it is committed, and not at all when little else runs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """One step that a person may want to see: a datum of ``stage`` settled as ``state``; ``skipped`` if not run."""
+
+    stage: str
+    key: str
+    state: State
+    skipped: bool = False
+    error: str | None = None
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What one call of ``work`` did, by stage."""
+
+    success: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    unrunnable: Counter[str] = field(default_factory=Counter)
+    retracted: Counter[str] = field(default_factory=Counter)
+
+    def add(self, progress: Progress) -> None:
+        if progress.skipped:
+            self.skipped[progress.stage] += 1
+        elif (counter := getattr(self, progress.state.value, None)) is not None:
+            counter[progress.stage] += 1
+
+
+@dataclass(slots=True)
+class _Flight:
+    claim: Claim
+    process: Process
+
+
+class Engine:
+    """Works on the slots of some stages of one pipeline for one owner and one run.
+
+    ``reobserve`` is asked to look again at an input that changed or vanished while it was read. Everything that the
+    outside decides (clock, code version, workers) is passed in.
+    """
+
+    def __init__(
+        self,
+        *,
+        pipeline: Pipeline,
+        ledger: Ledger,
+        store: ObjectStore,
+        workers: Workers,
+        owner: str,
+        run: str,
+        code: str,
+        reobserve: Callable[[str], None],
+        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_alerts: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.time,
+        lease_s: float = 60.0,
+    ) -> None:
+        self._pipeline, self._ledger, self._store, self._workers = pipeline, ledger, store, workers
+        self._owner, self._run, self._code = owner, run, code
+        self._reobserve, self._on_progress, self._on_alerts = reobserve, on_progress, on_alerts
+        self._clock, self._lease_s = clock, lease_s
+        self._planner = Planner(pipeline, ledger, store)
+        self._inbox: queue.SimpleQueue[Completion | Callable[[], None]] = queue.SimpleQueue()
+        self._flights: dict[int, _Flight] = {}
+        self._ticket = 0
+        self._ready: list[tuple[Claim, Outcome]] = []
+        self._ready_since_s = 0.0
+        self._scope: frozenset[str] = frozenset()
+        self._maybe: set[str] = set()
+        self._extended_at_s = 0.0
+        self._changes: Counter[tuple[str, str]] = Counter()
+        self._stopping = False
+        self._fatal: Unavailable | None = None
+        self.report = Report()
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def rebase(self, stages: Iterable[Stage]) -> None:
+        """Mark all datums of the stages whose recipe or references are no longer those they were planned on."""
+        for stage in stages:
+            basis = self._planner.basis(stage)
+            if self._ledger.basis(stage.name) != basis:
+                marked = self._ledger.rebase(stage.name, basis)
+                log.info("rebased", stage=stage.name, marked=marked)
+
+    def repin(self) -> None:
+        """Take what is in force now for all that is planned from here on."""
+        self._planner = Planner(self._pipeline, self._ledger, self._store)
+
+    def work(self, stages: Sequence[Stage], keys: Collection[str] | None = None) -> Report:
+        """Work until nothing is left to claim: of these keys only, if given (grouped stages always do all).
+
+        Raises Unavailable when a store or the ledger fails; what was claimed is handed back first.
+        """
+        self._begin(stages)
+        try:
+            while not self._stopping:
+                self._fill(stages, keys)
+                if not self._flights and not self._ready and not self._maybe:
+                    break
+                self._step(block=bool(self._flights))
+        finally:
+            self._hand_back()
+        if self._fatal is not None:
+            raise self._fatal
+        return self.report
+
+    def follow(self, stages: Sequence[Stage], *, quiet_s: float = 1.0, patience_s: float = 10.0) -> None:
+        """Work as inputs come, until ``stop``. Grouped stages run when it was quiet for ``quiet_s``, and after
+        ``patience_s`` at the latest. Wake it with ``call``."""
+        self._begin(stages)
+        ordinary = [stage for stage in stages if not stage.grouped]
+        last_s = waiting_since_s = time.monotonic()
+        try:
+            while not self._stopping:
+                self._fill(ordinary, None)
+                now_s = time.monotonic()
+                grouped = self._maybe - {stage.name for stage in ordinary}
+                if self._flights:
+                    last_s = now_s
+                if not grouped:
+                    waiting_since_s = now_s
+                quiet = now_s - last_s >= quiet_s and not self._flights
+                if grouped and (quiet or now_s - waiting_since_s >= patience_s):
+                    self._fill([stage for stage in stages if stage.grouped], None, patient=True)
+                    waiting_since_s = now_s
+                self._step(block=True, wait_s=quiet_s if grouped else self._lease_s / 3)
+                if self._fatal is not None:
+                    raise self._fatal
+        finally:
+            self._hand_back()
+
+    def _begin(self, stages: Sequence[Stage]) -> None:
+        for stage in stages:
+            self._planner.check(stage)
+        self._scope = frozenset(stage.name for stage in stages)
+        self._maybe = set(self._scope)
+        self.publish()
+
+    def call(self, action: Callable[[], None]) -> None:
+        """Have the action run on the loop's thread, then look for work again. From any thread, in signal handlers
+        too."""
+        self._inbox.put(action)
+
+    def stop(self) -> None:
+        """End the loop soon: running jobs are killed, their datums become KILLED and the next run takes them up."""
+
+        def end() -> None:
+            self._stopping = True
+
+        self.call(end)
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopping
+
+    def publish(self) -> None:
+        """Make visible what is committed, of this engine or of one that died before it could."""
+        while True:
+            with self._ledger.unpublished() as changes:
+                if not changes:
+                    return
+                self._store.publish(changes)
+
+    # --- claiming and planning --------------------------------------------------------------------------------------
+
+    def _fill(self, stages: Sequence[Stage], keys: Collection[str] | None, *, patient: bool = False) -> None:
+        for stage in stages:
+            if stage.name not in self._maybe or self._stopping:
+                continue
+            if stage.grouped and not patient and self._upstream_busy(stage, stages):
+                continue
+            room = CLAIM_LIMIT - len(self._flights)
+            if room <= CLAIM_LIMIT // 2:
+                return
+            scope = None if stage.grouped else keys
+            claims = self._ledger.claim(stage.name, self._owner, room, self._lease_s, scope)
+            if not claims:
+                self._maybe.discard(stage.name)
+                continue
+            settled: list[tuple[Claim, Outcome]] = []
+            for claim, decision in zip(claims, self._planner.plan(stage, claims), strict=True):
+                if isinstance(decision, Process):
+                    self._submit(stage, claim, decision)
+                else:
+                    settled.append((claim, decision))
+            if settled:
+                self._commit(settled)
+
+    def _upstream_busy(self, stage: Stage, stages: Sequence[Stage]) -> bool:
+        before = [other for other in stages if not other.grouped and other.name != stage.name]
+        if self._flights or self._ready:
+            return True
+        return any(other.name in self._maybe for other in before)
+
+    def _submit(self, stage: Stage, claim: Claim, process: Process) -> None:
+        self._ticket += 1
+        self._flights[self._ticket] = _Flight(claim, process)
+        self._workers.submit(process.job, self._ticket, stage.timeout_s, self._inbox.put)
+
+    # --- finishing --------------------------------------------------------------------------------------------------
+
+    def _step(self, *, block: bool, wait_s: float | None = None) -> None:
+        """Take what is in the inbox, waiting for the first thing if ``block``; commit what is due; keep leases."""
+        wait_s = self._lease_s / 3 if wait_s is None else wait_s
+        if self._ready:
+            wait_s = min(wait_s, max(0.0, COMMIT_AFTER_S - (time.monotonic() - self._ready_since_s)))
+        try:
+            item = self._inbox.get(timeout=wait_s) if block else self._inbox.get_nowait()
+            while True:
+                if isinstance(item, Completion):
+                    self._take(item)
+                else:
+                    item()
+                    self._maybe |= self._scope
+                item = self._inbox.get_nowait()
+        except queue.Empty:
+            if block and not self._flights and not self._ready:
+                self._maybe |= self._scope  # nothing came for long: another engine may have left something
+        late = bool(self._ready) and time.monotonic() - self._ready_since_s >= COMMIT_AFTER_S
+        if self._ready and (late or len(self._ready) >= COMMIT_LIMIT or len(self._flights) <= self._workers.size):
+            ready, self._ready = self._ready, []
+            self._commit(ready)
+        self._extend()
+
+    def _take(self, completion: Completion) -> None:
+        flight = self._flights.pop(completion.ticket, None)
+        if flight is None:
+            return
+        if completion.made is not None:
+            outcome = self._success(flight, completion.made)
+        else:
+            outcome = self._failure(flight.claim, completion.error)
+        if not self._ready:
+            self._ready_since_s = time.monotonic()
+        self._ready.append((flight.claim, outcome))
+
+    def _success(self, flight: _Flight, made: Made) -> Outcome:
+        evidence = {ref.key: ref for ref in made.outputs}
+        alerts = tuple(
+            Alert(
+                id=alert_id(draft.user, draft.rule, draft.picture_key, draft.picture_sha256, draft.recipient),
+                draft=draft,
+                evidence=evidence[draft.evidence],
+                datum_hash=flight.process.hash,
+                run=self._run,
+                code=self._code,
+                created_at_s=self._clock(),
+                state=AlertState.PENDING,
+            )
+            for draft in made.alerts
+        )
+        record = Record(
+            hash=flight.process.hash,
+            stage=flight.claim.stage,
+            key=flight.claim.key,
+            group=flight.process.group,
+            recipe=self._pipeline.stage(flight.claim.stage).recipe,
+            inputs=flight.process.inputs,
+            outputs=made.outputs,
+            facts=made.facts,
+            counts=made.counts,
+            label=made.label,
+            at_s=made.at_s,
+            run=self._run,
+            code=self._code,
+            started_at_s=made.started_at_s,
+            finished_at_s=made.finished_at_s,
+            alert_ids=tuple(alert.id for alert in alerts),
+        )
+        return self._planner.with_marks(
+            flight.claim, Outcome(state=State.SUCCESS, record=record, alerts=alerts), record
+        )
+
+    def _failure(self, claim: Claim, error: BaseException | None) -> Outcome:
+        """The table of errors: what hands a datum back, what counts a try, and what ends the trying at once."""
+        stage = self._pipeline.stage(claim.stage)
+        if isinstance(error, ObjectChanged | ObjectMissing):
+            self._changes[claim.stage, claim.key] += 1
+            if self._changes[claim.stage, claim.key] < stage.tries:
+                self._look_again(error, claim.key)
+                return Outcome(state=State.PENDING)
+            return self._failed(
+                claim, f"it could not be read as it was observed, {stage.tries} times: {error}", final=True
+            )
+        if isinstance(error, Unavailable):
+            self._fatal, self._stopping = error, True
+            return Outcome(state=State.PENDING)
+        final = isinstance(error, InputRejected | Corrupt) or claim.slot.tries + 1 >= stage.tries
+        text = str(error) if isinstance(error, InputRejected | Corrupt) else f"{type(error).__name__}: {error}"
+        return self._failed(claim, text, final=final)
+
+    def _look_again(self, error: ObjectChanged | ObjectMissing, key: str) -> None:
+        """An input changed under the reader: observe it anew. A result did, which nobody may do: make it anew."""
+        if error.bucket == self._pipeline.inputs:
+            self._reobserve(key)
+        elif any(stage.name == error.bucket for stage in self._pipeline.stages):
+            log.warning("lost", object=f"{error.bucket}/{error.key}", error=error)
+            salt = digest("lost/1", error.bucket, error.key, self._clock())[:16]
+            self._ledger.mark([Mark(stage=error.bucket, key=key)], salt=salt, revive=True)
+
+    def _failed(self, claim: Claim, error: str, *, final: bool) -> Outcome:
+        log.warning("failed", stage=claim.stage, key=claim.key, tried=claim.slot.tries + 1, final=final, error=error)
+        return self._planner.with_marks(claim, Outcome(state=State.FAILED, error=error, final=final))
+
+    def _commit(self, settled: Sequence[tuple[Claim, Outcome]]) -> None:
+        answers = self._ledger.commit(settled)
+        touched: set[str] = set()
+        for (claim, outcome), answer in zip(settled, answers, strict=True):
+            touched.add(claim.stage)
+            if answer is Settled.DONE:
+                touched.update(mark.stage for mark in outcome.marks)
+                self._tell(claim, outcome)
+                continue
+            log.warning("not committed", stage=claim.stage, key=claim.key, why=answer.value)
+            if outcome.record is not None and not outcome.republished:
+                self._store.discard(outcome.record.outputs)
+            if answer is Settled.CONFLICT:
+                failed = Outcome(state=State.FAILED, error="one of its output paths belongs to another datum")
+                marks = self._planner.with_marks(claim, failed).marks
+                self._ledger.mark(marks)
+                touched.update(mark.stage for mark in marks)
+                self._tell(claim, failed)
+        self._maybe |= touched & self._scope
+        self.publish()
+        if any(outcome.alerts for _, outcome in settled):
+            self._on_alerts()
+
+    def _tell(self, claim: Claim, outcome: Outcome) -> None:
+        if outcome.state in (State.PENDING, State.KILLED) or (outcome.state is State.FAILED and not outcome.final):
+            return
+        if outcome.state is State.RETRACTED and claim.slot.record is None:
+            return  # a slot that never held anything: nobody would miss it
+        progress = Progress(
+            stage=claim.stage,
+            key=claim.key,
+            state=outcome.state,
+            skipped=outcome.state is State.SUCCESS and (outcome.record is None or outcome.republished),
+            error=outcome.error,
+        )
+        self.report.add(progress)
+        self._on_progress(progress)
+
+    # --- holding and letting go -------------------------------------------------------------------------------------
+
+    def _extend(self) -> None:
+        now_s = time.monotonic()
+        if not self._flights or now_s - self._extended_at_s < self._lease_s / 3:
+            return
+        self._extended_at_s = now_s
+        flights = list(self._flights.items())
+        held = self._ledger.extend([flight.claim for _, flight in flights], self._lease_s)
+        for (ticket, flight), still in zip(flights, held, strict=True):
+            if not still:
+                log.warning("claim lost", stage=flight.claim.stage, key=flight.claim.key)
+                # Its job may still run; its answer finds no flight and is dropped, its versions are collected later.
+                self._flights.pop(ticket)
+
+    def _hand_back(self) -> None:
+        """Commit what is finished and give up the rest, when the loop ends early; nothing to do when it ended well."""
+        ready, self._ready = self._ready, []
+        if self._flights:
+            self._workers.stop()
+        state = State.PENDING if self._fatal is not None else State.KILLED
+        ready += [(flight.claim, Outcome(state=state)) for flight in self._flights.values()]
+        self._flights.clear()
+        if ready:
+            self._commit(ready)

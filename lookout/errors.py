@@ -1,0 +1,97 @@
+"""The four kinds of trouble, and what each means to a caller.
+
+Every error that leaves an adapter is one of these; foreign errors stop there (``raise ... from exc``). The kind alone
+decides whether trying again can help and which exit code a command ends with, so no caller compares messages. Each
+keeps its facts as positional ``args``, so that it survives the way between processes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+EXIT_OK: Final = 0
+EXIT_DATUM_FAILED: Final = 1
+EXIT_STOPPED: Final = 130
+
+
+class LookoutError(Exception):
+    """Root of all errors that Lookout raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+
+
+class InputRejected(LookoutError):
+    """What was given cannot be used until somebody changes it: a bad file, option or name.
+
+    ``what`` says what is wrong, ``where`` names the place, ``hint`` says what to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
+        super().__init__(what, where, hint)
+        self.what, self.where, self.hint = what, where, hint
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return f"{place}{self.what}" + (f" ({self.hint})" if self.hint else "")
+
+
+class ObjectMissing(InputRejected):
+    """The object asked for is not in the store, in no version that the reference can mean."""
+
+    def __init__(self, bucket: str, key: str) -> None:
+        super().__init__("no such object", f"{bucket}/{key}")
+        self.args = (bucket, key)
+        self.bucket, self.key = bucket, key
+
+
+class Unavailable(LookoutError):
+    """Something outside does not answer or has no room: a store, a ledger, a disk. The same call may work later."""
+
+    retryable = True
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: a scheduler may try again
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(what, reason)
+        self.what, self.reason = what, reason
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.reason}"
+
+
+class ObjectChanged(Unavailable):
+    """The object's bytes are not those that were observed: observe it again, then plan again."""
+
+    def __init__(self, bucket: str, key: str, expected: str, got: str) -> None:
+        super().__init__(f"{bucket}/{key}", f"changed: expected sha256 {expected[:12]}, got {got[:12]}")
+        self.args = (bucket, key, expected, got)
+        self.bucket, self.key, self.expected, self.got = bucket, key, expected, got
+
+
+class ClaimLost(LookoutError):
+    """A write carried a claim that is no longer held: somebody else has the datum now, and nothing was written."""
+
+    retryable = True
+    exit_code = 75
+
+    def __init__(self, datum: str, token: int, holder: str | None) -> None:
+        super().__init__(datum, token, holder)
+        self.datum, self.token, self.holder = datum, token, holder
+
+    def __str__(self) -> str:
+        return f"claim {self.token} of {self.datum} is lost; now held by {self.holder or 'nobody'}"
+
+
+class Corrupt(LookoutError):
+    """Stored bytes or records are not what was written: a digest differs, a record cannot be read."""
+
+    exit_code = 65  # EX_DATAERR
+
+    def __init__(self, what: str, expected: str, got: str) -> None:
+        super().__init__(what, expected, got)
+        self.what, self.expected, self.got = what, expected, got
+
+    def __str__(self) -> str:
+        return f"{self.what}: expected {self.expected}, got {self.got}"

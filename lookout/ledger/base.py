@@ -1,0 +1,266 @@
+"""The contract of a ledger: slots with claims, history, provenance, tallies, the outbox and runs.
+
+A ledger knows no stage by name and reads no object. Everything is bulk: a call takes many datums and a backend cuts it
+to its limits, each datum whole in one transaction. Calls raise Unavailable when the backend does not answer or is full,
+and Corrupt for a record that cannot be read. Every write about a claimed slot carries the claim.
+
+Words: a slot is *dirty* when its counter is above zero: something it depends on changed since it was last settled. It
+is *claimed* while an owner holds it by a token with a lease. An owner is one engine session (``session``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum
+
+from lookout.datum import (
+    Alert,
+    AlertState,
+    Claim,
+    JsonObject,
+    Mark,
+    Member,
+    Observation,
+    Outcome,
+    Record,
+    Reference,
+    Slot,
+    State,
+    Tally,
+)
+from lookout.objects.base import Publish
+
+
+class Settled(Enum):
+    """What became of one outcome in ``commit``."""
+
+    DONE = "done"
+    LOST = "lost"
+    """The claim was no longer held; nothing was written."""
+    SUPERSEDED = "superseded"
+    """The slot was marked again after it was claimed: the outcome was not applied, the claim is freed, the slot stays
+    dirty. FAILED, KILLED and PENDING outcomes are never superseded into a counted try."""
+    CONFLICT = "conflict"
+    """An output path belongs to another live slot: the slot is FAILED with an error that names it, and not dirty."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """One run: what started it and how it ended. ``state`` is running, success, failed, stopped or lost."""
+
+    id: str
+    kind: str
+    owner: str
+    started_at_s: float
+    ended_at_s: float | None = None
+    state: str = "running"
+    summary: JsonObject | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivered:
+    """How one try to send an alert ended. ``due_at_s`` is when a PENDING or UNKNOWN one may be tried again."""
+
+    state: AlertState
+    message_id: str | None = None
+    error: str | None = None
+    due_at_s: float = 0.0
+
+
+class Ledger(ABC):
+    """All that survives a crash."""
+
+    # --- sessions ---------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def session(self) -> AbstractContextManager[str]:
+        """Be an owner for the length of the context; gives the owner's name, new each time. At its end, what it still
+        holds is freed as KILLED (a clean end is no death). An owner that dies without that is found out as soon as the
+        backend can: its slots become free and *suspect*, its ``sending`` alerts UNKNOWN, its runs ``lost``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back the connection. Further calls raise Unavailable. Closing twice is allowed."""
+
+    # --- settings of this ledger ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def find_note(self, name: str) -> str | None:
+        """A named value that ``put_note`` kept, or None."""
+
+    @abstractmethod
+    def put_note(self, name: str, value: str) -> None:
+        """Keep a small named value: the bound source, a cursor. Atomic."""
+
+    # --- inputs and references ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def inputs(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[Observation]:
+        """The known, present inputs (those with a ref or an error) in the order of their keys, streamed."""
+
+    @abstractmethod
+    def find_inputs(self, bucket: str, keys: Collection[str]) -> dict[str, Observation]:
+        """The known inputs among these keys; a missing key is absent."""
+
+    @abstractmethod
+    def count_inputs(self, bucket: str, origin: str | None = None) -> int:
+        """How many inputs are known and present, of one origin or of all. Its cost need not depend on their number."""
+
+    @abstractmethod
+    def observe(self, observations: Iterable[Observation], readers: Sequence[str]) -> int:
+        """Take in what was seen and, where the content or the error differs from what is known (or the input is new,
+        or gone), mark the slot of that key in each of the stages ``readers``, in the same transaction as the input
+        row. Says how many differed. The same content again updates fingerprint and origin, keeps the first
+        ``observed_at_s`` and marks nothing; an observation of a gone key that is not known does nothing."""
+
+    @abstractmethod
+    def references(self, bucket: str) -> tuple[Reference, ...]:
+        """The references in force, in the order of their names."""
+
+    @abstractmethod
+    def enforce(self, bucket: str, references: Sequence[Reference]) -> None:
+        """Put exactly this set in force. Atomic."""
+
+    @abstractmethod
+    def basis(self, stage: str) -> str | None:
+        """The digest of recipe and references on which all of a stage's slots have been planned or marked, or None."""
+
+    @abstractmethod
+    def rebase(self, stage: str, basis: str) -> int:
+        """Keep a new basis and mark every slot of the stage that is not RETRACTED; says how many. A crash in between
+        leaves the old basis, so that the next call does it again."""
+
+    # --- slots ------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def mark(self, marks: Iterable[Mark], *, revive: bool = False, salt: str | None = None) -> int:
+        """Raise the dirty counter of these slots, making those that are not there. ``revive`` sets tries to 0;
+        ``salt`` sets the salt, so that a finished datum is a new one. Says how many. Atomic per slot."""
+
+    @abstractmethod
+    def claim(
+        self, stage: str, owner: str, limit: int, lease_s: float, keys: Collection[str] | None = None
+    ) -> list[Claim]:
+        """Claim up to ``limit`` dirty slots that nobody holds, in the order of their keys (of these keys only, if
+        given); each gets state RUNNING and a token greater than any it had. A slot whose lease ended or whose owner is
+        dead is free again and suspect. Suspects are not mixed with others: of those lost together, n at once, a claim
+        takes at most half, those lost alone at most one, and a lone one's loss counts as a try. Reaching
+        ``max_lone_losses`` tries that way makes the slot FAILED with an error that says its worker died."""
+
+    max_lone_losses: int = 3
+
+    @abstractmethod
+    def extend(self, claims: Sequence[Claim], lease_s: float) -> list[bool]:
+        """Begin the lease anew; False, in the order given, for claims that are lost."""
+
+    @abstractmethod
+    def commit(self, outcomes: Sequence[tuple[Claim, Outcome]]) -> list[Settled]:
+        """Settle claims, in the order given; see Outcome for what each state does. Per claim one transaction: slot,
+        history record, outputs and their owners, both provenance indexes, tally, alerts, marks, and the publications
+        that ``unpublished`` will hand out. Never raises ClaimLost: the answer says LOST."""
+
+    @abstractmethod
+    def unpublished(self, limit: int = 1000) -> AbstractContextManager[Sequence[Publish]]:
+        """Hand out, in order, committed changes that may not be visible in the store yet, and forget them when the
+        context ends without an exception. No commit that touches the same paths runs meanwhile, so that an older
+        version never ends up over a newer one. Empty when nothing is due."""
+
+    @abstractmethod
+    def find_slots(self, stage: str, keys: Collection[str]) -> dict[str, Slot]:
+        """The live view of these keys; a slot that never was is absent."""
+
+    @abstractmethod
+    def slots(
+        self,
+        stage: str | None = None,
+        *,
+        states: Collection[State] = (),
+        prefix: str = "",
+        labelled: bool = False,
+        after: tuple[str, str] = ("", ""),
+    ) -> Iterator[Slot]:
+        """Slots in the order of (stage, key), streamed: of one stage, in these states (all if empty), with this key
+        prefix, with a label only, after that (stage, key). Its cost depends on what it gives, with ``labelled`` or
+        with one of the states FAILED, UNRUNNABLE, KILLED too."""
+
+    @abstractmethod
+    def count_slots(self) -> dict[str, dict[State, int]]:
+        """Slots by stage and state; absent means none."""
+
+    @abstractmethod
+    def count_dirty(self, stage: str) -> int:
+        """How many slots of the stage wait for a claim or are claimed."""
+
+    # --- history and provenance -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def find_records(self, hashes: Collection[str]) -> dict[str, Record]:
+        """Records of all history by their hash; an unknown hash is absent."""
+
+    @abstractmethod
+    def makers(self, bucket: str, key: str) -> list[Record]:
+        """The records that wrote this path, the newest first; the first is the live one if the path is live."""
+
+    @abstractmethod
+    def users(self, sha256: str, limit: int = 1000, after: str = "") -> list[Record]:
+        """The records that read these bytes, in the order of their hashes, after that hash."""
+
+    @abstractmethod
+    def is_live(self, hashes: Collection[str]) -> set[str]:
+        """Those of the hashes that are the live record of their slot."""
+
+    # --- tallies ----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def tallies(self, groups: Collection[str] | None = None) -> list[Tally]:
+        """The tallies of these groups, or of all that have a live datum, in the order of their groups."""
+
+    @abstractmethod
+    def members(self, stage: str, group: str) -> list[Member]:
+        """The live datums of one stage in one group that have outputs, in the order of their keys."""
+
+    # --- outbox -----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def claim_alerts(self, owner: str, limit: int, now_s: float, ids: Collection[str] | None = None) -> list[Alert]:
+        """Take alerts that are due (of these ids only, if given): PENDING, or UNKNOWN with fewer than two tries, in the
+        order of their creation. They become SENDING, with one more try. The alerts given show the state and the tries
+        from before."""
+
+    @abstractmethod
+    def settle_alerts(self, owner: str, settled: Mapping[str, Delivered], now_s: float) -> None:
+        """End the sending of these alerts. What this owner does not hold any more is left alone. Atomic."""
+
+    @abstractmethod
+    def alerts(
+        self, *, states: Collection[AlertState] = (), run: str | None = None, ids: Collection[str] | None = None
+    ) -> Iterator[Alert]:
+        """Alerts in the order of (creation, id), in these states (all if empty), of one run, of these ids."""
+
+    @abstractmethod
+    def count_alerts(self, run: str | None = None) -> dict[AlertState, int]:
+        """Alerts by state, of one run or of all."""
+
+    @abstractmethod
+    def resend_alerts(self, ids: Collection[str]) -> int:
+        """Make DEAD, CANCELED or finally UNKNOWN alerts PENDING again, with no tries, because a person asked."""
+
+    # --- runs -------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def start_run(self, run: RunRecord) -> None:
+        """Keep a new run. Raises ValueError for an id that is there."""
+
+    @abstractmethod
+    def end_run(self, run_id: str, state: str, ended_at_s: float, summary: JsonObject) -> None:
+        """Close a run. Raises KeyError for an unknown one."""
+
+    @abstractmethod
+    def runs(self, limit: int = 20) -> list[RunRecord]:
+        """The newest runs first."""
+
+
+__all__ = ["Delivered", "Ledger", "RunRecord", "Settled"]

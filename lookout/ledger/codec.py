@@ -1,0 +1,159 @@
+"""Records of the ledger as compact JSON text and back: one form for every backend that keeps text.
+
+Positional arrays, because names would be two thirds of the bytes and of the time. A form is never changed in place: a
+backend keeps a form number beside its data and raises it. Knows no backend.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from lookout.datum import Alert, AlertDraft, AlertState, InputRef, JsonObject, ObjectRef, Record, Reference
+from lookout.errors import Corrupt
+
+T = TypeVar("T")
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+_decode: Final = json.loads
+
+
+def write_record(record: Record) -> str:
+    """All of a record but hash, stage and key, which a backend keeps as columns. TypeError for what JSON has not."""
+    return _encode(
+        [
+            record.group,
+            record.recipe,
+            [[item.role, *_ref_fields(item.ref)] for item in record.inputs],
+            [_ref_fields(ref) for ref in record.outputs],
+            record.facts,
+            record.counts,
+            record.label,
+            record.at_s,
+            record.run,
+            record.code,
+            record.started_at_s,
+            record.finished_at_s,
+            record.alert_ids,
+        ]
+    )
+
+
+# "Any" ends here: these read what the functions beside them wrote, and everything else becomes Corrupt.
+def read_record(hash_: str, stage: str, key: str, text: str) -> Record:
+    """The record that ``write_record`` wrote. Raises Corrupt."""
+    return _read(f"record {hash_[:12]} of {stage}/{key}", text, lambda parts: _record(hash_, stage, key, parts))
+
+
+def _record(hash_: str, stage: str, key: str, parts: Any) -> Record:
+    group, recipe, inputs, outputs, facts, counts, label, at_s, run, code, started_at_s, finished_at_s, alert_ids = (
+        parts
+    )
+    return Record(
+        hash=hash_,
+        stage=stage,
+        key=key,
+        group=group,
+        recipe=recipe,
+        inputs=tuple([InputRef(role=role, ref=_ref(fields)) for role, *fields in inputs]),
+        outputs=tuple([_ref(fields) for fields in outputs]),
+        facts=facts,
+        counts=counts,
+        label=label,
+        at_s=at_s,
+        run=run,
+        code=code,
+        started_at_s=started_at_s,
+        finished_at_s=finished_at_s,
+        alert_ids=tuple(alert_ids),
+    )
+
+
+def write_alert(alert: Alert) -> str:
+    """What never changes of an alert beside its id: draft, evidence, datum, run, code, creation."""
+    draft = alert.draft
+    return _encode(
+        [
+            [draft.user, draft.rule, draft.picture_key, draft.picture_sha256],
+            [draft.sender, draft.recipient, draft.evidence, draft.detail],
+            _ref_fields(alert.evidence),
+            [alert.datum_hash, alert.run, alert.code, alert.created_at_s],
+        ]
+    )
+
+
+def read_alert(id_: str, text: str) -> Alert:
+    """The alert that ``write_alert`` wrote, PENDING and untried: a backend keeps what changes as columns."""
+    return _read(f"alert {id_[:12]}", text, lambda parts: _alert(id_, parts))
+
+
+def _alert(id_: str, parts: Any) -> Alert:
+    (user, rule, picture_key, picture_sha256), (sender, recipient, evidence, detail), ref, origin = parts
+    datum_hash, run, code, created_at_s = origin
+    return Alert(
+        id=id_,
+        draft=AlertDraft(
+            user=user,
+            rule=rule,
+            picture_key=picture_key,
+            picture_sha256=picture_sha256,
+            sender=sender,
+            recipient=recipient,
+            evidence=evidence,
+            detail=detail,
+        ),
+        evidence=_ref(ref),
+        datum_hash=datum_hash,
+        run=run,
+        code=code,
+        created_at_s=created_at_s,
+        state=AlertState.PENDING,
+    )
+
+
+def write_reference(reference: Reference) -> str:
+    """All of a reference but its bucket and name."""
+    return _encode([[[role, *_ref_fields(ref)] for role, ref in reference.files.items()], reference.meta])
+
+
+def read_reference(bucket: str, name: str, text: str) -> Reference:
+    """The reference that ``write_reference`` wrote. Raises Corrupt."""
+
+    def build(parts: Any) -> Reference:
+        files, meta = parts
+        return Reference(bucket=bucket, name=name, files={role: _ref(fields) for role, *fields in files}, meta=meta)
+
+    return _read(f"reference {bucket}/{name}", text, build)
+
+
+def write_object(value: JsonObject) -> str:
+    """A JSON object as text."""
+    return _encode(value)
+
+
+def read_object(what: str, text: str) -> JsonObject:
+    """The object that ``write_object`` wrote. Raises Corrupt, naming ``what``."""
+
+    def build(value: Any) -> JsonObject:
+        if not isinstance(value, dict):
+            raise TypeError(f"expected an object, got {type(value).__name__}")
+        return value
+
+    return _read(what, text, build)
+
+
+def _read(what: str, text: str, build: Callable[[Any], T]) -> T:
+    try:
+        return build(_decode(text))
+    except (ValueError, TypeError) as exc:
+        raise Corrupt(what, "what was written", f"{text[:80]!r} ({exc})") from exc
+
+
+def _ref_fields(ref: ObjectRef) -> Sequence[str | int | None]:
+    return (ref.bucket, ref.key, ref.sha256, ref.size, ref.version)
+
+
+def _ref(fields: Sequence[Any]) -> ObjectRef:
+    bucket, key, sha256, size, version = fields
+    return ObjectRef(bucket=bucket, key=key, sha256=sha256, size=size, version=version)

@@ -1,0 +1,225 @@
+"""One connection to a ledger's file: opening, transactions, and the way from SQLite's errors to ours.
+
+Knows tables only as far as telling a ledger from another file. No sqlite3 error leaves this package past here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from lookout.errors import Corrupt, InputRejected, LookoutError, Unavailable
+from lookout.ledger.sqlite.schema import FORM, SCHEMA
+
+BUSY_S: Final = 30.0
+CHUNK: Final = 512
+"""Keys in one statement."""
+
+_READ_ONLY_HINT: Final = "make the file and its folder writable, or name another state folder"
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DENIED: Final = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
+_MAYBE_DENIED: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR})
+
+
+class Database:
+    """A connection in autocommit mode with explicit transactions. For one thread; other threads open their own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+        self._writing = False
+        with self._translated():
+            self._open()
+
+    # --- opening ----------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise _os_error(self.path, exc) from exc
+        if self.path.exists() and not self._is_writable():
+            raise InputRejected("the ledger is read-only", str(self.path), _READ_ONLY_HINT)
+        connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, cached_statements=256)
+        self._connection = connection
+        try:
+            if not self._is_ready(connection):
+                self._make(connection)
+            connection.execute("PRAGMA synchronous = NORMAL")  # in WAL: a power cut may lose the newest, never part
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute("PRAGMA cache_size = -16000")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB: folded in rarely, each page once
+        except BaseException:
+            self.close()
+            raise
+
+    def _is_ready(self, connection: sqlite3.Connection) -> bool:
+        """Whether there is a ledger of our form; False for an empty file. Raises InputRejected for anything else."""
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if not tables:
+            return False
+        where = str(self.path)
+        form = None
+        if {"meta", "slots"} <= tables:
+            form = next(iter(connection.execute("SELECT value FROM meta WHERE name = 'form'")), None)
+        if form is None:
+            raise InputRejected("an SQLite file, but no ledger", where, "name another state folder")
+        if not form[0].isdigit():
+            raise Corrupt(where, "a number as form", repr(form[0]))
+        if int(form[0]) > FORM:
+            raise InputRejected(
+                f"written by a newer Lookout: its form is {form[0]}, this one knows {FORM}",
+                where,
+                "update Lookout, or name another state folder",
+            )
+        return True
+
+    def _make(self, connection: sqlite3.Connection) -> None:
+        # SQLite does not wait when two processes switch one new file to WAL at once, so they take turns here.
+        with locked(self.lock_folder() / "making"):
+            if self._is_ready(connection):
+                return
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {SCHEMA} INSERT INTO meta VALUES ('form', '{FORM}'); COMMIT;"  # noqa: S608
+            )
+
+    def lock_folder(self) -> Path:
+        """The folder beside the file for lock files; made if it is not there."""
+        folder = self.path.with_name(self.path.name + ".d")
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as exc:
+            raise _os_error(folder, exc) from exc
+        return folder
+
+    def close(self) -> None:
+        """Give the connection back; twice is allowed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    # --- transactions -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """One snapshot for several queries."""
+        with self._translated():
+            connection = self._get()
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction, alone among all processes; rolled back if the body raises. ``durable``: survives a power
+        cut too. Raises RuntimeError inside another one."""
+        with self._translated():
+            connection = self._get()
+            if connection.in_transaction:
+                raise RuntimeError("expected no write to the ledger while its changes are handed out")
+            if durable:
+                connection.execute("PRAGMA synchronous = FULL")
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                if durable:
+                    connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _get(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise Unavailable(str(self.path), "the ledger is closed")
+        return self._connection
+
+    # --- errors -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as exc:
+            raise self._error(exc) from exc
+        except UnicodeEncodeError as exc:
+            raise InputRejected(f"a name or text that has no UTF-8 form: {exc.object[:80]!r}", str(self.path)) from exc
+
+    def _error(self, exc: sqlite3.DatabaseError) -> LookoutError:
+        code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        where = str(self.path)
+        if code == sqlite3.SQLITE_NOTADB:
+            return InputRejected("the file is no ledger", where, "name another state folder, or move the file away")
+        if code in _DAMAGED:
+            return Corrupt(where, "an SQLite file as it was written", str(exc))
+        if code in _DENIED or (code in _MAYBE_DENIED and not self._is_writable()):
+            return InputRejected(f"the ledger cannot be written: {exc}", where, _READ_ONLY_HINT)
+        return Unavailable(where, str(exc))
+
+    def _is_writable(self) -> bool:
+        place = self.path if self.path.exists() else self.path.parent
+        return os.access(place, os.W_OK) and os.access(self.path.parent, os.W_OK)
+
+
+def _os_error(path: Path, exc: OSError) -> LookoutError:
+    if isinstance(exc, PermissionError | FileExistsError | NotADirectoryError) or exc.errno == 30:  # EROFS
+        return InputRejected(f"no place for a ledger: {exc.strerror}", str(path), _READ_ONLY_HINT)
+    return Unavailable(str(path), exc.strerror or str(exc))
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file, waiting for it."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as exc:
+        raise _os_error(path, exc) from exc
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+# --- statements over many keys ---------------------------------------------------------------------------------------
+
+
+def select_in(
+    connection: sqlite3.Connection, sql: str, before: Sequence[object], values: Collection[object]
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of a query whose ``{}`` stands for a list of values, after the parameters ``before``; in no order.
+
+    Lists are filled up to few lengths by repeating a value, so that few statements are compiled.
+    """
+    todo = list(values)
+    for start in range(0, len(todo), CHUNK):
+        part = todo[start : start + CHUNK]
+        size = 1
+        while size < len(part):
+            size *= 4
+        size = min(size, CHUNK)
+        part += part[-1:] * (size - len(part))
+        yield from connection.execute(sql.format(",".join("?" * size)), [*before, *part])
+
+
+def by_first(pairs: Collection[tuple[str, str]]) -> dict[str, list[str]]:
+    """Second halves by their first ones: keys by bucket or stage."""
+    groups: dict[str, list[str]] = {}
+    for first, second in pairs:
+        groups.setdefault(first, []).append(second)
+    return groups
+
+
+Clock = Callable[[], float]

@@ -1,0 +1,103 @@
+"""History, provenance and tallies in SQLite: reading only; ``commits`` writes what is read here."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable
+
+from lookout.datum import Member, Record, Tally
+from lookout.ledger import codec
+from lookout.ledger.sqlite.database import select_in
+from lookout.ledger.sqlite.part import Part
+
+
+class HistoryPart(Part):
+    """See ``Ledger``."""
+
+    def find_records(self, hashes: Collection[str]) -> dict[str, Record]:
+        with self._db.read() as connection:
+            sql = "SELECT hash, stage, key, body FROM records WHERE hash IN ({})"
+            return {row[0]: codec.read_record(*row) for row in select_in(connection, sql, [], hashes)}
+
+    def makers(self, bucket: str, key: str) -> list[Record]:
+        with self._db.read() as connection:
+            return _records(
+                connection.execute(
+                    "SELECT r.hash, r.stage, r.key, r.body FROM makers m JOIN records r ON r.id = m.record"
+                    " WHERE m.bucket = ? AND m.key = ? ORDER BY m.made DESC",
+                    (bucket, key),
+                )
+            )
+
+    def users(self, sha256: str, limit: int = 1000, after: str = "") -> list[Record]:
+        with self._db.read() as connection:
+            return _records(
+                connection.execute(
+                    "SELECT r.hash, r.stage, r.key, r.body FROM users u JOIN records r ON r.hash = u.hash"
+                    " WHERE u.sha256 = ? AND u.hash > ? ORDER BY u.hash LIMIT ?",
+                    (bytes.fromhex(sha256), after, limit),
+                )
+            )
+
+    def is_live(self, hashes: Collection[str]) -> set[str]:
+        sql = (
+            "SELECT r.hash FROM records r JOIN slots s ON s.stage = r.stage AND s.key = r.key AND s.record = r.id"
+            " WHERE r.hash IN ({})"
+        )
+        with self._db.read() as connection:
+            return {hash_ for (hash_,) in select_in(connection, sql, [], hashes)}
+
+    # --- tallies ----------------------------------------------------------------------------------------------------
+
+    def tallies(self, groups: Collection[str] | None = None) -> list[Tally]:
+        with self._db.read() as connection:
+            if groups is None:
+                # Both tables in the order of their keys: one pass over each, whatever the number of groups.
+                return _tallies(connection, connection.execute(f"{_LAST} ORDER BY grp"), None)
+            found = select_in(connection, f"{_LAST} AND grp IN ({{}})", [], groups)
+            return _tallies(connection, sorted(set(found)), groups)
+
+    def members(self, stage: str, group: str) -> list[Member]:
+        with self._db.read() as connection:
+            records = _records(
+                connection.execute(
+                    "SELECT r.hash, r.stage, r.key, r.body FROM slots s INDEXED BY slots_members JOIN records r"
+                    " ON r.id = s.record WHERE s.grp = ? AND s.stage = ? AND s.outputs > 0 ORDER BY s.key",
+                    (group, stage),
+                )
+            )
+        return [
+            Member(
+                stage=stage,
+                key=record.key,
+                hash=record.hash,
+                outputs=record.outputs,
+                facts=record.facts,
+                at_s=record.at_s,
+            )
+            for record in records
+        ]
+
+
+_LAST = (
+    "SELECT grp, (SELECT max(at_s) FROM slots s WHERE s.grp = g.grp AND s.at_s IS NOT NULL) FROM groups g"
+    " WHERE live > 0"
+)
+
+
+def _tallies(
+    connection: sqlite3.Connection, found: Iterable[tuple[str, float | None]], groups: Collection[str] | None
+) -> list[Tally]:
+    counts: dict[str, dict[str, int]] = {}
+    if groups is None:
+        rows = connection.execute("SELECT grp, name, n FROM tallies ORDER BY grp, name")
+    else:
+        rows = select_in(connection, "SELECT grp, name, n FROM tallies WHERE grp IN ({})", [], groups)  # type: ignore[assignment]
+    for group, name, count in rows:
+        if count > 0:
+            counts.setdefault(group, {})[name] = count
+    return [Tally(group=group, counts=counts.get(group, {}), last_at_s=last_at_s) for group, last_at_s in found]
+
+
+def _records(rows: Iterable[tuple[str, str, str, str]]) -> list[Record]:
+    return [codec.read_record(*row) for row in rows]

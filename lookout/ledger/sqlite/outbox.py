@@ -1,0 +1,144 @@
+"""The alerts of the SQLite ledger. Which alert may do what is in ``delivery``; knows no channel."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from lookout.datum import Alert, AlertState
+from lookout.ledger import codec, delivery
+from lookout.ledger.base import Delivered
+from lookout.ledger.sqlite.database import select_in
+from lookout.ledger.sqlite.part import Part
+
+PAGE: Final = 500
+_COLUMNS: Final = "id, body, state, tries, due_at_s, message_id, error, settled_at_s"
+_SELECT: Final = f"SELECT {_COLUMNS} FROM alerts"  # noqa: S608
+
+
+class OutboxPart(Part):
+    """See ``Ledger``."""
+
+    def claim_alerts(self, owner: str, limit: int, now_s: float, ids: Collection[str] | None = None) -> list[Alert]:
+        if not self._has_open():
+            return []
+        # Durable, so that after a power cut an alert is known to have been tried, and its end to be unknown.
+        with self._db.write(durable=True) as connection:
+            condition = "INDEXED BY alerts_open WHERE open = 1 AND due_at_s <= ?"
+            due = read_alerts(connection, f"{condition} ORDER BY created_at_s, id", (now_s,))
+            if ids is not None:
+                wanted = frozenset(ids)
+                due = [alert for alert in due if alert.id in wanted]
+            due = due[:limit]
+            save_alerts(connection, [delivery.taken(alert) for alert in due], owner)
+        return due
+
+    def _has_open(self) -> bool:
+        with self._db.read() as connection:
+            return connection.execute("SELECT 1 FROM alerts WHERE open = 1 LIMIT 1").fetchone() is not None
+
+    def settle_alerts(self, owner: str, settled: Mapping[str, Delivered], now_s: float) -> None:
+        if not settled:
+            return
+        with self._db.write(durable=True) as connection:
+            sql = f"SELECT withdrawn, {_COLUMNS} FROM alerts WHERE owner = ? AND id IN ({{}})"  # noqa: S608
+            rows = list(select_in(connection, sql, [owner], settled))
+            save_alerts(
+                connection,
+                [
+                    delivery.delivered(alert, settled[alert.id], now_s, withdrawn=bool(withdrawn))
+                    for withdrawn, *columns in rows
+                    for alert in [_alert(columns)]
+                ],
+            )
+
+    def alerts(
+        self, *, states: Collection[AlertState] = (), run: str | None = None, ids: Collection[str] | None = None
+    ) -> Iterator[Alert]:
+        if ids is not None:
+            with self._db.read() as connection:
+                found = [_alert(row) for row in select_in(connection, f"{_SELECT} WHERE id IN ({{}})", [], set(ids))]
+            found.sort(key=lambda alert: (alert.created_at_s, alert.id))
+            yield from (alert for alert in found if (not states or alert.state in states) and run in (None, alert.run))
+            return
+        values = [state.value for state in states]
+        condition = f" AND state IN ({','.join('?' * len(values))})" if values else ""
+        condition += " AND run = ?" if run is not None else ""
+        parameters = [*values, *([run] if run is not None else [])]
+        last: tuple[float, str] = (float("-inf"), "")
+        while True:
+            with self._db.read() as connection:
+                page = read_alerts(
+                    connection,
+                    f"WHERE (created_at_s, id) > (?, ?){condition} ORDER BY created_at_s, id LIMIT {PAGE}",
+                    (*last, *parameters),
+                )
+            yield from page
+            if len(page) < PAGE:
+                return
+            last = (page[-1].created_at_s, page[-1].id)
+
+    def count_alerts(self, run: str | None = None) -> dict[AlertState, int]:
+        with self._db.read() as connection:
+            rows = connection.execute(
+                "SELECT state, count(*) FROM alerts WHERE ?1 IS NULL OR run = ?1 GROUP BY state", (run,)
+            ).fetchall()
+        return {AlertState(state): count for state, count in rows}
+
+    def resend_alerts(self, ids: Collection[str]) -> int:
+        with self._db.write() as connection:
+            found = [_alert(row) for row in select_in(connection, f"{_SELECT} WHERE id IN ({{}})", [], set(ids))]
+            chosen = [delivery.resent(alert) for alert in found if delivery.can_resend(alert)]
+            save_alerts(connection, chosen)
+        return len(chosen)
+
+
+def read_alerts(connection: sqlite3.Connection, rest: str, parameters: Sequence[object]) -> list[Alert]:
+    """The alerts that the rest of a SELECT finds."""
+    return [_alert(columns) for columns in connection.execute(f"{_SELECT} {rest}", parameters)]
+
+
+def find_alerts(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, Alert]:
+    """The alerts of these ids."""
+    return {row[0]: _alert(row) for row in select_in(connection, f"{_SELECT} WHERE id IN ({{}})", [], ids)}
+
+
+def save_alerts(connection: sqlite3.Connection, alerts: Iterable[Alert], owner: str | None = None) -> None:
+    """Keep new or changed alerts, held by ``owner`` or by nobody."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO alerts (id, created_at_s, run, datum_hash, state, tries, due_at_s, owner, message_id,"
+        " error, settled_at_s, open, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                alert.id,
+                alert.created_at_s,
+                alert.run,
+                alert.datum_hash,
+                alert.state.value,
+                alert.tries,
+                alert.due_at_s,
+                owner,
+                alert.message_id,
+                alert.error,
+                alert.settled_at_s,
+                delivery.is_open(alert),
+                codec.write_alert(alert),
+            )
+            for alert in alerts
+        ],
+    )
+
+
+def _alert(columns: Sequence[Any]) -> Alert:
+    id_, body, state, tries, due_at_s, message_id, error, settled_at_s = columns
+    return replace(
+        codec.read_alert(id_, body),
+        state=AlertState(state),
+        tries=tries,
+        due_at_s=due_at_s,
+        message_id=message_id,
+        error=error,
+        settled_at_s=settled_at_s,
+    )

@@ -1,0 +1,1 @@
+"""Object stores: where pictures and results are kept. ``base`` is the contract."""

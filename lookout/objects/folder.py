@@ -1,0 +1,360 @@
+"""A store in a folder: what is visible is a plain file that people can open, copy and back up.
+
+``root/<bucket>/<key>`` is the visible object. ``root/.staging/<version>`` is a version that ``put`` made and nobody
+published; ``root/.versions/<sha256>`` is one that was replaced or removed. All three are on one file system, so that
+publishing is one rename. A version is recognised by its content, never by where it lies: therefore every step of
+``publish`` can be cut off by a kill and the same call, made again, finishes it.
+
+The store must not know the ledger: it never decides which version counts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from lookout.datum import ObjectRef
+from lookout.errors import InputRejected, ObjectChanged, ObjectMissing
+from lookout.identity import sha256
+from lookout.objects.base import Listed, ObjectStore, Publish
+from lookout.objects.files import (
+    check_bucket,
+    check_key,
+    failure,
+    file_size,
+    is_text,
+    read_file,
+    sync_folder,
+    write_new,
+)
+
+_VERSION: Final = re.compile(r"[0-9a-f]{32}")
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS})
+_PUBLISH_TRIES: Final = 10
+
+
+class FolderStore(ObjectStore):
+    """Objects in a folder, for one machine. Several processes may use it at once.
+
+    ``durable`` makes ``put`` and ``publish`` survive a power cut; without it they survive a kill of any process only.
+    The folder is made by the first ``put``.
+    """
+
+    def __init__(self, root: Path, durable: bool = True) -> None:
+        self.root = Path(os.path.abspath(root))
+        self.durable = durable
+        self._root = str(self.root)
+        self._staging = f"{self._root}/.staging"
+        self._versions = f"{self._root}/.versions"
+
+    def __repr__(self) -> str:
+        return f"FolderStore({self._root!r}, durable={self.durable})"
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def get(self, ref: ObjectRef) -> bytes:
+        other: str | None = None
+        for path in self._places(ref):
+            try:
+                data = read_file(path)
+            except OSError as error:
+                raise failure(path, error) from error
+            if data is None:
+                continue
+            found = sha256(data)
+            if found == ref.sha256:
+                return data
+            other = found
+        if other is None:
+            raise ObjectMissing(ref.bucket, ref.key)
+        raise ObjectChanged(ref.bucket, ref.key, ref.sha256, other)
+
+    def has(self, refs: Sequence[ObjectRef]) -> list[bool]:
+        return [self._has(ref) for ref in refs]
+
+    def list(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[Listed]:
+        check_bucket(bucket)
+        return _listing(f"{self._root}/{bucket}", prefix, after)
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def put(self, bucket: str, key: str, data: bytes, content_type: str) -> ObjectRef:  # noqa: ARG002
+        """See the contract. ``content_type`` is not kept: a file's name says it."""
+        target = self._target(bucket, key)
+        try:
+            self._refuse_folder(bucket, key, target)
+            version = self._stage(data)
+        except OSError as error:
+            raise failure(target, error) from error
+        return ObjectRef(bucket=bucket, key=key, sha256=sha256(data), size=len(data), version=version)
+
+    def publish(self, changes: Sequence[Publish]) -> None:
+        """See the contract. Also raises InputRejected when the key is a folder of other keys, or lies below a key."""
+        touched: set[str] = set()
+        for change in changes:
+            target = self._target(change.bucket, change.key)
+            try:
+                if change.ref is None:
+                    self._hide(change, target)
+                else:
+                    self._show(change, change.ref, target, touched)
+            except OSError as error:
+                raise failure(target, error) from error
+            touched.add(os.path.dirname(target))
+        if self.durable:
+            self._sync(touched)
+
+    def discard(self, refs: Sequence[ObjectRef]) -> None:
+        for ref in refs:
+            staged = self._staged(ref)
+            if staged is None:
+                continue
+            try:
+                with suppress(FileNotFoundError):
+                    os.unlink(staged)
+            except OSError as error:
+                raise failure(staged, error) from error
+
+    def collect(self, keep_newer_than_s: float) -> int:
+        gone = 0
+        for folder in (self._staging, self._versions):
+            try:
+                with os.scandir(folder) as entries:
+                    # The inode's change time is when it was staged or replaced; the modification time is older.
+                    old = [entry.path for entry in entries if entry.stat().st_ctime < keep_newer_than_s]
+                for path in old:
+                    os.unlink(path)
+                    gone += 1
+            except FileNotFoundError:
+                continue  # no such folder yet, or another process collects too
+            except OSError as error:
+                raise failure(folder, error) from error
+        return gone
+
+    # --- where things are -------------------------------------------------------------------------------------------
+
+    def _target(self, bucket: str, key: str) -> str:
+        check_bucket(bucket)
+        check_key(bucket, key)
+        return f"{self._root}/{bucket}/{key}"
+
+    def _staged(self, ref: ObjectRef) -> str | None:
+        """Where the version was staged. A version handle is never trusted as a path."""
+        if ref.version is None or not _VERSION.fullmatch(ref.version):
+            return None
+        return f"{self._staging}/{ref.version}"
+
+    def _places(self, ref: ObjectRef) -> Iterable[str]:
+        """Where the version can be, in the order in which versions travel, so that a reader cannot miss one."""
+        target = self._target(ref.bucket, ref.key)
+        staged = self._staged(ref)
+        kept = f"{self._versions}/{ref.sha256}"
+        return (target, kept) if staged is None else (staged, target, kept)
+
+    def _has(self, ref: ObjectRef) -> bool:
+        try:
+            return any(file_size(path) == ref.size for path in self._places(ref))
+        except InputRejected:
+            return False
+        except OSError as error:
+            raise failure(f"{self._root}/{ref.path}", error) from error
+
+    # --- steps of writing -------------------------------------------------------------------------------------------
+
+    def _stage(self, data: bytes) -> str:
+        version = _fresh_name()
+        path = f"{self._staging}/{version}"
+        try:
+            write_new(path, data, durable=self.durable)
+        except FileNotFoundError:
+            self._make_hidden_folders()
+            write_new(path, data, durable=self.durable)
+        if self.durable:
+            sync_folder(self._staging)
+        return version
+
+    def _make_hidden_folders(self) -> None:
+        for folder in (self._staging, self._versions):
+            os.makedirs(folder, exist_ok=True)
+        if self.durable:
+            sync_folder(self._root)
+
+    def _show(self, change: Publish, ref: ObjectRef, target: str, touched: set[str]) -> None:
+        staged = self._staged(ref)
+        if staged is None or not os.path.exists(staged):
+            if self._is_shown(ref, target):
+                return
+            staged = self._restage(ref)
+        for _ in range(_PUBLISH_TRIES):
+            self._keep(target, ref.sha256)
+            try:
+                os.replace(staged, target)
+            except FileNotFoundError:
+                # The folder is not there yet, was just removed as empty, or another process published this version.
+                if not os.path.exists(staged) and self._is_shown(ref, target):
+                    return
+                touched.update(self._make_parents(change, target))
+            except (IsADirectoryError, NotADirectoryError):
+                self._refuse_folder(change.bucket, change.key, target)
+            else:
+                return
+        raise OSError(errno.EBUSY, "other processes keep changing the folder")
+
+    def _is_shown(self, ref: ObjectRef, target: str) -> bool:
+        if file_size(target) != ref.size:
+            return False
+        data = read_file(target)
+        return data is not None and sha256(data) == ref.sha256
+
+    def _restage(self, ref: ObjectRef) -> str:
+        """A fresh staged copy of a replaced version; the kept one stays, as other keys may have the same content."""
+        data = read_file(f"{self._versions}/{ref.sha256}")
+        if data is None or sha256(data) != ref.sha256:
+            raise ObjectMissing(ref.bucket, ref.key)
+        return f"{self._staging}/{self._stage(data)}"
+
+    def _hide(self, change: Publish, target: str) -> None:
+        self._keep(target, None)
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            os.unlink(target)
+        self._remove_empty(os.path.dirname(target), f"{self._root}/{change.bucket}")
+
+    def _keep(self, target: str, unless: str | None) -> None:
+        """Give what is visible a second name under its digest, before it loses the first, unless that is its digest.
+
+        The way through a spare name also renews a kept version that was there already: its age begins anew.
+        """
+        data = read_file(target)
+        if data is None:
+            return
+        found = sha256(data)
+        if found == unless:
+            return
+        spare = f"{self._staging}/{_fresh_name()}"
+        try:
+            if not os.path.exists(self._versions) or not os.path.exists(self._staging):
+                self._make_hidden_folders()
+            os.link(target, spare)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            spare = f"{self._staging}/{self._stage(data)}"
+        os.replace(spare, f"{self._versions}/{found}")
+        # Renaming one name of a file onto another name of it does nothing at all: then the spare one is left.
+        with suppress(FileNotFoundError):
+            os.unlink(spare)
+
+    def _make_parents(self, change: Publish, target: str) -> set[str]:
+        """Make the folders above; says in which folders names were made."""
+        folder = os.path.dirname(target)
+        made = set()
+        while not os.path.isdir(folder) and len(folder) > len(self._root):
+            folder = os.path.dirname(folder)
+            made.add(folder)
+        try:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            self._refuse_folder(change.bucket, change.key, target)
+        except FileNotFoundError:
+            return made  # just removed as empty by another process; the caller tries again
+        return made
+
+    def _refuse_folder(self, bucket: str, key: str, target: str) -> None:
+        """Raises InputRejected if the key is a folder of other keys, or a part of it is a key itself."""
+        try:
+            is_folder = stat.S_ISDIR(os.lstat(target).st_mode)
+        except NotADirectoryError:
+            if not os.path.isdir(f"{self._root}/{bucket}"):
+                raise  # not the key but the store's own folder is in trouble
+            raise InputRejected(
+                "a part of the key is an object itself, so it cannot be a folder too", f"{bucket}/{key!r}"
+            ) from None
+        except FileNotFoundError:
+            return
+        if is_folder:
+            for folder, _, _ in os.walk(target, topdown=False):
+                self._remove_empty(folder, f"{self._root}/{bucket}")
+            if os.path.isdir(target):
+                raise InputRejected("other keys lie below this one, so it cannot be an object", f"{bucket}/{key!r}")
+
+    @staticmethod
+    def _remove_empty(folder: str, top: str) -> None:
+        """Remove a folder and those above it, below ``top``, as far as they are empty."""
+        while len(folder) > len(top):
+            try:
+                os.rmdir(folder)
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+                    return
+                raise
+            folder = os.path.dirname(folder)
+
+    def _sync(self, folders: set[str]) -> None:
+        for folder in folders:
+            try:
+                with suppress(FileNotFoundError, NotADirectoryError):  # removed again because it was empty
+                    sync_folder(folder)
+            except OSError as error:
+                raise failure(folder, error) from error
+
+
+def _fresh_name() -> str:
+    """A name that no other process picks too."""
+    return os.urandom(16).hex()
+
+
+def _listing(top: str, prefix: str, after: str) -> Iterator[Listed]:
+    """Walk the folders in the order of whole keys: a folder sorts as its name with a slash behind it."""
+    start = prefix.rpartition("/")[0]
+    if start:
+        try:
+            check_key("", start)
+        except InputRejected:
+            return  # no key can begin like that
+        start += "/"
+    pending = [iter(_sorted_names(top, start, prefix, after))]
+    while pending:
+        key = next(pending[-1], None)
+        if key is None:
+            pending.pop()
+        elif key.endswith("/"):
+            pending.append(iter(_sorted_names(top, key, prefix, after)))
+        else:
+            try:
+                found = os.stat(f"{top}/{key}")
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # removed while listing
+            except OSError as error:
+                raise failure(f"{top}/{key}", error) from error
+            yield Listed(key=key, size=found.st_size, modified_at_s=found.st_mtime)
+
+
+def _sorted_names(top: str, folder: str, prefix: str, after: str) -> list[str]:
+    """Keys of the files, and of the folders with a slash, in one folder that can still hold something asked for."""
+    names = []
+    try:
+        with os.scandir(f"{top}/{folder}") as entries:
+            for entry in entries:
+                key = folder + entry.name
+                if not is_text(key):
+                    continue  # put there by somebody else: no key can be named so
+                if entry.is_dir(follow_symlinks=False):
+                    key += "/"
+                    if (key.startswith(prefix) or prefix.startswith(key)) and (key > after or after.startswith(key)):
+                        names.append(key)
+                elif key > after and key.startswith(prefix) and entry.is_file(follow_symlinks=False):
+                    names.append(key)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise failure(f"{top}/{folder}", error) from error
+    names.sort()
+    return names

@@ -1,0 +1,354 @@
+"""The user's own folder of pictures, as the bucket of inputs: looked at and read, never written.
+
+``scan`` compares the folder with what is known and rereads only what may have changed; ``observe_file`` looks at one
+file. What they see goes to the ledger, and ``FolderSource`` reads it back by digest. Nothing here knows a stage or
+decides whether a missing file is retracted.
+
+Keys are paths below the folder with ``/`` between the parts. A byte that is not UTF-8 is written ``\\xff``, and the
+backslash of a name that looks like such an escape is written ``\\x5c``: so every name has exactly one key and back.
+
+A fingerprint ``inode:size:mtime_ns:ctime_ns`` proves that bytes need no rereading. Only the change time is trusted to
+move with every write, as anybody may set the modification time. The system stamps it from a clock that ticks every few
+milliseconds: a file read within the tick of its last change could change again under the same stamp. Such a reading
+gets no fingerprint, so that the next scan reads the file once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lookout.datum import ObjectRef, Observation
+from lookout.errors import InputRejected, ObjectChanged, ObjectMissing, Unavailable
+from lookout.identity import sha256
+from lookout.objects.base import ObjectReader
+from lookout.objects.files import failure, file_size, is_text, read_file, words
+
+BEING_WRITTEN: Final = "is being written"
+
+_CHUNK_BYTES: Final = 1024 * 1024
+_READS: Final = 3
+_TICK_NS: Final = 50_000_000
+"""More than any clock tick of a local file system (10 ms at most), with room for a busy machine."""
+_COARSE_TICK_NS: Final = 2_000_000_000
+"""For file systems that keep whole seconds; FAT keeps every second one."""
+_ESCAPE: Final = re.compile(r"\\x([89a-f][0-9a-f]|5c)")
+_LOOKS_ESCAPED: Final = re.compile(r"\\(?=x(?:[89a-f][0-9a-f]|5c))")
+_OF_THE_SYSTEM: Final = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
+"""Folders that a file system or an operating system keeps for itself, often unreadable to users."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scan:
+    """What one look at a whole folder found, beside what was known.
+
+    ``changed`` and ``gone`` are sorted by key; ``gone`` has observations without a ref. ``unchanged`` and ``total``
+    count files. ``root_id`` is ``st_dev:st_ino`` of the folder: another one means another disk or folder at its path.
+    """
+
+    changed: list[Observation]
+    gone: list[Observation]
+    unchanged: int
+    total: int
+    root_id: str
+
+
+class FolderSource(ObjectReader):
+    """Reads what ``scan`` and ``observe_file`` saw: the ref's version is the folder, its key the path below."""
+
+    def get(self, ref: ObjectRef) -> bytes:
+        path = self._path(ref)
+        try:
+            data = read_file(path)
+        except OSError as error:
+            raise failure(path, error) from error
+        if data is None:
+            raise ObjectMissing(ref.bucket, ref.key)
+        found = sha256(data)
+        if found != ref.sha256:
+            raise ObjectChanged(ref.bucket, ref.key, ref.sha256, found)
+        return data
+
+    def has(self, refs: Sequence[ObjectRef]) -> list[bool]:
+        return [self._has(ref) for ref in refs]
+
+    def _has(self, ref: ObjectRef) -> bool:
+        try:
+            return file_size(self._path(ref)) == ref.size
+        except InputRejected:
+            return False
+        except OSError as error:
+            raise failure(ref.path, error) from error
+
+    @staticmethod
+    def _path(ref: ObjectRef) -> str:
+        if ref.version is None or not os.path.isabs(ref.version):
+            raise ObjectMissing(ref.bucket, ref.key)
+        return path_of(ref.version, ref.key)
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def origin_of(root: Path) -> str:
+    """The origin under which observations of a folder are kept: its absolute path, links left as they are."""
+    return os.path.abspath(root)
+
+
+def key_of(name: str) -> str:
+    """The key for a path below the source folder, as the system gives it. Every path has its own."""
+    if "\\" not in name and is_text(name):
+        return name
+    return os.fsencode(_LOOKS_ESCAPED.sub(r"\\x5c", name)).decode("utf-8", "backslashreplace")
+
+
+def path_of(root: str, key: str) -> str:
+    """The path of a key, the inverse of ``key_of``. Raises InputRejected for a key that would leave the folder."""
+    name = _ESCAPE.sub(lambda found: _unescape(found[1]), key)
+    if not key or "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise InputRejected("the key is no path inside the source folder", f"{root}: {key!r}")
+    return f"{root}/{name}"
+
+
+def _unescape(two_digits: str) -> str:
+    byte = int(two_digits, 16)
+    return chr(byte) if byte < 0x80 else chr(0xDC00 + byte)  # as os.fsdecode gives a byte that is not UTF-8
+
+
+# --- one file --------------------------------------------------------------------------------------------------------
+
+
+def observe_file(root: Path, key: str, bucket: str, now_s: float) -> Observation:
+    """Look at one file of the folder and read it to its end, in pieces.
+
+    A file that is not there, or is no regular file, has neither ref nor error. One that cannot be read, leads outside
+    the folder by a link, or changes whenever it is read has an error, in words. Raises InputRejected for a key that
+    would leave the folder.
+    """
+    return _observe(origin_of(root), key, bucket, now_s)
+
+
+def _observe(origin: str, key: str, bucket: str, now_s: float) -> Observation:
+    path = path_of(origin, key)
+    ref, fingerprint, error = None, "", None
+    try:
+        found = _read_steadily(path) if _is_file_inside(path, origin) else None
+        if found is not None:
+            digest, size, fingerprint = found
+            ref = ObjectRef(bucket=bucket, key=key, sha256=digest, size=size, version=origin)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # gone since it was listed
+    except OSError as reason:
+        error = f"cannot be read: {words(reason)}"
+    except _CannotObserve as reason:
+        error = str(reason)
+    return Observation(
+        bucket=bucket, key=key, origin=origin, ref=ref, fingerprint=fingerprint, observed_at_s=now_s, error=error
+    )
+
+
+class _CannotObserve(Exception):
+    """Why a file is there and still no input; never leaves this module."""
+
+
+def _is_file_inside(path: str, origin: str) -> bool:
+    """Whether a regular file is there, perhaps by a link within the folder. Never opens a pipe or a device."""
+    found = os.lstat(path)
+    if stat.S_ISLNK(found.st_mode):
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            raise _CannotObserve("is a link to a file that is not there") from None
+        inside = os.path.realpath(origin)
+        if stat.S_ISREG(found.st_mode) and os.path.commonpath((inside, os.path.realpath(path))) != inside:
+            raise _CannotObserve("is a link that leads outside the folder")
+    return stat.S_ISREG(found.st_mode)
+
+
+def _read_steadily(path: str) -> tuple[str, int, str] | None:
+    """Digest, size and fingerprint of a file that stays the same from the first byte to the last."""
+    for _ in range(_READS):
+        now_ns = time.time_ns()  # the system's clock, not the caller's: it is compared with the system's own stamps
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode):
+            os.close(fd)
+            return None
+        with open(fd, "rb", buffering=0) as file:
+            digest = hashlib.sha256()
+            size = 0
+            while chunk := file.read(min(_CHUNK_BYTES, before.st_size + 1)):
+                digest.update(chunk)
+                size += len(chunk)
+            after = os.fstat(fd)
+        if fingerprint_of(before) == fingerprint_of(after) and size == after.st_size:
+            return digest.hexdigest(), size, "" if _is_racy(after, now_ns) else fingerprint_of(after)
+    raise _CannotObserve(BEING_WRITTEN)
+
+
+def fingerprint_of(found: os.stat_result) -> str:
+    """What changes whenever a file's bytes do, short of two changes in one tick of the system's clock."""
+    return f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+
+
+def _is_racy(found: os.stat_result, now_ns: int) -> bool:
+    tick_ns = _COARSE_TICK_NS if found.st_ctime_ns % 1_000_000_000 == 0 else _TICK_NS
+    return found.st_ctime_ns >= now_ns - tick_ns
+
+
+# --- the whole folder ------------------------------------------------------------------------------------------------
+
+
+def scan(
+    root: Path,
+    bucket: str,
+    known: Iterable[Observation],
+    now_s: float,
+    *,
+    verify: bool = False,
+    exclude: Sequence[Path] = (),
+    threads: int = 2,
+) -> Scan:
+    """Look at all files below the folder, but those whose names or folders begin with a dot, and the ``exclude``
+    folders. Folders that are links are not entered.
+
+    ``known`` is compared by key; only what was seen in this same folder (origin) counts for ``gone``. ``verify``
+    rereads every file, otherwise those whose fingerprint differs, in ``threads`` threads.
+
+    Raises InputRejected when the folder is missing, is a file or may not be listed, and Unavailable when it, or a
+    folder in it, goes away or cannot be listed on the way: then nothing can be said to be gone.
+    """
+    origin = origin_of(root)
+    root_id = _root_id(origin)
+    walk = _Walk(origin, exclude)
+    files = walk.run()
+    before = {item.key: item for item in known}
+
+    suspects = [key for key, mark in files.items() if verify or not _is_same(before.get(key), origin, mark)]
+    seen = _observe_all(suspects, lambda key: _observe(origin, key, bucket, now_s), threads)
+    changed = []
+    vanished = set()
+    for item in seen:
+        if item.ref is None and item.error is None:
+            vanished.add(item.key)
+        elif not _says_the_same(before.get(item.key), item):
+            changed.append(item)
+    gone = [
+        Observation(bucket=bucket, key=key, origin=origin, ref=None, observed_at_s=now_s)
+        for key, item in before.items()
+        if item.origin == origin and (key not in files or key in vanished)
+    ]
+    if gone:
+        walk.check_unmoved()
+    changed.sort(key=_key)
+    gone.sort(key=_key)
+    total = len(files) - len(vanished)
+    return Scan(changed=changed, gone=gone, unchanged=total - len(changed), total=total, root_id=root_id)
+
+
+def _key(item: Observation) -> str:
+    return item.key
+
+
+def _is_same(known: Observation | None, origin: str, mark: str) -> bool:
+    return known is not None and mark != "" and known.fingerprint == mark and known.origin == origin
+
+
+def _says_the_same(known: Observation | None, item: Observation) -> bool:
+    if known is None or known.origin != item.origin or known.fingerprint != item.fingerprint:
+        return False
+    return known.error == item.error and known.ref == item.ref
+
+
+def _observe_all(keys: Sequence[str], observe: Callable[[str], Observation], threads: int) -> Iterable[Observation]:
+    if len(keys) <= threads or threads <= 1:
+        return [observe(key) for key in keys]
+    with ThreadPoolExecutor(threads, thread_name_prefix="hash") as pool:
+        return list(pool.map(observe, keys))
+
+
+def _root_id(origin: str) -> str:
+    if not is_text(origin):
+        raise InputRejected("the folder's path is not valid UTF-8", repr(origin), "rename it, or link to it")
+    try:
+        found = os.stat(origin)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputRejected("no such folder", origin, "check the name, and that the disk it is on is mounted") from None
+    except OSError as error:
+        raise InputRejected("the folder cannot be looked at", origin, words(error)) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise InputRejected("expected a folder, got a file", origin)
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+class _Walk:
+    """One walk over a folder; remembers what each folder was, so that one swapped on the way is noticed."""
+
+    def __init__(self, origin: str, exclude: Sequence[Path]) -> None:
+        self.origin = origin
+        self.excluded = {found for path in exclude if (found := self._find_identity(str(path))) is not None}
+        self.folders: list[tuple[str, tuple[int, int]]] = []
+
+    def run(self) -> Mapping[str, str]:
+        """Keys of all files with their fingerprints; an empty one for what must be looked at more closely."""
+        files: dict[str, str] = {}
+        pending = [(self.origin, "")]
+        while pending:
+            path, prefix = pending.pop()
+            try:
+                identity = self._identity(path)
+                if identity in self.excluded:
+                    continue
+                self.folders.append((path, identity))
+                with os.scandir(path) as entries:
+                    for entry in entries:
+                        name = entry.name
+                        if name[0] == ".":
+                            continue
+                        if not entry.is_dir(follow_symlinks=False):
+                            mark = _mark(entry)
+                            if mark is not None:
+                                files[prefix + key_of(name)] = mark
+                        elif name not in _OF_THE_SYSTEM:
+                            pending.append((entry.path, f"{prefix}{key_of(name)}/"))
+            except OSError as error:
+                if path == self.origin and isinstance(error, PermissionError):
+                    raise InputRejected("the folder cannot be listed", path, words(error)) from error
+                raise Unavailable(path, f"the folder cannot be listed: {words(error)}") from error
+        return files
+
+    def check_unmoved(self) -> None:
+        """Raises Unavailable if one of the folders is not the one that was listed."""
+        for path, identity in self.folders:
+            if self._find_identity(path) != identity:
+                raise Unavailable(path, "the folder was moved, removed or unmounted while it was listed")
+
+    def _find_identity(self, path: str) -> tuple[int, int] | None:
+        try:
+            return self._identity(path)
+        except OSError:
+            return None  # not there, or not to be looked at: no identity to compare
+
+    @staticmethod
+    def _identity(path: str) -> tuple[int, int]:
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+
+
+def _mark(entry: os.DirEntry[str]) -> str | None:
+    """The fingerprint, an empty one when it cannot be had, None for what can be no input (pipe, socket, vanished)."""
+    try:
+        found = entry.stat()
+    except FileNotFoundError:
+        return "" if entry.is_symlink() else None
+    except OSError:
+        return ""  # reading it will say in words what is wrong
+    return fingerprint_of(found) if stat.S_ISREG(found.st_mode) else None

@@ -1,0 +1,267 @@
+"""What is to be done with a claimed slot: skip, republish, process, retract, or nothing because its upstream failed.
+
+Reads the ledger in bulk and writes nothing. Also says which slots downstream an outcome touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from lookout.datum import (
+    Claim,
+    InputRef,
+    Mark,
+    Member,
+    ObjectRef,
+    Observation,
+    Outcome,
+    Record,
+    Reference,
+    Slot,
+    State,
+    Tally,
+)
+from lookout.errors import InputRejected
+from lookout.identity import datum_hash, digest, group_digest, references_digest
+from lookout.ledger.base import Ledger
+from lookout.objects.base import ObjectStore
+from lookout.pipeline import OVERVIEW, Pipeline, Reads, Select, Stage, load
+from lookout.workers import Job, JobInput
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Process:
+    """A datum that has to be run: the job, and what its record will say."""
+
+    job: Job
+    hash: str
+    group: str
+    inputs: tuple[InputRef, ...]
+
+
+Decision: TypeAlias = Process | Outcome
+
+
+class InForce:
+    """The references in force for one stage, pinned when made, and which of them apply to a key."""
+
+    def __init__(self, stage: Stage, references: Sequence[Reference]) -> None:
+        self.references = tuple(references)
+        self.digest = references_digest(self.references)
+        uses = stage.references
+        self._select: Select | None = load(uses.select) if uses and uses.select else None
+        self._digests: dict[tuple[str, ...], str] = {}
+
+    def select(self, key: str) -> tuple[tuple[Reference, ...], str]:
+        """The references for the datum of this key, and their digest."""
+        if self._select is None:
+            return self.references, self.digest
+        chosen = tuple(self._select(key, self.references))
+        names = tuple(sorted(reference.name for reference in chosen))
+        if names not in self._digests:
+            self._digests[names] = references_digest(chosen)
+        return chosen, self._digests[names]
+
+
+class Planner:
+    """Plans claims of one pipeline. What is in force is read once, when made: a batch pins it."""
+
+    def __init__(self, pipeline: Pipeline, ledger: Ledger, store: ObjectStore) -> None:
+        self._pipeline, self._ledger, self._store = pipeline, ledger, store
+        self._in_force = {
+            stage.name: InForce(stage, ledger.references(stage.references.bucket) if stage.references else ())
+            for stage in pipeline.stages
+        }
+
+    def basis(self, stage: Stage) -> str:
+        """The digest of all that a stage's datums depend on beside their inputs: recipe and references."""
+        return digest("basis/1", stage.recipe, self._in_force[stage.name].digest)
+
+    def check(self, stage: Stage) -> None:
+        """Raises InputRejected when the stage cannot run because nothing is in force that it needs."""
+        uses = stage.references
+        if uses and uses.required and not self._in_force[stage.name].references:
+            raise InputRejected(
+                f"no {uses.bucket} is in force", f"stage {stage.name}", f"give one with --{uses.bucket}"
+            )
+
+    def plan(self, stage: Stage, claims: Sequence[Claim]) -> list[Decision]:
+        """One decision a claim, in the order given."""
+        if stage.grouped:
+            drafts = [self._plan_group(stage, claim) for claim in claims]
+        else:
+            drafts = self._plan_each(stage, claims)
+        return self._reuse(claims, drafts)
+
+    # --- ordinary stages: one datum per input key --------------------------------------------------------------------
+
+    def _plan_each(self, stage: Stage, claims: Sequence[Claim]) -> list[Decision]:
+        keys = [claim.key for claim in claims]
+        upstream: dict[str, dict[str, Slot]] = {}
+        observed: dict[str, Observation] = {}
+        for read in stage.reads:
+            if read.bucket == self._pipeline.inputs:
+                observed = self._ledger.find_inputs(read.bucket, keys)
+            elif read.bucket not in upstream:
+                upstream[read.bucket] = self._ledger.find_slots(read.bucket, keys)
+        return [self._plan_one(stage, claim, observed.get(claim.key), upstream) for claim in claims]
+
+    def _plan_one(
+        self, stage: Stage, claim: Claim, seen: Observation | None, upstream: Mapping[str, Mapping[str, Slot]]
+    ) -> Decision:
+        inputs: list[JobInput] = []
+        for read in stage.reads:
+            if read.bucket == self._pipeline.inputs:
+                if seen is not None and seen.error is not None:
+                    return Outcome(state=State.FAILED, error=seen.error)
+                found = None if seen is None or seen.ref is None else _job_input(read, seen)
+            else:
+                slot = upstream[read.bucket].get(claim.key)
+                if slot is not None and slot.state in (State.FAILED, State.UNRUNNABLE):
+                    return Outcome(state=State.UNRUNNABLE, error=f"{slot.stage} of {slot.key}: {slot.error}")
+                outputs = slot.record.outputs if slot is not None and slot.record is not None else ()
+                ref = read.find(outputs)
+                found = None if ref is None else JobInput(role=read.role, ref=ref, max_bytes=read.max_bytes)
+            if found is None:
+                return Outcome(state=State.RETRACTED)
+            inputs.append(found)
+        refs = tuple(InputRef(role=item.role, ref=item.ref) for item in inputs)
+        references, selected = self._in_force[stage.name].select(claim.key)
+        job = Job(
+            stage=stage.name,
+            key=claim.key,
+            prepare=stage.prepare,
+            params=stage.params,
+            prepared=digest("prepared/1", stage.recipe, selected),
+            references=references,
+            inputs=tuple(inputs),
+        )
+        return Process(
+            job=job,
+            hash=datum_hash(stage.name, claim.key, refs, selected, stage.recipe, claim.slot.salt),
+            group=self._pipeline.group_of(claim.key),
+            inputs=refs + tuple(_reference_inputs(references)),
+        )
+
+    # --- grouped stages ---------------------------------------------------------------------------------------------
+
+    def _plan_group(self, stage: Stage, claim: Claim) -> Decision:
+        tallies = self._ledger.tallies(None if claim.key == OVERVIEW else [claim.key])
+        if not tallies:
+            return Outcome(state=State.RETRACTED)
+        members = []
+        if claim.key != OVERVIEW:
+            for read in stage.reads:
+                members += [
+                    member
+                    for member in self._ledger.members(read.bucket, claim.key)
+                    if read.find(member.outputs) is not None
+                ]
+        references, selected = self._in_force[stage.name].select(claim.key)
+        content = digest("grouped/1", group_digest(tallies, members), selected)
+        return Process(
+            job=Job(
+                stage=stage.name,
+                key=claim.key,
+                prepare=stage.prepare,
+                params=stage.params,
+                prepared=digest("prepared/1", stage.recipe, selected),
+                references=references,
+                tallies=tuple(tallies),
+                members=tuple(members),
+            ),
+            hash=datum_hash(stage.name, claim.key, (), content, stage.recipe, claim.slot.salt),
+            group=claim.key,
+            inputs=(_manifest(stage, claim.key, tallies, members), *_reference_inputs(references)),
+        )
+
+    # --- what was done before ---------------------------------------------------------------------------------------
+
+    def _reuse(self, claims: Sequence[Claim], drafts: Sequence[Decision]) -> list[Decision]:
+        """Turn datums that the live view or history has already into skips and republications."""
+        missing = {
+            draft.hash
+            for claim, draft in zip(claims, drafts, strict=True)
+            if isinstance(draft, Process) and claim.slot.hash != draft.hash
+        }
+        history = self._ledger.find_records(missing) if missing else {}
+        decisions: list[Decision] = []
+        for claim, draft in zip(claims, drafts, strict=True):
+            if isinstance(draft, Process):
+                if claim.slot.record is not None and claim.slot.hash == draft.hash:
+                    draft = self.with_marks(claim, Outcome(state=State.SUCCESS), claim.slot.record)
+                elif (old := history.get(draft.hash)) is not None and all(self._store.has(old.outputs)):
+                    draft = self.with_marks(claim, Outcome(state=State.SUCCESS, record=old, republished=True), old)
+            else:
+                draft = self.with_marks(claim, draft)
+            decisions.append(draft)
+        return decisions
+
+    # --- what an outcome touches ------------------------------------------------------------------------------------
+
+    def with_marks(self, claim: Claim, outcome: Outcome, record: Record | None = None) -> Outcome:
+        """The outcome with the marks that its commit must set: for readers whose input it changes, and for groups."""
+        if outcome.state in (State.KILLED, State.PENDING) or (outcome.state is State.FAILED and not outcome.final):
+            return outcome
+        return replace(outcome, marks=tuple(self._marks(claim, outcome.state, record)))
+
+    def _marks(self, claim: Claim, state: State, new: Record | None) -> Iterable[Mark]:
+        old = claim.slot.record
+        failed = state in (State.FAILED, State.UNRUNNABLE)
+        healed = claim.slot.state not in (State.SUCCESS, State.PENDING)
+        for reader in self._pipeline.readers(claim.stage):
+            if reader.grouped:
+                continue
+            reads = [read for read in reader.reads if read.bucket == claim.stage]
+            if failed or healed or any(_sha256(read, old) != _sha256(read, new) for read in reads):
+                yield Mark(stage=reader.name, key=claim.key)
+        if not failed and not self._pipeline.stage(claim.stage).grouped:
+            yield from self._group_marks(claim, old, new)
+
+    def _group_marks(self, claim: Claim, old: Record | None, new: Record | None) -> Iterable[Mark]:
+        tallied = _tallied(old) != _tallied(new)
+        for stage in self._pipeline.stages:
+            if not stage.grouped:
+                continue
+            reads = [read for read in stage.reads if read.bucket == claim.stage]
+            moved = any(_member(read, old) != _member(read, new) for read in reads)
+            if tallied or moved:
+                yield Mark(stage=stage.name, key=self._pipeline.group_of(claim.key))
+            if tallied:
+                yield Mark(stage=stage.name, key=OVERVIEW)
+
+
+def _manifest(stage: Stage, group: str, tallies: Sequence[Tally], members: Sequence[Member]) -> InputRef:
+    """The inputs of a grouped datum as one entry: a day may have thousands, and each redrawing would name them all."""
+    bucket = stage.reads[0].bucket
+    ref = ObjectRef(
+        bucket=bucket, key=f"{group}/", sha256=group_digest(tallies, members), size=len(tallies) + len(members)
+    )
+    return InputRef(role="members", ref=ref)
+
+
+def _job_input(read: Reads, seen: Observation) -> JobInput | None:
+    if seen.ref is None:
+        return None
+    return JobInput(role=read.role, ref=seen.ref, max_bytes=read.max_bytes, observed_at_s=seen.observed_at_s)
+
+
+def _reference_inputs(references: Iterable[Reference]) -> Iterable[InputRef]:
+    for reference in references:
+        for role, ref in sorted(reference.files.items()):
+            yield InputRef(role=f"{reference.bucket}:{role}", ref=ref)
+
+
+def _sha256(read: Reads, record: Record | None) -> str | None:
+    found = read.find(record.outputs) if record is not None else None
+    return found.sha256 if found is not None else None
+
+
+def _tallied(record: Record | None) -> tuple[dict[str, int], float | None]:
+    return (dict(record.counts), record.at_s) if record is not None else ({}, None)
+
+
+def _member(read: Reads, record: Record | None) -> str | None:
+    return record.hash if record is not None and read.find(record.outputs) is not None else None

@@ -1,0 +1,351 @@
+"""The embedded runner: one process (and its workers) takes a source through a whole pipeline, once or as files come.
+
+Puts intake, references, engine and outbox together in the order that a crash anywhere leaves sound: every step's
+result is in the ledger before the next begins, and each step begins by looking what the ledger says is still to do.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
+
+from lookout.datum import Json, Mark, State
+from lookout.engine import Engine, Progress
+from lookout.errors import LookoutError, Unavailable
+from lookout.identity import digest
+from lookout.intake import Intake, Taken
+from lookout.ledger.base import Ledger, RunRecord
+from lookout.log import get_logger
+from lookout.objects.base import ObjectStore
+from lookout.outbox import Channel, Outbox
+from lookout.pipeline import Pipeline, Refused
+from lookout.references import enforce
+from lookout.workers import Workers
+
+log = get_logger(__name__)
+
+KEEP_VERSIONS_S: Final = 30 * 24 * 3600.0
+"""Replaced and removed versions stay readable this long: for A -> B -> A, for alerts under way, and for proof."""
+COLLECT_EVERY_S: Final = 24 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What one run is asked to do. ``sources`` is one folder, or files. ``references`` are paths by bucket."""
+
+    sources: tuple[Path, ...]
+    references: Mapping[str, Path] = field(default_factory=dict)
+    verify: bool = False
+    allow_deletions: bool = False
+    max_letters: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """How a run went: enough to sum it up from the ledger."""
+
+    run: str
+    engine: Engine
+    taken: Taken
+    outbox: Outbox
+    refused: tuple[Refused, ...]
+    due_at_s: float | None
+    elapsed_s: float
+
+    @property
+    def stopped(self) -> bool:
+        return self.engine.stopped
+
+
+class Watcher(Protocol):
+    """Tells of keys below a folder that have changed or gone (one that ends in ``/`` means all below it), and of
+    trouble: after Unavailable some changes may have been missed, after any other error no more will come."""
+
+    def __call__(
+        self, root: Path, on_change: Callable[[str], None], on_lost: Callable[[LookoutError], None], /
+    ) -> AbstractContextManager[object]: ...
+
+
+@dataclass(kw_only=True)
+class _Session:
+    owner: str
+    run: str
+    engine: Engine | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """Everything that a run needs, chosen by the entry point. ``open_ledger`` gives another connection for a thread."""
+
+    pipeline: Pipeline
+    ledger: Ledger
+    open_ledger: Callable[[], Ledger]
+    store: ObjectStore
+    workers: Workers
+    channel: Callable[[], Channel]
+    code: str
+    exclude: tuple[Path, ...] = ()
+    clock: Callable[[], float] = time.time
+    on_progress: Callable[[Progress], None] = lambda _: None
+    on_engine: Callable[[Engine], None] = lambda _: None
+    """Told of the engine before it begins, so that a signal can stop it."""
+
+    def run(self, order: Order) -> Ran:
+        """Take the sources in, work until nothing is left, send what is due. Raises LookoutError; a failed datum is no
+        error here but part of what the ledger says afterwards."""
+        started_s = time.monotonic()
+        with self._session("run") as session:
+            refused = self._enforce(order)
+            intake = self._intake()
+            engine = self._engine(intake, session)
+            taken = self._take(intake, order)
+            if order.verify:
+                self._verify()
+            self._revive(taken.keys)
+            engine.rebase(self.pipeline.stages)
+            engine.work(self.pipeline.stages, taken.keys)
+            outbox = self._outbox(self.ledger, session.owner, order.max_letters)
+            due_at_s = None if engine.stopped else outbox.dispatch()
+            self._collect()
+        return Ran(
+            run=session.run,
+            engine=engine,
+            taken=taken,
+            outbox=outbox,
+            refused=refused,
+            due_at_s=due_at_s,
+            elapsed_s=time.monotonic() - started_s,
+        )
+
+    def watch(self, order: Order, watcher: Watcher, on_ready: Callable[[Taken], None] = lambda _: None) -> Ran:
+        """As ``run`` on one folder, and then on every change below it, until the engine is stopped."""
+        started_s = time.monotonic()
+        with self._session("watch") as session:
+            refused = self._enforce(order)
+            intake = self._intake()
+            with _Postman(self, session.owner, order.max_letters) as postman:
+                engine = self._engine(intake, session, postman.wake)
+                changes = _Changes(engine, intake, order)
+                with watcher(order.sources[0].absolute(), changes.add, changes.lost):
+                    taken = changes.scan()
+                    self._revive(None)
+                    engine.rebase(self.pipeline.stages)
+                    on_ready(taken)
+                    postman.wake()
+                    engine.follow(self.pipeline.stages)
+                if changes.error is not None:
+                    raise changes.error
+            self._collect()
+        return Ran(
+            run=session.run,
+            engine=engine,
+            taken=taken,
+            outbox=postman.outbox,
+            refused=refused,
+            due_at_s=None,
+            elapsed_s=time.monotonic() - started_s,
+        )
+
+    # --- the steps --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _session(self, kind: str) -> Iterator[_Session]:
+        """An owner and a run for the length of the context; the run's record is closed however it ends."""
+        run = f"{datetime.fromtimestamp(self.clock(), UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        with self.ledger.session() as owner:
+            self.ledger.start_run(RunRecord(id=run, kind=kind, owner=owner, started_at_s=self.clock()))
+            session = _Session(owner=owner, run=run)
+            summary: dict[str, Json] = {}
+            state = "failed"
+            try:
+                yield session
+                failed = sum(states.get(State.FAILED, 0) for states in self.ledger.count_slots().values())
+                summary["failed"] = failed
+                stopped = session.engine is not None and session.engine.stopped
+                state = "stopped" if stopped else "failed" if failed else "success"
+            except LookoutError as exc:
+                summary["error"] = str(exc)
+                raise
+            finally:
+                self.ledger.end_run(run, state, self.clock(), summary)
+
+    def _enforce(self, order: Order) -> tuple[Refused, ...]:
+        refused: tuple[Refused, ...] = ()
+        for stage in self.pipeline.stages:
+            if stage.references is not None and (path := order.references.get(stage.references.bucket)) is not None:
+                refused += enforce(self.ledger, self.store, stage.references, path).refused
+        return refused
+
+    def _intake(self) -> Intake:
+        return Intake(
+            ledger=self.ledger,
+            bucket=self.pipeline.inputs,
+            readers=tuple(stage.name for stage in self.pipeline.readers(self.pipeline.inputs)),
+            clock=self.clock,
+            exclude=self.exclude,
+        )
+
+    def _engine(self, intake: Intake, session: _Session, on_alerts: Callable[[], None] = lambda: None) -> Engine:
+        engine = Engine(
+            pipeline=self.pipeline,
+            ledger=self.ledger,
+            store=self.store,
+            workers=self.workers,
+            owner=session.owner,
+            run=session.run,
+            code=self.code,
+            reobserve=intake.look_again,
+            on_progress=self.on_progress,
+            on_alerts=on_alerts,
+            clock=self.clock,
+        )
+        session.engine = engine
+        self.on_engine(engine)
+        return engine
+
+    def _take(self, intake: Intake, order: Order) -> Taken:
+        if len(order.sources) == 1 and not order.sources[0].is_file():
+            return intake.take_folder(order.sources[0], verify=order.verify, allow_deletions=order.allow_deletions)
+        return intake.take_files(order.sources)
+
+    def _revive(self, keys: frozenset[str] | None) -> None:
+        """A run gives what failed before another go, with all its tries."""
+        if keys is None:
+            failed = list(self.ledger.slots(states=(State.FAILED,)))
+        else:
+            failed = [
+                slot
+                for stage in self.pipeline.stages
+                for slot in self.ledger.find_slots(stage.name, keys).values()
+                if slot.state is State.FAILED
+            ]
+        self.ledger.mark([Mark(stage=slot.stage, key=slot.key) for slot in failed], revive=True)
+
+    def _verify(self) -> None:
+        """Have every datum done again whose outputs are not in the store as the ledger names them."""
+        for slot in list(self.ledger.slots(states=(State.SUCCESS,))):
+            outputs = slot.record.outputs if slot.record is not None else ()
+            for ref, there in zip(outputs, self.store.has(outputs), strict=True):
+                if not there:
+                    log.warning("lost", object=ref.path)
+                    salt = digest("lost/1", ref.path, self.clock())[:12]
+                    self.ledger.mark([Mark(stage=slot.stage, key=slot.key)], salt=salt)
+                    break
+
+    def _outbox(self, ledger: Ledger, owner: str, max_letters: int, **window: float) -> Outbox:
+        return Outbox(
+            ledger=ledger,
+            store=self.store,
+            channel=self.channel,
+            owner=owner,
+            clock=self.clock,
+            max_letters=max_letters,
+            **window,
+        )
+
+    def _collect(self) -> None:
+        """Free old versions, once a day at most: a listing of them is not free."""
+        last = self.ledger.find_note("collected")
+        now_s = self.clock()
+        if last is None or now_s - float(last) >= COLLECT_EVERY_S:
+            self.store.collect(now_s - KEEP_VERSIONS_S)
+            self.ledger.put_note("collected", repr(now_s))
+
+
+class _Changes:
+    """What a watcher tells, from its threads, brought to the engine's thread."""
+
+    def __init__(self, engine: Engine, intake: Intake, order: Order) -> None:
+        self._engine, self._intake, self._order = engine, intake, order
+        self._lock = threading.Lock()
+        self._keys: dict[str, None] = {}
+        self.error: LookoutError | None = None
+
+    def add(self, key: str) -> None:
+        with self._lock:
+            first = not self._keys
+            self._keys[key] = None
+        if first:
+            self._engine.call(partial(self._guard, self._take))
+
+    def lost(self, error: LookoutError) -> None:
+        if isinstance(error, Unavailable):
+            log.warning("watch", error=error, then="scanning the folder")
+            self._engine.call(partial(self._guard, self.scan))
+        else:
+            self._end(error)
+
+    def scan(self) -> Taken:
+        """Take in the whole folder as it is now."""
+        return self._intake.take_folder(self._order.sources[0], allow_deletions=self._order.allow_deletions)
+
+    def _take(self) -> None:
+        with self._lock:
+            keys, self._keys = list(self._keys), {}
+        single = [key for key in keys if not key.endswith("/")]
+        for prefix in (key for key in keys if key.endswith("/")):
+            single += self._intake.known_below(prefix)
+        root = self._order.sources[0].absolute()
+        self._intake.take_changes(root, single, allow_deletions=self._order.allow_deletions)
+
+    def _guard(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except LookoutError as exc:
+            self._end(exc)
+
+    def _end(self, error: LookoutError) -> None:
+        self.error = error
+        self._engine.stop()
+
+
+class _Postman:
+    """Sends letters on a thread and a ledger connection of its own, so that a slow channel delays no picture."""
+
+    def __init__(self, runner: Runner, owner: str, max_letters: int) -> None:
+        self._ledger = runner.open_ledger()
+        self.outbox = runner._outbox(self._ledger, owner, max_letters, window_s=3600.0, digest_every_s=300.0)
+        self._clock = runner.clock
+        self._wakened = threading.Condition()
+        self._due = self._ending = False
+        self._thread = threading.Thread(target=self._serve, name="postman", daemon=True)
+
+    def __enter__(self) -> _Postman:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._wakened:
+            self._ending = True
+            self._wakened.notify()
+        self._thread.join()
+        self._ledger.close()
+
+    def wake(self) -> None:
+        with self._wakened:
+            self._due = True
+            self._wakened.notify()
+
+    def _serve(self) -> None:
+        wait_s: float | None = None
+        while True:
+            with self._wakened:
+                self._wakened.wait_for(lambda: self._due or self._ending, wait_s)
+                if self._ending:
+                    return
+                self._due = False
+            try:
+                due_at_s = self.outbox.dispatch()
+            except LookoutError as exc:
+                log.warning("outbox", error=exc)
+                wait_s = 5.0
+            else:
+                wait_s = None if due_at_s is None else max(0.1, due_at_s - self._clock())

@@ -1,0 +1,26 @@
+"""What every ledger must do: subclass ``LedgerContract`` in a test module and give it a fixture ``bench``.
+
+    class TestMyLedger(LedgerContract):
+        @pytest.fixture
+        def bench(self):
+            clock = ManualClock()
+            ...
+            yield Bench(open=lambda: MyLedger(somewhere, clock), clock=clock)
+
+Knows no backend. A bug found in one becomes a test here first.
+"""
+
+from __future__ import annotations
+
+from lookout.testing.ledger_claims import ClaimsContract
+from lookout.testing.ledger_commits import CommitsContract
+from lookout.testing.ledger_kit import Bench, ManualClock
+from lookout.testing.ledger_outbox import OutboxContract
+from lookout.testing.ledger_views import ViewsContract
+
+
+class LedgerContract(ClaimsContract, CommitsContract, ViewsContract, OutboxContract):
+    """All of the contract."""
+
+
+__all__ = ["Bench", "LedgerContract", "ManualClock"]

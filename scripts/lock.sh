@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Lock the dependencies of pyproject.toml with hashes, for every platform, and without naming any index.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+compile() { .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate "$@"; }
+compile pyproject.toml --group build --output-file requirements/run.txt
+compile --group dev --constraint requirements/run.txt --output-file requirements/dev.txt

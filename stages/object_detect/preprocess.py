@@ -1,0 +1,77 @@
+"""From a picture to the network's input, and from places in the input back to the picture.
+
+Follows the manifest to the letter and knows nothing of what the network makes of it. Resizing is bilinear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.object_detect.boxes import Floats
+from stages.object_detect.schema import InputSpec, Letterbox
+from stages.opencv import cv2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """Where the picture lies in the input: its size there, and the padding left of it and above it, in pixels."""
+
+    picture_width_px: int
+    picture_height_px: int
+    width_px: int
+    height_px: int
+    left_px: int = 0
+    top_px: int = 0
+
+    def to_picture(self, boxes_xyxy_px: Floats) -> Floats:
+        """(N, 4) x1 y1 x2 y2 in pixels of the input -> the same in pixels of the picture, not clipped."""
+        offset = np.array([self.left_px, self.top_px] * 2, np.float64)
+        ratio_x, ratio_y = self.picture_width_px / self.width_px, self.picture_height_px / self.height_px
+        return (boxes_xyxy_px - offset) * np.array([ratio_x, ratio_y] * 2, np.float64)
+
+
+def place(width_px: int, height_px: int, spec: InputSpec) -> Placement:
+    """How a picture of this size is put into the input."""
+    if not isinstance(spec.resize, Letterbox):
+        return Placement(
+            picture_width_px=width_px, picture_height_px=height_px, width_px=spec.width, height_px=spec.height
+        )
+    ratio = min(spec.width / width_px, spec.height / height_px)
+    fitted_width_px = min(spec.width, max(1, round(width_px * ratio)))
+    fitted_height_px = min(spec.height, max(1, round(height_px * ratio)))
+    centered = spec.resize.align == "center"
+    return Placement(
+        picture_width_px=width_px,
+        picture_height_px=height_px,
+        width_px=fitted_width_px,
+        height_px=fitted_height_px,
+        left_px=(spec.width - fitted_width_px) // 2 if centered else 0,
+        top_px=(spec.height - fitted_height_px) // 2 if centered else 0,
+    )
+
+
+def make_input(picture_bgr: NDArray[np.uint8], placement: Placement, spec: InputSpec) -> NDArray[Any]:
+    """The tensor for one picture (H, W, 3), of the manifest's shape and type, contiguous."""
+    size = (placement.width_px, placement.height_px)
+    fitted = picture_bgr
+    if picture_bgr.shape[1::-1] != size:
+        fitted = np.asarray(cv2.resize(picture_bgr, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    if isinstance(spec.resize, Letterbox):
+        canvas = np.full((spec.height, spec.width, 3), spec.resize.pad_value, np.uint8)
+        top, left = placement.top_px, placement.left_px
+        canvas[top : top + placement.height_px, left : left + placement.width_px] = fitted
+        fitted = canvas
+    if spec.color == "RGB":
+        fitted = np.asarray(cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB), np.uint8)
+    values: NDArray[Any] = fitted
+    if not spec.is_raw:
+        std = np.array(spec.std, np.float64)
+        factor, shift = spec.scale / std, -np.array(spec.mean, np.float64) / std
+        values = fitted * factor.astype(np.float32) + shift.astype(np.float32)
+    if spec.layout == "NCHW":
+        values = values.transpose(2, 0, 1)
+    return np.ascontiguousarray(values[None], dtype=spec.dtype)

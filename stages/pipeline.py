@@ -1,0 +1,55 @@
+"""The graph of the four stages: the only place where they are put together."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lookout.pipeline import Pipeline, Reads, Stage, UsesReferences
+from stages.naming import group_of
+
+MAX_PICTURE_BYTES: Final = 32 * 1024 * 1024
+
+PIPELINE: Final = Pipeline(
+    inputs="images",
+    group_of=group_of,
+    stages=(
+        Stage(
+            name="validate",
+            version=1,
+            prepare="stages.validate.core:prepare",
+            reads=(Reads(role="picture", bucket="images", max_bytes=MAX_PICTURE_BYTES),),
+            params={"max_bytes": MAX_PICTURE_BYTES},
+        ),
+        Stage(
+            name="object-detect",
+            version=1,
+            prepare="stages.object_detect.core:prepare",
+            reads=(Reads(role="picture", bucket="validate", pattern="valid/*"),),
+            references=UsesReferences(bucket="model", accept="stages.object_detect.manifest:accept", companions=True),
+            params={"threshold": 0.5},
+        ),
+        Stage(
+            name="threat-detect",
+            version=1,
+            prepare="stages.threat_detect.core:prepare",
+            reads=(
+                Reads(role="picture", bucket="validate", pattern="valid/*"),
+                Reads(role="detections", bucket="object-detect", pattern="*.json"),
+            ),
+            references=UsesReferences(
+                bucket="rules",
+                accept="stages.threat_detect.rules:accept",
+                select="stages.threat_detect.select:select",
+                required=False,
+            ),
+        ),
+        Stage(
+            name="plot",
+            version=1,
+            prepare="stages.plot.core:prepare",
+            reads=(Reads(role="threats", bucket="threat-detect", pattern="*.json"),),
+            grouped=True,
+            timeout_s=300.0,
+        ),
+    ),
+)

@@ -1,0 +1,85 @@
+"""The stage itself: a group's datum becomes its part of the gallery, the overview's datum the charts and the page.
+
+Only what changed is drawn again because each datum depends on its own group, and the overview on the sums alone. Pure:
+knows no clock, no run and no store, so the same tallies and members give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from lookout.datum import Json, JsonObject, LoadedReference, Member, Output, Result, Work
+from lookout.errors import InputRejected
+from lookout.pipeline import OVERVIEW, Run
+from stages.plot import page
+from stages.plot.summary import Summary, slots_of_colour, summarise
+
+PNG: Final = "image/png"
+
+
+def prepare(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
+    """The stage, ready to draw. Raises InputRejected for a parameter or a reference: it has none."""
+    if references:
+        raise InputRejected(f"unknown reference {references[0].reference.name!r}", "plot", "plot takes no references")
+    if params:
+        raise InputRejected(f"unknown parameter {min(params)!r}", "plot", "plot takes no parameters")
+    return _run
+
+
+def _run(work: Work) -> Result:
+    return _overview(work) if work.key == OVERVIEW else _partition(work)
+
+
+def _overview(work: Work) -> Result:
+    from stages.plot import charts
+
+    summary = summarise(work.tallies)
+    return Result(
+        outputs=(
+            Output(key="threats.png", data=charts.threats(summary), content_type=PNG),
+            Output(key="days.png", data=charts.days(summary), content_type=PNG),
+            Output(key="invalid.png", data=charts.invalid(summary), content_type=PNG),
+            Output(key="last_seen.png", data=charts.last_seen(summary), content_type=PNG),
+            Output(key="index.html", data=page.index(_index(summary)), content_type="text/html; charset=utf-8"),
+        )
+    )
+
+
+def _index(summary: Summary) -> JsonObject:
+    """What the page knows at once: all sums, and which partitions there are to load."""
+    colours = slots_of_colour(summary.classes)
+    device_at = {device.name: index for index, device in enumerate(summary.devices)}
+    class_at = {label: index for index, (label, _) in enumerate(summary.classes)}
+    return {
+        "pictures": summary.pictures,
+        "valid": summary.valid,
+        "invalid": summary.invalid,
+        "threats": summary.threats,
+        "last_at_s": summary.last_at_s,
+        "last_day": summary.last_day,
+        "reasons": [[code, count] for code, count in summary.reasons],
+        "classes": [[label, count, colours.get(label)] for label, count in summary.classes],
+        "devices": [[device.name, device.pictures, device.threats, device.last_at_s] for device in summary.devices],
+        "partitions": [
+            [device_at[part.device], part.day, part.threats, [[class_at[name], n] for name, n in part.objects.items()]]
+            for part in summary.partitions
+        ],
+    }
+
+
+def _partition(work: Work) -> Result:
+    """The gallery's part of one device and day; a group without a threat has none."""
+    entries = sorted((_entry(member) for member in work.members), key=lambda entry: str(entry["stem"]))
+    if not entries:
+        return Result()
+    data = page.partition(work.key, {"threats": entries})
+    return Result(
+        outputs=(Output(key=f"data/{work.key}.js", data=data, content_type="text/javascript; charset=utf-8"),)
+    )
+
+
+def _entry(member: Member) -> Mapping[str, Json]:
+    """One threat as the page shows it: the facts of the datum, where its outputs are, and its identity."""
+    picture = next(ref for ref in member.outputs if ref.key.endswith(".jpg"))
+    return {**member.facts, "stem": picture.key.removesuffix(".jpg"), "datum": member.hash}

@@ -1,0 +1,1 @@
+"""The first stage: decides of each uploaded file whether it is a whole, usable photograph, and why not."""

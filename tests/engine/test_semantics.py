@@ -1,0 +1,377 @@
+"""The rules of incremental processing: what is done, skipped, replaced, retracted, refused.
+
+Tests named in brackets are those of the system that this one replaces: what they assert holds here too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lookout.datum import Mark, State
+from lookout.errors import InputRejected
+from lookout.runner import Order
+from lookout.testing.toy import toy_pipeline
+from lookout.workers import Workers
+
+from .world import World
+
+
+def done(ran) -> dict[str, int]:
+    return dict(ran.engine.report.success)
+
+
+def words(world: World, **files: str):
+    folder = world.root / "words"
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.txt").write_text(text)
+    return {"words": folder}
+
+
+def test_a_new_text_goes_through_all_stages(world: World) -> None:
+    world.put("a/1", "alarm one")
+    assert done(world.run()) == {"first": 1, "second": 1, "third": 1, "sums": 2}
+    assert world.results() == {
+        "first/good/a/1": b"alarm one",
+        "second/a/1.loud": b"ALARM ONE",
+        "third/a/1.alarm": b"alarm one\nALARM ONE",
+        "sums/groups/a.txt": b"a alarms 1\na texts 1\na/1",
+        "sums/overview.txt": b"a alarms 1\na texts 1",
+    }
+
+
+def test_the_same_again_does_nothing(world: World) -> None:
+    """[TestDatumDedup, TestSkippedDatums]"""
+    world.put("a/1", "one")
+    world.put("a/2", "two")
+    world.run()
+    before = world.live()
+    assert done(world.run()) == {}
+    assert world.live() == before
+
+
+def test_ten_old_and_ten_new_skip_exactly_ten(world: World) -> None:
+    """[TestPipelineWithStatsAcrossJobs]"""
+    for i in range(10):
+        world.put(f"a/{i}", f"text {i}")
+    world.run()
+    for i in range(10, 20):
+        world.put(f"a/{i}", f"text {i}")
+    assert done(world.run()) == {"first": 10, "second": 10, "third": 10, "sums": 2}
+
+
+def test_a_changed_text_replaces_its_results_and_touches_no_other(world: World) -> None:
+    """[TestPipelineInputDataModification]"""
+    world.put("a/1", "alarm one")
+    world.put("a/2", "alarm two")
+    world.run()
+    world.put("a/1", "calm")
+    assert done(world.run()) == {"first": 1, "second": 1, "third": 1, "sums": 2}
+    results = world.results()
+    assert results["second/a/1.loud"] == b"CALM"
+    assert "third/a/1.alarm" not in results, "an output that the new datum does not write is removed"
+    assert results["third/a/2.alarm"] == b"alarm two\nALARM TWO"
+
+
+def test_a_text_that_becomes_bad_takes_its_results_downstream_with_it(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.run()
+    world.put("a/1", "bad")
+    world.run()
+    assert set(world.results()) == {"first/bad/a/1", "sums/groups/a.txt", "sums/overview.txt"}
+    assert world.states() == {"first": {"success": 1}, "sums": {"success": 2}}
+
+
+def test_a_deleted_text_is_retracted_everywhere(world: World) -> None:
+    world.put("a/1", "alarm one")
+    world.put("b/1", "two")
+    world.run()
+    (world.source / "a/1").unlink()
+    ran = world.run()
+    assert ran.taken.gone == 1
+    assert set(world.results()) == {"first/good/b/1", "second/b/1.loud", "sums/groups/b.txt", "sums/overview.txt"}
+
+
+def test_deleting_the_only_text_leaves_nothing(world: World) -> None:
+    """[TestJobSerialDelete, TestMetaRepoContents]"""
+    path = world.put("a/1", "alarm one")
+    world.run()
+    path.unlink()
+    ran = world.run()
+    assert not ran.engine.report.failed
+    assert world.results() == {}
+    assert world.live() == {}
+    assert world.states() == {}
+
+
+def test_back_to_an_old_text_republishes_without_running(world: World) -> None:
+    world.put("a/1", "alarm A")
+    world.run()
+    results, live = world.results(), world.live()
+    world.put("a/1", "B")
+    world.run()
+    world.put("a/1", "alarm A")
+    ran = world.run()
+    assert done(ran) == {}, "A -> B -> A finds A's datums in history"
+    assert world.results() == results
+    assert world.live() == live
+
+
+def test_a_new_reference_reprocesses_what_depends_on_it_and_nothing_else(world: World) -> None:
+    """[TestUpdatePipeline]"""
+    for key in ("a/1", "b/1"):
+        world.put(key, "alarm")
+    world.run(references=words(world, a="!"))
+    assert world.results()["second/a/1.loud"] == b"ALARM!"
+    ran = world.run(references=words(world, a="?"))
+    assert done(ran) == {"second": 1, "third": 1, "sums": 1}
+    assert world.results()["third/a/1.alarm"] == b"alarm\nALARM?"
+    assert world.results()["second/b/1.loud"] == b"ALARM"
+
+
+def test_a_new_parameter_reprocesses_its_stage_and_what_follows(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.run()
+    world.pipeline = toy_pipeline(mark="+")
+    assert done(world.run()) == {"second": 1, "third": 1, "sums": 1}
+    assert world.results()["second/a/1.loud"] == b"ALARM+"
+
+
+def test_a_new_recipe_whose_results_are_the_same_stops_there(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.run()
+    world.pipeline = toy_pipeline(version=2)
+    assert done(world.run()) == {"second": 1}
+
+
+def test_a_refused_reference_leaves_the_last_good_one_in_force(world: World) -> None:
+    world.put("a/1", "one")
+    world.run(references=words(world, a="!", b="?"))
+    ran = world.run(references=words(world, a=""))
+    assert [(item.name, item.reason) for item in ran.refused] == [("a.txt", "expected a word, got nothing")]
+    assert world.results()["second/a/1.loud"] == b"ONE!"
+    world.put("a/2", "two")
+    world.run(references=words(world, b="??"))
+    assert world.results()["second/a/2.loud"] == b"TWO!"
+
+
+def test_a_reference_that_is_not_given_any_more_is_not_in_force(world: World) -> None:
+    world.put("a/1", "one")
+    given = words(world, a="!", b="?")
+    world.run(references=given)
+    (given["words"] / "a.txt").unlink()
+    world.run(references=given)
+    assert world.results()["second/a/1.loud"] == b"ONE"
+
+
+def test_nothing_usable_given_at_first_is_an_error(world: World) -> None:
+    world.put("a/1", "one")
+    with pytest.raises(InputRejected, match=r"a\.txt: expected a word"):
+        world.run(references=words(world, a=""))
+    assert world.states() == {}
+
+
+def test_one_failed_datum_stops_no_other_and_what_needs_it_is_unrunnable(world: World) -> None:
+    """[TestPipelineWithStatsFailedDatums, TestPipelineErrorHandling, TestInputFailure]"""
+    for i in range(9):
+        world.put(f"a/{i}", "alarm")
+    world.put("a/9", "fail")
+    ran = world.run()
+    assert world.states()["first"] == {"success": 9, "failed": 1}
+    assert world.states()["third"] == {"success": 9, "unrunnable": 1}
+    with world.ledger() as ledger:
+        assert "told to fail" in (ledger.find_slots("first", ["a/9"])["a/9"].error or "")
+        assert "first of a/9" in (ledger.find_slots("third", ["a/9"])["a/9"].error or "")
+        assert ledger.runs(1)[0].state == "failed"
+    assert ran.engine.report.failed == {"first": 1}
+    assert world.results()["sums/groups/a.txt"].startswith(b"a alarms 9")
+
+
+def test_a_failed_datum_heals_with_its_text(world: World) -> None:
+    world.put("a/1", "alarm fail")
+    world.run()
+    world.put("a/1", "alarm")
+    world.run()
+    assert world.states() == {
+        "first": {"success": 1},
+        "second": {"success": 1},
+        "third": {"success": 1},
+        "sums": {"success": 2},
+    }
+
+
+def test_what_failed_keeps_its_last_good_results_until_it_succeeds_again(world: World) -> None:
+    world.put("a/1", "alarm one")
+    world.run()
+    world.put("a/1", "fail")
+    world.run()
+    assert world.states()["first"] == {"failed": 1}
+    assert world.results()["second/a/1.loud"] == b"ALARM ONE"
+    world.put("a/1", "alarm one")
+    world.run()
+    assert world.states()["third"] == {"success": 1}
+
+
+def test_tries_are_counted_to_exactly_n(world: World) -> None:
+    """[TestDatumTries]"""
+    world.pipeline = toy_pipeline(tries=5)
+    world.put("a/1", "fail")
+    world.run()
+    with world.ledger() as ledger:
+        assert ledger.find_slots("first", ["a/1"])["a/1"].tries == 5
+
+
+def test_a_rejected_input_is_not_tried_again(world: World) -> None:
+    world.put("a/1", "reject")
+    world.run()
+    with world.ledger() as ledger:
+        slot = ledger.find_slots("first", ["a/1"])["a/1"]
+    assert (slot.state, slot.tries) == (State.FAILED, 1)
+    assert slot.error == "a/1: told to reject"
+
+
+def test_the_next_run_tries_failed_datums_again(world: World) -> None:
+    """[TestRerunPipeline]"""
+    world.put("a/1", "fail")
+    world.run()
+    ran = world.run()
+    assert ran.engine.report.failed == {"first": 1}
+
+
+def test_one_wrongly_successful_datum_can_be_invalidated(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.put("a/2", "alarm")
+    world.run()
+    with world.ledger() as ledger:
+        ledger.mark([Mark(stage="second", key="a/1")], salt="again")
+    assert done(world.run()) == {"second": 1}, "the result is the same, so nothing after it is touched"
+
+
+def test_single_files_add_and_never_retract(world: World) -> None:
+    """[TestDeferredProcessing: what is not named waits]"""
+    one, two = world.put("a/1", "one"), world.put("a/2", "two")
+    world.run()
+    one.unlink()
+    world.put("a/3", "three")
+    ran = world.run(two)
+    assert done(ran) == {}
+    assert "second/a/1.loud" in world.results()
+    assert "second/a/3.loud" not in world.results()
+
+
+def test_a_file_named_first_is_keyed_by_its_name(world: World) -> None:
+    world.run(world.put("x", "one"))
+    assert "first/good/x" in world.results()
+
+
+def test_two_files_of_one_name_are_refused(world: World) -> None:
+    with pytest.raises(InputRejected, match="two files named 'x'"):
+        world.run(world.put("a/x", "one"), world.put("b/x", "two"))
+
+
+def test_a_state_belongs_to_one_source(world: World) -> None:
+    world.put("a/1", "one")
+    world.run()
+    other = world.root / "other"
+    other.mkdir()
+    with pytest.raises(InputRejected, match="belongs to the source"):
+        world.run(other)
+    assert "second/a/1.loud" in world.results()
+
+
+def test_a_source_that_is_gone_retracts_nothing(world: World) -> None:
+    world.put("a/1", "one")
+    world.run()
+    world.source.rename(world.root / "unmounted")
+    with pytest.raises(InputRejected, match="no such folder"):
+        world.run()
+    world.source.mkdir()
+    with pytest.raises(InputRejected, match="another folder now, and empty"):
+        world.run()
+    assert "second/a/1.loud" in world.results()
+    world.source.rmdir()
+    (world.root / "unmounted").rename(world.source)
+    assert done(world.run()) == {}
+
+
+def test_mass_deletion_needs_a_word(world: World) -> None:
+    paths = [world.put(f"a/{i}", f"text {i}") for i in range(60)]
+    world.run()
+    for path in paths[:30]:
+        path.unlink()
+    with pytest.raises(InputRejected, match="30 of 60 pictures are gone; nothing was retracted"):
+        world.run()
+    assert world.states()["first"] == {"success": 60}
+    world.run(allow_deletions=True)
+    assert world.states()["first"] == {"success": 30}
+
+
+def test_a_lost_result_is_made_again_by_verify(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.run()
+    results = world.results()
+    (world.objects / "second/a/1.loud").unlink()
+    assert done(world.run()) == {}
+    assert done(world.run(verify=True)) == {"second": 1}
+    assert world.results() == results
+
+
+def test_a_lost_result_that_is_needed_is_made_again_by_itself(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.run()
+    (world.objects / "first/good/a/1").unlink()
+    world.pipeline = toy_pipeline(mark="+")
+    ran = world.run()
+    assert not ran.engine.report.failed
+    assert world.results()["second/a/1.loud"] == b"ALARM+"
+    assert world.results()["first/good/a/1"] == b"alarm"
+
+
+class Unanswering(Workers):
+    """Takes jobs and never ends one."""
+
+    size = 2
+
+    def submit(self, job, ticket, timeout_s, done) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+def test_a_stopped_run_leaves_its_datums_to_the_next(world: World) -> None:
+    """[TestStopJob]"""
+    for i in range(5):
+        world.put(f"a/{i}", "alarm")
+    with world.runner(Unanswering()) as runner:
+        ran = replace(runner, on_engine=lambda engine: engine.stop()).run(Order(sources=(world.source,)))
+    assert ran.stopped
+    assert world.states() == {"first": {"killed": 5}}
+    with world.ledger() as ledger:
+        assert ledger.runs(1)[0].state == "stopped"
+        assert ledger.find_slots("first", ["a/0"])["a/0"].tries == 0
+    assert done(world.run())["first"] == 5
+
+
+def test_an_alert_is_sent_once_whatever_is_done_again(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.run()
+    world.run()
+    world.pipeline = toy_pipeline(mark="+")
+    world.run()
+    with world.ledger() as ledger:
+        ledger.mark([Mark(stage="third", key="a/1")], salt="again")
+    world.run()
+    assert len(world.postbox.letters) == 1
+
+
+def test_many_outputs_of_one_run(world: World) -> None:
+    """[TestManyFilesSingleOutputCommit]"""
+    for i in range(1500):
+        world.put(f"a/{i:05}", "alarm")
+    assert done(world.run(max_letters=0))["third"] == 1500
+    assert len(world.results()) == 1500 * 3 + 2
+    assert len(world.postbox.letters) == 1
+    assert len(world.postbox.letters[0].alerts) == 1500

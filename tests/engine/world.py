@@ -1,0 +1,130 @@
+"""A small world for tests of the engine: a source folder, a state, and a toy pipeline that runs in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lookout.datum import AlertState, State
+from lookout.ledger.base import Delivered, Ledger
+from lookout.ledger.sqlite import SqliteLedger
+from lookout.objects.folder import FolderStore
+from lookout.objects.routes import Routes
+from lookout.objects.source import FolderSource
+from lookout.outbox import Letter
+from lookout.pipeline import Pipeline
+from lookout.runner import Order, Ran, Runner
+from lookout.testing.toy import toy_pipeline
+from lookout.workers import InlineWorkers, Workers
+
+
+@dataclass
+class Postbox:
+    """A channel that keeps what it is handed, in a file too, so that what a killed process sent is known."""
+
+    log: Path
+    name: str = "postbox"
+    letters: list[Letter] = field(default_factory=list)
+    answers: list[Delivered] = field(default_factory=list)
+
+    def send(self, letter: Letter, now_s: float) -> Delivered:
+        self.letters.append(letter)
+        with self.log.open("a") as file:
+            file.write(json.dumps([[alert.id for alert in letter.alerts], letter.resend]) + "\n")
+        if self.answers:
+            return self.answers.pop(0)
+        return Delivered(state=AlertState.SENT, message_id=f"m{len(self.letters)}")
+
+    def sent(self) -> list[tuple[tuple[str, ...], bool]]:
+        """All letters ever handed over: their alert ids, and whether they said to be a repeat."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [(tuple(ids), resend) for ids, resend in map(json.loads, lines)]
+
+
+@dataclass
+class World:
+    """One source and one state. ``run`` opens everything anew, as a new process would."""
+
+    root: Path
+    pipeline: Pipeline = field(default_factory=toy_pipeline)
+    now_s: float = 1_700_000_000.0
+
+    def __post_init__(self) -> None:
+        self.postbox = Postbox(self.root / "letters")
+        self.source.mkdir(parents=True, exist_ok=True)
+        (self.root / "state").mkdir(exist_ok=True)
+
+    @property
+    def source(self) -> Path:
+        return self.root / "source"
+
+    @property
+    def objects(self) -> Path:
+        return self.root / "state" / "objects"
+
+    def put(self, key: str, text: str) -> Path:
+        path = self.source / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def open_ledger(self) -> Ledger:
+        return SqliteLedger(self.root / "state" / "ledger.sqlite", clock=self.clock)
+
+    def clock(self) -> float:
+        self.now_s += 0.001
+        return self.now_s
+
+    @contextmanager
+    def runner(self, workers: Workers | None = None) -> Iterator[Runner]:
+        ledger = self.open_ledger()
+        store = Routes({self.pipeline.inputs: FolderSource()}, FolderStore(self.objects, durable=False))
+        try:
+            yield Runner(
+                pipeline=self.pipeline,
+                ledger=ledger,
+                open_ledger=self.open_ledger,
+                store=store,
+                workers=workers or InlineWorkers(store),
+                channel=lambda: self.postbox,
+                code="test",
+                clock=self.clock,
+            )
+        finally:
+            ledger.close()
+
+    def run(self, *files: Path, workers: Workers | None = None, **order: object) -> Ran:
+        with self.runner(workers) as runner:
+            return runner.run(Order(sources=files or (self.source,), **order))  # type: ignore[arg-type]
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        ledger = self.open_ledger()
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+    def results(self) -> dict[str, bytes]:
+        """Every visible object by its path below the objects folder."""
+        return {
+            path.relative_to(self.objects).as_posix(): path.read_bytes()
+            for path in sorted(self.objects.rglob("*"))
+            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(self.objects).parts)
+        }
+
+    def states(self) -> dict[str, dict[str, int]]:
+        with self.ledger() as ledger:
+            return {
+                stage: live
+                for stage, states in ledger.count_slots().items()
+                if (live := {state.value: n for state, n in states.items() if n and state is not State.RETRACTED})
+            }
+
+    def live(self) -> dict[tuple[str, str], str | None]:
+        """The live view: slot -> datum hash."""
+        with self.ledger() as ledger:
+            return {(slot.stage, slot.key): slot.hash for slot in ledger.slots() if slot.state is not State.RETRACTED}

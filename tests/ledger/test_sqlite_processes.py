@@ -1,0 +1,327 @@
+"""Several processes on one SQLite ledger: killed, stopped, racing, out of room."""
+
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lookout.datum import AlertState, Mark, State
+from lookout.errors import Corrupt, InputRejected, Unavailable
+from lookout.ledger.base import RunRecord, Settled
+from lookout.ledger.sqlite import SqliteLedger
+from lookout.testing.ledger_kit import SKIP, alert, done, record
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(path):
+    ledger = SqliteLedger(path)
+    yield ledger
+    ledger.close()
+
+
+@contextmanager
+def worker(path, *words, wait=True, **how):
+    """A process that works on the ledger; killed at the end if it still runs. Its first words are in ``said``."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.ledger.worker", str(path), *words],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        **how,
+    )
+    try:
+        if wait:
+            process.said = process.stdout.readline().split()
+            assert process.said[:1] == ["ready"]
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def mark(ledger, *keys):
+    ledger.mark([Mark(stage="s", key=key) for key in keys])
+
+
+def put_alert(ledger, id_):
+    with ledger.session() as owner:
+        mark(ledger, "k")
+        (claim,) = ledger.claim("s", owner, 1, 60.0)
+        ledger.commit([(claim, done(record("k", alerts=[alert(id_)]), alerts=[alert(id_)]))])
+
+
+# --- the dead and the stopped ------------------------------------------------------------------------------------------
+
+
+def test_what_a_killed_process_held_is_free_at_once_for_a_new_session(path, ledger):
+    put_alert(ledger, "alert")
+    mark(ledger, "a", "b")
+    with worker(path, "hold", "s", "10") as process:
+        assert process.said[1:] == ["a", "b"]
+        (owner,) = {slot.owner for slot in ledger.slots(states=[State.RUNNING])}
+        ledger.start_run(RunRecord(id="r", kind="run", owner=owner, started_at_s=1.0))
+        process.kill()
+        process.wait()
+        with ledger.session() as me:
+            assert {slot.state for slot in ledger.slots(prefix="a")} == {State.PENDING}
+            assert [found.state for found in ledger.alerts()] == [AlertState.UNKNOWN]
+            assert [run.state for run in ledger.runs()] == ["lost"]
+            assert [claim.key for claim in ledger.claim("s", me, 10, 60.0)] == ["a"]  # half of what was lost
+    assert list(path.with_name("ledger.sqlite.d").glob("*.lock")) == []
+
+
+def test_a_session_that_is_open_already_takes_over_from_a_killed_process(path, ledger):
+    mark(ledger, "a", "b")
+    with ledger.session() as me, worker(path, "hold", "s", "10") as process:
+        assert ledger.claim("s", me, 10, 60.0) == []
+        process.kill()
+        process.wait()
+        assert [claim.key for claim in ledger.claim("s", me, 10, 60.0)] == ["a"]
+
+
+def test_a_forked_child_does_not_keep_its_dead_parents_session_alive(path, ledger):
+    mark(ledger, "a", "b")
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from lookout.ledger.sqlite import SqliteLedger\n"
+        "ledger = SqliteLedger(Path(sys.argv[1]))\n"
+        "with ledger.session() as owner:\n"
+        "    ledger.claim('s', owner, 10, 3600.0)\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        print(os.getpid(), flush=True)\n"
+        "        signal.pause()\n"
+        "    signal.pause()\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    try:
+        parent.kill()
+        parent.wait()
+        with ledger.session() as me:
+            assert len(ledger.claim("s", me, 10, 60.0)) == 1
+    finally:
+        os.kill(child, signal.SIGKILL)
+        parent.stdout.close()
+
+
+def test_a_stopped_process_loses_its_claims_when_the_lease_ends(path):
+    now_s = [1000.0]
+    ledger = SqliteLedger(path, lambda: now_s[0])
+    late = SqliteLedger(path, lambda: now_s[0])
+    with late.session() as sleeper, ledger.session() as me:
+        mark(ledger, "k")
+        (old,) = late.claim("s", sleeper, 1, 60.0)
+        assert ledger.claim("s", me, 1, 60.0) == []
+        now_s[0] += 60.0
+        (claim,) = ledger.claim("s", me, 1, 60.0)
+        assert late.commit([(old, SKIP)]) == [Settled.LOST]
+        assert ledger.commit([(claim, SKIP)]) == [Settled.DONE]
+    ledger.close()
+    late.close()
+
+
+@pytest.mark.parametrize("delay", range(6))
+def test_a_process_killed_while_it_commits_leaves_all_or_nothing(path, delay):
+    with worker(path, "churn") as process:
+        for _ in range(delay):
+            process.send_signal(signal.SIGSTOP)  # other moments, without a clock: stop and go
+            process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+    ledger = SqliteLedger(path)
+    a, b = (ledger.find_slots("s", [key])[key].record for key in "ab")
+    n = a.counts["n"]
+    assert n >= 20
+    assert b.counts == a.counts
+    (tally,) = ledger.tallies()
+    assert tally.counts == {"n": 2 * n}
+    assert [made.hash for made in ledger.makers("s", "a.json")][:2] == [f"a{n}", f"a{n - 1}"]
+    assert ledger.find_slots("t", [str(n), str(n + 1)]).keys() == {str(n)}
+    assert {found.id for found in ledger.alerts(states=[AlertState.PENDING])} == {str(n)}
+    with ledger.unpublished() as changes:
+        assert {change.ref.version for change in changes} <= {str(n)}
+        assert len(changes) in (0, 2)
+    ledger.close()
+
+
+# --- at once -----------------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_share_two_thousand_slots_without_overlap(path, ledger):
+    keys = [f"{n:04}" for n in range(2000)]
+    mark(ledger, *keys)
+    with worker(path, "drain", "s", "25") as one, worker(path, "drain", "s", "25") as two:
+        for process in (one, two):
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        taken = [process.stdout.read().split() for process in (one, two)]
+        assert [process.wait() for process in (one, two)] == [0, 0]
+    assert sorted(taken[0] + taken[1]) == keys
+    assert ledger.count_slots() == {"s": {State.SUCCESS: 2000}}
+    assert len(list(ledger.slots("s"))) == 2000
+
+
+def test_many_processes_may_make_the_file_at_once(path):
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.ledger.worker", str(path), "drain", "s", "1"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        for _ in range(6)
+    ]
+    assert [process.wait() for process in workers] == [0] * 6
+
+
+# --- files that are no use ----------------------------------------------------------------------------------------------
+
+
+def test_a_newer_form_is_refused_with_what_to_do(path):
+    SqliteLedger(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE meta SET value = '2'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(InputRejected, match="newer.*2.*knows 1.*update"):
+        SqliteLedger(path)
+
+
+def test_a_file_of_junk_is_refused_by_its_name_and_left_alone(path):
+    path.write_bytes(b"junk" * 1000)
+    with pytest.raises(InputRejected, match=r"ledger\.sqlite.*no ledger"):
+        SqliteLedger(path)
+    assert path.read_bytes() == b"junk" * 1000
+
+
+def test_another_sqlite_file_is_refused(path):
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE photos (id)")
+    connection.close()
+    with pytest.raises(InputRejected, match="no ledger"):
+        SqliteLedger(path)
+
+
+def test_a_damaged_ledger_is_corrupt(path):
+    ledger = SqliteLedger(path)
+    mark(ledger, *[f"{n:05}" for n in range(5000)])
+    ledger.close()
+    with path.open("r+b") as file:
+        file.seek(8 * 4096)
+        file.write(b"\xff" * 60 * 4096)
+    damaged = SqliteLedger(path)
+    with pytest.raises(Corrupt, match=r"ledger\.sqlite"):
+        list(damaged.slots())
+    damaged.close()
+
+
+def test_a_record_that_cannot_be_read_is_corrupt(path, ledger):
+    put_alert(ledger, "x")
+    connection = sqlite3.connect(path)
+    connection.execute("""UPDATE records SET body = '["half' """)
+    connection.commit()
+    connection.close()
+    with pytest.raises(Corrupt, match="record hash of k of s/k"):
+        ledger.find_slots("s", ["k"])
+
+
+def test_a_missing_folder_is_made(tmp_path):
+    SqliteLedger(tmp_path / "a" / "b" / "ledger.sqlite").close()
+    assert (tmp_path / "a" / "b" / "ledger.sqlite").is_file()
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "state").write_text("")
+    with pytest.raises(InputRejected, match="state"):
+        SqliteLedger(tmp_path / "state" / "ledger.sqlite")
+
+
+def test_a_folder_in_the_place_of_the_file_is_unavailable(path):
+    path.mkdir()
+    with pytest.raises(Unavailable, match="unable to open"):
+        SqliteLedger(path)
+
+
+def test_a_text_without_utf8_form_is_refused(ledger):
+    with pytest.raises(InputRejected, match="UTF-8"):
+        mark(ledger, "bad \udcff name")
+    assert list(ledger.slots()) == []
+
+
+@pytest.mark.parametrize("what", ["the file", "the folder"])
+def test_a_read_only_ledger_is_refused_with_a_hint(what):
+    if os.geteuid() != 0:
+        pytest.skip("becomes another user, which only root can")
+    # Root may write anywhere, so another user tries; outside tmp_path, which is closed to others.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.sqlite"
+        SqliteLedger(path).close()
+        Path(folder).chmod(0o555 if what == "the folder" else 0o777)
+        path.chmod(0o444 if what == "the file" else 0o666)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(InputRejected, match="read-only.*writable"):
+                SqliteLedger(path)
+        finally:
+            os.seteuid(0)
+
+
+# --- no room -----------------------------------------------------------------------------------------------------------
+
+
+def _check_full(path, process):
+    name, count = process.said[1:]
+    assert name == "Unavailable"
+    assert process.wait() == 0
+    ledger = SqliteLedger(path)
+    with ledger.session() as owner:
+        done_ = [slot for slot in ledger.slots("s") if slot.state is State.SUCCESS]
+        assert len(done_) == int(count) > 0
+        assert all(len(slot.record.facts["blob"]) == 20_000 for slot in done_)
+        ledger.claim("s", owner, 1, 60.0)
+    ledger.close()
+
+
+def test_a_limit_on_the_file_size_is_unavailable_and_loses_nothing(path):
+    limit = 3_000_000
+
+    def set_limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    with worker(path, "fill", preexec_fn=set_limit) as process:
+        _check_full(path, process)
+
+
+def test_a_full_disk_is_unavailable_and_loses_nothing(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("cannot mount a small disk here")
+    try:
+        with worker(disk / "ledger.sqlite", "fill") as process:
+            assert process.said[1] == "Unavailable"
+            process.wait()
+        room = ["mount", "-o", "remount,size=20m", str(disk)]
+        assert subprocess.run(room, capture_output=True).returncode == 0
+        _check_full(disk / "ledger.sqlite", process)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

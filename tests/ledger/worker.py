@@ -1,0 +1,78 @@
+"""Work of another process on a ledger, started by the tests: ``python -m tests.ledger.worker FILE COMMAND ...``.
+
+Says ``ready`` on its standard output when what the test waits for has happened.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+from lookout.datum import Mark
+from lookout.ledger.sqlite import SqliteLedger
+from lookout.testing.ledger_kit import alert, done, record, ref
+
+
+def ready(*words):
+    print("ready", *words, flush=True)
+
+
+def hold(ledger, stage, limit):
+    """Claim slots and alerts, begin nothing, and wait to be killed."""
+    with ledger.session() as owner:
+        claims = ledger.claim(stage, owner, int(limit), 3600.0)
+        ledger.claim_alerts(owner, 10, 1e12)
+        ready(*[claim.key for claim in claims])
+        signal.pause()
+
+
+def drain(ledger, stage, limit):
+    """Claim and settle until nothing is left; name what was claimed."""
+    ready()
+    sys.stdin.readline()
+    with ledger.session() as owner:
+        while claims := ledger.claim(stage, owner, int(limit), 60.0):
+            print(*[claim.key for claim in claims], flush=True)
+            ledger.commit([(claim, done(record(claim.key, stage=stage))) for claim in claims])
+
+
+def churn(ledger):
+    """Commit pairs of slots that must always agree, for ever."""
+    with ledger.session() as owner:
+        for n in range(1_000_000):
+            ledger.mark([Mark(stage="s", key="a"), Mark(stage="s", key="b")])
+            outcomes = []
+            for claim in ledger.claim("s", owner, 2, 3600.0):
+                out = ref("s", f"{claim.key}.json", str(n), version=str(n))
+                made = record(claim.key, f"{claim.key}{n}", outputs=[out], counts={"n": n}, alerts=[alert(f"{n}")])
+                outcomes.append((claim, done(made, marks=[Mark(stage="t", key=f"{n}")], alerts=[alert(f"{n}")])))
+            ledger.commit(outcomes)
+            if n % 3 == 0:
+                with ledger.unpublished():
+                    pass
+            if n == 20:
+                ready()
+
+
+def fill(ledger):
+    """Commit large records until there is no room; say how that was told and how many were told to be there."""
+    blob = "x" * 20_000
+    count = 0
+    try:
+        with ledger.session() as owner:
+            while True:
+                ledger.mark([Mark(stage="s", key=f"{count:06}")])
+                (claim,) = ledger.claim("s", owner, 1, 3600.0)
+                ledger.commit([(claim, done(record(claim.key, facts={"blob": blob})))])
+                count += 1
+    except Exception as exc:
+        ready(type(exc).__name__, str(count))
+
+
+def main(path, command, *words):
+    ledger = SqliteLedger(Path(path))
+    {"hold": hold, "drain": drain, "churn": churn, "fill": fill}[command](ledger, *words)
+    ledger.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

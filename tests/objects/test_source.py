@@ -1,0 +1,465 @@
+"""The user's folder: what is seen, what is not read again, what is gone, and what never stops a scan."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import random
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lookout.datum import ObjectRef, Observation
+from lookout.errors import InputRejected, ObjectChanged, ObjectMissing, Unavailable
+from lookout.identity import sha256
+from lookout.objects.source import FolderSource, key_of, observe_file, origin_of, path_of, scan
+
+NOW_S = 1_763_798_400.0
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return folder
+
+
+def age(*paths: Path) -> None:
+    """Wait until the system's clock has moved on from the files' change times, so that they can be trusted."""
+    newest_ns = max(path.stat().st_ctime_ns for path in paths)
+    while time.time_ns() - newest_ns < 100_000_000:
+        threading.Event().wait(0.01)  # the kernel's clock itself is awaited; no event tells it
+
+
+def write(root: Path, files: dict[str, bytes]) -> None:
+    for key, data in files.items():
+        path = root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    if files:
+        age(*(root / key for key in files))
+
+
+def look(root: Path, known: list[Observation] = (), **options):
+    return scan(root, "images", known, NOW_S, **options)
+
+
+def known_after(root: Path) -> list[Observation]:
+    return look(root).changed
+
+
+def fails_without_reading_rights():
+    """Be a user without privileges for a while, if this is root: root may read everything."""
+    return _as_nobody() if os.geteuid() == 0 else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _as_nobody():
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_root():
+    """A source folder that users without privileges can reach too (pytest's own is closed to them)."""
+    folder = Path(tempfile.mkdtemp(prefix="lookout-test-"))
+    folder.chmod(0o755)
+    yield folder
+    for path in [folder, *folder.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+# --- a scan ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_folder_has_nothing(root):
+    found = look(root)
+    assert (found.changed, found.gone, found.unchanged, found.total) == ([], [], 0, 0)
+    assert found.root_id == f"{root.stat().st_dev}:{root.stat().st_ino}"
+
+
+def test_new_files_are_observed_with_digest_size_and_origin(root):
+    write(root, {"porch_1.jpg": b"1", "a/b/yard.jpg": b"22"})
+    found = look(root)
+    assert [item.key for item in found.changed] == ["a/b/yard.jpg", "porch_1.jpg"]
+    item = found.changed[1]
+    assert item.ref == ObjectRef(bucket="images", key="porch_1.jpg", sha256=sha256(b"1"), size=1, version=str(root))
+    assert (item.origin, item.observed_at_s, item.error) == (str(root), NOW_S, None)
+    status = (root / "porch_1.jpg").stat()
+    assert item.fingerprint == f"{status.st_ino}:1:{status.st_mtime_ns}:{status.st_ctime_ns}"
+
+
+def test_a_second_scan_finds_everything_unchanged_in_any_order(root):
+    write(root, {f"{number}.jpg": b"1" for number in range(5)})
+    found = look(root, known_after(root)[::-1])
+    assert (found.changed, found.gone, found.unchanged, found.total) == ([], [], 5, 5)
+
+
+def test_changed_replaced_touched_and_removed_files_are_told_apart(root):
+    write(root, {"changed": b"1", "replaced": b"1", "touched": b"1", "removed": b"1", "kept": b"1"})
+    known = known_after(root)
+    (root / "changed").write_bytes(b"2")
+    (root / "new").write_bytes(b"3")
+    (root / "new").rename(root / "replaced")
+    (root / "touched").touch()
+    (root / "removed").unlink()
+    age(root / "changed", root / "replaced", root / "touched")
+    found = look(root, known)
+    assert {item.key: item.ref.sha256 for item in found.changed} == {
+        "changed": sha256(b"2"),
+        "replaced": sha256(b"3"),
+        "touched": sha256(b"1"),
+    }
+    assert [(item.key, item.ref, item.error) for item in found.gone] == [("removed", None, None)]
+    assert (found.unchanged, found.total) == (1, 4)
+
+
+def test_a_change_that_keeps_size_and_modification_time_is_seen(root):
+    write(root, {"a": b"1"})
+    known = known_after(root)
+    status = (root / "a").stat()
+    (root / "a").write_bytes(b"2")
+    os.utime(root / "a", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (item,) = look(root, known).changed
+    assert item.ref.sha256 == sha256(b"2")
+
+
+def test_a_file_read_in_the_tick_of_its_change_is_read_again_once(root):
+    (root / "a").write_bytes(b"1")
+    first = look(root).changed
+    assert [item.fingerprint for item in first] == [""]
+    age(root / "a")
+    second = look(root, first).changed
+    assert [item.fingerprint != "" for item in second] == [True]
+    assert look(root, second).unchanged == 1
+
+
+def test_a_modification_time_in_the_future_does_not_make_a_file_suspect_for_ever(root):
+    (root / "a").write_bytes(b"1")
+    os.utime(root / "a", (4e9, 4e9))
+    age(root / "a")
+    assert look(root, known_after(root)).unchanged == 1
+
+
+def test_verify_reads_what_seems_unchanged(root):
+    write(root, {"a": b"1", "b": b"2"})
+    known = known_after(root)
+    lying = [
+        Observation(
+            bucket=item.bucket,
+            key=item.key,
+            origin=item.origin,
+            ref=ObjectRef(bucket="images", key=item.key, sha256=sha256(b"other"), size=1, version=str(root)),
+            fingerprint=item.fingerprint,
+        )
+        for item in known
+        if item.key == "a"
+    ]
+    known = lying + known[1:]
+    assert look(root, known).unchanged == 2
+    found = look(root, known, verify=True)
+    assert [(item.key, item.ref.sha256) for item in found.changed] == [("a", sha256(b"1"))]
+    assert found.unchanged == 1
+
+
+def test_what_came_from_another_folder_is_not_gone_but_read_when_it_is_here_too(root):
+    write(root, {"a": b"1"})
+    (known,) = known_after(root)
+    elsewhere = [
+        Observation(bucket="images", key=key, origin="/other", ref=known.ref, fingerprint=known.fingerprint)
+        for key in ("a", "b")
+    ]
+    found = look(root, elsewhere)
+    assert [(item.key, item.origin) for item in found.changed] == [("a", str(root))]
+    assert found.gone == []
+
+
+def test_hidden_excluded_and_system_folders_are_left_alone(root):
+    write(
+        root, {".hidden": b"1", ".git/x": b"1", "state/objects/y": b"1", "lost+found/z": b"1", "a": b"1", "b.c": b"1"}
+    )
+    (root / "link").symlink_to(root / "state")
+    found = look(root, exclude=[root / "link", root / "not there"])
+    assert [item.key for item in found.changed] == ["a", "b.c"]
+
+
+def test_what_is_no_file_is_no_input(root, tmp_path, monkeypatch):
+    write(root, {"folder/a": b"1"})
+    os.mkfifo(root / "pipe.jpg")
+    (root / "loop").symlink_to(root)
+    monkeypatch.chdir(root)  # a socket's path is short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.jpg")
+        assert [item.key for item in look(root).changed] == ["folder/a"]
+        for key in ("pipe.jpg", "socket.jpg", "loop", "folder", "nothing", "folder/a/b"):
+            item = observe_file(root, key, "images", NOW_S)
+            assert (item.ref, item.error) == (None, None)
+
+
+def test_links_to_files_are_followed_inside_the_folder_only(root, tmp_path):
+    (tmp_path / "secret").write_bytes(b"secret")
+    write(root, {"a/real.jpg": b"1"})
+    (root / "link.jpg").symlink_to("a/real.jpg")
+    (root / "out.jpg").symlink_to(tmp_path / "secret")
+    (root / "dangling.jpg").symlink_to("nothing")
+    (root / "self.jpg").symlink_to("self.jpg")
+    found = {item.key: item for item in look(root).changed}
+    assert found["link.jpg"].ref.sha256 == sha256(b"1")
+    assert found["out.jpg"].error == "is a link that leads outside the folder"
+    assert found["dangling.jpg"].error == "is a link to a file that is not there"
+    assert "cannot be read" in found["self.jpg"].error
+    assert look(root, found.values()).changed == []
+
+
+def test_a_source_folder_that_is_a_link_itself_is_read(root, tmp_path):
+    write(root, {"a": b"1"})
+    (root / "inside").symlink_to("a")
+    (tmp_path / "link").symlink_to(root)
+    assert [item.error for item in look(tmp_path / "link").changed] == [None, None]
+
+
+def test_an_unreadable_file_has_an_error_and_the_others_go_on(open_root):
+    write(open_root, {"a": b"1", "b": b"2"})
+    (open_root / "a").chmod(0)
+    age(open_root / "a")
+    with fails_without_reading_rights():
+        first = look(open_root).changed
+        assert [(item.key, item.ref is None) for item in first] == [("a", True), ("b", False)]
+        assert first[0].error.startswith("cannot be read: permission denied")
+        assert look(open_root, first).unchanged == 2
+    (open_root / "a").chmod(0o644)
+    age(open_root / "a")
+    assert [(item.key, item.error) for item in look(open_root, first).changed] == [("a", None)]
+
+
+def test_a_file_that_changes_while_it_is_read_is_being_written(root):
+    path = root / "a"
+    with path.open("wb") as file:
+        file.truncate(48_000_000)
+    stop = threading.Event()
+
+    def keep_changing() -> None:
+        stamp = 0
+        while not stop.is_set():
+            stamp += 1
+            os.utime(path, ns=(stamp, stamp))
+
+    writer = threading.Thread(target=keep_changing)
+    writer.start()
+    try:
+        item = observe_file(root, "a", "images", NOW_S)
+    finally:
+        stop.set()
+        writer.join()
+    assert (item.ref, item.fingerprint, item.error) == (None, "", "is being written")
+    assert observe_file(root, "a", "images", NOW_S).error is None
+
+
+# --- a folder in trouble ----------------------------------------------------------------------------------------------
+
+
+def test_a_missing_source_is_refused_with_a_hint(tmp_path):
+    for path in (tmp_path / "nothing", tmp_path / "nothing" / "below"):
+        with pytest.raises(InputRejected, match="mounted"):
+            look(path)
+
+
+def test_a_file_as_source_is_refused(tmp_path):
+    (tmp_path / "a").write_bytes(b"")
+    with pytest.raises(InputRejected, match="got a file"):
+        look(tmp_path / "a")
+
+
+def test_a_source_that_may_not_be_listed_is_refused(open_root):
+    if os.geteuid() == 0:
+        open_root.chmod(0o700)
+        with pytest.raises(InputRejected, match="cannot be listed"), _as_nobody():
+            look(open_root)
+    else:
+        open_root.chmod(0o300)
+        with pytest.raises(InputRejected, match="cannot be listed"):
+            look(open_root)
+
+
+def test_a_folder_that_cannot_be_listed_retracts_nothing(open_root):
+    write(open_root, {"a/x": b"1", "b": b"2"})
+    known = known_after(open_root)
+    (open_root / "a").chmod(0o300 if os.geteuid() else 0o700)
+    with fails_without_reading_rights(), pytest.raises(Unavailable, match="cannot be listed"):
+        look(open_root, known)
+
+
+def test_a_folder_swapped_while_it_is_scanned_retracts_nothing(root):
+    """The list of what is known is asked for after the walk: there, the folder goes away as if unmounted."""
+    write(root, {"a/x": b"1", "b": b"2"})
+    known = known_after(root)
+    (root / "a" / "x").unlink()
+
+    def known_then_unmount():
+        yield from known
+        (root / "a").rename(root / "elsewhere")
+        (root / "a").mkdir()
+
+    with pytest.raises(Unavailable, match="moved, removed or unmounted"):
+        look(root, known_then_unmount())
+
+
+def test_a_file_that_goes_away_before_it_is_read_is_gone(root):
+    write(root, {"a": b"1", "b": b"2", "c": b"3"})
+    known = known_after(root)
+
+    def known_then_remove():
+        yield from known
+        (root / "a").unlink()
+
+    found = look(root, known_then_remove(), verify=True)
+    assert [item.key for item in found.gone] == ["a"]
+    assert (found.changed, found.total) == ([], 2)
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+ODD_NAMES = [
+    b"plain.jpg",
+    b"with space.jpg",
+    b"new\nline.jpg",
+    "日本語.jpg".encode(),
+    b"-..\\x",
+    b"a...",
+    b"\\x5c",
+    b"\\xff",
+    b"\xff",
+    b"\\\xff",
+    b"\\x\xff",
+    b"\\x5\xff",
+    b"\\\\xff",
+    b"\xc3",
+    b"\xed\xb3\xbf",
+    b"-rf",
+    b"%00",
+    b"a" * 255,
+]
+
+
+def test_every_name_has_its_own_key_and_is_read_back_by_it(root):
+    for number, name in enumerate(ODD_NAMES):
+        (root / os.fsdecode(name)).write_bytes(str(number).encode())
+    age(*root.iterdir())
+    found = look(root).changed
+    assert len({item.key for item in found}) == len(ODD_NAMES) == len(found)
+    source = FolderSource()
+    assert {source.get(item.ref) for item in found} == {str(number).encode() for number in range(len(ODD_NAMES))}
+    for item in found:
+        item.key.encode()
+    assert look(root, found).unchanged == len(ODD_NAMES)
+
+
+def test_keys_of_odd_names_are_fixed():
+    assert key_of("porch/1.jpg") == "porch/1.jpg"
+    assert key_of("..\\x") == "..\\x"
+    assert key_of(os.fsdecode(b"caf\xe9.jpg")) == "caf\\xe9.jpg"
+    assert key_of("caf\\xe9.jpg") == "caf\\x5cxe9.jpg"
+
+
+def test_random_names_survive_the_way_to_a_key_and_back():
+    chance = random.Random(7)
+    alphabet = [b"\\", b"x", b"5", b"c", b"f", b"8", b"\xff", b"\x80", "é".encode(), b"/"]
+    keys = {}
+    for _ in range(20_000):
+        name = b"n" + b"".join(chance.choices(alphabet, k=chance.randint(1, 9))).replace(b"//", b"/").strip(b"/")
+        if any(part in (b"", b".", b"..") for part in name.split(b"/")):
+            continue
+        key = key_of(os.fsdecode(name))
+        key.encode()
+        assert keys.setdefault(key, name) == name
+        assert os.fsencode(path_of("/root", key)) == b"/root/" + name
+
+
+@pytest.mark.parametrize("key", ["", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a\0", "a/\\x5c/.."])
+def test_a_key_that_leaves_the_folder_is_refused(root, key):
+    with pytest.raises(InputRejected):
+        path_of(str(root), key)
+    with pytest.raises(InputRejected):
+        observe_file(root, key, "images", NOW_S)
+    ref = ObjectRef(bucket="images", key=key, sha256=sha256(b""), size=0, version=str(root))
+    with pytest.raises(InputRejected):
+        FolderSource().get(ref)
+    assert FolderSource().has([ref]) == [False]
+
+
+def test_a_path_of_a_thousand_characters_works(root):
+    key = "/".join(["語" * 60] * 16) + "/x.jpg"
+    write(root, {key: b"1"})
+    (item,) = look(root).changed
+    assert item.key == key
+    assert FolderSource().get(item.ref) == b"1"
+
+
+def test_a_name_too_long_for_the_system_is_an_error_not_a_crash(root):
+    item = observe_file(root, "x" * 300, "images", NOW_S)
+    assert "cannot be read" in item.error
+
+
+def test_ten_thousand_files_of_junk_are_scanned(root):
+    chance = random.Random(3)
+    for number in range(10_000):
+        name = bytes(chance.choices(range(1, 256), k=12)).replace(b"/", b"_").lstrip(b".") + str(number).encode()
+        (root / os.fsdecode(name)).write_bytes(name)
+    first = look(root)
+    assert (first.total, len(first.changed)) == (10_000, 10_000)
+    assert all(item.ref for item in first.changed)
+    second = look(root, first.changed)
+    assert (second.total, second.gone) == (10_000, [])
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_source_reads_exactly_what_was_observed(root):
+    write(root, {"a/b": b"1"})
+    ref = observe_file(root, "a/b", "images", NOW_S).ref
+    source = pickle.loads(pickle.dumps(FolderSource()))
+    assert source.get(ref) == b"1"
+    assert source.has([ref]) == [True]
+    (root / "a/b").write_bytes(b"22")
+    assert source.has([ref]) == [False]
+    with pytest.raises(ObjectChanged) as caught:
+        source.get(ref)
+    assert caught.value.got == sha256(b"22")
+    (root / "a/b").unlink()
+    with pytest.raises(ObjectMissing):
+        source.get(ref)
+    assert source.has([ref]) == [False]
+
+
+@pytest.mark.parametrize("version", [None, "", "relative", "0123"])
+def test_a_ref_of_no_folder_is_missing(version):
+    ref = ObjectRef(bucket="images", key="a", sha256=sha256(b""), size=0, version=version)
+    with pytest.raises(ObjectMissing):
+        FolderSource().get(ref)
+    assert FolderSource().has([ref]) == [False]
+
+
+def test_a_pipe_in_the_place_of_a_picture_does_not_block(root):
+    os.mkfifo(root / "a")
+    ref = ObjectRef(bucket="images", key="a", sha256=sha256(b""), size=0, version=str(root))
+    with pytest.raises(ObjectMissing):
+        FolderSource().get(ref)
+
+
+def test_a_relative_root_is_the_same_origin_as_its_absolute_path(root, monkeypatch):
+    write(root, {"a": b"1"})
+    monkeypatch.chdir(root.parent)
+    assert origin_of(Path("photos")) == str(root)
+    assert look(Path("photos"), known_after(root)).unchanged == 1

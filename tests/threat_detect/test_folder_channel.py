@@ -1,0 +1,113 @@
+"""Letters as .eml files."""
+
+from __future__ import annotations
+
+import email
+import errno
+import os
+from dataclasses import replace
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+
+import pytest
+
+from lookout.datum import AlertState
+from lookout.outbox import Channel, Letter
+from stages.drawing import decode_bgr
+from stages.threat_detect.folder_channel import RETRY_S, FolderChannel, to_eml
+from stages.threat_detect.mail import render
+
+
+def read(path: str | None) -> EmailMessage:
+    message = email.message_from_bytes(Path(str(path)).read_bytes(), policy=default)
+    assert isinstance(message, EmailMessage)
+    assert message.defects == []
+    return message
+
+
+def test_a_letter_becomes_a_file_of_its_id_that_a_mail_reader_opens(tmp_path: Path, one: Letter) -> None:
+    folder = tmp_path / "a" / "mail"
+    channel: Channel = FolderChannel(folder)
+    given = channel.send(one, 5.0)
+    assert given.state is AlertState.WRITTEN
+    assert given.message_id == str(folder / f"{one.id}.eml")
+    assert [path.name for path in folder.iterdir()] == [f"{one.id}.eml"]
+    message = read(given.message_id)
+    assert message["From"] == "Lookout <lookout@example.com>"
+    assert message["To"] == "home@example.com"
+    assert message["Subject"] == "[Lookout] person at porch, 2025-11-22 09:00 CET"
+    assert message["X-Lookout-Alert"] == one.alerts[0].id
+    assert message["Date"] == "Sat, 22 Nov 2025 08:00:01 +0000"
+    assert message.get_content_type() == "multipart/alternative"
+
+
+def test_the_html_and_its_picture_are_one_part(tmp_path: Path, one: Letter) -> None:
+    message = read(FolderChannel(tmp_path).send(one, 0.0).message_id)
+    text, related = message.iter_parts()
+    html, picture = related.iter_parts()
+    assert [part.get_content_type() for part in (text, related, html, picture)] == [
+        "text/plain",
+        "multipart/related",
+        "text/html",
+        "image/jpeg",
+    ]
+    assert "lookout trace" in text.get_content()
+    assert picture.get_content_disposition() == "inline"
+    assert f'src="cid:{picture["Content-ID"].strip("<>")}"' in html.get_content()
+    assert decode_bgr(picture.get_content()).shape[1] == 160
+
+
+def test_the_same_letter_gives_the_same_bytes(one: Letter) -> None:
+    assert to_eml(render(one), one.id) == to_eml(render(one), one.id)
+
+
+def test_a_letter_that_is_there_is_not_written_again(tmp_path: Path, one: Letter) -> None:
+    channel = FolderChannel(tmp_path)
+    path = Path(str(channel.send(one, 0.0).message_id))
+    before = path.stat().st_mtime_ns, path.read_bytes()
+    again = channel.send(replace(one, resend=True), 9.0)
+    assert (again.state, again.message_id) == (AlertState.WRITTEN, str(path))
+    assert (path.stat().st_mtime_ns, path.read_bytes()) == before
+
+
+def test_a_letter_that_is_not_there_is_no_repeat(tmp_path: Path, one: Letter) -> None:
+    path = Path(str(FolderChannel(tmp_path).send(replace(one, resend=True), 0.0).message_id))
+    assert b"REPEAT" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("letter_id", ["../../escape", "a/b", "", "x" * 300, "a\nb"])
+def test_an_odd_id_stays_in_the_folder(tmp_path: Path, one: Letter, letter_id: str) -> None:
+    given = FolderChannel(tmp_path / "mail").send(replace(one, id=letter_id), 0.0)
+    assert given.state is AlertState.WRITTEN
+    assert Path(str(given.message_id)).parent == tmp_path / "mail"
+    assert len(list((tmp_path / "mail").iterdir())) == 1
+
+
+def test_a_place_that_cannot_be_written_is_pending_with_the_reason(tmp_path: Path, one: Letter) -> None:
+    (tmp_path / "mail").write_text("a file stands here")
+    given = FolderChannel(tmp_path / "mail").send(one, 100.0)
+    assert (given.state, given.due_at_s) == (AlertState.PENDING, 100.0 + RETRY_S)
+    assert "cannot write" in str(given.error)
+
+
+def test_a_full_disk_is_pending_and_leaves_nothing_half_written(
+    tmp_path: Path, one: Letter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    given = FolderChannel(tmp_path).send(one, 0.0)
+    assert given.state is AlertState.PENDING
+    assert "No space left on device" in str(given.error)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    assert FolderChannel(tmp_path).send(one, 0.0).state is AlertState.WRITTEN
+
+
+def test_what_is_no_address_cannot_make_a_header(tmp_path: Path, one: Letter) -> None:
+    draft = replace(one.alerts[0].draft, recipient="a@example.com\r\nBcc: b@example.com", rule="x\r\nBcc: c")
+    given = FolderChannel(tmp_path).send(replace(one, alerts=(replace(one.alerts[0], draft=draft),)), 0.0)
+    assert given.state is AlertState.DEAD
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,36 @@
+"""What the documentation and the examples show must work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lookout.pipeline import Accepted
+from stages.threat_detect.forms import ClassForm, OriginalForm, RuleForm, RulesForm
+from stages.threat_detect.rules import accept
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "rules.md").read_text()
+BLOCKS = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_each_rule_file_in_the_documentation_is_accepted(block: str) -> None:
+    (verdict,) = accept({"home.json": block.encode()})
+    assert isinstance(verdict, Accepted)
+
+
+def test_the_documentation_names_every_field() -> None:
+    assert len(BLOCKS) == 3
+    for form in (RulesForm, RuleForm, ClassForm, OriginalForm):
+        for name, field in form.model_fields.items():
+            assert f"`{field.alias or name}`" in TEXT or f'"{field.alias or name}"' in TEXT
+
+
+def test_the_example_rules_are_accepted() -> None:
+    files = {path.name: path.read_bytes() for path in (ROOT / "examples" / "rules").iterdir()}
+    verdicts = accept(files)
+    assert verdicts
+    assert all(isinstance(verdict, Accepted) for verdict in verdicts)
