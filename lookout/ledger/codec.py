@@ -7,7 +7,9 @@ backend keeps a form number beside its data and raises it. Knows no backend.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice, repeat
 from typing import Any, Final, TypeVar
 
 from lookout.datum import Alert, AlertDraft, AlertState, InputRef, JsonObject, ObjectRef, Record, Reference
@@ -68,6 +70,81 @@ def _record(hash_: str, stage: str, key: str, parts: Any) -> Record:
         finished_at_s=finished_at_s,
         alert_ids=tuple(alert_ids),
     )
+
+
+def read_records(rows: Sequence[tuple[str, str, str, str]]) -> list[Record]:
+    """The records of many rows (hash, stage, key, text), in their order: ``read_record`` three times as fast.
+
+    Raises Corrupt for the first that cannot be read.
+    """
+    try:
+        return _records(rows)
+    except (ValueError, TypeError):
+        return [read_record(*row) for row in rows]  # says which
+
+
+def _records(rows: Sequence[tuple[str, str, str, str]]) -> list[Record]:
+    if not rows:
+        return []
+    bodies = [_decode(text) for _, _, _, text in rows]
+    groups, recipes, inputs, outputs, *rest, alert_ids = zip(*bodies, strict=True)
+    facts, counts, labels, times_s, runs, codes, starts_s, ends_s = rest
+    read = _slices(_input_refs([item for items in inputs for item in items]), inputs)
+    made = _slices(_refs([item for items in outputs for item in items]), outputs)
+    hashes, stages, keys, _ = zip(*rows, strict=True)
+    return build(
+        Record,
+        len(rows),
+        hash=hashes,
+        stage=stages,
+        key=keys,
+        group=groups,
+        recipe=recipes,
+        inputs=read,
+        outputs=made,
+        facts=facts,
+        counts=counts,
+        label=labels,
+        at_s=times_s,
+        run=runs,
+        code=codes,
+        started_at_s=starts_s,
+        finished_at_s=ends_s,
+        alert_ids=map(tuple, alert_ids),
+    )
+
+
+def _input_refs(items: Sequence[Sequence[Any]]) -> list[InputRef]:
+    if not items:
+        return []
+    roles, *columns = zip(*items, strict=True)
+    return build(InputRef, len(items), role=roles, ref=_refs_of(columns, len(items)))
+
+
+def _refs(items: Sequence[Sequence[Any]]) -> list[ObjectRef]:
+    return _refs_of(list(zip(*items, strict=True)), len(items)) if items else []
+
+
+def _refs_of(columns: Sequence[Sequence[Any]], count: int) -> list[ObjectRef]:
+    buckets, keys, sha256s, sizes, versions = columns
+    return build(ObjectRef, count, bucket=buckets, key=keys, sha256=sha256s, size=sizes, version=versions)
+
+
+def _slices(things: Sequence[T], like: Sequence[Sequence[object]]) -> list[tuple[T, ...]]:
+    """The things in tuples that are as long as those of ``like``."""
+    source = iter(things)
+    return [tuple(islice(source, len(items))) for items in like]
+
+
+def build(kind: type[T], count: int, **columns: Iterable[object]) -> list[T]:
+    """``count`` frozen records from columns, one for each of their fields, without their ``__init__`` and its checks.
+
+    Several times as fast as calling the class for each, and only for what passed the checks on its way in.
+    """
+    things = list(map(object.__new__, repeat(kind, count)))
+    for name, values in columns.items():
+        deque(map(getattr(kind, name).__set__, things, values), maxlen=0)
+    return things
 
 
 def write_alert(alert: Alert) -> str:

@@ -101,7 +101,9 @@ def sums(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
 def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
     """Every file but an empty one is a word."""
     return [
-        Accepted(name=name, files={"word": data}) if data else Refused(name=name, reason="expected a word, got nothing")
+        Accepted(name=name, files={"word": data})
+        if data
+        else Refused(name=name, reason=f"{name}: expected a word, got nothing")
         for name, data in files.items()
     ]
 

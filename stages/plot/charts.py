@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Final
 
-from stages.plot.canvas import INK, MUTED, RULE, Canvas
+from stages.plot.canvas import INK, MUTED, PAPER, RULE, Canvas
 from stages.plot.summary import Summary, slots_of_colour, top, window
 
 PALETTE: Final = ("#d55e00", "#0072b2", "#56b4e9", "#e69f00", "#009e73", "#cc79a7")
 """By Okabe and Ito, told apart with any colour vision; without their yellow, which is too pale for bars on white."""
 OTHERS: Final = "#8a93a0"
-_DARK_TEXT_ON: Final = ("#56b4e9", "#e69f00", "#cc79a7")
+_WHITE_TEXT_ON: Final = (PALETTE[0], PALETTE[1])
 
 _WIDTH_PX: Final = 900.0
 _MARGIN_PX: Final = 28.0
@@ -35,7 +35,7 @@ _STEPS_S: Final = (
 
 
 def threats(summary: Summary) -> bytes:
-    """Bars: pictures with a threat, per device; the rest of many devices as one bar."""
+    """Bars: pictures with a threat, per device; the rest of many devices as one number."""
     ranked = sorted(((device.name, device.threats) for device in summary.devices), key=lambda row: (-row[1], row[0]))
     subtitle = f"{_count(summary.threats, 'picture')} with a threat, {_count(len(summary.devices), 'device')}"
     nothing = "No device has sent a picture yet."
@@ -187,7 +187,7 @@ def _stack(
         top_px -= height_px
         canvas.rect(x_px, top_px, width_px, height_px - 1, colour)
         if len(counts) > 1 and height_px >= 10 and canvas.measure(f"{count:,}", 9) < width_px - 2:
-            ink = INK if colour in _DARK_TEXT_ON else "#ffffff"
+            ink = PAPER if colour in _WHITE_TEXT_ON else INK
             canvas.text(middle_px, top_px + height_px / 2 + 2.8, f"{count:,}", size_px=9, colour=ink, align="center")
     if counts:
         canvas.text(middle_px, top_px - 4, f"{sum(counts.values()):,}", size_px=11, bold=True, align="center")

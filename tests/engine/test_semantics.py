@@ -150,7 +150,7 @@ def test_a_refused_reference_leaves_the_last_good_one_in_force(world: World) -> 
     world.put("a/1", "one")
     world.run(references=words(world, a="!", b="?"))
     ran = world.run(references=words(world, a=""))
-    assert [(item.name, item.reason) for item in ran.refused] == [("a.txt", "expected a word, got nothing")]
+    assert [(item.name, item.reason) for item in ran.refused] == [("a.txt", "a.txt: expected a word, got nothing")]
     assert world.results()["second/a/1.loud"] == b"ONE!"
     world.put("a/2", "two")
     world.run(references=words(world, b="??"))

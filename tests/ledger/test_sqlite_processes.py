@@ -65,7 +65,7 @@ def put_alert(ledger, id_):
         ledger.commit([(claim, done(record("k", alerts=[alert(id_)]), alerts=[alert(id_)]))])
 
 
-# --- the dead and the stopped ------------------------------------------------------------------------------------------
+# --- the dead and the stopped ----------------------------------------------------------------------------------------
 
 
 def test_what_a_killed_process_held_is_free_at_once_for_a_new_session(path, ledger):
@@ -137,22 +137,21 @@ def test_a_stopped_process_loses_its_claims_when_the_lease_ends(path):
     late.close()
 
 
-@pytest.mark.parametrize("delay", range(6))
-def test_a_process_killed_while_it_commits_leaves_all_or_nothing(path, delay):
+@pytest.mark.parametrize("rounds", [1, 2, 3, 5, 8, 40])
+def test_a_process_killed_while_it_commits_leaves_all_or_nothing(path, rounds):
     with worker(path, "churn") as process:
-        for _ in range(delay):
-            process.send_signal(signal.SIGSTOP)  # other moments, without a clock: stop and go
-            process.send_signal(signal.SIGCONT)
+        for _ in range(rounds):
+            process.stdout.readline()
         process.kill()
         process.wait()
     ledger = SqliteLedger(path)
     a, b = (ledger.find_slots("s", [key])[key].record for key in "ab")
     n = a.counts["n"]
-    assert n >= 20
+    assert n >= rounds
     assert b.counts == a.counts
     (tally,) = ledger.tallies()
     assert tally.counts == {"n": 2 * n}
-    assert [made.hash for made in ledger.makers("s", "a.json")][:2] == [f"a{n}", f"a{n - 1}"]
+    assert [made.hash for made in ledger.makers("s", "a.json")] == [f"a{m}" for m in range(n, 0, -1)]
     assert ledger.find_slots("t", [str(n), str(n + 1)]).keys() == {str(n)}
     assert {found.id for found in ledger.alerts(states=[AlertState.PENDING])} == {str(n)}
     with ledger.unpublished() as changes:
@@ -161,7 +160,7 @@ def test_a_process_killed_while_it_commits_leaves_all_or_nothing(path, delay):
     ledger.close()
 
 
-# --- at once -----------------------------------------------------------------------------------------------------------
+# --- at once ---------------------------------------------------------------------------------------------------------
 
 
 def test_two_processes_share_two_thousand_slots_without_overlap(path, ledger):
@@ -191,7 +190,7 @@ def test_many_processes_may_make_the_file_at_once(path):
     assert [process.wait() for process in workers] == [0] * 6
 
 
-# --- files that are no use ----------------------------------------------------------------------------------------------
+# --- files that are no use -------------------------------------------------------------------------------------------
 
 
 def test_a_newer_form_is_refused_with_what_to_do(path):
@@ -200,7 +199,7 @@ def test_a_newer_form_is_refused_with_what_to_do(path):
     connection.execute("UPDATE meta SET value = '2'")
     connection.commit()
     connection.close()
-    with pytest.raises(InputRejected, match="newer.*2.*knows 1.*update"):
+    with pytest.raises(InputRejected, match=r"newer.*2.*knows 1.*update"):
         SqliteLedger(path)
 
 
@@ -226,10 +225,8 @@ def test_a_damaged_ledger_is_corrupt(path):
     with path.open("r+b") as file:
         file.seek(8 * 4096)
         file.write(b"\xff" * 60 * 4096)
-    damaged = SqliteLedger(path)
     with pytest.raises(Corrupt, match=r"ledger\.sqlite"):
-        list(damaged.slots())
-    damaged.close()
+        SqliteLedger(path)
 
 
 def test_a_record_that_cannot_be_read_is_corrupt(path, ledger):
@@ -277,13 +274,13 @@ def test_a_read_only_ledger_is_refused_with_a_hint(what):
         path.chmod(0o444 if what == "the file" else 0o666)
         os.seteuid(65534)
         try:
-            with pytest.raises(InputRejected, match="read-only.*writable"):
+            with pytest.raises(InputRejected, match=r"read-only.*writable"):
                 SqliteLedger(path)
         finally:
             os.seteuid(0)
 
 
-# --- no room -----------------------------------------------------------------------------------------------------------
+# --- no room ---------------------------------------------------------------------------------------------------------
 
 
 def _check_full(path, process):

@@ -8,12 +8,18 @@ import sys
 from pathlib import Path
 
 from lookout.datum import Mark
+from lookout.errors import LookoutError
 from lookout.ledger.sqlite import SqliteLedger
 from lookout.testing.ledger_kit import alert, done, record, ref
 
 
+def say(*words):
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 def ready(*words):
-    print("ready", *words, flush=True)
+    say("ready", *words)
 
 
 def hold(ledger, stage, limit):
@@ -31,14 +37,15 @@ def drain(ledger, stage, limit):
     sys.stdin.readline()
     with ledger.session() as owner:
         while claims := ledger.claim(stage, owner, int(limit), 60.0):
-            print(*[claim.key for claim in claims], flush=True)
+            say(*[claim.key for claim in claims])
             ledger.commit([(claim, done(record(claim.key, stage=stage))) for claim in claims])
 
 
 def churn(ledger):
     """Commit pairs of slots that must always agree, for ever."""
+    ready()
     with ledger.session() as owner:
-        for n in range(1_000_000):
+        for n in range(1, 1_000_000):
             ledger.mark([Mark(stage="s", key="a"), Mark(stage="s", key="b")])
             outcomes = []
             for claim in ledger.claim("s", owner, 2, 3600.0):
@@ -49,8 +56,7 @@ def churn(ledger):
             if n % 3 == 0:
                 with ledger.unpublished():
                     pass
-            if n == 20:
-                ready()
+            say(n)
 
 
 def fill(ledger):
@@ -64,8 +70,8 @@ def fill(ledger):
                 (claim,) = ledger.claim("s", owner, 1, 3600.0)
                 ledger.commit([(claim, done(record(claim.key, facts={"blob": blob})))])
                 count += 1
-    except Exception as exc:
-        ready(type(exc).__name__, str(count))
+    except LookoutError as exc:
+        ready(type(exc).__name__, count)
 
 
 def main(path, command, *words):

@@ -13,7 +13,7 @@ from lookout.ledger.settling import Row
 from lookout.ledger.sqlite import owners
 from lookout.ledger.sqlite.database import select_in
 from lookout.ledger.sqlite.outbox import read_alerts, save_alerts
-from lookout.ledger.sqlite.part import MARK, SLOT, Part, next_number, save_states, to_row
+from lookout.ledger.sqlite.part import MARK, SLOT, Part, next_number, save_states, to_rows
 
 _FREE: Final = "s.stage = ? AND s.dirty > 0 AND s.owner IS NULL"
 
@@ -41,7 +41,7 @@ class ClaimsPart(Part):
 
     def _leave(self, connection: sqlite3.Connection, owner: str) -> None:
         now_s = self._clock()
-        rows = [to_row(columns) for columns in connection.execute(f"{_bare()} WHERE s.owner = ?", (owner,))]
+        rows = to_rows(connection.execute(f"{_bare()} WHERE s.owner = ?", (owner,)))
         for row in rows:
             settling.let_go(row, State.KILLED, now_s)
         save_states(connection, rows)
@@ -60,7 +60,7 @@ class ClaimsPart(Part):
 
     def _lose(self, connection: sqlite3.Connection, condition: str, value: object, now_s: float) -> None:
         sql = f"{_bare()} WHERE s.owner IS NOT NULL AND {condition}"
-        rows = [to_row(columns) for columns in connection.execute(sql, (value,))]
+        rows = to_rows(connection.execute(sql, (value,)))
         if rows:
             settling.lose(rows, self.max_lone_losses, now_s)
             save_states(connection, rows)
@@ -144,7 +144,7 @@ def _choose(connection: sqlite3.Connection, stage: str, limit: int, keys: Collec
     slot = SLOT.format(index="")
     if keys is not None:
         sql = f"{slot} WHERE {_FREE} AND s.key IN ({{}})"
-        free = sorted((to_row(columns) for columns in select_in(connection, sql, [stage], set(keys))), key=_key)
+        free = sorted(to_rows(select_in(connection, sql, [stage], set(keys))), key=_key)
         if chosen := [row for row in free if row.suspect == 0][:limit]:
             return chosen
         suspects = [row for row in free if row.suspect > 0]
@@ -154,7 +154,7 @@ def _choose(connection: sqlite3.Connection, stage: str, limit: int, keys: Collec
     indexed = SLOT.format(index="INDEXED BY slots_free")
     in_cohort = f"{indexed} WHERE {_FREE} AND s.suspect = ? AND s.cohort = ? ORDER BY s.key LIMIT ?"
     fresh = f"{indexed} WHERE {_FREE} AND s.suspect = 0 AND s.cohort = 0 ORDER BY s.key LIMIT ?"
-    if rows := [to_row(columns) for columns in connection.execute(fresh, (stage, limit))]:
+    if rows := to_rows(connection.execute(fresh, (stage, limit))):
         return rows
     found = connection.execute(
         f"SELECT s.suspect, s.cohort FROM slots s INDEXED BY slots_free WHERE {_FREE} AND s.suspect > 0"  # noqa: S608
@@ -165,7 +165,7 @@ def _choose(connection: sqlite3.Connection, stage: str, limit: int, keys: Collec
         return []
     suspect, cohort = found
     most = min(limit, settling.portion(suspect))
-    return [to_row(columns) for columns in connection.execute(in_cohort, (stage, suspect, cohort, most))]
+    return to_rows(connection.execute(in_cohort, (stage, suspect, cohort, most)))
 
 
 def _key(row: Row) -> str:

@@ -17,7 +17,7 @@ from lookout.ledger.base import Settled
 from lookout.ledger.settling import Row
 from lookout.ledger.sqlite.database import by_first, select_in
 from lookout.ledger.sqlite.outbox import find_alerts, save_alerts
-from lookout.ledger.sqlite.part import MARK, SAVE_STATE, SLOT, Part, next_number, save_states, states_of, to_row
+from lookout.ledger.sqlite.part import MARK, SAVE_STATE, SLOT, Part, next_number, save_states, states_of, to_rows
 from lookout.objects.base import Publish
 
 Name = tuple[str, str]
@@ -97,8 +97,8 @@ class _Book:
     def _read(self, outcomes: Sequence[tuple[Claim, Outcome]]) -> None:
         sql = SLOT.format(index="") + " WHERE s.stage = ? AND s.key IN ({})"
         for stage, keys in by_first([(claim.stage, claim.key) for claim, _ in outcomes]).items():
-            for columns in select_in(self._connection, sql, [stage], keys):
-                row = to_row(columns)
+            found = list(select_in(self._connection, sql, [stage], keys))
+            for row, columns in zip(to_rows(found), found, strict=True):
                 self._rows[stage, row.key] = row
                 if row.record is not None:
                     self._ids[row.record.hash] = columns[15]

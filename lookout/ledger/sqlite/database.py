@@ -170,7 +170,8 @@ class Database:
 
     def _is_writable(self) -> bool:
         place = self.path if self.path.exists() else self.path.parent
-        return os.access(place, os.W_OK) and os.access(self.path.parent, os.W_OK)
+        effective = os.access in os.supports_effective_ids
+        return all(os.access(each, os.W_OK, effective_ids=effective) for each in (place, self.path.parent))
 
 
 def _os_error(path: Path, exc: OSError) -> LookoutError:

@@ -17,7 +17,7 @@ class HistoryPart(Part):
     def find_records(self, hashes: Collection[str]) -> dict[str, Record]:
         with self._db.read() as connection:
             sql = "SELECT hash, stage, key, body FROM records WHERE hash IN ({})"
-            return {row[0]: codec.read_record(*row) for row in select_in(connection, sql, [], hashes)}
+            return {record.hash: record for record in _records(select_in(connection, sql, [], hashes))}
 
     def makers(self, bucket: str, key: str) -> list[Record]:
         with self._db.read() as connection:
@@ -100,4 +100,4 @@ def _tallies(
 
 
 def _records(rows: Iterable[tuple[str, str, str, str]]) -> list[Record]:
-    return [codec.read_record(*row) for row in rows]
+    return codec.read_records(list(rows))

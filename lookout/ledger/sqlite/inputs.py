@@ -11,7 +11,7 @@ from typing import Any, Final
 from lookout.datum import ObjectRef, Observation, Reference
 from lookout.ledger import codec, settling
 from lookout.ledger.sqlite.database import by_first, select_in
-from lookout.ledger.sqlite.part import MARK, Part, build
+from lookout.ledger.sqlite.part import MARK, Part
 
 PAGE: Final = 2000
 BATCH: Final = 1000
@@ -155,11 +155,11 @@ def _observations(bucket: str, rows: Sequence[tuple[Any, ...]]) -> list[Observat
         return []
     keys, origins, sha256s, sizes, versions, fingerprints, times_s, errors = zip(*rows, strict=True)
     refs: list[ObjectRef | None] = list(
-        build(ObjectRef, len(rows), bucket=repeat(bucket), key=keys, sha256=sha256s, size=sizes, version=versions)
+        codec.build(ObjectRef, len(rows), bucket=repeat(bucket), key=keys, sha256=sha256s, size=sizes, version=versions)
     )
     if None in sha256s:
         refs = [ref if sha256 is not None else None for ref, sha256 in zip(refs, sha256s, strict=True)]
-    return build(
+    return codec.build(
         Observation,
         len(rows),
         bucket=repeat(bucket),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +26,7 @@ class Life:
         if not _hooked:
             os.register_at_fork(after_in_child=_close_copies)
             _hooked.append(True)
-        self.owner = f"{os.getpid()}-{secrets.token_hex(6)}"
+        self.owner = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._path = _path(folder, self.owner)
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import repeat
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from lookout.datum import State
 from lookout.ledger import codec
@@ -16,13 +14,14 @@ from lookout.ledger.base import Ledger
 from lookout.ledger.settling import Row
 from lookout.ledger.sqlite.database import Database
 
-T = TypeVar("T")
-
 SLOT: Final = """
     SELECT s.stage, s.key, s.state, s.dirty, s.token, s.owner, s.lease_end_s, s.tries, s.losses, s.suspect, s.cohort,
            s.salt, s.error, s.updated_at_s, s.proven, s.record, r.hash, r.body
     FROM slots s {index} LEFT JOIN records r ON r.id = s.record
 """
+
+_HASH: Final = 16
+_BODY: Final = 17
 
 MARK: Final = """
     INSERT INTO slots (stage, key, dirty, updated_at_s) VALUES (?, ?, 1, ?)
@@ -43,30 +42,33 @@ class Part(Ledger):
         self._db.close()
 
 
-def to_row(columns: Sequence[Any]) -> Row:
-    """The slot of one row of ``SLOT``."""
-    (
-        stage, key, state, dirty, token, owner, lease_end_s, tries, losses, suspect, cohort,
-        salt, error, updated_at_s, proven, _, hash_, body,
-    ) = columns  # fmt: skip
-    return Row(
-        stage,
-        key,
-        State(state),
-        codec.read_record(hash_, stage, key, body) if hash_ is not None else None,
-        dirty,
-        token,
-        owner,
-        lease_end_s,
-        tries,
-        losses,
-        suspect,
-        cohort,
-        salt,
-        error,
-        updated_at_s,
-        bool(proven),
-    )
+def to_rows(found: Iterable[Sequence[Any]]) -> list[Row]:
+    """The slots of the rows of ``SLOT``, in their order."""
+    table = list(found)
+    with_record = [(columns[_HASH], columns[0], columns[1], columns[_BODY]) for columns in table if columns[_HASH]]
+    records = {record.hash: record for record in codec.read_records(with_record)}
+    return [
+        Row(
+            stage,
+            key,
+            State(state),
+            records.get(hash_),
+            dirty,
+            token,
+            owner,
+            lease_end_s,
+            tries,
+            losses,
+            suspect,
+            cohort,
+            salt,
+            error,
+            updated_at_s,
+            bool(proven),
+        )
+        for stage, key, state, dirty, token, owner, lease_end_s, tries, losses, suspect, cohort, salt, error,
+            updated_at_s, proven, _, hash_, _ in table
+    ]  # fmt: skip
 
 
 def states_of(rows: Collection[Row]) -> Iterator[tuple[object, ...]]:
@@ -87,17 +89,6 @@ SAVE_STATE: Final = """
 def save_states(connection: sqlite3.Connection, rows: Collection[Row]) -> None:
     """Keep all of the rows but their records."""
     connection.executemany(SAVE_STATE, states_of(rows))
-
-
-def build(kind: type[T], count: int, **columns: Iterable[object]) -> list[T]:
-    """``count`` frozen records from columns, one for each of their fields, without their ``__init__`` and its checks.
-
-    Ten times as fast as calling the class for each, and only for what passed the checks on its way in.
-    """
-    things = list(map(object.__new__, repeat(kind, count)))
-    for name, values in columns.items():
-        deque(map(getattr(kind, name).__set__, things, values), maxlen=0)
-    return things
 
 
 def next_number(connection: sqlite3.Connection, name: str, count: int = 1) -> int:

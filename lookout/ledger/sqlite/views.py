@@ -11,7 +11,7 @@ from lookout.datum import JsonObject, Slot, State
 from lookout.ledger import codec
 from lookout.ledger.base import RunRecord
 from lookout.ledger.sqlite.database import select_in
-from lookout.ledger.sqlite.part import SLOT, Part, to_row
+from lookout.ledger.sqlite.part import SLOT, Part, to_rows
 
 PAGE: Final = 500
 
@@ -22,7 +22,7 @@ class ViewsPart(Part):
     def find_slots(self, stage: str, keys: Collection[str]) -> dict[str, Slot]:
         sql = SLOT.format(index="") + " WHERE s.stage = ? AND s.key IN ({})"
         with self._db.read() as connection:
-            rows = [to_row(columns) for columns in select_in(connection, sql, [stage], keys)]
+            rows = to_rows(select_in(connection, sql, [stage], keys))
         return {row.key: row.slot() for row in rows}
 
     def slots(
@@ -58,10 +58,10 @@ class ViewsPart(Part):
         while True:
             with self._db.read() as connection:
                 page = connection.execute(query.format(comparison), (stage, start)).fetchall()
-            for columns in page:
-                if not columns[1].startswith(prefix):
+            for row in to_rows(page):
+                if not row.key.startswith(prefix):
                     return
-                yield to_row(columns).slot()
+                yield row.slot()
             if len(page) < PAGE:
                 return
             start, comparison = page[-1][1], ">"

@@ -1,0 +1,59 @@
+"""Runs the benchmarks and prints one table: ``python -m bench [NAME...] [--quick]``.
+
+Exits 0 whatever the figures are; a missed bar says ``over``. A benchmark that cannot be run, or that did not do the
+work it was to measure, ends the program with its error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from bench import engine, finished, throughput, watch
+from bench import help as help_
+from bench.measure import Row, Setup, machine, table
+
+BENCHES: Final[Mapping[str, Callable[[Setup], list[Row]]]] = {
+    "help": help_.measure,
+    "engine": engine.measure,
+    "rerun": finished.measure_rerun,
+    "add-one": finished.measure_add_one,
+    "watch": watch.measure,
+    "throughput": throughput.measure,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Lookout's speed.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHES)}; all without one")
+    parser.add_argument("--quick", action="store_true", help="less work and fewer repeats: a first impression")
+    given = parser.parse_args()
+    unknown = [name for name in given.names if name not in BENCHES]
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {machine()}")
+    print(f"Lookout {version('lookout')}, Python {platform.python_version()}{'; quick' if given.quick else ''}\n")
+    rows: list[Row] = []
+    for name in given.names or BENCHES:
+        started_s = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix=f"lookout-bench-{name}-") as folder:
+            rows += BENCHES[name](Setup(folder=Path(folder), quick=given.quick, say=_sayer(name)))
+        _sayer(name)(f"took {time.perf_counter() - started_s:.0f} s")
+    print(table(rows))
+    print(f"\nat the end: {machine()}")
+
+
+def _sayer(name: str) -> Callable[[str], None]:
+    return lambda text: print(f"{name}: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

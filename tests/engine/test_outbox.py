@@ -1,0 +1,107 @@
+"""The outbox: each alert once, whatever the channel answers and whatever dies."""
+
+from __future__ import annotations
+
+import pytest
+
+from lookout.datum import AlertState
+from lookout.ledger.base import Delivered
+
+from .world import World
+
+UNKNOWN = Delivered(state=AlertState.UNKNOWN, error="the answer never came")
+REFUSED = Delivered(state=AlertState.PENDING, error="connection refused", due_at_s=0.0)
+
+
+def alert_states(world: World) -> list[str]:
+    with world.ledger() as ledger:
+        return [alert.state.value for alert in ledger.alerts()]
+
+
+def sent_ids(world: World) -> list[str]:
+    return [alert_id for ids, _ in world.postbox.sent() for alert_id in ids]
+
+
+def test_a_sent_alert_keeps_its_message_id(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.run()
+    with world.ledger() as ledger:
+        (alert,) = ledger.alerts()
+    assert (alert.state, alert.message_id, alert.tries) == (AlertState.SENT, "m1", 1)
+    assert world.postbox.letters[0].evidence == {alert.id: b"alarm\nALARM"}
+
+
+def test_an_unknown_end_is_repeated_once_and_says_so(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.postbox.answers = [UNKNOWN, UNKNOWN]
+    for _ in range(4):
+        world.run()
+    assert [resend for _, resend in world.postbox.sent()] == [False, True]
+    assert alert_states(world) == ["unknown"]
+
+
+def test_what_was_certainly_not_delivered_goes_with_the_next_run(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.postbox.answers = [REFUSED]
+    world.run()
+    assert alert_states(world) == ["pending"]
+    world.run()
+    assert alert_states(world) == ["sent"]
+    assert [resend for _, resend in world.postbox.sent()] == [False, False]
+
+
+def test_a_channel_that_asks_to_wait_ends_the_round(world: World) -> None:
+    for i in range(3):
+        world.put(f"a/{i}", "alarm")
+    later_s = world.now_s + 100
+    world.postbox.answers = [Delivered(state=AlertState.PENDING, error="429", due_at_s=later_s)]
+    ran = world.run()
+    assert len(world.postbox.letters) == 1
+    assert ran.due_at_s == 0.0, "the two that were not tried are due at once"
+    world.run()
+    assert alert_states(world).count("pending") == 1, "the one that was told to wait waits"
+    world.now_s = later_s + 1
+    world.run()
+    assert alert_states(world) == ["sent"] * 3
+
+
+def test_a_refused_alert_is_dead_and_a_person_can_have_it_sent_again(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.postbox.answers = [Delivered(state=AlertState.DEAD, error="400 bad address")]
+    world.run()
+    world.run()
+    assert alert_states(world) == ["dead"]
+    with world.ledger() as ledger:
+        assert ledger.resend_alerts([alert.id for alert in ledger.alerts()]) == 1
+    world.run()
+    assert alert_states(world) == ["sent"]
+
+
+@pytest.mark.parametrize(("alarms", "letters"), [(3, 3), (4, 1)])
+def test_more_alerts_than_letters_allowed_become_one_digest(world: World, alarms: int, letters: int) -> None:
+    for i in range(alarms):
+        world.put(f"a/{i}", "alarm")
+    ran = world.run(max_letters=3)
+    assert len(world.postbox.letters) == letters
+    assert len(sent_ids(world)) == alarms
+    assert ran.outbox.digests == (letters == 1)
+
+
+def test_retraction_cancels_what_was_not_sent_yet(world: World) -> None:
+    path = world.put("a/1", "alarm")
+    world.postbox.answers = [Delivered(state=AlertState.PENDING, error="429", due_at_s=world.now_s + 1e6)]
+    world.run()
+    path.unlink()
+    world.run()
+    assert alert_states(world) == ["canceled"]
+    assert len(world.postbox.letters) == 1
+
+
+def test_an_alert_whose_picture_is_lost_is_sent_without_it(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.postbox.answers = [REFUSED]
+    world.run()
+    (world.objects / "third/a/1.alarm").unlink()
+    world.run()
+    assert world.postbox.letters[-1].evidence == {}
+    assert alert_states(world) == ["sent"]

@@ -1,0 +1,67 @@
+"""Worker processes: one that dies or hangs harms its own datum and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lookout.datum import State
+from lookout.errors import InputRejected
+from lookout.objects.folder import FolderStore
+from lookout.objects.routes import Routes
+from lookout.objects.source import FolderSource
+from lookout.testing.toy import toy_pipeline
+from lookout.workers import ProcessWorkers
+
+from .world import World
+
+
+@pytest.fixture
+def processes(world: World) -> Iterator[ProcessWorkers]:
+    store = Routes({"texts": FolderSource()}, FolderStore(world.objects, durable=False))
+    workers = ProcessWorkers(store=store, size=2)
+    yield workers
+    workers.stop()
+
+
+def test_processes_and_this_process_make_the_same(world: World, processes: ProcessWorkers, tmp_path: Path) -> None:
+    other = World(root=tmp_path / "other")
+    for each in (world, other):
+        for key, text in {"a/1": "alarm", "a/2": "bad", "b/1": "calm"}.items():
+            each.put(key, text)
+    world.run(workers=processes)
+    other.run()
+    assert world.results() == other.results()
+    assert world.live() == other.live()
+
+
+def test_a_text_that_kills_its_worker_fails_after_its_tries_and_spares_the_others(
+    world: World, processes: ProcessWorkers
+) -> None:
+    for i in range(8):
+        world.put(f"a/{i}", "alarm")
+    world.put("a/8", "die")
+    world.run(workers=processes)
+    assert world.states()["first"] == {"success": 8, "failed": 1}
+    with world.ledger() as ledger:
+        slot = ledger.find_slots("first", ["a/8"])["a/8"]
+        assert slot.error == "WorkerDiedError: its worker process was killed by signal 9"
+        assert slot.tries == 3
+        assert [one.tries for one in ledger.slots("first", states=[State.SUCCESS])] == [0] * 8
+
+
+def test_a_text_that_hangs_times_out_and_spares_the_others(world: World, processes: ProcessWorkers) -> None:
+    world.pipeline = toy_pipeline(tries=1, timeout_s=1.0)
+    world.put("a/1", "hang")
+    world.put("a/2", "alarm")
+    world.run(workers=processes)
+    with world.ledger() as ledger:
+        assert ledger.find_slots("first", ["a/1"])["a/1"].error == "StageTimeoutError: took longer than 1 s"
+        assert ledger.find_slots("third", ["a/2"])["a/2"].state is State.SUCCESS
+
+
+def test_fewer_than_one_worker_is_refused(world: World) -> None:
+    with pytest.raises(InputRejected, match="at least 1 worker"):
+        ProcessWorkers(store=FolderStore(world.objects), size=0)
