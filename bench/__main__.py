@@ -1,13 +1,14 @@
 """Runs the benchmarks and prints one table: ``python -m bench [NAME...] [--quick]``.
 
 Exits 0 whatever the figures are; a missed bar says ``over``. A benchmark that cannot be run, or that did not do the
-work it was to measure, ends the program with its error.
+work it was to measure, is named with its error, and then the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +21,7 @@ from typing import Final
 from bench import engine, finished, throughput, watch
 from bench import help as help_
 from bench.measure import Row, Setup, machine, table
+from lookout.errors import LookoutError
 
 BENCHES: Final[Mapping[str, Callable[[Setup], list[Row]]]] = {
     "help": help_.measure,
@@ -42,13 +44,20 @@ def main() -> None:
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {machine()}")
     print(f"Lookout {version('lookout')}, Python {platform.python_version()}{'; quick' if given.quick else ''}\n")
     rows: list[Row] = []
+    failures: dict[str, str] = {}
     for name in given.names or BENCHES:
         started_s = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix=f"lookout-bench-{name}-") as folder:
-            rows += BENCHES[name](Setup(folder=Path(folder), quick=given.quick, say=_sayer(name)))
+            try:
+                rows += BENCHES[name](Setup(folder=Path(folder), quick=given.quick, say=_sayer(name)))
+            except (LookoutError, RuntimeError, OSError, subprocess.SubprocessError) as exc:
+                failures[name] = str(exc)
         _sayer(name)(f"took {time.perf_counter() - started_s:.0f} s")
     print(table(rows))
     print(f"\nat the end: {machine()}")
+    for name, error in failures.items():
+        print(f"{name} could not be measured: {error}")
+    sys.exit(1 if failures else 0)
 
 
 def _sayer(name: str) -> Callable[[str], None]:

@@ -29,7 +29,8 @@ def measure(setup: Setup) -> list[Row]:
     pictures = list(persons(WARM_UP + total, FIRST_DAY_S + DAY_S // 2))
     with SendGridApi(key="SG.bench") as api:
         post = _Post(api)
-        with _watching(source, setup.folder / "state", api.url):
+        with _watching(source, setup.folder / "state", api.url) as said:
+            post.explain = said
             closed_s: dict[str, float] = {}
             for key, data in pictures[:WARM_UP]:
                 closed_s[key] = _drop(source, key, data)
@@ -62,6 +63,8 @@ class _Post:
     def __init__(self, api: SendGridApi) -> None:
         self._api = api
         self.arrived_s: dict[str, float] = {}
+        self.explain: list[str] = []
+        """What the watch said: shown when mails are missing."""
         self._came = threading.Condition()
         threading.Thread(target=self._serve, name="post", daemon=True).start()
 
@@ -81,7 +84,8 @@ class _Post:
         with self._came:
             if not self._came.wait_for(lambda: keys.keys() <= self.arrived_s.keys(), PATIENCE_S):
                 missing = sorted(keys.keys() - self.arrived_s.keys())
-                raise TimeoutError(f"no mail about {', '.join(missing)} in {PATIENCE_S:g} s")
+                words = "".join(self.explain[-10:])
+                raise TimeoutError(f"no mail about {', '.join(missing)} in {PATIENCE_S:g} s; the watch said: {words}")
 
 
 def _picture_of(posted: Posted) -> str:
@@ -96,11 +100,13 @@ def _picture_of(posted: Posted) -> str:
 
 
 @contextmanager
-def _watching(source: Path, state: Path, url: str) -> Iterator[None]:
-    """``lookout watch`` from the moment it says that it watches."""
+def _watching(source: Path, state: Path, url: str) -> Iterator[list[str]]:
+    """``lookout watch`` from the moment it says that it watches. Gives what it says, growing."""
     command = [LOOKOUT, "watch", source, "--state", state, "--rules", ROOT / "bench" / "people.json"]
     command += ["--threshold", "0.3", "--max-mails", "1000"]
-    environment = environment_of({"SENDGRID_API_KEY": "SG.bench", "LOOKOUT_SENDGRID_HOST": url})
+    environment = environment_of(
+        {"SENDGRID_API_KEY": "SG.bench", "LOOKOUT_SENDGRID_HOST": url, "LOOKOUT_LOG": "warning"}
+    )
     process = subprocess.Popen(
         list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment, cwd=ROOT
     )
@@ -120,7 +126,7 @@ def _watching(source: Path, state: Path, url: str) -> Iterator[None]:
     try:
         if not ready.wait(PATIENCE_S) or process.poll() is not None:
             raise RuntimeError(f"lookout watch did not begin: {''.join(said)}")
-        yield
+        yield said
         if process.poll() is not None:
             raise RuntimeError(f"lookout watch ended: {''.join(said)}")
     finally:

@@ -9,10 +9,8 @@ remembered: who is told compares with the ledger, and scans the folder for what 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import stat
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +34,7 @@ from watchdog.events import (
 )
 from watchdog.observers.api import BaseObserver
 
+from event_sources.observing import LOGGER, OverflowListener, count_watches, new_observer
 from event_sources.settling import Settling
 from lookout.errors import InputRejected, LookoutError, Unavailable
 from lookout.objects.source import key_of, origin_of
@@ -55,7 +54,10 @@ _EVENTS: Final[list[type[FileSystemEvent]]] = [
     FileMovedEvent,
     FileOpenedEvent,
 ]
-_MORE_WATCHES: Final = "raise fs.inotify.max_user_watches and max_user_instances with sysctl, or watch a smaller folder"
+_MORE_WATCHES: Final = (
+    "raise fs.inotify.max_user_watches or max_user_instances with sysctl, or watch a smaller folder; "
+    "each of its folders must be readable"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,14 +69,37 @@ class Change:
     gone: bool
 
 
+def watch_folder(
+    root: Path,
+    on_change: Callable[[str, bool], None],
+    on_lost: Callable[[], None],
+    *,
+    settle_s: float = 2.0,
+    exclude: Sequence[Path] = (),
+) -> FolderWatch:
+    """A watch that tells key and gone, and of losing the folder for good; see FolderWatch for the rest."""
+
+    def lost(error: LookoutError) -> None:
+        if not error.retryable:
+            on_lost()
+
+    return FolderWatch(
+        root,
+        lambda change: on_change(change.key, change.gone),
+        on_lost=lost,
+        settle_s=settle_s,
+        exclude=exclude,
+    )
+
+
 class FolderWatch(FileSystemEventHandler):
     """Watch a folder and all below it for the length of a ``with`` block.
 
-    ``on_change`` is told of each change, ``on_lost`` that changes may have been missed: with Unavailable the watch goes
-    on and the folder must be scanned; with InputRejected the folder itself is gone and nothing more will come. Both are
-    called in threads of the watch, one call at a time, and must not raise; while one runs, the next events wait. Without
-    ``on_lost`` the error is raised at the end of the block. A change may be announced twice, and a file may have changed
-    again when it is read.
+    ``on_change`` is told of each change. ``on_lost`` is told with InputRejected that the folder itself is gone and
+    nothing more will come, or with Unavailable that the system dropped events: then every file that is there is
+    announced again, but deletions may have been missed until the next scan. Both are called in threads of the watch,
+    one call at a time, and must not raise; while one runs, the next events wait. Without ``on_lost`` the error is
+    raised at the end of the block. A change may be announced twice, and a file may have changed again when it is read.
 
     Names and folders that begin with a dot and the folders ``exclude`` are left alone; links to folders are not
     followed. ``settle_s`` is how long a file must be left alone when its end cannot be known; ``check_s`` how often the
@@ -103,28 +128,30 @@ class FolderWatch(FileSystemEventHandler):
         self._lost: LookoutError | None = None
         self._identity: tuple[int, int] | None = None
         self._settling = Settling(self._settled, self._check_root, settle_s=settle_s, check_s=check_s)
-        self._observer = _new_observer()
-        self._overflow = _OverflowListener(self._overflowed)
+        self._observer: BaseObserver | None = None
+        self._overflow = OverflowListener(self._overflowed)
 
     def __enter__(self) -> Self:
         self._identity = _find_identity(self._root)
         if self._identity is None:
             raise InputRejected("no such folder to watch", self._named, "check the name, and that its disk is mounted")
-        if not os.path.isdir(self._root):
+        if not Path(self._root).is_dir():
             raise InputRejected("expected a folder to watch, got a file", self._named)
-        folders = list(self._folders(self._root))
-        before = _count_watches()
+        folders = [folder for folder, _, _ in os.walk(self._root)]
+        before = count_watches()
+        LOGGER.addHandler(self._overflow)
         try:
+            self._observer = new_observer()
             self._observer.schedule(self, self._root, recursive=True, event_filter=_EVENTS)
             self._observer.start()
         except OSError as error:
+            self._stop()
             hint = _MORE_WATCHES if error.errno in (errno.ENOSPC, errno.EMFILE) else ""
             raise InputRejected(f"the folder cannot be watched: {error.strerror}", self._named, hint) from error
-        logging.getLogger("watchdog").addHandler(self._overflow)
         self._settling.start()
-        after = _count_watches()
+        after = count_watches()
         if before is not None and after is not None:
-            missing = sum(os.path.isdir(folder) for folder in folders) - (after - before)
+            missing = sum(Path(folder).is_dir() for folder in folders) - (after - before)
             if missing > 0:
                 self._stop()
                 raise InputRejected(f"{missing} of its folders cannot be watched", self._named, _MORE_WATCHES)
@@ -138,10 +165,12 @@ class FolderWatch(FileSystemEventHandler):
             raise self._lost
 
     def _stop(self) -> None:
-        self._observer.stop()
-        self._observer.join()
+        if self._observer is not None:
+            self._observer.stop()
+            if self._observer.is_alive():
+                self._observer.join()
         self._settling.stop()
-        logging.getLogger("watchdog").removeHandler(self._overflow)
+        LOGGER.removeHandler(self._overflow)
 
     # --- what watchdog says, in its thread ---------------------------------------------------------------------------
 
@@ -177,7 +206,7 @@ class FolderWatch(FileSystemEventHandler):
     def on_moved(self, event: FileSystemEvent) -> None:
         source, target = _text(event.src_path), _text(event.dest_path)
         if source and target:
-            self._settling.move(source, target)
+            self._settling.move(source, target, and_below=event.is_directory)
         if source:
             self._gone(source, is_folder=event.is_directory)
         if target:
@@ -195,16 +224,19 @@ class FolderWatch(FileSystemEventHandler):
 
     def _arrived(self, path: str) -> None:
         """A file was closed or moved into place: announce it if it looks whole, else wait until it is left alone."""
-        if self._settling.is_being_written(path):
+        if self._settling.is_being_written(path) or self._find_key(path) is None:
             return
         if path.lower().endswith(_PICTURE_ENDINGS) and _has_jpeg_end(path):
-            self._settling.closed(path, written=True)
+            self._settling.forget(path)
             self._announce(path)
         else:
             self._settling.wait(path, unclosed=False)
 
     def _settled(self, path: str) -> None:
-        self._announce(path)
+        if path == self._root:
+            self._look_at_all()
+        else:
+            self._announce(path)
 
     def _announce(self, path: str) -> None:
         key = self._find_key(path)
@@ -212,7 +244,7 @@ class FolderWatch(FileSystemEventHandler):
             self._tell(Change(key=key, gone=False))
 
     def _gone(self, path: str, *, is_folder: bool) -> None:
-        self._settling.forget(path)
+        self._settling.forget(path, and_below=is_folder)
         key = self._find_key(path)
         if key is not None:
             self._tell(Change(key=key + "/" if is_folder else key, gone=True))
@@ -227,8 +259,14 @@ class FolderWatch(FileSystemEventHandler):
             self._lose(InputRejected("the watched folder was removed, moved or unmounted", self._named))
 
     def _overflowed(self) -> None:
+        """Wait until the storm is over, by waiting for the folder itself. The thread that says so must not be held."""
         self._settling.forget_who_is_open()
-        self._lose(Unavailable(self._named, "more changes than the system keeps for a watcher; scan the folder"))
+        self._settling.wait(self._root, unclosed=False)
+
+    def _look_at_all(self) -> None:
+        self._lose(Unavailable(self._named, "there were more changes than the system keeps for a watcher"))
+        for path in self._files(self._root):
+            self._arrived(path)
 
     def _lose(self, error: LookoutError) -> None:
         with self._one_call:
@@ -250,37 +288,10 @@ class FolderWatch(FileSystemEventHandler):
     def _is_excluded(self, path: str) -> bool:
         return any(path == folder or path.startswith(folder + "/") for folder in self._excluded)
 
-    def _folders(self, top: str) -> Iterator[str]:
-        for folder, names, _ in os.walk(top):
-            yield folder
-            names[:] = [name for name in names if not os.path.islink(f"{folder}/{name}")]
-
     def _files(self, top: str) -> Iterator[str]:
         for folder, names, files in os.walk(top):
             names[:] = [name for name in names if not name.startswith(".")]
             yield from (f"{folder}/{name}" for name in files)
-
-
-class _OverflowListener(logging.Handler):
-    """The one way in which watchdog tells that the system dropped events is a line in its log."""
-
-    def __init__(self, on_overflow: Callable[[], None]) -> None:
-        super().__init__(logging.WARNING)
-        self._on_overflow = on_overflow
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if "events were lost" in record.getMessage():
-            self._on_overflow()
-
-
-def _new_observer() -> BaseObserver:
-    if sys.platform == "linux":
-        from watchdog.observers.inotify import InotifyObserver
-
-        return InotifyObserver(generate_full_events=True)  # tells what was moved in from what was made here
-    from watchdog.observers import Observer
-
-    return Observer()
 
 
 def _text(path: bytes | str) -> str:
@@ -289,41 +300,28 @@ def _text(path: bytes | str) -> str:
 
 def _find_identity(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
     except OSError:
         return None  # not there, or not to be looked at: no identity to compare
     return found.st_dev, found.st_ino
 
 
 def _is_file(path: str) -> bool:
+    """Whether an input can be there; a link to nothing is one, as who reads it says why it cannot."""
     try:
-        return stat.S_ISREG(os.stat(path).st_mode) or os.path.islink(path)
+        return stat.S_ISREG(Path(path).stat().st_mode)
     except OSError:
-        return os.path.islink(path)  # a link to nothing is told of: who reads it says why it cannot
+        return Path(path).is_symlink()
 
 
 def _has_jpeg_end(path: str) -> bool:
     """Whether the mark that ends a JPEG is near the file's end; some cameras write more behind it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb", buffering=0) as file:
-            file.seek(max(0, os.fstat(fd).st_size - _TAIL_BYTES))
-            return _JPEG_END in file.read(_TAIL_BYTES)
+        try:
+            start = max(0, os.fstat(fd).st_size - _TAIL_BYTES)
+            return _JPEG_END in os.pread(fd, _TAIL_BYTES, start)
+        finally:
+            os.close(fd)
     except OSError:
         return False  # gone again, or unreadable: waiting tells which
-
-
-def _count_watches() -> int | None:
-    """How many inotify watches this process holds, or None where the system does not tell. watchdog passes over a
-    folder that it could not watch."""
-    total = 0
-    try:
-        for name in os.listdir("/proc/self/fdinfo"):
-            try:
-                with open(f"/proc/self/fdinfo/{name}") as file:
-                    total += sum(line.startswith("inotify wd:") for line in file)
-            except FileNotFoundError:
-                continue  # closed meanwhile
-    except OSError:
-        return None
-    return total

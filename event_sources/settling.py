@@ -6,24 +6,17 @@ is polled.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-
-
-@dataclass(slots=True)
-class _Waiting:
-    due_at_s: float
-    unclosed: bool
+from collections.abc import Callable, Iterable
 
 
 class Settling:
     """Calls ``on_due`` with a path once it has not changed for ``settle_s``, and ``on_check`` every ``check_s``.
 
     A path that was created or modified and is held open by somebody is not due before it is closed. Both functions are
-    called in this object's own thread, without its lock. Times are of the monotonic clock.
+    called in this object's own thread, without its lock. Every call costs the same, however many paths wait, but those
+    on folders.
     """
 
     def __init__(
@@ -33,7 +26,9 @@ class Settling:
         self._on_check = on_check
         self._settle_s = settle_s
         self._check_s = check_s
-        self._waiting: dict[str, _Waiting] = {}
+        self._due_at_s: dict[str, float] = {}
+        """Waiting paths by the monotonic clock, in the order in which they are due, as all wait equally long."""
+        self._unclosed: set[str] = set()
         self._open: set[str] = set()
         self._changed = threading.Condition()
         self._stopped = False
@@ -43,13 +38,15 @@ class Settling:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; what is still waiting is forgotten."""
+        """End the thread; what is still waiting is forgotten. A call of ``on_due`` under way is awaited."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def opened(self, path: str) -> None:
+        """Somebody opened the file, to read or to write."""
         with self._changed:
             self._open.add(path)
 
@@ -58,64 +55,69 @@ class Settling:
         with self._changed:
             self._open.discard(path)
             if written:
-                self._waiting.pop(path, None)
-            elif path in self._waiting:
-                self._wait(path, unclosed=self._waiting[path].unclosed)
+                self._due_at_s.pop(path, None)
+                self._unclosed.discard(path)
+            elif path in self._due_at_s or path in self._unclosed:
+                self._wait(path)
 
     def wait(self, path: str, *, unclosed: bool) -> None:
-        """Begin to wait for the path, or begin anew. ``unclosed`` says that a close after writing is expected."""
+        """Begin to wait for the path, or begin anew. ``unclosed`` says that it may be closed after writing yet."""
         with self._changed:
-            self._wait(path, unclosed=unclosed)
+            if unclosed:
+                self._unclosed.add(path)
+            else:
+                self._unclosed.discard(path)
+            self._wait(path)
 
     def is_being_written(self, path: str) -> bool:
-        """Whether somebody has the file open who created or changed it."""
+        """Whether somebody has the file open who may have created or changed it."""
         with self._changed:
-            found = self._waiting.get(path)
-            return path in self._open and found is not None and found.unclosed
+            return path in self._open and path in self._unclosed
 
-    def forget(self, path: str) -> None:
-        """The path is gone, and all below it."""
+    def forget(self, path: str, *, and_below: bool = False) -> None:
+        """The path is gone, or, with ``and_below``, a folder is."""
         with self._changed:
-            for known in self._below(path):
+            for known in self._below(path) if and_below else (path,):
+                self._due_at_s.pop(known, None)
+                self._unclosed.discard(known)
                 self._open.discard(known)
-                self._waiting.pop(known, None)
 
-    def move(self, source: str, target: str) -> None:
-        """The path, and all below it, has another name now."""
+    def move(self, source: str, target: str, *, and_below: bool = False) -> None:
+        """The path has another name now, or, with ``and_below``, a folder has. What waits begins anew."""
         with self._changed:
-            for known in self._below(source):
+            for known in self._below(source) if and_below else (source,):
                 name = target + known[len(source) :]
-                if known in self._open:
-                    self._open.discard(known)
-                    self._open.add(name)
-                found = self._waiting.pop(known, None)
-                if found is not None:
-                    self._waiting[name] = found
-            self._changed.notify()
+                for paths in (self._unclosed, self._open):
+                    if known in paths:
+                        paths.discard(known)
+                        paths.add(name)
+                if self._due_at_s.pop(known, None) is not None:
+                    self._wait(name)
 
     def forget_who_is_open(self) -> None:
-        """Events were lost, so a close may have been: whatever waits for one is given its time anew."""
+        """Events were lost, so a close may have been: whatever waited for one is given its time anew."""
         with self._changed:
             self._open.clear()
-            for path, found in list(self._waiting.items()):
-                self._wait(path, unclosed=found.unclosed)
+            for path in self._unclosed - self._due_at_s.keys():
+                self._wait(path)
 
-    def _below(self, path: str) -> list[str]:
-        known = self._waiting.keys() | self._open
-        return [name for name in known if name == path or name.startswith(path + "/")]
+    def _below(self, path: str) -> Iterable[str]:
+        known = self._due_at_s.keys() | self._unclosed | self._open
+        return [name for name in known if name.startswith(path + "/")]
 
-    def _wait(self, path: str, *, unclosed: bool) -> None:
-        self._waiting[path] = _Waiting(time.monotonic() + self._settle_s, unclosed)
-        self._changed.notify()
+    def _wait(self, path: str) -> None:
+        self._due_at_s.pop(path, None)  # to the end of the order
+        if not self._due_at_s:
+            self._changed.notify()
+        self._due_at_s[path] = time.monotonic() + self._settle_s
 
     def _run(self) -> None:
         check_at_s = time.monotonic() + self._check_s
         while True:
             with self._changed:
-                if self._stopped:
-                    return
-                next_at_s = min((found.due_at_s for found in self._waiting.values()), default=math.inf)
-                self._changed.wait(max(0.0, min(next_at_s, check_at_s) - time.monotonic()))
+                if not self._stopped:
+                    wake_at_s = min(check_at_s, next(iter(self._due_at_s.values()), check_at_s))
+                    self._changed.wait(max(0.0, wake_at_s - time.monotonic()))
                 if self._stopped:
                     return
                 now_s = time.monotonic()
@@ -128,12 +130,13 @@ class Settling:
 
     def _take_due(self, now_s: float) -> list[str]:
         due = []
-        for path, found in list(self._waiting.items()):
-            if found.due_at_s > now_s:
-                continue
-            if found.unclosed and path in self._open:
-                found.due_at_s = math.inf  # until it is closed
-            else:
-                del self._waiting[path]
-                due.append(path)
-        return due
+        for path, due_at_s in self._due_at_s.items():
+            if due_at_s > now_s:
+                break
+            due.append(path)
+        for path in due:
+            del self._due_at_s[path]
+        held = self._unclosed & self._open
+        ready = [path for path in due if path not in held]  # the others are taken up again when they are closed
+        self._unclosed.difference_update(ready)
+        return ready

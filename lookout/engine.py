@@ -212,7 +212,8 @@ class Engine:
             if room <= CLAIM_LIMIT // 2:
                 return
             scope = None if stage.grouped else keys
-            claims = self._ledger.claim(stage.name, self._owner, room, self._lease_s, scope)
+            behind = () if stage.grouped else self._pipeline.upstream(stage.name)
+            claims = self._ledger.claim(stage.name, self._owner, room, self._lease_s, scope, behind)
             if not claims:
                 self._maybe.discard(stage.name)
                 continue
@@ -293,7 +294,7 @@ class Engine:
             stage=flight.claim.stage,
             key=flight.claim.key,
             group=flight.process.group,
-            recipe=self._pipeline.stage(flight.claim.stage).recipe,
+            recipe=flight.process.recipe,
             inputs=flight.process.inputs,
             outputs=made.outputs,
             facts=made.facts,
@@ -336,6 +337,7 @@ class Engine:
             log.warning("lost", object=f"{error.bucket}/{error.key}", error=error)
             salt = digest("lost/1", error.bucket, error.key, self._clock())[:16]
             self._ledger.mark([Mark(stage=error.bucket, key=key)], salt=salt, revive=True)
+        self._maybe |= self._scope
 
     def _failed(self, claim: Claim, error: str, *, final: bool) -> Outcome:
         log.warning("failed", stage=claim.stage, key=claim.key, tried=claim.slot.tries + 1, final=final, error=error)
@@ -345,9 +347,8 @@ class Engine:
         answers = self._ledger.commit(settled)
         touched: set[str] = set()
         for (claim, outcome), answer in zip(settled, answers, strict=True):
-            touched.add(claim.stage)
+            touched.update((claim.stage, *self._pipeline.downstream(claim.stage)))
             if answer is Settled.DONE:
-                touched.update(mark.stage for mark in outcome.marks)
                 self._tell(claim, outcome)
                 continue
             log.warning("not committed", stage=claim.stage, key=claim.key, why=answer.value)
@@ -357,7 +358,6 @@ class Engine:
                 failed = Outcome(state=State.FAILED, error="one of its output paths belongs to another datum")
                 marks = self._planner.with_marks(claim, failed).marks
                 self._ledger.mark(marks)
-                touched.update(mark.stage for mark in marks)
                 self._tell(claim, failed)
         self._maybe |= touched & self._scope
         self.publish()

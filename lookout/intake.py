@@ -14,7 +14,7 @@ from typing import Final
 from lookout.datum import Observation
 from lookout.errors import InputRejected
 from lookout.ledger.base import Ledger
-from lookout.objects.source import Scan, observe_file, scan
+from lookout.objects.source import Scan, observe_file, origin_of, scan
 
 SOURCE_NOTE: Final = "source"
 SOURCE_ID_NOTE: Final = "source-id"
@@ -62,7 +62,7 @@ class Intake:
         bound = self.ledger.find_note(SOURCE_NOTE)
         placed: dict[str, Path] = {}
         for file in files:
-            path = file.absolute()
+            path = Path(origin_of(file))
             if not path.exists() and not path.is_symlink():
                 raise InputRejected("no such file", str(file))
             root, key = self._place(path, bound)
@@ -90,7 +90,7 @@ class Intake:
     def take_changes(self, root: Path, keys: Sequence[str], *, allow_deletions: bool = False) -> int:
         """Observe these keys of a bound folder as they are now, there or gone; says how many differed. Raises
         InputRejected, and then nothing has changed, when too many are gone at once."""
-        now_s = self.clock()
+        root, now_s = Path(origin_of(root)), self.clock()
         seen = [observe_file(root, key, self.bucket, now_s) for key in keys]
         gone = sum(item.ref is None and item.error is None for item in seen)
         if not allow_deletions:
@@ -102,7 +102,7 @@ class Intake:
         return [seen.key for seen in self.ledger.inputs(self.bucket, prefix)]
 
     def _bind(self, root: Path) -> Path:
-        root = root.absolute()
+        root = Path(origin_of(root))
         if not root.is_dir():
             what = "is not a folder" if root.exists() else "no such folder"
             raise InputRejected(what, str(root), "is it mounted? nothing was retracted")

@@ -157,6 +157,18 @@ class Pipeline:
         """The stages that read the bucket."""
         return tuple(stage for stage in self.stages if any(read.bucket == bucket for read in stage.reads))
 
+    def upstream(self, name: str) -> tuple[str, ...]:
+        """The names of all stages before this one that its datums depend on, directly or not, in their order."""
+        needed: set[str] = set()
+        for stage in reversed(self.stages):
+            if stage.name == name or stage.name in needed:
+                needed.update(read.bucket for read in stage.reads)
+        return tuple(stage.name for stage in self.stages if stage.name in needed)
+
+    def downstream(self, name: str) -> tuple[str, ...]:
+        """The names of all stages after this one that depend on it, directly or not, in their order."""
+        return tuple(stage.name for stage in self.stages if name in self.upstream(stage.name))
+
     def with_params(self, overrides: Mapping[str, Mapping[str, Json]]) -> Pipeline:
         """The same pipeline with some parameters of some stages replaced. Raises KeyError for an unknown stage."""
         for name in overrides:

@@ -38,10 +38,21 @@ class Process:
     job: Job
     hash: str
     group: str
+    recipe: str
     inputs: tuple[InputRef, ...]
 
 
 Decision: TypeAlias = Process | Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selected:
+    """The references in force for one datum with their digest, and what it shares a prepared stage by."""
+
+    references: tuple[Reference, ...]
+    digest: str
+    recipe: str
+    prepared: str
 
 
 class InForce:
@@ -52,17 +63,18 @@ class InForce:
         self.digest = references_digest(self.references)
         uses = stage.references
         self._select: Select | None = load(uses.select) if uses and uses.select else None
-        self._digests: dict[tuple[str, ...], str] = {}
+        self._recipe = stage.recipe
+        self._digests: dict[tuple[str, ...], tuple[str, str]] = {}
 
-    def select(self, key: str) -> tuple[tuple[Reference, ...], str]:
-        """The references for the datum of this key, and their digest."""
-        if self._select is None:
-            return self.references, self.digest
-        chosen = tuple(self._select(key, self.references))
+    def select(self, key: str) -> Selected:
+        """What applies to the datum of this key."""
+        chosen = self.references if self._select is None else tuple(self._select(key, self.references))
         names = tuple(sorted(reference.name for reference in chosen))
-        if names not in self._digests:
-            self._digests[names] = references_digest(chosen)
-        return chosen, self._digests[names]
+        digests = self._digests.get(names)
+        if digests is None:
+            selected = references_digest(chosen)
+            digests = self._digests[names] = selected, digest("prepared/1", self._recipe, selected)
+        return Selected(references=chosen, digest=digests[0], recipe=self._recipe, prepared=digests[1])
 
 
 class Planner:
@@ -128,21 +140,22 @@ class Planner:
                 return Outcome(state=State.RETRACTED)
             inputs.append(found)
         refs = tuple(InputRef(role=item.role, ref=item.ref) for item in inputs)
-        references, selected = self._in_force[stage.name].select(claim.key)
+        selected = self._in_force[stage.name].select(claim.key)
         job = Job(
             stage=stage.name,
             key=claim.key,
             prepare=stage.prepare,
             params=stage.params,
-            prepared=digest("prepared/1", stage.recipe, selected),
-            references=references,
+            prepared=selected.prepared,
+            references=selected.references,
             inputs=tuple(inputs),
         )
         return Process(
             job=job,
-            hash=datum_hash(stage.name, claim.key, refs, selected, stage.recipe, claim.slot.salt),
+            hash=datum_hash(stage.name, claim.key, refs, selected.digest, selected.recipe, claim.slot.salt),
             group=self._pipeline.group_of(claim.key),
-            inputs=refs + tuple(_reference_inputs(references)),
+            recipe=selected.recipe,
+            inputs=refs + tuple(_reference_inputs(selected.references)),
         )
 
     # --- grouped stages ---------------------------------------------------------------------------------------------
@@ -159,22 +172,23 @@ class Planner:
                     for member in self._ledger.members(read.bucket, claim.key)
                     if read.find(member.outputs) is not None
                 ]
-        references, selected = self._in_force[stage.name].select(claim.key)
-        content = digest("grouped/1", group_digest(tallies, members), selected)
+        selected = self._in_force[stage.name].select(claim.key)
+        content = digest("grouped/1", group_digest(tallies, members), selected.digest)
         return Process(
             job=Job(
                 stage=stage.name,
                 key=claim.key,
                 prepare=stage.prepare,
                 params=stage.params,
-                prepared=digest("prepared/1", stage.recipe, selected),
-                references=references,
+                prepared=selected.prepared,
+                references=selected.references,
                 tallies=tuple(tallies),
                 members=tuple(members),
             ),
-            hash=datum_hash(stage.name, claim.key, (), content, stage.recipe, claim.slot.salt),
+            hash=datum_hash(stage.name, claim.key, (), content, selected.recipe, claim.slot.salt),
             group=claim.key,
-            inputs=(_manifest(stage, claim.key, tallies, members), *_reference_inputs(references)),
+            recipe=selected.recipe,
+            inputs=(_manifest(stage, claim.key, tallies, members), *_reference_inputs(selected.references)),
         )
 
     # --- what was done before ---------------------------------------------------------------------------------------

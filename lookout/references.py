@@ -17,6 +17,7 @@ from lookout.errors import InputRejected
 from lookout.identity import sha256
 from lookout.ledger.base import Ledger
 from lookout.objects.base import ObjectStore, Publish
+from lookout.objects.files import is_text
 from lookout.pipeline import Accept, Accepted, Refused, UsesReferences, load
 
 MAX_FILES: Final = 1000
@@ -38,19 +39,25 @@ def enforce(ledger: Ledger, store: ObjectStore, uses: UsesReferences, path: Path
     no longer in force. The same files again cost a few ``stat`` calls. Raises InputRejected when the path cannot be
     read, or when nothing of it can be used and nothing was in force before.
     """
+    if not is_text(str(path)):
+        raise InputRejected("its name is not valid UTF-8", repr(str(path)), "rename it, or name a link to it")
     paths = find_files(uses, path)
+    unnamed = [name for name in paths if not is_text(name)]
     seen = json.dumps([str(path.absolute()), [[name, *_fingerprint(file)] for name, file in paths.items()]])
     note = f"given:{uses.bucket}"
     if ledger.find_note(note) == seen:
         return Enforced(changed=False)
-    files = {name: _read(file) for name, file in paths.items()}
+    files = {name: _read(file) for name, file in paths.items() if name not in unnamed}
     answers = cast(Accept, load(uses.accept))(files)
     accepted = [answer for answer in answers if isinstance(answer, Accepted)]
     refused = tuple(answer for answer in answers if isinstance(answer, Refused))
+    refused += tuple(Refused(name=name, reason=f"{name!r}: its name is not valid UTF-8") for name in unnamed)
+    if not answers and not refused:
+        refused = (Refused(name=path.name, reason=f"{path}: no usable file in it"),)
     before = {reference.name: reference for reference in ledger.references(uses.bucket)}
     if not accepted and not before:
         reasons = "; ".join(answer.reason for answer in refused)
-        raise InputRejected(reasons or "no usable file in it", str(path), f"nothing is in force in {uses.bucket} yet")
+        raise InputRejected(reasons, f"--{uses.bucket}", f"nothing else is in force in {uses.bucket} yet")
     given = {unit.name: _store(store, uses.bucket, unit, before.get(unit.name)) for unit in accepted}
     kept = {answer.name: before[answer.name] for answer in refused if answer.name in before}
     if not accepted and not kept:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 import click
 
 from lookout import __version__
-from lookout.errors import EXIT_STOPPED, LookoutError
+from lookout.cli.output import printable
+from lookout.errors import EXIT_STOPPED, Corrupt, LookoutError, Unavailable
 from lookout.log import configure
 from lookout.settings import Settings
 
@@ -40,6 +42,12 @@ Exit codes:
 """
 
 
+DAMAGED_HINT: Final = (
+    "Put the state folder back from a backup, or move it away and run again: all results are made anew from the "
+    "pictures, but alerts that were sent are sent again."
+)
+
+
 class LazyGroup(click.Group):
     """Knows its commands' names and short helps, and imports one when it is needed."""
 
@@ -56,6 +64,15 @@ class LazyGroup(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"expected a command, got {command!r}")
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read our output has left, as `| head` does. Nothing more can be said there.
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            raise click.exceptions.Exit(EXIT_STOPPED) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
@@ -86,10 +103,13 @@ def main() -> None:
         click.echo("stopped", err=True)
         code = EXIT_STOPPED
     except LookoutError as exc:
-        click.echo(f"lookout: {exc}", err=True)
+        click.echo(f"lookout: {printable(exc)}", err=True)
+        if isinstance(exc, Corrupt):
+            click.echo(DAMAGED_HINT, err=True)
         code = exc.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has left, as `| head` does. Nothing more can be said there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = EXIT_STOPPED
+    except OSError as exc:
+        # The stages' and the stores' errors are LookoutErrors: this is the terminal, a full disk behind `>`, a path.
+        place = f"{exc.filename}: " if exc.filename is not None else "the output: "
+        click.echo(f"lookout: {printable(place)}{exc.strerror or exc}", err=True)
+        code = Unavailable.exit_code
     sys.exit(code if isinstance(code, int) else 0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -10,7 +13,10 @@ from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json, echo_json_line, printable, when
 from lookout.cli.state import open_state
 from lookout.datum import AlertState
+from lookout.errors import InputRejected
 from lookout.settings import Settings
+
+GIVEN_UP: Final = (AlertState.DEAD, AlertState.CANCELED, AlertState.UNKNOWN)
 
 
 @click.group(short_help="List alerts and send again.")
@@ -51,12 +57,26 @@ def list_alerts(
 @json_option
 @click.pass_obj
 def resend(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Have alerts that were given up sent again by the next run. IDs may be shortened to what is unique."""
+    """Have alerts that were given up sent again by the next run. IDs may be shortened to what is unique.
+
+    What was sent or written, or will be sent anyway, is left alone.
+    """
     with open_state(settings, state) as opened:
-        known = [alert.id for alert in opened.ledger.alerts()]
-        chosen = [alert_id for alert_id in known if alert_id.startswith(ids)]
+        known = {alert.id: alert.state for alert in opened.ledger.alerts()}
+        chosen = {_find(start, known) for start in ids}
         number = opened.ledger.resend_alerts(chosen)
     if as_json:
         echo_json({"resent": number})
-    else:
-        click.echo(f"{count(number, 'alert')} will be sent by the next run")
+        return
+    click.echo(f"{count(number, 'alert')} will be sent by the next run")
+    if number < len(chosen):
+        said = Counter(known[one].value for one in chosen if known[one] not in GIVEN_UP)
+        click.echo("left alone: " + ", ".join(f"{many} {name}" for name, many in said.items()), err=True)
+
+
+def _find(start: str, known: Collection[str]) -> str:
+    found = [alert_id for alert_id in known if alert_id.startswith(start)]
+    if len(found) != 1 or not start:
+        what = "no alert has this id" if not found else f"{count(len(found), 'alert')} have ids that start so"
+        raise InputRejected(what, start or "''", "see lookout alerts list")
+    return found[0]

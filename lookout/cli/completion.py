@@ -7,9 +7,9 @@ from click.shell_completion import get_completion_class
 
 
 @click.command(short_help="Print the shell's completion script.")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="SHELL")
 def completion(shell: str) -> None:
-    """Print the completion script of SHELL; for bash: eval "$(lookout completion bash)"."""
+    """Print the completion script of SHELL (bash, zsh or fish); for bash: eval "$(lookout completion bash)"."""
     from lookout.cli import cli
 
     kind = get_completion_class(shell)

@@ -24,7 +24,11 @@ STATES = click.Choice([state.value for state in State])
 
 @click.group(short_help="List, show, retry and invalidate single datums.")
 def datums() -> None:
-    """A datum is one stage's work on one picture; plot's are named <device>/<day>, and '' is its overview."""
+    """A datum is one stage's work on one picture.
+
+    STAGE is validate, object-detect, threat-detect or plot. KEY is the picture's path below the source; plot's are
+    <device>/<day>, and '' is its overview.
+    """
 
 
 @datums.command("list", short_help="List datums, streamed in the order of stage and key.")
@@ -63,7 +67,7 @@ def list_datums(
 
 
 @datums.command("show", short_help="Show everything about one datum.")
-@click.argument("stage", type=STAGES)
+@click.argument("stage", type=STAGES, metavar="STAGE")
 @click.argument("key")
 @state_option
 @json_option
@@ -95,7 +99,7 @@ def show(settings: Settings, stage: str, key: str, state: Path | None, as_json: 
 
 
 @datums.command("retry", short_help="Give failed datums another go in the next run.")
-@click.argument("stage", type=STAGES, required=False)
+@click.argument("stage", type=STAGES, required=False, metavar="STAGE")
 @click.argument("key", required=False)
 @state_option
 @json_option
@@ -112,7 +116,7 @@ def retry(settings: Settings, stage: str | None, key: str | None, state: Path | 
 
 
 @datums.command("invalidate", short_help="Have finished datums done again in the next run.")
-@click.argument("stage", type=STAGES)
+@click.argument("stage", type=STAGES, metavar="STAGE")
 @click.argument("key", required=False)
 @click.option("--prefix", default="", help="All whose key starts with this.")
 @click.option("--all", "everything", is_flag=True, help="All of the stage.")

@@ -15,8 +15,8 @@ from typing import Final
 import click
 
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import count, echo_json
-from lookout.cli.state import LEDGER_FILE, StateFolder, open_state
+from lookout.cli.output import count, echo_json, printable
+from lookout.cli.state import LEDGER_FILE, StateFolder, find_obstacle, open_state
 from lookout.datum import ObjectRef, State
 from lookout.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
 from lookout.settings import Settings
@@ -54,19 +54,15 @@ class Check:
 def doctor(settings: Settings, state: Path | None, objects: bool, as_json: bool) -> None:
     """Check Python, libraries, the key, the disk and, where there is one, the state folder; exit 1 if one is bad."""
     path = state or settings.state
-    checks = [*_installation(), *_environment(settings, path)]
-    if (path / LEDGER_FILE).exists():
-        checks += _attempt("state", lambda: _state(settings, path, objects))
-    else:
-        checks.append(Check(name="state", ok=True, found=f"{path}: none yet; lookout run makes it"))
+    checks = [*_installation(), *_attempt("disk", lambda: _environment(settings, path))]
+    checks += _attempt("state", lambda: _state(settings, path, objects))
     if as_json:
         echo_json({"ok": all(check.ok for check in checks), "checks": checks})
     else:
         for check in checks:
             mark = "ok  " if check.ok else "BAD "
-            click.echo(
-                f"{mark} {check.name:<12} {check.found}" + (f"  -> {check.hint}" if check.hint and not check.ok else "")
-            )
+            hint = f"  -> {check.hint}" if check.hint and not check.ok else ""
+            click.echo(printable(f"{mark} {check.name:<12} {check.found}{hint}"))
     sys.exit(0 if all(check.ok for check in checks) else EXIT_DATUM_FAILED)
 
 
@@ -102,11 +98,16 @@ def _environment(settings: Settings, path: Path) -> Iterator[Check]:
 def _attempt(name: str, checks: Callable[[], Iterator[Check]]) -> list[Check]:
     try:
         return list(checks())
-    except LookoutError as exc:
+    except (LookoutError, OSError) as exc:
         return [Check(name=name, ok=False, found=str(exc))]
 
 
 def _state(settings: Settings, path: Path, objects: bool) -> Iterator[Check]:
+    if not (path / LEDGER_FILE).exists():
+        obstacle = find_obstacle(path)
+        found = f"{path}: {obstacle or 'none yet; lookout run makes it'}"
+        yield Check(name="state", ok=obstacle is None, found=found, hint="choose another --state")
+        return
     with open_state(settings, path) as opened:
         ledger = opened.ledger
         source = ledger.find_note("source")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,19 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
+
+
+class _Probability(click.FloatRange):
+    """A number from 0 to 1. ``nan``, which lies in no range and outside none, is refused too."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value} is not a number from 0 to 1.", param, ctx)
+        return number
 
 
 def state_option(function: F) -> F:
@@ -33,7 +47,7 @@ def run_options(function: F) -> F:
             click.option("--model", type=PATH, metavar="PATH", help="A model's manifest or folder; stays in force."),
             click.option(
                 "--threshold",
-                type=click.FloatRange(0, 1),
+                type=_Probability(),
                 metavar="P",
                 help="Least probability of an object; stays in force. [0.5]",
             ),

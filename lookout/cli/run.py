@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import click
 
 from lookout.cli.options import PATH, json_option, run_options, state_option
 from lookout.cli.output import count, echo_json, echo_json_line, printable
+from lookout.cli.sources import check_folder, check_sources
 from lookout.cli.state import (
     StateFolder,
     channel_for,
+    check_channel,
     default_workers,
     open_state,
     pipeline_for,
@@ -24,7 +27,7 @@ from lookout.cli.state import (
 from lookout.cli.summary import Summary, summarize
 from lookout.datum import State
 from lookout.engine import Engine, Progress
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputRejected
+from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED
 from lookout.runner import Order, Ran, Runner
 from lookout.settings import Settings
 from lookout.version import code_version
@@ -58,7 +61,7 @@ def run(
     SOURCE is a folder, whose deleted pictures take their results with them, or single files, which only add. Only what
     is new or changed is done; run it again whenever you like.
     """
-    _check_sources(source)
+    check_sources(source, state or settings.state)
     with open_state(settings, state, create=True) as opened, _progress(as_json) as tell:
         order = Order(
             sources=source,
@@ -101,6 +104,7 @@ def watch(
     """
     from event_sources.folder import FolderWatch
 
+    check_folder(folder, state or settings.state)
     with open_state(settings, state, create=True) as opened:
         order = Order(
             sources=(folder,),
@@ -124,12 +128,7 @@ def watch(
         echo_json_line(summary.as_json())
     else:
         click.echo(summary.as_text(), err=True)
-
-
-def _check_sources(sources: tuple[Path, ...]) -> None:
-    folders = [source for source in sources if source.is_dir()]
-    if folders and len(sources) > 1:
-        raise InputRejected("expected one folder, or files only", str(folders[0]), "run it once for each")
+    sys.exit(_exit_code(summary, ran))
 
 
 @contextmanager
@@ -140,6 +139,7 @@ def _runner(
     workers: int | None,
     tell: Callable[[Progress], None],
 ) -> Iterator[Runner]:
+    check_channel(settings)
     pool = ProcessWorkers(store=opened.store, size=workers or default_workers())
     try:
         yield Runner(
@@ -159,8 +159,18 @@ def _runner(
 
 
 def _stop_on_signals(engine: Engine) -> None:
+    """The first signal ends the loop in good order; a second one ends at once, as while a large folder is read."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, _interrupt)
+        engine.stop()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: engine.stop())
+        signal.signal(number, stop)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)
 
 
 @contextmanager

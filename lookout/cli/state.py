@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from lookout.errors import InputRejected, Unavailable
 from lookout.ledger.base import Ledger
 from lookout.ledger.sqlite import SqliteLedger
 from lookout.objects.base import ObjectStore
+from lookout.objects.files import words
 from lookout.objects.folder import FolderStore
 from lookout.objects.routes import Routes
 from lookout.objects.source import FolderSource
@@ -45,12 +47,9 @@ class StateFolder:
 @contextmanager
 def open_state(settings: Settings, chosen: Path | None, *, create: bool = False) -> Iterator[StateFolder]:
     """Open the chosen state folder, or the one of the settings. Raises InputRejected when it is not there or is none,
-    Unavailable when it cannot be written."""
+    Unavailable when it cannot be written, Corrupt when its ledger is damaged."""
     path = chosen or settings.state
-    if not create and not (path / LEDGER_FILE).is_file():
-        raise InputRejected("is not a state folder", str(path), "name one with --state or LOOKOUT_STATE")
-    if create:
-        _make(path)
+    _prepare(path, create=create)
 
     def open_ledger() -> Ledger:
         return SqliteLedger(path / LEDGER_FILE)
@@ -103,14 +102,34 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _make(path: Path) -> None:
+def find_obstacle(path: Path) -> str | None:
+    """Why the path cannot be, or become, a state folder; None when it can. Raises OSError when it cannot be seen."""
+    if not path.is_dir():
+        return "is not a folder" if path.exists() or path.is_symlink() else None
+    names = {entry.name for entry in path.iterdir()}
+    return "holds other things than a state" if names and not names & {LEDGER_FILE, OBJECTS_FOLDER} else None
+
+
+def check_channel(settings: Settings) -> None:
+    """Raises InputRejected for a host to which no mail could be sent, before any work is done."""
+    if settings.sendgrid_api_key and settings.sendgrid_host:
+        try:
+            load("stages.threat_detect.http_post:target")(settings.sendgrid_host)
+        except InputRejected as exc:
+            raise InputRejected(exc.what, "LOOKOUT_SENDGRID_HOST", exc.hint) from exc
+
+
+def _prepare(path: Path, *, create: bool) -> None:
     hint = "choose another with --state or LOOKOUT_STATE"
-    if path.exists() and not path.is_dir():
-        raise InputRejected("is not a folder", str(path), hint)
-    foreign = path.is_dir() and any(path.iterdir()) and not (path / LEDGER_FILE).exists()
-    if foreign and not (path / OBJECTS_FOLDER).exists():
-        raise InputRejected("holds other things than a state", str(path), hint)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        if create:
+            obstacle = find_obstacle(path)
+            if obstacle is not None:
+                raise InputRejected(obstacle, str(path), hint)
+            path.mkdir(parents=True, exist_ok=True)
+        elif not (path / LEDGER_FILE).is_file():
+            raise InputRejected("is not a state folder", str(path), "name one with --state or LOOKOUT_STATE")
     except OSError as exc:
-        raise Unavailable(str(path), f"cannot be made: {exc.strerror}; {hint}") from exc
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise Unavailable(str(path), words(exc)) from exc
+        raise InputRejected(f"cannot be the state folder: {words(exc)}", str(path), hint) from exc

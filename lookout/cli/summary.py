@@ -29,6 +29,7 @@ class Summary:
     threats: dict[str, int]
     alerts: dict[str, int]
     refused: tuple[Refused, ...]
+    pictures: int
     rules: int
     retracted: int
     pending: int
@@ -46,6 +47,7 @@ class Summary:
             "run": self.run,
             "state": str(self.state),
             "page": str(self.page) if self.page else None,
+            "pictures": self.pictures,
             "stages": {name: dict(counts) for name, counts in self.stages.items()},
             "failures": [{"stage": stage, "key": key, "error": error} for stage, key, error in self.failures],
             "invalid": [dict(item) for item in self.invalid],
@@ -66,11 +68,10 @@ class Summary:
             for name, counts in self.stages.items()
         ]
         parts = [table(rows, header), *self._findings(), self._alerts_line()]
-        parts += [
-            f"Refused: {printable(item.reason)} The last good one stays in force." for item in self.refused
-        ]
+        kept = "Refused, so what was in force before stays so:"
+        parts += [f"{kept} {printable(item.reason)}" for item in self.refused]
         if self.pending:
-            parts.append(f"{count(self.pending, 'datum', 'datums')} left to do: run it again.")
+            parts.append(f"{count(self.pending, 'datum', 'datums')} left to do, by a run at work now or by the next.")
         parts.append(f"{'Stopped after' if self.stopped else 'Done in'} {self.elapsed_s:.1f} s, run {self.run}.")
         if self.page is not None:
             parts.append(f"Open {self.page.as_uri()}")
@@ -78,6 +79,8 @@ class Summary:
 
     def _findings(self) -> list[str]:
         parts = [""]
+        if not self.pictures:
+            parts += ["No pictures are known: the source is empty.", ""]
         if self.failures:
             rows = [(stage, key, error) for stage, key, error in self.failures[:INVALID_SHOWN]]
             parts += [f"Failed: {self.failed}", table(rows, ("stage", "picture", "why")), ""]
@@ -98,7 +101,7 @@ class Summary:
             parts += ["Threats:", table(sorted(self.threats.items()), ("device", "threats")), ""]
         elif not self.rules:
             parts += ["No rules are in force, so nothing is a threat: give some with --rules.", ""]
-        else:
+        elif self.pictures:
             parts += ["No threats.", ""]
         if self.retracted:
             parts.append(f"Retracted with their deleted pictures: the results of {count(self.retracted, 'picture')}.")
@@ -162,6 +165,7 @@ def summarize(pipeline: Pipeline, opened: StateFolder, ran: Ran) -> Summary:
             "digests": ran.outbox.digests,
         },
         refused=ran.refused,
+        pictures=ledger.count_inputs(pipeline.inputs),
         rules=len(ledger.references("rules")),
         retracted=ran.taken.gone,
         pending=pending,

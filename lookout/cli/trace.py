@@ -11,6 +11,8 @@ from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json, printable
 from lookout.cli.state import OBJECTS_FOLDER, StateFolder, open_state
 from lookout.errors import InputRejected
+from lookout.intake import SOURCE_NOTE
+from lookout.objects.source import key_of, origin_of
 from lookout.settings import Settings
 from lookout.trace import Node, Tracer
 from stages.pipeline import PIPELINE
@@ -25,8 +27,8 @@ from stages.pipeline import PIPELINE
 def trace(settings: Settings, name: str, forward: bool, state: Path | None, as_json: bool) -> None:
     """Show where OBJECT comes from: picture, model, rule, code, run and mail.
 
-    OBJECT is BUCKET/KEY, such as threat-detect/porch/1763798400.jpg or images/porch_1763798400.jpg, or a file of the
-    state folder.
+    OBJECT is BUCKET/KEY, such as threat-detect/porch/1763798400.jpg or images/porch_1763798400.jpg, or the path of a
+    file in the state folder or the source.
     """
     with open_state(settings, state) as opened:
         bucket, key = _split(opened, name)
@@ -39,9 +41,13 @@ def trace(settings: Settings, name: str, forward: bool, state: Path | None, as_j
 
 
 def _split(opened: StateFolder, name: str) -> tuple[str, str]:
-    path, objects = Path(name).absolute(), (opened.path / OBJECTS_FOLDER).absolute()
+    path = Path(origin_of(Path(name)))
+    objects = Path(origin_of(opened.path / OBJECTS_FOLDER))
+    source = opened.ledger.find_note(SOURCE_NOTE)
     if path.is_relative_to(objects):
         name = path.relative_to(objects).as_posix()
+    elif source is not None and path.is_relative_to(source):
+        name = f"{PIPELINE.inputs}/{key_of(path.relative_to(source).as_posix())}"
     bucket, slash, key = name.partition("/")
     if not slash or not key:
         raise InputRejected("expected BUCKET/KEY", name, "such as images/porch_1763798400.jpg")

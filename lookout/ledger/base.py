@@ -44,7 +44,8 @@ class Settled(Enum):
     """The slot was marked again after it was claimed: the outcome was not applied, the claim is freed, the slot stays
     dirty. FAILED, KILLED and PENDING outcomes are never superseded into a counted try."""
     CONFLICT = "conflict"
-    """An output path belongs to another live slot: the slot is FAILED with an error that names it, and not dirty."""
+    """An output path belongs to another live slot: the slot is FAILED with an error that names it, and not dirty.
+    Nothing else of the outcome is applied, its marks neither."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,8 +79,9 @@ class Ledger(ABC):
     @abstractmethod
     def session(self) -> AbstractContextManager[str]:
         """Be an owner for the length of the context; gives the owner's name, new each time. At its end, what it still
-        holds is freed as KILLED (a clean end is no death). An owner that dies without that is found out as soon as the
-        backend can: its slots become free and *suspect*, its ``sending`` alerts UNKNOWN, its runs ``lost``."""
+        holds is freed as KILLED (a clean end is no death), runs left open are ``stopped``. An owner that dies without
+        that is found out as soon as the backend can: its slots become free and *suspect*, its ``sending`` alerts
+        UNKNOWN, its runs ``lost``."""
 
     @abstractmethod
     def close(self) -> None:
@@ -138,17 +140,30 @@ class Ledger(ABC):
     @abstractmethod
     def mark(self, marks: Iterable[Mark], *, revive: bool = False, salt: str | None = None) -> int:
         """Raise the dirty counter of these slots, making those that are not there. ``revive`` sets tries to 0;
-        ``salt`` sets the salt, so that a finished datum is a new one. Says how many. Atomic per slot."""
+        ``salt`` sets the salt, so that a finished datum is a new one. Every mark, here, in ``observe``, ``rebase`` and
+        ``commit``, begins the tries of a settled slot anew; one that still waits keeps those it has used up. Says how
+        many. Atomic per slot."""
 
     @abstractmethod
     def claim(
-        self, stage: str, owner: str, limit: int, lease_s: float, keys: Collection[str] | None = None
+        self,
+        stage: str,
+        owner: str,
+        limit: int,
+        lease_s: float,
+        keys: Collection[str] | None = None,
+        behind: Collection[str] = (),
     ) -> list[Claim]:
         """Claim up to ``limit`` dirty slots that nobody holds, in the order of their keys (of these keys only, if
-        given); each gets state RUNNING and a token greater than any it had. A slot whose lease ended or whose owner is
+        given; none whose key is dirty in one of the stages ``behind``, so that nothing is made of a result that is
+        about to be replaced); each gets state RUNNING and a token greater than any it had. A slot whose lease ended or whose owner is
         dead is free again and suspect. Suspects are not mixed with others: of those lost together, n at once, a claim
         takes at most half, those lost alone at most one, and a lone one's loss counts as a try. Reaching
-        ``max_lone_losses`` tries that way makes the slot FAILED with an error that says its worker died."""
+        ``max_lone_losses`` tries that way makes the slot FAILED with an error that says its worker died.
+
+        Lost together are those of one claim call. Suspects wait until no other slot is free, the largest cohort first,
+        so a claim may give less than ``limit`` though more is waiting; only an empty one says that nothing is free.
+        Raises ValueError for an owner whose session is not open."""
 
     max_lone_losses: int = 3
 
@@ -166,7 +181,9 @@ class Ledger(ABC):
     def unpublished(self, limit: int = 1000) -> AbstractContextManager[Sequence[Publish]]:
         """Hand out, in order, committed changes that may not be visible in the store yet, and forget them when the
         context ends without an exception. No commit that touches the same paths runs meanwhile, so that an older
-        version never ends up over a newer one. Empty when nothing is due."""
+        version never ends up over a newer one. Empty when nothing is due. Of one commit, what is new comes before what
+        goes; a later change of a path takes the place of an earlier one. The ledger may be read inside, writing to it
+        there raises RuntimeError."""
 
     @abstractmethod
     def find_slots(self, stage: str, keys: Collection[str]) -> dict[str, Slot]:
@@ -216,7 +233,8 @@ class Ledger(ABC):
 
     @abstractmethod
     def tallies(self, groups: Collection[str] | None = None) -> list[Tally]:
-        """The tallies of these groups, or of all that have a live datum, in the order of their groups."""
+        """The tallies of these groups, or of all that have a live datum, in the order of their groups. A datum that
+        counts nothing and has no ``at_s`` (a chart of the group) keeps no group alive."""
 
     @abstractmethod
     def members(self, stage: str, group: str) -> list[Member]:

@@ -11,11 +11,12 @@ The store must not know the ledger: it never decides which version counts.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -194,17 +195,27 @@ class FolderStore(ObjectStore):
         for _ in range(_PUBLISH_TRIES):
             self._keep(target, ref.sha256)
             try:
-                os.replace(staged, target)
-            except FileNotFoundError:
-                # The folder is not there yet, was just removed as empty, or another process published this version.
-                if not os.path.exists(staged) and self._is_shown(ref, target):
+                touched.update(self._move(staged, target))
+            except FileNotFoundError:  # another process published this version meanwhile
+                if self._is_shown(ref, target):
                     return
-                touched.update(self._make_parents(change, target))
-            except (IsADirectoryError, NotADirectoryError):
+                staged = self._restage(ref)
+            except (FileExistsError, IsADirectoryError, NotADirectoryError):
                 self._refuse_folder(change.bucket, change.key, target)
             else:
                 return
-        raise OSError(errno.EBUSY, "other processes keep changing the folder")
+        raise OSError(errno.EBUSY, "other processes keep changing this object")
+
+    def _move(self, staged: str, target: str) -> set[str]:
+        """Rename into place, with the folders above made; says in which folders names of folders were made."""
+        try:
+            os.replace(staged, target)
+        except FileNotFoundError:
+            with self._locked(fcntl.LOCK_SH):  # else another process may remove the folders as empty
+                made = self._make_parents(target)
+                os.replace(staged, target)
+            return made
+        return set()
 
     def _is_shown(self, ref: ObjectRef, target: str) -> bool:
         if file_size(target) != ref.size:
@@ -250,20 +261,24 @@ class FolderStore(ObjectStore):
         with suppress(FileNotFoundError):
             os.unlink(spare)
 
-    def _make_parents(self, change: Publish, target: str) -> set[str]:
-        """Make the folders above; says in which folders names were made."""
+    def _make_parents(self, target: str) -> set[str]:
         folder = os.path.dirname(target)
         made = set()
         while not os.path.isdir(folder) and len(folder) > len(self._root):
             folder = os.path.dirname(folder)
             made.add(folder)
-        try:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            self._refuse_folder(change.bucket, change.key, target)
-        except FileNotFoundError:
-            return made  # just removed as empty by another process; the caller tries again
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         return made
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        """Hold the lock between making folders (shared) and removing empty ones. A killed holder holds it no more."""
+        fd = os.open(f"{self._root}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(fd, how)
+            yield
+        finally:
+            os.close(fd)
 
     def _refuse_folder(self, bucket: str, key: str, target: str) -> None:
         """Raises InputRejected if the key is a folder of other keys, or a part of it is a key itself."""
@@ -283,19 +298,21 @@ class FolderStore(ObjectStore):
             if os.path.isdir(target):
                 raise InputRejected("other keys lie below this one, so it cannot be an object", f"{bucket}/{key!r}")
 
-    @staticmethod
-    def _remove_empty(folder: str, top: str) -> None:
+    def _remove_empty(self, folder: str, top: str) -> None:
         """Remove a folder and those above it, below ``top``, as far as they are empty."""
-        while len(folder) > len(top):
-            try:
-                os.rmdir(folder)
-            except (FileNotFoundError, NotADirectoryError):
-                pass
-            except OSError as error:
-                if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
-                    return
-                raise
-            folder = os.path.dirname(folder)
+        if len(folder) <= len(top):
+            return
+        with self._locked(fcntl.LOCK_EX):
+            while len(folder) > len(top):
+                try:
+                    os.rmdir(folder)
+                except (FileNotFoundError, NotADirectoryError):
+                    pass
+                except OSError as error:
+                    if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+                        return
+                    raise
+                folder = os.path.dirname(folder)
 
     def _sync(self, folders: set[str]) -> None:
         for folder in folders:

@@ -48,6 +48,22 @@ class ClaimsContract:
         assert desk.claim(keys=[]) == []
         assert [(claim.stage, claim.key) for claim in desk.claim(stage="t")] == [("t", "a")]
 
+    @pytest.mark.parametrize("keys", [None, ["a", "b", "c"]])
+    def test_a_claim_waits_while_its_key_is_dirty_in_a_stage_before(self, desk: Desk, keys: list[str] | None) -> None:
+        desk.mark("a", "b", "c")
+        desk.mark("b", stage="before")
+        desk.mark("c", stage="elsewhere")
+
+        def claimed() -> list[str]:
+            found = desk.ledger.claim("s", desk.owner, 10, LEASE_S, keys, behind=["long before", "before"])
+            return [claim.key for claim in found]
+
+        assert claimed() == ["a", "c"]
+        (before,) = desk.claim(stage="before")
+        assert claimed() == [], "what is claimed is not settled yet"
+        desk.ledger.commit([(before, SKIP)])
+        assert claimed() == ["b"]
+
     @pytest.mark.parametrize("key", ["k" * 1000, "../x", "a\nb", "o'clock", "日本/☃", "a%_*?", 'q"', " "])
     def test_any_key_goes_the_whole_way(self, desk: Desk, key: str) -> None:
         assert desk.do(record(key)) is Settled.DONE

@@ -178,6 +178,13 @@ def _find_oddities(data: bytes, structure: Structure, small: NDArray[np.uint8]) 
         found.append(Flag.TABLES_MISSING)
     if structure.end < len(data):
         found.append(Flag.TRAILING_DATA)
-    if int(np.ptp(small, axis=2).max()) <= GREY_TOLERANCE:
+    if _looks_grey(small):
         found.append(Flag.GREY_LOOKING)
     return found
+
+
+def _looks_grey(picture: NDArray[np.uint8]) -> bool:
+    """Whether the channels of (H, W, 3) uint8 are equal everywhere, but for the tolerance."""
+    red, green, blue = (picture[:, :, channel].astype(np.int16) for channel in range(3))
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    return int(spread.max()) <= GREY_TOLERANCE

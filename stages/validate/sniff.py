@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-JPEG_START: Final = b"\xff\xd8"
+_JPEG_START: Final = b"\xff\xd8\xff"
 
 _STARTS: Final = (
     (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
@@ -27,8 +27,11 @@ _HEIF_BRANDS: Final = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"m
 
 
 def is_jpeg(data: bytes) -> bool:
-    """Whether the bytes start as a JPEG does, however they go on."""
-    return data.startswith(JPEG_START)
+    """Whether the bytes start as a JPEG does, however they go on; two bytes may be all that is left of one.
+
+    Three bytes, as programs that pick a decoder by them look at three.
+    """
+    return data.startswith(_JPEG_START) or (len(data) == 2 and _JPEG_START.startswith(data))
 
 
 def looks_like(data: bytes) -> str:

@@ -5,6 +5,7 @@ Tests named in brackets are those of the system that this one replaces: what the
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from lookout.datum import Mark, State
 from lookout.errors import InputRejected
 from lookout.runner import Order
 from lookout.testing.toy import toy_pipeline
-from lookout.workers import Workers
+from lookout.workers import InlineWorkers, Workers
 
 from .world import World
 
@@ -247,6 +248,26 @@ def test_one_wrongly_successful_datum_can_be_invalidated(world: World) -> None:
     with world.ledger() as ledger:
         ledger.mark([Mark(stage="second", key="a/1")], salt="again")
     assert done(world.run()) == {"second": 1}, "the result is the same, so nothing after it is touched"
+
+
+def test_nothing_is_made_of_a_result_that_is_about_to_be_replaced(world: World) -> None:
+    for i in range(5):
+        world.put(f"a/{i}", "calm")
+    world.run(references=words(world, all="!"))
+    for i in range(5):
+        world.put(f"a/{i}", "alarm")
+    jobs: Counter[str] = Counter()
+
+    class Counting(InlineWorkers):
+        def submit(self, job, ticket, timeout_s, done) -> None:
+            jobs[job.stage] += 1
+            super().submit(job, ticket, timeout_s, done)
+
+    with world.runner() as runner:
+        given = words(world, all="?")
+        replace(runner, workers=Counting(runner.store)).run(Order(sources=(world.source,), references=given))
+    assert jobs == {"first": 5, "second": 5, "third": 5, "sums": 2}
+    assert [letter.evidence[letter.id] for letter in world.postbox.letters] == [b"alarm\nALARM?"] * 5
 
 
 def test_single_files_add_and_never_retract(world: World) -> None:

@@ -300,7 +300,7 @@ def _hammer(root: Path, number: int, rounds: int) -> None:
 def test_several_processes_make_and_empty_one_folder(tmp_path):
     """Folders made by one while another removes them as empty: nothing is lost and nothing fails."""
     workers = [
-        multiprocessing.get_context("spawn").Process(target=_hammer, args=(tmp_path / "objects", number, 150))
+        multiprocessing.get_context("spawn").Process(target=_hammer, args=(tmp_path / "objects", number, 100))
         for number in range(3)
     ]
     for worker in workers:

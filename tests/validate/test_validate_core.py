@@ -2,7 +2,12 @@ import json
 import time
 
 import pytest
-from jpeg_maker import (
+
+from lookout.datum import LoadedReference, Reference
+from lookout.errors import InputRejected
+from stages.pipeline import PIPELINE
+from stages.validate.core import prepare
+from tests.validate.jpeg_maker import (
     GOOD_PHOTOS,
     KEY,
     PHOTOS,
@@ -15,11 +20,6 @@ from jpeg_maker import (
     validate,
     work,
 )
-
-from lookout.datum import LoadedReference, Reference
-from lookout.errors import InputRejected
-from stages.pipeline import PIPELINE
-from stages.validate.core import prepare
 
 
 @pytest.mark.parametrize("name", GOOD_PHOTOS)

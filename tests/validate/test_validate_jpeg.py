@@ -2,7 +2,9 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
-from jpeg_maker import (
+
+from stages.validate import jpeg
+from tests.validate.jpeg_maker import (
     END,
     coded_range,
     encoded,
@@ -16,8 +18,6 @@ from jpeg_maker import (
     with_restarts,
     without_tables,
 )
-
-from stages.validate import jpeg
 
 STRAY = "decoder-warning: stray-bytes"
 
@@ -54,6 +54,7 @@ def decodes_elsewhere(data):
         ("\u00e9".encode() * 600, "text"),
         (bytes(5000), "zeros only"),
         (b"\xff", "data of an unknown kind"),
+        (b"\xff\xd8\x00", "data of an unknown kind"),
         (b"\x8a\xff\x01\x00", "data of an unknown kind"),
     ],
 )

@@ -81,7 +81,13 @@ class ClaimsPart(Part):
         return len(names)
 
     def claim(
-        self, stage: str, owner: str, limit: int, lease_s: float, keys: Collection[str] | None = None
+        self,
+        stage: str,
+        owner: str,
+        limit: int,
+        lease_s: float,
+        keys: Collection[str] | None = None,
+        behind: Collection[str] = (),
     ) -> list[Claim]:
         now_s = self._clock()
         with self._db.write() as connection:
@@ -89,7 +95,7 @@ class ClaimsPart(Part):
                 raise ValueError(f"expected the owner of an open session, got {owner!r}")
             self._bury_dead(connection, owner)
             self._lose(connection, "s.lease_end_s <= ?", now_s, now_s)
-            rows = _choose(connection, stage, max(0, limit), keys)
+            rows = _choose(connection, stage, max(0, limit), keys, tuple(behind))
             if not rows:
                 return []
             token = next_number(connection, "token")
@@ -139,12 +145,15 @@ def _end(connection: sqlite3.Connection, owner: str, run_state: str, now_s: floa
     connection.execute("DELETE FROM owners WHERE name = ?", (owner,))
 
 
-def _choose(connection: sqlite3.Connection, stage: str, limit: int, keys: Collection[str] | None) -> list[Row]:
+def _choose(
+    connection: sqlite3.Connection, stage: str, limit: int, keys: Collection[str] | None, behind: Sequence[str]
+) -> list[Row]:
     """The slots that a claim takes: those nobody suspects, else a portion of the largest cohort of suspects."""
     slot = SLOT.format(index="")
+    ready, names = _ready(behind), (stage, *behind)
     if keys is not None:
-        sql = f"{slot} WHERE {_FREE} AND s.key IN ({{}})"
-        free = sorted(to_rows(select_in(connection, sql, [stage], set(keys))), key=_key)
+        sql = f"{slot} WHERE {ready} AND s.key IN ({{}})"
+        free = sorted(to_rows(select_in(connection, sql, names, set(keys))), key=_key)
         if chosen := [row for row in free if row.suspect == 0][:limit]:
             return chosen
         suspects = [row for row in free if row.suspect > 0]
@@ -152,20 +161,29 @@ def _choose(connection: sqlite3.Connection, stage: str, limit: int, keys: Collec
         together = [row for row in suspects if (row.suspect, row.cohort) == worst]
         return together[: min(limit, settling.portion(worst[0]))]
     indexed = SLOT.format(index="INDEXED BY slots_free")
-    in_cohort = f"{indexed} WHERE {_FREE} AND s.suspect = ? AND s.cohort = ? ORDER BY s.key LIMIT ?"
-    fresh = f"{indexed} WHERE {_FREE} AND s.suspect = 0 AND s.cohort = 0 ORDER BY s.key LIMIT ?"
-    if rows := to_rows(connection.execute(fresh, (stage, limit))):
+    in_cohort = f"{indexed} WHERE {ready} AND s.suspect = ? AND s.cohort = ? ORDER BY s.key LIMIT ?"
+    fresh = f"{indexed} WHERE {ready} AND s.suspect = 0 AND s.cohort = 0 ORDER BY s.key LIMIT ?"
+    if rows := to_rows(connection.execute(fresh, (*names, limit))):
         return rows
     found = connection.execute(
-        f"SELECT s.suspect, s.cohort FROM slots s INDEXED BY slots_free WHERE {_FREE} AND s.suspect > 0"  # noqa: S608
+        f"SELECT s.suspect, s.cohort FROM slots s INDEXED BY slots_free WHERE {ready} AND s.suspect > 0"  # noqa: S608
         " ORDER BY s.suspect DESC, s.cohort DESC LIMIT 1",
-        (stage,),
+        names,
     ).fetchone()
     if found is None:
         return []
     suspect, cohort = found
     most = min(limit, settling.portion(suspect))
-    return to_rows(connection.execute(in_cohort, (stage, suspect, cohort, most)))
+    return to_rows(connection.execute(in_cohort, (*names, suspect, cohort, most)))
+
+
+def _ready(behind: Sequence[str]) -> str:
+    """The condition on free slots of a stage whose key waits in none of the stages before it: takes their names."""
+    if not behind:
+        return _FREE
+    places = ", ".join("?" * len(behind))
+    waits = f"SELECT 1 FROM slots u WHERE u.stage IN ({places}) AND u.key = s.key AND u.dirty > 0"  # noqa: S608
+    return f"{_FREE} AND NOT EXISTS ({waits})"
 
 
 def _key(row: Row) -> str:

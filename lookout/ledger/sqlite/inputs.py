@@ -13,7 +13,7 @@ from lookout.ledger import codec, settling
 from lookout.ledger.sqlite.database import by_first, select_in
 from lookout.ledger.sqlite.part import MARK, Part
 
-PAGE: Final = 2000
+PAGE: Final = 500
 BATCH: Final = 1000
 """Observations in one transaction: long enough to be cheap, short enough not to keep others waiting."""
 

@@ -1,0 +1,50 @@
+"""Looking at what a person names as the source, before anything is opened.
+
+A slip of the pen is found here, so that it leaves no state behind and brings no rule, model or threshold into force.
+What the pictures in it are worth is not known here.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from lookout.errors import InputRejected
+from lookout.objects.files import is_text, words
+
+_MISSING_HINT: Final = "check the name, and that the disk it is on is mounted; nothing was changed"
+
+
+def check_sources(sources: Sequence[Path], state: Path) -> None:
+    """Raises InputRejected unless the sources are one folder, or files, outside the state folder."""
+    for source in sources:
+        where = str(source)
+        if not is_text(where):
+            raise InputRejected("its name is not valid UTF-8", repr(where), "rename it, or name a link to it")
+        mode = _mode(source)
+        if stat.S_ISDIR(mode):
+            if len(sources) > 1:
+                raise InputRejected("expected one folder, or files only", where, "run it once for each")
+        elif not stat.S_ISREG(mode):
+            raise InputRejected("is neither a folder nor a file", where)
+        if source.resolve().is_relative_to(state.resolve()):
+            raise InputRejected(f"is in the state folder {state}", where, "name pictures, not what was made of them")
+
+
+def check_folder(folder: Path, state: Path) -> None:
+    """Raises InputRejected unless the source is one folder outside the state folder."""
+    check_sources((folder,), state)
+    if not folder.is_dir():
+        raise InputRejected("expected a folder to watch, got a file", str(folder))
+
+
+def _mode(source: Path) -> int:
+    try:
+        return source.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        what = "is a link to nothing" if source.is_symlink() else "no such file or folder"
+        raise InputRejected(what, str(source), _MISSING_HINT) from None
+    except OSError as exc:
+        raise InputRejected(f"cannot be looked at: {words(exc)}", str(source)) from exc

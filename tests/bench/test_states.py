@@ -1,0 +1,107 @@
+"""What the benchmarks make up must look like what the stages make, or they would measure something else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from bench.measure import ROOT
+from bench.states import make_state, make_up, observations
+from lookout.cli.state import channel_for, open_state
+from lookout.ledger.base import Ledger
+from lookout.runner import Order, Runner
+from lookout.settings import Settings
+from lookout.workers import Completion, InlineWorkers, Job, Made
+from stages.pipeline import PIPELINE
+
+RULES = ROOT / "bench" / "people.json"
+PERSON, NOBODY, CUT = "porch_1763798400.jpg", "field_1763798580.jpg", "yard_1763798700.jpg"
+ORDINARY, THREAT, INVALID = "1" * 64, "1" * 56 + "0" * 8, "0" * 8 + "1" * 56
+"""Contents that make a made-up picture what it is."""
+
+
+class Recording(InlineWorkers):
+    """Keeps each job with what was made of it."""
+
+    def __init__(self, store) -> None:
+        super().__init__(store)
+        self.made: dict[tuple[str, str], tuple[Job, Made]] = {}
+
+    def submit(self, job: Job, ticket: int, timeout_s: float, done: Callable[[Completion], None]) -> None:
+        def keep(completion: Completion) -> None:
+            assert completion.made is not None, completion.error
+            self.made[job.stage, job.key] = (job, completion.made)
+            done(completion)
+
+        super().submit(job, ticket, timeout_s, keep)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What the real stages make of three of the sample photographs."""
+    root = tmp_path_factory.mktemp("real")
+    source = root / "source"
+    source.mkdir()
+    for name in (PERSON, NOBODY, CUT):
+        shutil.copy(ROOT / "examples" / "photos" / name, source)
+    settings = Settings(durable=False)
+    with open_state(settings, root / "state", create=True) as opened:
+        workers = Recording(opened.store)
+        runner = Runner(
+            pipeline=PIPELINE,
+            ledger=opened.ledger,
+            open_ledger=opened.open_ledger,
+            store=opened.store,
+            workers=workers,
+            channel=partial(channel_for, settings, opened),
+            code="test",
+        )
+        runner.run(Order(sources=(source,), references={"model": ROOT / "models", "rules": RULES}))
+    return workers.made
+
+
+@pytest.mark.parametrize(
+    ("stage", "key", "content"),
+    [
+        ("validate", NOBODY, ORDINARY),
+        ("validate", CUT, INVALID),
+        ("object-detect", PERSON, THREAT),
+        ("threat-detect", NOBODY, ORDINARY),
+        ("threat-detect", PERSON, THREAT),
+        ("plot", "porch/2025-11-22", ""),
+        ("plot", "", ""),
+    ],
+)
+def test_what_is_made_up_looks_like_what_is_made(made, stage, key, content):
+    job, real = made[stage, key]
+    inputs = tuple(replace(item, ref=replace(item.ref, sha256=content)) for item in job.inputs)
+    fake = make_up(replace(job, inputs=inputs))
+    assert [(ref.bucket, ref.key) for ref in fake.outputs] == [(ref.bucket, ref.key) for ref in real.outputs]
+    assert (fake.label, fake.at_s, fake.counts) == (real.label, real.at_s, real.counts)
+    assert shape(fake.facts) == shape(real.facts)
+    assert [shape(draft.detail) for draft in fake.alerts] == [shape(draft.detail) for draft in real.alerts]
+    assert [draft.evidence for draft in fake.alerts] == [draft.evidence for draft in real.alerts]
+
+
+def test_a_made_up_state_has_every_picture_finished_and_every_alert_sent(tmp_path):
+    known = observations(tmp_path, devices=3, days=2, a_day=20)
+    done = make_state(tmp_path / "state", tmp_path, RULES, known)
+    assert done["validate"] == 120
+    assert 0 < done["validate"] - done["object-detect"] < 20  # invalid ones go no further
+    with open_state(Settings(), tmp_path / "state") as opened:
+        ledger: Ledger = opened.ledger
+        assert all(ledger.count_dirty(stage.name) == 0 for stage in PIPELINE.stages)
+        assert {state.value for state in ledger.count_alerts()} == {"sent"}
+
+
+def shape(value):
+    """Names and kinds of a JSON value, without its texts and numbers."""
+    if isinstance(value, dict):
+        return {name: shape(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [shape(item) for item in value]
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
