@@ -17,15 +17,15 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from lookout.datum import Alert, AlertState, Claim, Mark, Outcome, Record, State
-from lookout.errors import Corrupt, InputRejected, ObjectChanged, ObjectMissing, Unavailable
-from lookout.identity import alert_id, digest
+from lookout.datum import Claim, Outcome, State
+from lookout.errors import Unavailable
 from lookout.ledger.base import Ledger, Settled
 from lookout.log import get_logger
 from lookout.objects.base import ObjectStore
+from lookout.outcomes import Flight, Outcomes
 from lookout.pipeline import Pipeline, Stage
 from lookout.planner import Planner, Process
-from lookout.workers import Completion, Made, Workers
+from lookout.workers import Completion, Workers
 
 log = get_logger(__name__)
 
@@ -64,12 +64,6 @@ class Report:
             counter[progress.stage] += 1
 
 
-@dataclass(slots=True)
-class _Flight:
-    claim: Claim
-    process: Process
-
-
 class Engine:
     """Works on the slots of some stages of one pipeline for one owner and one run.
 
@@ -94,19 +88,26 @@ class Engine:
         lease_s: float = 60.0,
     ) -> None:
         self._pipeline, self._ledger, self._store, self._workers = pipeline, ledger, store, workers
-        self._owner, self._run, self._code = owner, run, code
-        self._reobserve, self._on_progress, self._on_alerts = reobserve, on_progress, on_alerts
-        self._clock, self._lease_s = clock, lease_s
+        self._owner, self._lease_s = owner, lease_s
+        self._on_progress, self._on_alerts = on_progress, on_alerts
         self._planner = Planner(pipeline, ledger, store)
+        self._outcomes = Outcomes(
+            pipeline=pipeline,
+            ledger=ledger,
+            planner=self._planner,
+            run=run,
+            code=code,
+            reobserve=reobserve,
+            clock=clock,
+        )
         self._inbox: queue.SimpleQueue[Completion | Callable[[], None]] = queue.SimpleQueue()
-        self._flights: dict[int, _Flight] = {}
+        self._flights: dict[int, Flight] = {}
         self._ticket = 0
         self._ready: list[tuple[Claim, Outcome]] = []
         self._ready_since_s = 0.0
         self._scope: frozenset[str] = frozenset()
         self._maybe: set[str] = set()
         self._extended_at_s = 0.0
-        self._changes: Counter[tuple[str, str]] = Counter()
         self._stopping = False
         self._fatal: Unavailable | None = None
         self.report = Report()
@@ -120,10 +121,6 @@ class Engine:
             if self._ledger.basis(stage.name) != basis:
                 marked = self._ledger.rebase(stage.name, basis)
                 log.info("rebased", stage=stage.name, marked=marked)
-
-    def repin(self) -> None:
-        """Take what is in force now for all that is planned from here on."""
-        self._planner = Planner(self._pipeline, self._ledger, self._store)
 
     def work(self, stages: Sequence[Stage], keys: Collection[str] | None = None) -> Report:
         """Work until nothing is left to claim: of these keys only, if given (grouped stages always do all).
@@ -203,28 +200,32 @@ class Engine:
     # --- claiming and planning --------------------------------------------------------------------------------------
 
     def _fill(self, stages: Sequence[Stage], keys: Collection[str] | None, *, patient: bool = False) -> None:
+        """Claim and begin as much as there is room for, stage by stage: afterwards a stage that is still in
+        ``_maybe`` waits for room, or, if it is grouped, for those before it."""
         for stage in stages:
-            if stage.name not in self._maybe or self._stopping:
-                continue
             if stage.grouped and not patient and self._upstream_busy(stage, stages):
                 continue
-            room = CLAIM_LIMIT - len(self._flights)
-            if room <= CLAIM_LIMIT // 2:
-                return
-            scope = None if stage.grouped else keys
-            behind = () if stage.grouped else self._pipeline.upstream(stage.name)
-            claims = self._ledger.claim(stage.name, self._owner, room, self._lease_s, scope, behind)
-            if not claims:
-                self._maybe.discard(stage.name)
-                continue
-            settled: list[tuple[Claim, Outcome]] = []
-            for claim, decision in zip(claims, self._planner.plan(stage, claims), strict=True):
-                if isinstance(decision, Process):
-                    self._submit(stage, claim, decision)
-                else:
-                    settled.append((claim, decision))
-            if settled:
-                self._commit(settled)
+            while (
+                not self._stopping
+                and stage.name in self._maybe
+                and (room := CLAIM_LIMIT - len(self._flights)) > CLAIM_LIMIT // 2
+            ):
+                self._claim(stage, room, None if stage.grouped else keys)
+
+    def _claim(self, stage: Stage, room: int, keys: Collection[str] | None) -> None:
+        behind = () if stage.grouped else self._pipeline.upstream(stage.name)
+        claims = self._ledger.claim(stage.name, self._owner, room, self._lease_s, keys, behind)
+        if not claims:
+            self._maybe.discard(stage.name)
+            return
+        settled: list[tuple[Claim, Outcome]] = []
+        for claim, decision in zip(claims, self._planner.plan(stage, claims), strict=True):
+            if isinstance(decision, Process):
+                self._submit(stage, claim, decision)
+            else:
+                settled.append((claim, decision))
+        if settled:
+            self._commit(settled)
 
     def _upstream_busy(self, stage: Stage, stages: Sequence[Stage]) -> bool:
         before = [other for other in stages if not other.grouped and other.name != stage.name]
@@ -234,7 +235,7 @@ class Engine:
 
     def _submit(self, stage: Stage, claim: Claim, process: Process) -> None:
         self._ticket += 1
-        self._flights[self._ticket] = _Flight(claim, process)
+        self._flights[self._ticket] = Flight(claim=claim, process=process)
         self._workers.submit(process.job, self._ticket, stage.timeout_s, self._inbox.put)
 
     # --- finishing --------------------------------------------------------------------------------------------------
@@ -265,83 +266,19 @@ class Engine:
     def _take(self, completion: Completion) -> None:
         flight = self._flights.pop(completion.ticket, None)
         if flight is None:
+            if completion.made is not None:
+                self._store.discard(completion.made.outputs)
             return
-        if completion.made is not None:
-            outcome = self._success(flight, completion.made)
-        else:
-            outcome = self._failure(flight.claim, completion.error)
+        try:
+            outcome = self._outcomes.of(flight, completion)
+        except Unavailable as exc:
+            self._fatal, self._stopping = exc, True
+            outcome = Outcome(state=State.PENDING)
+        if outcome.state is State.PENDING:
+            self._maybe |= self._scope  # what it read may have to be made again first
         if not self._ready:
             self._ready_since_s = time.monotonic()
         self._ready.append((flight.claim, outcome))
-
-    def _success(self, flight: _Flight, made: Made) -> Outcome:
-        evidence = {ref.key: ref for ref in made.outputs}
-        alerts = tuple(
-            Alert(
-                id=alert_id(draft.user, draft.rule, draft.picture_key, draft.picture_sha256, draft.recipient),
-                draft=draft,
-                evidence=evidence[draft.evidence],
-                datum_hash=flight.process.hash,
-                run=self._run,
-                code=self._code,
-                created_at_s=self._clock(),
-                state=AlertState.PENDING,
-            )
-            for draft in made.alerts
-        )
-        record = Record(
-            hash=flight.process.hash,
-            stage=flight.claim.stage,
-            key=flight.claim.key,
-            group=flight.process.group,
-            recipe=flight.process.recipe,
-            inputs=flight.process.inputs,
-            outputs=made.outputs,
-            facts=made.facts,
-            counts=made.counts,
-            label=made.label,
-            at_s=made.at_s,
-            run=self._run,
-            code=self._code,
-            started_at_s=made.started_at_s,
-            finished_at_s=made.finished_at_s,
-            alert_ids=tuple(alert.id for alert in alerts),
-        )
-        return self._planner.with_marks(
-            flight.claim, Outcome(state=State.SUCCESS, record=record, alerts=alerts), record
-        )
-
-    def _failure(self, claim: Claim, error: BaseException | None) -> Outcome:
-        """The table of errors: what hands a datum back, what counts a try, and what ends the trying at once."""
-        stage = self._pipeline.stage(claim.stage)
-        if isinstance(error, ObjectChanged | ObjectMissing):
-            self._changes[claim.stage, claim.key] += 1
-            if self._changes[claim.stage, claim.key] < stage.tries:
-                self._look_again(error, claim.key)
-                return Outcome(state=State.PENDING)
-            return self._failed(
-                claim, f"it could not be read as it was observed, {stage.tries} times: {error}", final=True
-            )
-        if isinstance(error, Unavailable):
-            self._fatal, self._stopping = error, True
-            return Outcome(state=State.PENDING)
-        final = isinstance(error, InputRejected | Corrupt) or claim.slot.tries + 1 >= stage.tries
-        text = str(error) if isinstance(error, InputRejected | Corrupt) else f"{type(error).__name__}: {error}"
-        return self._failed(claim, text, final=final)
-
-    def _look_again(self, error: ObjectChanged | ObjectMissing, key: str) -> None:
-        """An input changed under the reader: observe it anew. A result did, which nobody may do: make it anew."""
-        if error.bucket == self._pipeline.inputs:
-            self._reobserve(key)
-        elif any(stage.name == error.bucket for stage in self._pipeline.stages):
-            log.warning("lost", object=f"{error.bucket}/{error.key}", error=error)
-            salt = digest("lost/1", error.bucket, error.key, self._clock())[:16]
-            self._ledger.mark([Mark(stage=error.bucket, key=key)], salt=salt, revive=True)
-        self._maybe |= self._scope
-
-    def _failed(self, claim: Claim, error: str, *, final: bool) -> Outcome:
-        log.warning("failed", stage=claim.stage, key=claim.key, tried=claim.slot.tries + 1, final=final, error=error)
-        return self._planner.with_marks(claim, Outcome(state=State.FAILED, error=error, final=final))
 
     def _commit(self, settled: Sequence[tuple[Claim, Outcome]]) -> None:
         answers = self._ledger.commit(settled)

@@ -6,6 +6,7 @@ What the pictures in it are worth is not known here.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ def check_sources(sources: Sequence[Path], state: Path) -> None:
                 raise InputRejected("expected one folder, or files only", where, "run it once for each")
         elif not stat.S_ISREG(mode):
             raise InputRejected("is neither a folder nor a file", where)
-        if source.resolve().is_relative_to(state.resolve()):
+        if Path(os.path.realpath(source)).is_relative_to(os.path.realpath(state)):
             raise InputRejected(f"is in the state folder {state}", where, "name pictures, not what was made of them")
 
 

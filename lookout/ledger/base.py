@@ -156,9 +156,9 @@ class Ledger(ABC):
     ) -> list[Claim]:
         """Claim up to ``limit`` dirty slots that nobody holds, in the order of their keys (of these keys only, if
         given; none whose key is dirty in one of the stages ``behind``, so that nothing is made of a result that is
-        about to be replaced); each gets state RUNNING and a token greater than any it had. A slot whose lease ended or whose owner is
-        dead is free again and suspect. Suspects are not mixed with others: of those lost together, n at once, a claim
-        takes at most half, those lost alone at most one, and a lone one's loss counts as a try. Reaching
+        about to be replaced); each gets state RUNNING and a token greater than any it had. A slot whose lease ended or
+        whose owner is dead is free again and suspect. Suspects are not mixed with others: of those lost together, n at
+        once, a claim takes at most half, those lost alone at most one, and a lone one's loss counts as a try. Reaching
         ``max_lone_losses`` tries that way makes the slot FAILED with an error that says its worker died.
 
         Lost together are those of one claim call. Suspects wait until no other slot is free, the largest cohort first,

@@ -29,11 +29,11 @@ from lookout.objects.files import (
     check_key,
     failure,
     file_size,
-    is_text,
     read_file,
     sync_folder,
     write_new,
 )
+from lookout.objects.listing import listing
 
 _VERSION: Final = re.compile(r"[0-9a-f]{32}")
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS})
@@ -81,7 +81,7 @@ class FolderStore(ObjectStore):
 
     def list(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[Listed]:
         check_bucket(bucket)
-        return _listing(f"{self._root}/{bucket}", prefix, after)
+        return listing(f"{self._root}/{bucket}", prefix, after)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -300,7 +300,7 @@ class FolderStore(ObjectStore):
 
     def _remove_empty(self, folder: str, top: str) -> None:
         """Remove a folder and those above it, below ``top``, as far as they are empty."""
-        if len(folder) <= len(top):
+        if len(folder) <= len(top) or not os.path.isdir(top):
             return
         with self._locked(fcntl.LOCK_EX):
             while len(folder) > len(top):
@@ -326,52 +326,3 @@ class FolderStore(ObjectStore):
 def _fresh_name() -> str:
     """A name that no other process picks too."""
     return os.urandom(16).hex()
-
-
-def _listing(top: str, prefix: str, after: str) -> Iterator[Listed]:
-    """Walk the folders in the order of whole keys: a folder sorts as its name with a slash behind it."""
-    start = prefix.rpartition("/")[0]
-    if start:
-        try:
-            check_key("", start)
-        except InputRejected:
-            return  # no key can begin like that
-        start += "/"
-    pending = [iter(_sorted_names(top, start, prefix, after))]
-    while pending:
-        key = next(pending[-1], None)
-        if key is None:
-            pending.pop()
-        elif key.endswith("/"):
-            pending.append(iter(_sorted_names(top, key, prefix, after)))
-        else:
-            try:
-                found = os.stat(f"{top}/{key}")
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # removed while listing
-            except OSError as error:
-                raise failure(f"{top}/{key}", error) from error
-            yield Listed(key=key, size=found.st_size, modified_at_s=found.st_mtime)
-
-
-def _sorted_names(top: str, folder: str, prefix: str, after: str) -> list[str]:
-    """Keys of the files, and of the folders with a slash, in one folder that can still hold something asked for."""
-    names = []
-    try:
-        with os.scandir(f"{top}/{folder}") as entries:
-            for entry in entries:
-                key = folder + entry.name
-                if not is_text(key):
-                    continue  # put there by somebody else: no key can be named so
-                if entry.is_dir(follow_symlinks=False):
-                    key += "/"
-                    if (key.startswith(prefix) or prefix.startswith(key)) and (key > after or after.startswith(key)):
-                        names.append(key)
-                elif key > after and key.startswith(prefix) and entry.is_file(follow_symlinks=False):
-                    names.append(key)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise failure(f"{top}/{folder}", error) from error
-    names.sort()
-    return names

@@ -25,7 +25,7 @@ def group_of(key: str) -> str:
 
 
 def first(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
-    """Copies the text to ``good/``, or to ``bad/`` when it says ``bad``; obeys ``fail``, ``reject``, ``die`` and ``hang``."""
+    """Copies the text to ``good/``, or to ``bad/`` if it says so; obeys ``fail``, ``reject``, ``die`` and ``hang``."""
     del params, references
 
     def run(work: Work) -> Result:

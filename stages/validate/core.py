@@ -27,6 +27,7 @@ from stages.validate.limits import Limits
 from stages.validate.mending import decode
 from stages.validate.reasons import Flag, Reason, Refused
 from stages.validate.sniff import is_jpeg, looks_like
+from stages.validate.zeroed import find_zeroed
 
 ROLE: Final = "picture"
 GREY_TOLERANCE: Final = 4
@@ -136,6 +137,9 @@ def _check_bytes(picture: Input, limits: Limits) -> tuple[Frame, list[str]]:
     _check_frame(frame, limits)
     structure = jpeg.read_structure(data)
     _check_same_size(data, frame)
+    zeroed_at = find_zeroed(data, structure)
+    if zeroed_at is not None:
+        raise Refused(Reason.DAMAGED, detail=f"zeros stand in the place of picture data from byte {zeroed_at} on")
     small, flags = decode(data, structure, limits.max_stray_bytes)
     return frame, [flag.value for flag in (*flags, *_find_oddities(data, structure, small))]
 

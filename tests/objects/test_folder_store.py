@@ -203,76 +203,51 @@ def test_a_folder_or_pipe_in_the_place_of_an_object_is_no_object(store):
 
 # --- kills -----------------------------------------------------------------------------------------------------------
 
-KILLED_IN_PUBLISH = """
-    import os, signal, sys
-    from pathlib import Path
-    from lookout.datum import ObjectRef
-    from lookout.objects.base import Publish
-    from lookout.objects.folder import FolderStore
+CHANGING_CALLS = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "open"}
 
-    root, versions, stop_at = Path(sys.argv[1]), sys.argv[2:5], int(sys.argv[5])
+
+def _publish_until_killed(root: Path, changes: list[Publish], stop_at: int) -> None:
+    """Runs in a process of its own and kills it before its call number ``stop_at`` that can change the disk."""
+    store = FolderStore(root, durable=True)
     calls = 0
 
-    def count(event, args):
-        global calls
-        if event in {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "open"} and armed:
+    def count(event: str, args: tuple[object, ...]) -> None:
+        nonlocal calls
+        if event in CHANGING_CALLS:
             calls += 1
             if calls == stop_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    armed = False
     sys.addaudithook(count)
-    store = FolderStore(root, durable=True)
-    old, new, other = (ObjectRef(**eval(text)) for text in versions)
-    changes = [
-        Publish(bucket="results", key="a/b/c", ref=new),
-        Publish(bucket="results", key="gone/x", ref=None),
-        Publish(bucket="results", key="fresh/y", ref=other),
-        Publish(bucket="results", key="again", ref=old),
-    ]
-    armed = True
     store.publish(changes)
-    armed = False
-    print(calls)
-"""
+    os._exit(0)
 
 
 def test_publish_killed_before_any_of_its_system_calls_is_finished_by_the_same_call(tmp_path):
-    """The state on disk before each call that changes something, made by a real kill -9 there."""
     stop_at, finished = 0, False
     while not finished:
         stop_at += 1
         store = FolderStore(tmp_path / str(stop_at), durable=False)
-        old = put(store, "again", b"old")
-        removed = put(store, "gone/x", b"removed")
-        replaced = put(store, "a/b/c", b"replaced")
+        old, removed, replaced = put(store, "again", b"old"), put(store, "gone/x", b"bye"), put(store, "a/b/c", b"1")
         store.publish([show(old), show(put(store, "again", b"between")), show(removed), show(replaced)])
         new, other = put(store, "a/b/c", b"new"), put(store, "fresh/y", b"other")
-        fields = [
-            repr({"bucket": r.bucket, "key": r.key, "sha256": r.sha256, "size": r.size, "version": r.version})
-            for r in (old, new, other)
-        ]
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(KILLED_IN_PUBLISH), str(store.root), *fields, str(stop_at)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=PROJECT,
-        )
-        finished = done.returncode == 0
-        assert finished or done.returncode == -signal.SIGKILL, done.stderr
-        for ref, data in ((old, b"old"), (new, b"new"), (other, b"other"), (removed, b"removed")):
-            assert store.get(ref) == data
-        assert store.get(replaced) == b"replaced"
-
         changes = [show(new), hide(BUCKET, "gone/x"), show(other), show(old)]
-        store.publish(changes)
+        versions = {old: b"old", new: b"new", other: b"other", removed: b"bye", replaced: b"1"}
+
+        child = multiprocessing.get_context("fork").Process(
+            target=_publish_until_killed, args=(store.root, changes, stop_at)
+        )
+        child.start()
+        child.join(60)
+        finished = child.exitcode == 0
+        assert finished or child.exitcode == -signal.SIGKILL
+        assert {ref: store.get(ref) for ref in versions} == versions
+
         expected = {"a/": b"", "a/b/": b"", "a/b/c": b"new", "fresh/": b"", "fresh/y": b"other", "again": b"old"}
-        assert tree(store) == expected
-        store.publish(changes)
-        assert tree(store) == expected
-        for ref, data in ((old, b"old"), (removed, b"removed"), (replaced, b"replaced")):
-            assert store.get(ref) == data
+        for _ in range(2):
+            store.publish(changes)
+            assert tree(store) == expected
+            assert {ref: store.get(ref) for ref in versions} == versions
         store.collect(time.time() + 3600)
         assert not list((store.root / ".staging").iterdir())
         assert not list((store.root / ".versions").iterdir())
