@@ -73,34 +73,30 @@ class Outbox:
     _sent_at_s: deque[float] = field(default_factory=deque, init=False)
     _digest_at_s: float = field(default=float("-inf"), init=False)
 
-    def dispatch(self) -> float | None:
-        """Try everything that is due once. Says when something will be due next, None when nothing waits.
+    def dispatch(self, stopping: Callable[[], bool] = lambda: False) -> float | None:
+        """Try everything that is due once, until ``stopping`` between two letters. Says when something will be due
+        next, None when nothing waits.
 
         A channel that answers PENDING ends the round: the other side is not there, or has enough for now.
         """
         now_s = self.clock()
-        waiting = [
-            alert for alert in self.ledger.alerts(states=(AlertState.PENDING, AlertState.UNKNOWN)) if _open(alert)
-        ]
-        due = [alert for alert in waiting if alert.due_at_s <= now_s]
+        due = [alert for alert in self._waiting() if alert.due_at_s <= now_s]
         while self._sent_at_s and self._sent_at_s[0] < now_s - self.window_s:
             self._sent_at_s.popleft()
-        if len(due) + len(self._sent_at_s) <= self.max_letters:
-            letters: list[Sequence[Alert]] = [[alert] for alert in due]
-        elif now_s - self._digest_at_s >= self.digest_every_s:
+        letters: list[Sequence[Alert]] = [[alert] for alert in due]
+        if due and len(due) + len(self._sent_at_s) > self.max_letters:
+            if now_s - self._digest_at_s < self.digest_every_s:
+                return self._digest_at_s + self.digest_every_s
             letters = _by_recipient(due)
             self._digest_at_s = now_s
-        else:
-            return self._digest_at_s + self.digest_every_s
         for alerts in letters:
-            if not self._send(alerts):
+            if stopping() or not self._send(alerts):
                 break
-        later = [
-            alert.due_at_s
-            for alert in self.ledger.alerts(states=(AlertState.PENDING, AlertState.UNKNOWN))
-            if _open(alert)
-        ]
-        return min(later, default=None)
+        return min((alert.due_at_s for alert in self._waiting()), default=None)
+
+    def _waiting(self) -> list[Alert]:
+        states = (AlertState.PENDING, AlertState.UNKNOWN)
+        return [alert for alert in self.ledger.alerts(states=states) if _open(alert)]
 
     def _send(self, alerts: Sequence[Alert]) -> bool:
         """Claim, send and settle one letter; False when the channel asks to wait."""

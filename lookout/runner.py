@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -35,6 +35,7 @@ log = get_logger(__name__)
 KEEP_VERSIONS_S: Final = 30 * 24 * 3600.0
 """Replaced and removed versions stay readable this long: for A -> B -> A, for alerts under way, and for proof."""
 COLLECT_EVERY_S: Final = 24 * 3600.0
+OUTBOX_AGAIN_S: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class Ran:
     run: str
     engine: Engine
     taken: Taken
-    outbox: Outbox
+    digests: int
     refused: tuple[Refused, ...]
     due_at_s: float | None
     elapsed_s: float
@@ -112,14 +113,14 @@ class Runner:
             self._revive(taken.keys)
             engine.rebase(self.pipeline.stages)
             engine.work(self.pipeline.stages, taken.keys)
-            outbox = self._outbox(self.ledger, session.owner, order.max_letters)
+            outbox = self.outbox(self.ledger, session.owner, order.max_letters)
             due_at_s = None if engine.stopped else outbox.dispatch()
             self._collect()
         return Ran(
             run=session.run,
             engine=engine,
             taken=taken,
-            outbox=outbox,
+            digests=outbox.digests,
             refused=refused,
             due_at_s=due_at_s,
             elapsed_s=time.monotonic() - started_s,
@@ -148,7 +149,7 @@ class Runner:
             run=session.run,
             engine=engine,
             taken=taken,
-            outbox=postman.outbox,
+            digests=postman.digests,
             refused=refused,
             due_at_s=None,
             elapsed_s=time.monotonic() - started_s,
@@ -240,7 +241,8 @@ class Runner:
                     self.ledger.mark([Mark(stage=slot.stage, key=slot.key)], salt=salt)
                     break
 
-    def _outbox(self, ledger: Ledger, owner: str, max_letters: int, **window: float) -> Outbox:
+    def outbox(self, ledger: Ledger, owner: str, max_letters: int, **window: float) -> Outbox:
+        """The outbox over one ledger connection, for one owner."""
         return Outbox(
             ledger=ledger,
             store=self.store,
@@ -311,23 +313,22 @@ class _Postman:
     """Sends letters on a thread and a ledger connection of its own, so that a slow channel delays no picture."""
 
     def __init__(self, runner: Runner, owner: str, max_letters: int) -> None:
-        self._ledger = runner.open_ledger()
-        self.outbox = runner._outbox(self._ledger, owner, max_letters, window_s=3600.0, digest_every_s=300.0)
-        self._clock = runner.clock
+        self._runner, self._owner, self._max_letters = runner, owner, max_letters
         self._wakened = threading.Condition()
         self._due = self._ending = False
-        self._thread = threading.Thread(target=self._serve, name="postman", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="postman")
+        self.digests = 0
 
     def __enter__(self) -> _Postman:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Ends after the letter that is on its way; the others wait in the outbox for the next run."""
         with self._wakened:
             self._ending = True
             self._wakened.notify()
         self._thread.join()
-        self._ledger.close()
 
     def wake(self) -> None:
         with self._wakened:
@@ -335,17 +336,21 @@ class _Postman:
             self._wakened.notify()
 
     def _serve(self) -> None:
-        wait_s: float | None = None
-        while True:
-            with self._wakened:
-                self._wakened.wait_for(lambda: self._due or self._ending, wait_s)
-                if self._ending:
-                    return
-                self._due = False
-            try:
-                due_at_s = self.outbox.dispatch()
-            except LookoutError as exc:
-                log.warning("outbox", error=exc)
-                wait_s = 5.0
-            else:
-                wait_s = None if due_at_s is None else max(0.1, due_at_s - self._clock())
+        with closing(self._runner.open_ledger()) as ledger:
+            outbox = self._runner.outbox(ledger, self._owner, self._max_letters, window_s=3600.0, digest_every_s=300.0)
+            wait_s: float | None = None
+            while self._wait(wait_s):
+                try:
+                    due_at_s = outbox.dispatch(lambda: self._ending)
+                except LookoutError as exc:
+                    log.warning("outbox", error=exc)
+                    wait_s = OUTBOX_AGAIN_S
+                else:
+                    wait_s = None if due_at_s is None else max(0.1, due_at_s - self._runner.clock())
+                self.digests = outbox.digests
+
+    def _wait(self, wait_s: float | None) -> bool:
+        with self._wakened:
+            self._wakened.wait_for(lambda: self._due or self._ending, wait_s)
+            self._due = False
+            return not self._ending

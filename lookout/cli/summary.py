@@ -162,7 +162,7 @@ def summarize(pipeline: Pipeline, opened: StateFolder, ran: Ran) -> Summary:
         threats=_threats(opened),
         alerts={
             **{state: alerts.get(state, 0) for state in ("sent", "written", "pending", "unknown", "dead", "canceled")},
-            "digests": ran.outbox.digests,
+            "digests": ran.digests,
         },
         refused=ran.refused,
         pictures=ledger.count_inputs(pipeline.inputs),

@@ -84,7 +84,7 @@ def test_more_alerts_than_letters_allowed_become_one_digest(world: World, alarms
     ran = world.run(max_letters=3)
     assert len(world.postbox.letters) == letters
     assert len(sent_ids(world)) == alarms
-    assert ran.outbox.digests == (letters == 1)
+    assert ran.digests == (letters == 1)
 
 
 def test_retraction_cancels_what_was_not_sent_yet(world: World) -> None:

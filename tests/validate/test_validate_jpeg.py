@@ -177,6 +177,28 @@ def test_a_zeroed_middle_and_a_zeroed_end_are_damaged():
     assert reason_of(validate(photo()[: end - 6000] + bytes(6000) + END)) == "damaged"
 
 
+@pytest.mark.parametrize("picture", [photo(), encoded(), with_restarts(), without_tables()])
+@pytest.mark.parametrize("size", [17, 512, 2000])
+def test_zeros_in_coded_data_are_damage_wherever_they_are(picture, size):
+    start, end = coded_range(picture)
+    for at in range(start + 10, end - size - 10, 1499):
+        result = validate(picture[:at] + bytes(size) + picture[at + size :])
+        assert reason_of(result) == "damaged", at
+
+
+def test_zeros_are_data_where_the_tables_make_them_so():
+    black = encoded(np.zeros((480, 640, 3), np.uint8), OPTIMIZE=1)
+    start, end = coded_range(black)
+    assert black.find(bytes(100), start, end) != -1
+    assert flags_of(black) == ["grey-looking"]
+
+
+def test_zeros_before_a_restart_are_padding():
+    data = with_restarts()
+    second = restart_positions(data)[1]
+    assert flags_of(data[:second] + bytes(64) + data[second:]) == [STRAY]
+
+
 def test_a_long_rest_and_a_doubled_block_are_damaged():
     start, end = coded_range(photo())
     middle = (start + end) // 2

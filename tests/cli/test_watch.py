@@ -1,0 +1,77 @@
+"""``lookout watch`` as a process of its own: what lands in the folder, what leaves it, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from .shell import CALM, NEW, PHOTOS, RULES, THREAT, World, changes_below
+
+
+def _left_claimed(world: World) -> int:
+    stages = world.lookout("status", "--state", "state", "--json").json["stages"]
+    return sum(stage["running"] for stage in stages.values())
+
+
+def test_a_watch_takes_what_is_there_and_what_comes_and_lets_go_of_what_leaves(empty_world: World) -> None:
+    world = empty_world
+    world.put(CALM)
+    with (
+        world.start("watch", "photos", "--state", "state", "--rules", RULES, "--workers", "1", "--json") as watch,
+        changes_below(world.root) as wait,
+    ):
+        # What is there already
+        watch.expect(stage="validate", key=CALM, state="success")
+        watch.expect(stage="threat-detect", key=CALM, state="success")
+        assert "watching photos" in watch.talk()
+
+        # A half-copied file waits while others pass it, and is taken when it is whole.
+        whole = (PHOTOS / THREAT).read_bytes()
+        with (world.photos / THREAT).open("wb") as half:
+            half.write(whole[:20_000])
+            half.flush()
+            world.put(NEW)
+            watch.expect(stage="threat-detect", key=NEW, state="success")
+            wait(lambda: len(world.letters()) == 2)
+            assert not any(THREAT in line for line in watch.seen)
+            half.write(whole[20_000:])
+        watch.expect(stage="validate", key=THREAT, state="success")
+        watch.expect(stage="threat-detect", key=THREAT, state="success")
+        wait(lambda: len(world.letters()) == 4)
+
+        # What leaves takes its results along.
+        (world.photos / NEW).unlink()
+        watch.expect(stage="validate", key=NEW, state="retracted")
+        wait(lambda: not any("gate" in path for path in world.results() if not path.startswith("plot/")))
+
+        assert watch.stop(signal.SIGTERM) == 130
+    assert '"stopped": true' in watch.seen[-1]
+    assert _left_claimed(world) == 0
+
+    # What happened while nobody watched is seen at the next start; Ctrl-C ends as cleanly.
+    world.put(NEW)
+    with world.start("watch", "photos", "--state", "state", "--json") as watch:
+        watch.expect(stage="validate", key=NEW, state="success")
+        assert watch.stop(signal.SIGINT) == 130
+    assert _left_claimed(world) == 0
+    assert len(world.letters()) == 4
+    assert world.run()["threats"] == {"gate": 1, "porch": 1}
+    assert len(world.letters()) == 4
+
+
+def test_a_watched_folder_that_goes_away_ends_the_watch_with_a_reason_and_retracts_nothing(world: World) -> None:
+    before = world.results()
+    with world.start("watch", "photos", "--state", "state", "--json") as watch:
+        watch.expect_talk("watching photos")
+        world.photos.rename(world.root / "away")
+        assert watch.wait() == 2
+    assert "removed, moved or unmounted" in watch.err
+    assert world.results() == before
+    assert _left_claimed(world) == 0
+
+
+def test_what_cannot_be_watched_is_refused_and_leaves_no_state(empty_world: World, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "no such file or folder" in empty_world.refused("watch", "nowhere", "--state", "state")
+    assert "got a file" in empty_world.refused("watch", "file", "--state", "state")
+    assert not empty_world.state.exists()
