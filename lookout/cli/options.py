@@ -51,7 +51,7 @@ def run_options(function: F) -> F:
                 metavar="P",
                 help="Least probability of an object; stays in force. [0.5]",
             ),
-            click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Worker processes. [one a core]"),
+            click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Worker processes. [one a core]"),
             click.option(
                 "--max-mails",
                 type=click.IntRange(0),

@@ -126,14 +126,9 @@ class FolderStore(ObjectStore):
         gone = 0
         for folder in (self._staging, self._versions):
             try:
-                with os.scandir(folder) as entries:
-                    # The inode's change time is when it was staged or replaced; the modification time is older.
-                    old = [entry.path for entry in entries if entry.stat().st_ctime < keep_newer_than_s]
-                for path in old:
-                    os.unlink(path)
-                    gone += 1
-            except FileNotFoundError:
-                continue  # no such folder yet, or another process collects too
+                with suppress(FileNotFoundError):  # nothing was staged yet
+                    names = os.listdir(folder)
+                    gone += sum(_remove_old(f"{folder}/{name}", keep_newer_than_s) for name in names)
             except OSError as error:
                 raise failure(folder, error) from error
         return gone
@@ -321,6 +316,17 @@ class FolderStore(ObjectStore):
                     sync_folder(folder)
             except OSError as error:
                 raise failure(folder, error) from error
+
+
+def _remove_old(path: str, keep_newer_than_s: float) -> bool:
+    try:
+        # The inode's change time is when it was staged or replaced; the modification time is older.
+        if os.stat(path).st_ctime >= keep_newer_than_s:
+            return False
+        os.unlink(path)
+    except FileNotFoundError:
+        return False  # another process collects or publishes too
+    return True
 
 
 def _fresh_name() -> str:

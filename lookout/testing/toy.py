@@ -25,7 +25,10 @@ def group_of(key: str) -> str:
 
 
 def first(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
-    """Copies the text to ``good/``, or to ``bad/`` if it says so; obeys ``fail``, ``reject``, ``die`` and ``hang``."""
+    """Copies the text to ``good/<key>``, to ``bad/<key>`` if it says ``bad``, to ``good/<name>`` if ``as <name>``.
+
+    Obeys the words ``fail``, ``reject``, ``die`` and ``hang`` too.
+    """
     del params, references
 
     def run(work: Work) -> Result:
@@ -42,7 +45,8 @@ def first(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
         if b"bad" in words:
             bad = Output(key=f"bad/{work.key}", data=data, content_type="text/plain")
             return Result(outputs=(bad,), counts={"texts": 1, "bad": 1}, label="bad", facts={"why": "it says so"})
-        good = Output(key=f"good/{work.key}", data=data, content_type="text/plain")
+        name = words[1].decode() if words[:1] == [b"as"] else work.key
+        good = Output(key=f"good/{name}", data=data, content_type="text/plain")
         return Result(outputs=(good,), counts={"texts": 1}, at_s=float(len(data)))
 
     return run

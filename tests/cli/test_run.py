@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from .conftest import Finished
-from .shell import CALM, CUT, NEW, PHOTOS, THREAT, UNNAMED, World
+from .shell import CALM, CUT, NEW, PHOTOS, THREAT, UNNAMED, World, but_the_page
 
 STAGES = ("validate", "object-detect", "threat-detect", "plot")
 
@@ -171,7 +171,7 @@ def test_verify_makes_again_what_was_lost_from_the_state(world: World, finished:
     found = world.lookout("doctor", "--state", "state", code=1)
     assert "1 lost or changed" in found.out
     assert world.run("--verify")["stages"]["threat-detect"]["success"] == 1
-    assert world.results() == finished.results
+    assert but_the_page(world.results()) == but_the_page(finished.results)
     assert len(world.letters()) == 2
     world.lookout("doctor", "--state", "state", "--objects")
 

@@ -11,7 +11,9 @@ from dataclasses import replace
 import pytest
 
 from lookout.datum import Mark, State
+from lookout.engine import Engine
 from lookout.errors import InputRejected
+from lookout.objects.folder import FolderStore
 from lookout.runner import Order
 from lookout.testing.toy import toy_pipeline
 from lookout.workers import InlineWorkers, Workers
@@ -270,6 +272,23 @@ def test_nothing_is_made_of_a_result_that_is_about_to_be_replaced(world: World) 
     assert [letter.evidence[letter.id] for letter in world.postbox.letters] == [b"alarm\nALARM?"] * 5
 
 
+def test_two_datums_that_write_one_path_are_an_error_that_heals(world: World) -> None:
+    """[TestTemporaryDuplicatedPath]"""
+    one = world.put("a/1", "as a/x alarm")
+    world.put("a/2", "as a/x alarm twice")
+    world.run()
+    assert world.states()["first"] == {"success": 1, "failed": 1}
+    assert world.states()["third"] == {"success": 1, "unrunnable": 1}
+    with world.ledger() as ledger:
+        assert "a/1" in (ledger.find_slots("first", ["a/2"])["a/2"].error or ""), "the error names the other datum"
+    assert world.results()["first/good/a/x"] == b"as a/x alarm"
+    one.unlink()
+    world.run()
+    world.run()
+    assert world.states()["third"] == {"success": 1}
+    assert world.results()["first/good/a/x"] == b"as a/x alarm twice"
+
+
 def test_single_files_add_and_never_retract(world: World) -> None:
     """[TestDeferredProcessing: what is not named waits]"""
     one, two = world.put("a/1", "one"), world.put("a/2", "two")
@@ -396,3 +415,32 @@ def test_many_outputs_of_one_run(world: World) -> None:
     assert len(world.results()) == 1500 * 3 + 2
     assert len(world.postbox.letters) == 1
     assert len(world.postbox.letters[0].alerts) == 1500
+
+
+def test_a_datum_that_the_ledger_gave_up_makes_those_behind_it_unrunnable(world: World) -> None:
+    world.put("a/1", "alarm")
+    with world.runner() as runner:
+        replace(runner, on_engine=lambda engine: engine.stop(), workers=Unanswering()).run(
+            Order(sources=(world.source,))
+        )
+    with world.ledger() as ledger:
+        for _ in range(ledger.max_lone_losses):
+            with ledger.session() as owner:
+                ledger.claim("first", owner, 1, lease_s=1.0)
+                world.now_s += 2.0
+                ledger.claim("third", owner, 1, lease_s=1.0)
+        assert ledger.find_slots("first", ["a/1"])["a/1"].state is State.FAILED
+        with ledger.session() as owner:
+            engine = Engine(
+                pipeline=world.pipeline,
+                ledger=ledger,
+                store=FolderStore(world.objects),
+                workers=Unanswering(),
+                owner=owner,
+                run="r",
+                code="c",
+                reobserve=lambda key: None,
+                clock=world.clock,
+            )
+            engine.work(world.pipeline.stages)
+        assert ledger.find_slots("third", ["a/1"])["a/1"].state is State.UNRUNNABLE

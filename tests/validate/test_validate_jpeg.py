@@ -325,3 +325,25 @@ def test_what_a_decoder_does_not_even_warn_of():
     assert flags_of(with_restarts()) == []
     assert flags_of(without_tables()) == ["huffman-tables-missing"]
     assert decodes_elsewhere(without_tables())
+
+
+def complaint(data, **options):
+    try:
+        simplejpeg.decode_jpeg(data, strict=True, **options)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("picture", [photo("yard_1763798460.jpg"), encoded(PROGRESSIVE=1), with_restarts()])
+def test_a_decode_at_an_eighth_complains_as_a_full_one_does(picture):
+    start, end = coded_range(picture)
+    rng = np.random.default_rng(7)
+    heard = set()
+    for at in rng.integers(start, end - 16, 80):
+        foreign = picture[:at] + rng.bytes(16) + picture[at + 16 :]
+        for spoiled in (foreign, picture[:at] + END, picture[:at] + picture[at + 16 :]):
+            full = complaint(spoiled)
+            assert complaint(spoiled, min_height=1, min_width=1, min_factor=8) == full
+            heard.add(full)
+    assert len(heard) > 2
