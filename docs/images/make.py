@@ -58,11 +58,12 @@ def run(state: Path) -> None:
 
 
 def show_page(browser: Browser, state: Path) -> None:
-    page = opened(browser, 1280, 1250)
+    page = opened(browser, 1280, 1620)
     page.goto((state / "objects" / "plot" / "index.html").as_uri())
     page.wait_for_function(
         "[...document.images].filter(image => image.src).length > 4 && [...document.images].every(i => i.complete)"
     )
+    page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
     page.screenshot(path=HERE / "page.jpg", type="jpeg", quality=80)
 
 
