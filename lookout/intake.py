@@ -14,7 +14,7 @@ from typing import Final
 from lookout.datum import Observation
 from lookout.errors import InputRejected
 from lookout.ledger.base import Ledger
-from lookout.objects.source import Scan, observe_file, origin_of, scan
+from lookout.objects.source import Scan, key_of, observe_file, origin_of, scan
 
 SOURCE_NOTE: Final = "source"
 SOURCE_ID_NOTE: Final = "source-id"
@@ -63,8 +63,8 @@ class Intake:
         placed: dict[str, Path] = {}
         for file in files:
             path = Path(origin_of(file))
-            if not path.exists() and not path.is_symlink():
-                raise InputRejected("no such file", str(file))
+            if not path.is_file() and not path.is_symlink():
+                raise InputRejected("is not a regular file" if path.exists() else "no such file", str(file))
             root, key = self._place(path, bound)
             if placed.setdefault(key, root) != root:
                 raise InputRejected(f"two files named {key!r} were given", str(file), "run them with two states")
@@ -115,10 +115,10 @@ class Intake:
 
     def _place(self, path: Path, bound: str | None) -> tuple[Path, str]:
         if bound is None:
-            return path.parent, path.name
+            return path.parent, key_of(path.name)
         if not path.is_relative_to(bound):
             raise InputRejected(f"this state belongs to the source {bound}", str(path), "use another --state")
-        return Path(bound), path.relative_to(bound).as_posix()
+        return Path(bound), key_of(path.relative_to(bound).as_posix())
 
     def _check_deletions(self, root: Path, found: Scan) -> None:
         identity = self.ledger.find_note(SOURCE_ID_NOTE)
