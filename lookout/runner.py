@@ -6,20 +6,19 @@ result is in the ledger before the next begins, and each step begins by looking 
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from lookout.datum import Json, Mark, State
 from lookout.engine import Engine, Progress
-from lookout.errors import LookoutError, Unavailable
+from lookout.errors import LookoutError
 from lookout.identity import digest
 from lookout.intake import Intake, Taken
 from lookout.ledger.base import Ledger, RunRecord
@@ -28,6 +27,7 @@ from lookout.objects.base import ObjectStore
 from lookout.outbox import Channel, Outbox
 from lookout.pipeline import Pipeline, Refused
 from lookout.references import enforce
+from lookout.watching import Changes, Postman, Watcher
 from lookout.workers import Workers
 
 log = get_logger(__name__)
@@ -35,7 +35,6 @@ log = get_logger(__name__)
 KEEP_VERSIONS_S: Final = 30 * 24 * 3600.0
 """Replaced and removed versions stay readable this long: for A -> B -> A, for alerts under way, and for proof."""
 COLLECT_EVERY_S: Final = 24 * 3600.0
-OUTBOX_AGAIN_S: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +63,6 @@ class Ran:
     @property
     def stopped(self) -> bool:
         return self.engine.stopped
-
-
-class Watcher(Protocol):
-    """Tells of keys below a folder that have changed or gone (one that ends in ``/`` means all below it), and of
-    trouble: after Unavailable some changes may have been missed, after any other error no more will come."""
-
-    def __call__(
-        self, root: Path, on_change: Callable[[str], None], on_lost: Callable[[LookoutError], None], /
-    ) -> AbstractContextManager[object]: ...
 
 
 @dataclass(kw_only=True)
@@ -113,7 +103,7 @@ class Runner:
             self._revive(taken.keys)
             engine.rebase(self.pipeline.stages)
             engine.work(self.pipeline.stages, taken.keys)
-            outbox = self.outbox(self.ledger, session.owner, order.max_letters)
+            outbox = self._outbox(self.ledger, owner=session.owner, order=order)
             due_at_s = None if engine.stopped else outbox.dispatch()
             self._collect()
         return Ran(
@@ -132,9 +122,10 @@ class Runner:
         with self._session("watch") as session:
             refused = self._enforce(order)
             intake = self._intake()
-            with _Postman(self, session.owner, order.max_letters) as postman:
+            letters = partial(self._outbox, owner=session.owner, order=order, window_s=3600.0, digest_every_s=300.0)
+            with Postman(self.open_ledger, letters, self.clock) as postman:
                 engine = self._engine(intake, session, postman.wake)
-                changes = _Changes(engine, intake, order)
+                changes = Changes(engine, intake, order.sources[0], allow_deletions=order.allow_deletions)
                 with watcher(order.sources[0].absolute(), changes.add, changes.lost):
                     taken = changes.scan()
                     self._revive(None)
@@ -241,15 +232,14 @@ class Runner:
                     self.ledger.mark([Mark(stage=slot.stage, key=slot.key)], salt=salt)
                     break
 
-    def outbox(self, ledger: Ledger, owner: str, max_letters: int, **window: float) -> Outbox:
-        """The outbox over one ledger connection, for one owner."""
+    def _outbox(self, ledger: Ledger, *, owner: str, order: Order, **window: float) -> Outbox:
         return Outbox(
             ledger=ledger,
             store=self.store,
             channel=self.channel,
             owner=owner,
             clock=self.clock,
-            max_letters=max_letters,
+            max_letters=order.max_letters,
             **window,
         )
 
@@ -260,97 +250,3 @@ class Runner:
         if last is None or now_s - float(last) >= COLLECT_EVERY_S:
             self.store.collect(now_s - KEEP_VERSIONS_S)
             self.ledger.put_note("collected", repr(now_s))
-
-
-class _Changes:
-    """What a watcher tells, from its threads, brought to the engine's thread."""
-
-    def __init__(self, engine: Engine, intake: Intake, order: Order) -> None:
-        self._engine, self._intake, self._order = engine, intake, order
-        self._lock = threading.Lock()
-        self._keys: dict[str, None] = {}
-        self.error: LookoutError | None = None
-
-    def add(self, key: str) -> None:
-        with self._lock:
-            first = not self._keys
-            self._keys[key] = None
-        if first:
-            self._engine.call(partial(self._guard, self._take))
-
-    def lost(self, error: LookoutError) -> None:
-        if isinstance(error, Unavailable):
-            log.warning("watch", error=error, then="scanning the folder")
-            self._engine.call(partial(self._guard, self.scan))
-        else:
-            self._end(error)
-
-    def scan(self) -> Taken:
-        """Take in the whole folder as it is now."""
-        return self._intake.take_folder(self._order.sources[0], allow_deletions=self._order.allow_deletions)
-
-    def _take(self) -> None:
-        with self._lock:
-            keys, self._keys = list(self._keys), {}
-        single = [key for key in keys if not key.endswith("/")]
-        for prefix in (key for key in keys if key.endswith("/")):
-            single += self._intake.known_below(prefix)
-        root = self._order.sources[0].absolute()
-        self._intake.take_changes(root, single, allow_deletions=self._order.allow_deletions)
-
-    def _guard(self, action: Callable[[], object]) -> None:
-        try:
-            action()
-        except LookoutError as exc:
-            self._end(exc)
-
-    def _end(self, error: LookoutError) -> None:
-        self.error = error
-        self._engine.stop()
-
-
-class _Postman:
-    """Sends letters on a thread and a ledger connection of its own, so that a slow channel delays no picture."""
-
-    def __init__(self, runner: Runner, owner: str, max_letters: int) -> None:
-        self._runner, self._owner, self._max_letters = runner, owner, max_letters
-        self._wakened = threading.Condition()
-        self._due = self._ending = False
-        self._thread = threading.Thread(target=self._serve, name="postman")
-        self.digests = 0
-
-    def __enter__(self) -> _Postman:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Ends after the letter that is on its way; the others wait in the outbox for the next run."""
-        with self._wakened:
-            self._ending = True
-            self._wakened.notify()
-        self._thread.join()
-
-    def wake(self) -> None:
-        with self._wakened:
-            self._due = True
-            self._wakened.notify()
-
-    def _serve(self) -> None:
-        with closing(self._runner.open_ledger()) as ledger:
-            outbox = self._runner.outbox(ledger, self._owner, self._max_letters, window_s=3600.0, digest_every_s=300.0)
-            wait_s: float | None = None
-            while self._wait(wait_s):
-                try:
-                    due_at_s = outbox.dispatch(lambda: self._ending)
-                except LookoutError as exc:
-                    log.warning("outbox", error=exc)
-                    wait_s = OUTBOX_AGAIN_S
-                else:
-                    wait_s = None if due_at_s is None else max(0.1, due_at_s - self._runner.clock())
-                self.digests = outbox.digests
-
-    def _wait(self, wait_s: float | None) -> bool:
-        with self._wakened:
-            self._wakened.wait_for(lambda: self._due or self._ending, wait_s)
-            self._due = False
-            return not self._ending

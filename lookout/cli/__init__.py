@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -65,14 +67,15 @@ class LazyGroup(click.Group):
             raise TypeError(f"expected a command, got {command!r}")
         return command
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _reader_may_leave():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
-        try:
+        with _reader_may_leave():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            # Whoever read our output has left, as `| head` does. Nothing more can be said there.
-            with Path(os.devnull).open("wb") as nowhere:
-                os.dup2(nowhere.fileno(), sys.stdout.fileno())
-            raise click.exceptions.Exit(EXIT_STOPPED) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
@@ -94,6 +97,7 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """The entry point: runs the command and turns every error into one line on stderr and an exit code."""
+    _open_closed_streams()
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as exc:
@@ -110,6 +114,36 @@ def main() -> None:
     except OSError as exc:
         # The stages' and the stores' errors are LookoutErrors: this is the terminal, a full disk behind `>`, a path.
         place = f"{exc.filename}: " if exc.filename is not None else "the output: "
+        _let_go_of_stdout()
         click.echo(f"lookout: {printable(place)}{exc.strerror or exc}", err=True)
         code = Unavailable.exit_code
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Whoever reads our output may leave early, as ``| head`` does: that ends the command without a complaint."""
+    try:
+        yield
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        raise click.exceptions.Exit(EXIT_STOPPED) from None
+
+
+def _let_go_of_stdout() -> None:
+    """Have what is still buffered go nowhere, or Python tries to write it once more at its end, and complains."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+
+
+def _open_closed_streams() -> None:
+    """Fill standard streams that were closed (``2>&-``): the next file opened would get their number, and with it
+    whatever a library says on stderr."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))

@@ -18,7 +18,7 @@ def empty_world(tmp_path: Path) -> World:
 
 
 class Finished:
-    """Four pictures worked through once. Each test begins from a copy in the same place, as a state knows its source."""
+    """Four pictures worked through once. Each test begins from a copy at the same path: a state knows its source."""
 
     def __init__(self, root: Path) -> None:
         self._saved, self._place = root / "saved", root / "world"

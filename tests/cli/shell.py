@@ -14,14 +14,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from watchdog.events import FileSystemEventHandler
-from watchdog.observers import Observer
 
 LOOKOUT = Path(sys.executable).parent / "lookout"
 REPOSITORY = Path(__file__).parents[2]
@@ -107,8 +103,9 @@ class World:
         return done
 
     def run(self, *arguments: object, code: int = 0, **options: Any) -> Any:
-        """``lookout run photos --state state --json``; gives the JSON."""
-        return self.lookout("run", "photos", "--state", "state", "--json", *arguments, code=code, **options).json
+        """``lookout run photos --state state --json`` with one worker unless told otherwise; gives the JSON."""
+        usual = ("run", "photos", "--state", "state", "--json", "--workers", "1")
+        return self.lookout(*usual, *arguments, code=code, **options).json
 
     def refused(self, *arguments: object, code: int = 2, **options: Any) -> str:
         """Run a command that must be refused: one line on stderr that says why, and nothing on stdout. Gives it."""
@@ -239,31 +236,6 @@ def results(state: Path) -> dict[str, bytes]:
 def but_the_page(found: dict[str, bytes]) -> dict[str, bytes]:
     """The results but those that name datums: a datum that was done again on purpose has another hash."""
     return {path: data for path, data in found.items() if not path.startswith(("plot/data/", "plot/index"))}
-
-
-@contextmanager
-def changes_below(folder: Path) -> Iterator[Callable[[Callable[[], bool]], None]]:
-    """Gives a function that waits until a condition holds, looking again at each change below the folder."""
-    changed = threading.Semaphore()
-
-    class Wake(FileSystemEventHandler):
-        def on_any_event(self, event: object) -> None:
-            changed.release()
-
-    observer = Observer()
-    observer.schedule(Wake(), str(folder), recursive=True)
-    observer.start()
-
-    def wait(condition: Callable[[], bool]) -> None:
-        end_s = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert changed.acquire(timeout=max(0.0, end_s - time.monotonic())), "the condition never came true"
-
-    try:
-        yield wait
-    finally:
-        observer.stop()
-        observer.join()
 
 
 def obey_modes() -> None:

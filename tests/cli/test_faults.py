@@ -93,16 +93,18 @@ def test_two_runs_at_once_on_one_state_do_the_work_once(finished: Finished) -> N
 # --- disks -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_disk_without_room_ends_the_run_with_75_and_the_next_one_finishes(finished: Finished) -> None:
-    world = _begin_undone(finished)
-    model = ["--rules", "rules", "--workers", "1"]
-    assert "larger than" in world.refused("run", "photos", "--state", "state", code=75, before=small_files(200_000))
-    world.lookout("run", f"photos/{UNNAMED}", "--state", "state", *model)
-    done = world.lookout("run", "photos", "--state", "state", code=75, before=small_files(40_000))
+def test_no_room_for_a_result_ends_the_run_with_75_and_the_next_one_finishes(world: World) -> None:
+    world.put(NEW)
+    done = world.lookout("run", "photos", "--state", "state", "--workers", "1", code=75, before=small_files(40_000))
     assert done.err.startswith("lookout: ")
-    world.run()
-    assert world.results() == finished.results
-    assert len(world.letters()) == 2
+    said = world.run()
+    assert (said["threats"], said["alerts"]["written"]) == ({"gate": 1, "porch": 1}, 2)
+    world.lookout("doctor", "--state", "state", "--objects")
+
+
+def test_no_room_for_the_model_ends_the_run_with_75(empty_world: World) -> None:
+    why = empty_world.refused("run", "photos", "--state", "state", code=75, before=small_files(200_000))
+    assert "larger than" in why
 
 
 def _mounted(target: Path, *options: str) -> bool:

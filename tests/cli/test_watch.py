@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from .shell import CALM, NEW, PHOTOS, RULES, THREAT, World, changes_below
+from lookout.testing.sendgrid_api import SendGridApi
+
+from .shell import CALM, DEADLINE_S, NEW, PHOTOS, RULES, THREAT, World
 
 
 def _left_claimed(world: World) -> int:
@@ -16,10 +18,30 @@ def _left_claimed(world: World) -> int:
 def test_a_watch_takes_what_is_there_and_what_comes_and_lets_go_of_what_leaves(empty_world: World) -> None:
     world = empty_world
     world.put(CALM)
-    with (
-        world.start("watch", "photos", "--state", "state", "--rules", RULES, "--workers", "1", "--json") as watch,
-        changes_below(world.root) as wait,
-    ):
+    with SendGridApi() as api:
+        world.environment = {"SENDGRID_API_KEY": api.key, "LOOKOUT_SENDGRID_HOST": api.url}
+        _watch_for_a_while(world, api)
+    world.environment = {}
+    assert _left_claimed(world) == 0
+    found = world.results()
+    assert "validate/valid/" + THREAT in found
+    assert not any("gate" in path for path in found if not path.startswith("plot/"))
+
+    # What happened while nobody watched is seen at the next start; Ctrl-C ends as cleanly; nobody is told twice.
+    world.put(NEW)
+    with world.start("watch", "photos", "--state", "state", "--json") as watch:
+        watch.expect(stage="validate", key=NEW, state="success")
+        assert watch.stop(signal.SIGINT) == 130
+    assert _left_claimed(world) == 0
+    assert world.run()["threats"] == {"gate": 1, "porch": 1}
+    alerts = world.lookout("alerts", "list", "--state", "state", "--json").lines
+    assert sorted(alert["state"] for alert in alerts) == ["sent"] * 4
+    assert world.letters() == []
+
+
+def _watch_for_a_while(world: World, api: SendGridApi) -> None:
+    arguments = ("watch", "photos", "--state", "state", "--rules", RULES, "--workers", "1", "--json")
+    with world.start(*arguments) as watch:
         # What is there already
         watch.expect(stage="validate", key=CALM, state="success")
         watch.expect(stage="threat-detect", key=CALM, state="success")
@@ -32,31 +54,25 @@ def test_a_watch_takes_what_is_there_and_what_comes_and_lets_go_of_what_leaves(e
             half.flush()
             world.put(NEW)
             watch.expect(stage="threat-detect", key=NEW, state="success")
-            wait(lambda: len(world.letters()) == 2)
+            _await_mails(api, 2)
             assert not any(THREAT in line for line in watch.seen)
             half.write(whole[20_000:])
         watch.expect(stage="validate", key=THREAT, state="success")
         watch.expect(stage="threat-detect", key=THREAT, state="success")
-        wait(lambda: len(world.letters()) == 4)
+        _await_mails(api, 2)
 
         # What leaves takes its results along.
         (world.photos / NEW).unlink()
         watch.expect(stage="validate", key=NEW, state="retracted")
-        wait(lambda: not any("gate" in path for path in world.results() if not path.startswith("plot/")))
+        watch.expect(stage="threat-detect", key=NEW, state="retracted")
 
         assert watch.stop(signal.SIGTERM) == 130
     assert '"stopped": true' in watch.seen[-1]
-    assert _left_claimed(world) == 0
 
-    # What happened while nobody watched is seen at the next start; Ctrl-C ends as cleanly.
-    world.put(NEW)
-    with world.start("watch", "photos", "--state", "state", "--json") as watch:
-        watch.expect(stage="validate", key=NEW, state="success")
-        assert watch.stop(signal.SIGINT) == 130
-    assert _left_claimed(world) == 0
-    assert len(world.letters()) == 4
-    assert world.run()["threats"] == {"gate": 1, "porch": 1}
-    assert len(world.letters()) == 4
+
+def _await_mails(api: SendGridApi, number: int) -> None:
+    for _ in range(number):
+        assert api.arrived.acquire(timeout=DEADLINE_S), "no mail came"
 
 
 def test_a_watched_folder_that_goes_away_ends_the_watch_with_a_reason_and_retracts_nothing(world: World) -> None:
