@@ -71,6 +71,15 @@ def test_each_option_is_documented_and_no_other(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_each_range_of_numbers_is_documented(name: str) -> None:
+    for option in options(ALL[name]):
+        kind = option.type
+        if isinstance(kind, click.IntRange | click.FloatRange) and kind.min is not None and kind.max is not None:
+            row = next(line for line in sections()[name].splitlines() if line.startswith(f"| `{option.opts[0]}"))
+            assert f"{kind.min:,} to {kind.max:,}" in row or "as for `run`" in row
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_each_section_shows_the_arguments_of_its_command(name: str) -> None:
     if isinstance(ALL[name], click.Group):
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +110,11 @@ def test_the_notices_name_every_library_of_the_lock_and_no_other() -> None:
     rows = re.findall(r"^\| ([a-z0-9.-]+) \| ([^|]+) \| ([^|]+) \|$", table, flags=re.MULTILINE)
     named = {(library, version) for library, versions, _ in rows for version in versions.split(" or ")}
     assert named == {(library, version) for library, version in locked if library != "setuptools"}
+
+
+def test_the_layers_are_those_that_are_checked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert "\n".join(layer.replace(" | ", ", ") for layer in layers) in page
