@@ -248,10 +248,16 @@ class Planner:
 
 
 def _manifest(stage: Stage, group: str, tallies: Sequence[Tally], members: Sequence[Member]) -> InputRef:
-    """The inputs of a grouped datum as one entry: a day may have thousands, and each redrawing would name them all."""
+    """The inputs of a grouped datum as one entry: a day may have thousands, and each redrawing would name them all.
+
+    Its key says which datums it lists: those of a group, or all.
+    """
     bucket = stage.reads[0].bucket
     ref = ObjectRef(
-        bucket=bucket, key=f"{group}/", sha256=group_digest(tallies, members), size=len(tallies) + len(members)
+        bucket=bucket,
+        key=f"{group}/" if group else "*",
+        sha256=group_digest(tallies, members),
+        size=len(tallies) + len(members),
     )
     return InputRef(role="members", ref=ref)
 

@@ -34,10 +34,13 @@ class Settings:
         durable = environment.get("LOOKOUT_DURABLE", "1")
         if durable not in ("0", "1"):
             raise InputRejected(f"expected 0 or 1, got {durable!r}", "LOOKOUT_DURABLE")
+        key = environment.get("SENDGRID_API_KEY", "").strip()
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise InputRejected("has characters that no key has", "SENDGRID_API_KEY", "unset it to get .eml files")
         return cls(
             state=Path(environment.get("LOOKOUT_STATE") or DEFAULT_STATE),
             log_level=level,
-            sendgrid_api_key=environment.get("SENDGRID_API_KEY") or None,
+            sendgrid_api_key=key or None,
             sendgrid_host=environment.get("LOOKOUT_SENDGRID_HOST") or None,
             durable=durable == "1",
         )

@@ -1,9 +1,7 @@
-"""Bad sources, names, models, rules, states, options and environments: a clear error or a reason code, and no harm."""
+"""Bad sources, names, states, options and environments: a clear error or a reason code, and no harm."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import sqlite3
@@ -13,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from .shell import CALM, MODELS, PHOTOS, RULES, THREAT, World, modes_are_obeyed, obey_modes
+from .shell import PHOTOS, THREAT, UNNAMED, World, modes_are_obeyed, obey_modes
 
-ONNX = Path(__file__).parents[1] / "object_detect" / "fixtures"
 PICTURE = (PHOTOS / THREAT).read_bytes()
 
 
@@ -68,10 +65,10 @@ def test_another_source_is_refused_by_a_state_that_has_one(world: World) -> None
 
 
 def test_a_state_inside_its_source_does_not_feed_on_itself(empty_world: World) -> None:
-    empty_world.put(CALM)
+    empty_world.put(UNNAMED)
     for _ in range(2):
-        said = empty_world.lookout("run", "photos", "--state", "photos/state", "--json").json
-        assert (said["pictures"], said["invalid"]) == (1, [])
+        said = empty_world.lookout("run", "photos", "--state", "photos/state", "--workers", "1", "--json").json
+        assert (said["pictures"], [item["key"] for item in said["invalid"]]) == (1, [UNNAMED])
 
 
 def test_what_is_no_regular_readable_file_gets_a_reason_and_stops_nobody(world: World) -> None:
@@ -196,104 +193,6 @@ def test_a_folder_of_junk_ends_with_a_reason_for_each_file(empty_world: World) -
 @pytest.mark.slow
 def test_ten_thousand_files_of_junk_end_with_a_reason_each(empty_world: World) -> None:
     _check_junk(empty_world, 10_000)
-
-
-# --- models ----------------------------------------------------------------------------------------------------------
-
-
-def _manifest(world: World, **fields: object) -> Path:
-    folder = world.root / "model"
-    folder.mkdir()
-    source = next(MODELS.glob("*.json"))
-    (folder / source.name).write_text(json.dumps({**json.loads(source.read_text()), **fields}))
-    return folder
-
-
-def _foreign_inputs(world: World) -> None:
-    data = (ONNX / "foreign.onnx").read_bytes()
-    _manifest(world, sha256=hashlib.sha256(data).hexdigest())
-    (world.root / "model" / "foreign.onnx").write_bytes(data)
-
-
-def _no_onnx(world: World) -> None:
-    _manifest(world, sha256=hashlib.sha256(b"no network").hexdigest())
-    (world.root / "model" / "weights.onnx").write_bytes(b"no network")
-
-
-def _other_hash(world: World) -> None:
-    _manifest(world)
-    (world.root / "model" / "weights.onnx").write_bytes((ONNX / "spot.onnx").read_bytes())
-
-
-def _weights_alone(world: World) -> None:
-    (world.root / "model").mkdir()
-    (world.root / "model" / "weights.onnx").write_bytes((ONNX / "spot.onnx").read_bytes())
-
-
-def _keras(world: World) -> None:
-    (world.root / "model").mkdir()
-    (world.root / "model" / "weights.h5").write_bytes(b"\x89HDF")
-
-
-@pytest.mark.parametrize(
-    ("make", "why"),
-    [
-        (lambda world: None, "no such file or folder"),
-        (lambda world: (world.root / "model").mkdir(), "no usable file"),
-        (_weights_alone, "no manifest"),
-        (_other_hash, "sha256"),
-        (_no_onnx, "weights.onnx"),
-        (_foreign_inputs, "foreign.onnx"),
-        (_keras, "ONNX"),
-    ],
-    ids=["missing", "empty", "no-manifest", "wrong-hash", "not-onnx", "other-inputs", "other-form"],
-)
-def test_a_model_that_cannot_be_used_is_refused_when_there_is_none_yet(
-    empty_world: World, make: object, why: str
-) -> None:
-    assert callable(make)
-    make(empty_world)
-    assert why in empty_world.refused("run", "photos", "--state", "state", "--model", "model")
-    assert empty_world.lookout("status", "--state", "state", "--json").json["in_force"]["model"] == []
-
-
-def test_a_model_that_cannot_be_used_leaves_the_last_good_one_in_force(world: World) -> None:
-    _foreign_inputs(world)
-    said = world.run("--model", "model")
-    assert "foreign.onnx" in said["refused"][0]["reason"]
-    assert said["stages"]["object-detect"] == {"success": 0, "skipped": 2, "failed": 0, "unrunnable": 0}
-
-
-# --- rules -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("files", "why"),
-    [
-        (None, "no such file or folder"),
-        ({}, "no usable file"),
-        ({"notes.md": "hello"}, "no usable file"),
-        ({"home.json": "{"}, "home.json: line 1"),
-        ({"home.yaml": "rules: []"}, "home.yaml"),
-        ({"home.json": '{"version": 1, "rules": [{"name": "x"}]}'}, "rules[0]"),
-    ],
-)
-def test_rules_that_cannot_be_used_are_refused_when_there_are_none_yet(
-    empty_world: World, files: dict[str, str] | None, why: str
-) -> None:
-    if files is not None:
-        (empty_world.root / "rules").mkdir()
-        for name, text in files.items():
-            (empty_world.root / "rules" / name).write_text(text)
-    assert why in empty_world.refused("run", "photos", "--state", "state", "--rules", "rules")
-
-
-def test_one_badly_named_rule_file_harms_no_other(world: World) -> None:
-    shutil.copyfile(RULES / "home.json", os.fsencode(world.root / "rules") + b"/\xff.json")
-    said = world.run("--rules", "rules")
-    assert "not valid UTF-8" in said["refused"][0]["reason"]
-    assert said["threats"] == {"porch": 1}
-    assert "not valid UTF-8" in world.refused("run", "photos", "--state", "state", "--rules", b"rules\xff")
 
 
 # --- states ----------------------------------------------------------------------------------------------------------
