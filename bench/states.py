@@ -119,6 +119,9 @@ class Nowhere(ObjectStore):
         del data, content_type
         raise RuntimeError(f"{bucket}/{key}: nothing is written to a store that keeps nothing")
 
+    def flush(self, refs: Sequence[ObjectRef]) -> None:
+        """There are no bytes to bring to the disk."""
+
     def publish(self, changes: Sequence[Publish]) -> None:
         """Nothing becomes visible: a finished datum's outputs are not looked at again."""
 

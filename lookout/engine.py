@@ -299,6 +299,8 @@ class Engine:
         self._ready.append((flight.claim, outcome))
 
     def _commit(self, settled: Sequence[tuple[Claim, Outcome]]) -> None:
+        made = [outcome.record for _, outcome in settled if outcome.record is not None and not outcome.republished]
+        self._store.flush([ref for record in made for ref in record.outputs])
         answers = self._ledger.commit(settled)
         touched: set[str] = set()
         for (claim, outcome), answer in zip(settled, answers, strict=True):

@@ -118,6 +118,7 @@ def _store(store: ObjectStore, bucket: str, unit: Accepted, before: Reference | 
             files[role] = old
         else:
             files[role] = store.put(bucket, f"{unit.name}/{role}", data, "application/octet-stream")
+    store.flush(list(files.values()))
     store.publish([Publish(bucket=bucket, key=ref.key, ref=ref) for ref in files.values()])
     return Reference(bucket=bucket, name=unit.name, files=files, meta=unit.meta)
 

@@ -26,8 +26,9 @@ from lookout.log import get_logger
 from lookout.objects.base import ObjectStore
 from lookout.outbox import Channel, Outbox
 from lookout.pipeline import Pipeline, Refused
+from lookout.posting import Dispatch, Postman
 from lookout.references import enforce
-from lookout.watching import Changes, Postman, Watcher
+from lookout.watching import Changes, Watcher
 from lookout.workers import Workers
 
 log = get_logger(__name__)
@@ -94,6 +95,7 @@ class Runner:
         error here but part of what the ledger says afterwards."""
         started_s = time.monotonic()
         with self._session("run") as session:
+            self._start_early()
             refused = self._enforce(order)
             intake = self._intake()
             engine = self._engine(intake, session)
@@ -102,17 +104,19 @@ class Runner:
                 self._verify()
             self._revive(taken.keys)
             engine.rebase(self.pipeline.stages)
-            engine.work(self.pipeline.stages, taken.keys)
-            outbox = self._outbox(self.ledger, owner=session.owner, order=order)
-            due_at_s = None if engine.stopped else outbox.dispatch()
+            engine.work([stage for stage in self.pipeline.stages if not stage.grouped], taken.keys)
+            with Dispatch(self.open_ledger, partial(self._outbox, owner=session.owner, order=order)) as dispatch:
+                if not engine.stopped:
+                    dispatch.start()
+                    engine.work([stage for stage in self.pipeline.stages if stage.grouped])
             self._collect()
         return Ran(
             run=session.run,
             engine=engine,
             taken=taken,
-            digests=outbox.digests,
+            digests=dispatch.digests,
             refused=refused,
-            due_at_s=due_at_s,
+            due_at_s=dispatch.due_at_s,
             elapsed_s=time.monotonic() - started_s,
         )
 
@@ -120,6 +124,7 @@ class Runner:
         """As ``run`` on one folder, and then on every change below it, until the engine is stopped."""
         started_s = time.monotonic()
         with self._session("watch") as session:
+            self._start_early()
             refused = self._enforce(order)
             intake = self._intake()
             letters = partial(self._outbox, owner=session.owner, order=order, window_s=3600.0, digest_every_s=300.0)
@@ -168,6 +173,12 @@ class Runner:
                 raise
             finally:
                 self.ledger.end_run(run, state, self.clock(), summary)
+
+    def _start_early(self) -> None:
+        """Have the workers start while a new state's model and rules are checked: there is work for sure then."""
+        ordinary = [stage for stage in self.pipeline.stages if not stage.grouped]
+        if self.ledger.basis(ordinary[0].name) is None:
+            self.workers.start([stage.prepare.partition(":")[0] for stage in ordinary])
 
     def _enforce(self, order: Order) -> tuple[Refused, ...]:
         refused: tuple[Refused, ...] = ()

@@ -6,10 +6,11 @@ the small description of what it made comes back. It knows no ledger: what count
 
 from __future__ import annotations
 
+import importlib
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
 
@@ -151,6 +152,9 @@ class Workers(ABC):
     def submit(self, job: Job, ticket: int, timeout_s: float, done: Callable[[Completion], None]) -> None:
         """Queue a job; ``done`` is called exactly once, from any thread, unless ``stop`` comes first."""
 
+    def start(self, modules: Sequence[str]) -> None:  # noqa: B027 - optional: whoever has nothing to start does nothing
+        """Begin to start and to load these modules, for work that is sure to come; ``submit`` does so too."""
+
     @abstractmethod
     def stop(self) -> None:
         """End at once: running jobs are killed and nothing more is told of them. Stopping twice is allowed."""
@@ -212,6 +216,10 @@ class ProcessWorkers(Workers):
 
         self._started().schedule(_work, args=(job,), timeout=timeout_s).add_done_callback(finish)
 
+    def start(self, modules: Sequence[str]) -> None:
+        for _ in range(self.size):
+            self._started().schedule(_preload, args=(tuple(modules),))
+
     def _started(self) -> ProcessPool:
         if self._pool is None:
             import multiprocessing
@@ -246,6 +254,11 @@ def _start(store: ObjectStore) -> None:
     global _runner
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides when to stop
     _runner = StageRunner(store)
+
+
+def _preload(modules: Sequence[str]) -> None:
+    for module in modules:
+        importlib.import_module(module)
 
 
 def _work(job: Job) -> Made:

@@ -52,8 +52,14 @@ class ObjectStore(ObjectReader):
 
     @abstractmethod
     def put(self, bucket: str, key: str, data: bytes, content_type: str) -> ObjectRef:
-        """Write a new version, durably, and say how to read it. Not visible under the key before ``publish`` where
-        the backend can hide it; never half-visible. Raises InputRejected for a key that the backend cannot hold."""
+        """Write a new version and say how to read it. It survives a kill at once, and a power cut after ``flush``. Not
+        visible under the key before ``publish`` where the backend can hide it; never half-visible. Raises
+        InputRejected for a key that the backend cannot hold."""
+
+    @abstractmethod
+    def flush(self, refs: Sequence[ObjectRef]) -> None:
+        """Make versions that ``put`` made survive a power cut: called before a ledger names them, and for many at
+        once, so that no worker waits for a disk."""
 
     @abstractmethod
     def publish(self, changes: Sequence[Publish]) -> None:

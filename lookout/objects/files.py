@@ -109,7 +109,7 @@ def read_file(path: str) -> bytes | None:
         return file.readall()
 
 
-def write_new(path: str, data: bytes, *, durable: bool) -> None:
+def write_new(path: str, data: bytes) -> None:
     """Make a file that is not there yet. On any error nothing of it is left behind. Errors are OSErrors."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
@@ -117,8 +117,6 @@ def write_new(path: str, data: bytes, *, durable: bool) -> None:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(fd, rest) :]
-            if durable:
-                os.fdatasync(fd)
         finally:
             os.close(fd)
     except BaseException:
@@ -133,6 +131,15 @@ def file_size(path: str) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def sync_file(path: str) -> None:
+    """Make a file's bytes survive a power cut. Errors are OSErrors."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_folder(path: str) -> None:

@@ -30,6 +30,7 @@ from lookout.objects.files import (
     failure,
     file_size,
     read_file,
+    sync_file,
     sync_folder,
     write_new,
 )
@@ -43,7 +44,7 @@ _PUBLISH_TRIES: Final = 10
 class FolderStore(ObjectStore):
     """Objects in a folder, for one machine. Several processes may use it at once.
 
-    ``durable`` makes ``put`` and ``publish`` survive a power cut; without it they survive a kill of any process only.
+    ``durable`` makes ``flush`` and ``publish`` survive a power cut; without it they survive a kill of any process only.
     The folder is made by the first ``put``.
     """
 
@@ -94,6 +95,18 @@ class FolderStore(ObjectStore):
         except OSError as error:
             raise failure(target, error) from error
         return ObjectRef(bucket=bucket, key=key, sha256=sha256(data), size=len(data), version=version)
+
+    def flush(self, refs: Sequence[ObjectRef]) -> None:
+        staged = [path for ref in refs if (path := self._staged(ref)) is not None]
+        if not self.durable or not staged:
+            return
+        for path in staged:
+            try:
+                with suppress(FileNotFoundError):  # discarded since: nobody will name it
+                    sync_file(path)
+            except OSError as error:
+                raise failure(path, error) from error
+        self._sync({self._staging})
 
     def publish(self, changes: Sequence[Publish]) -> None:
         """See the contract. Also raises InputRejected when the key is a folder of other keys, or lies below a key."""
@@ -167,12 +180,10 @@ class FolderStore(ObjectStore):
         version = _fresh_name()
         path = f"{self._staging}/{version}"
         try:
-            write_new(path, data, durable=self.durable)
+            write_new(path, data)
         except FileNotFoundError:
             self._make_hidden_folders()
-            write_new(path, data, durable=self.durable)
-        if self.durable:
-            sync_folder(self._staging)
+            write_new(path, data)
         return version
 
     def _make_hidden_folders(self) -> None:

@@ -38,6 +38,9 @@ class Routes(ObjectStore):
         self._refuse_read_only(bucket)
         return self.store.put(bucket, key, data, content_type)
 
+    def flush(self, refs: Sequence[ObjectRef]) -> None:
+        self.store.flush([ref for ref in refs if ref.bucket not in self.readers])
+
     def publish(self, changes: Sequence[Publish]) -> None:
         """See the contract. Raises InputRejected, before anything is done, if a bucket is only read."""
         for change in changes:

@@ -66,6 +66,16 @@ class ObjectStoreSuite(ABC):
         store.publish([show(ref)])
         assert store.get(ref) == data
 
+    def test_a_flush_changes_nothing_that_can_be_seen(self, store: ObjectStore) -> None:
+        staged, shown, dropped = (self.put(store, key, key.encode()) for key in "abc")
+        store.publish([show(shown)])
+        store.discard([dropped])
+        listed = self.keys(store)
+        store.flush([staged, shown, dropped])
+        store.flush([])
+        assert self.keys(store) == listed
+        assert [store.get(ref) for ref in (staged, shown)] == [b"a", b"b"]
+
     def test_a_staged_version_is_not_listed(self, store: ObjectStore) -> None:
         self.put(store, "a", b"1")
         if self.hides_staged:
