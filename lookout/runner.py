@@ -164,7 +164,7 @@ class Runner:
             state = "failed"
             try:
                 yield session
-                failed = sum(states.get(State.FAILED, 0) for states in self.ledger.count_slots().values())
+                failed = sum(1 for _ in self.ledger.slots(states=(State.FAILED,)))
                 summary["failed"] = failed
                 stopped = session.engine is not None and session.engine.stopped
                 state = "stopped" if stopped else "failed" if failed else "success"

@@ -189,9 +189,8 @@ def _invalid(opened: StateFolder) -> list[dict[str, str]]:
 
 def _threats(opened: StateFolder) -> dict[str, int]:
     threats: Counter[str] = Counter()
-    for tally in opened.ledger.tallies():
-        if number := tally.counts.get("threats", 0):
-            threats[tally.group.partition("/")[0]] += number
+    for group, number in opened.ledger.sums("threats").items():
+        threats[group.partition("/")[0]] += number
     return dict(sorted(threats.items()))
 
 

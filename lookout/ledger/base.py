@@ -237,6 +237,10 @@ class Ledger(ABC):
         counts nothing and has no ``at_s`` (a chart of the group) keeps no group alive."""
 
     @abstractmethod
+    def sums(self, name: str) -> dict[str, int]:
+        """The positive counts of one name by group: cheaper than all tallies."""
+
+    @abstractmethod
     def members(self, stage: str, group: str) -> list[Member]:
         """The live datums of one stage in one group that have outputs, in the order of their keys."""
 

@@ -204,6 +204,9 @@ class ViewsContract:
         y = Tally(group="y", counts={"objects": 7}, last_at_s=None)
         assert desk.ledger.tallies() == [x, y]
         assert desk.ledger.tallies(["y", "unknown"]) == [y]
+        for name in {name for tally in (x, y) for name in tally.counts} | {"never"}:
+            expected = {tally.group: tally.counts[name] for tally in (x, y) if name in tally.counts}
+            assert desk.ledger.sums(name) == expected
 
     def test_a_tally_follows_replacement_and_retraction(self, desk: Desk) -> None:
         desk.do(record("a", "h1", group="x", counts={"n": 2, "m": 1}, at_s=5.0))

@@ -52,6 +52,9 @@ class HistoryPart(Part):
             for group, counts in sorted(sums.items())
         ]
 
+    def sums(self, name: str) -> dict[str, int]:
+        return {tally.group: tally.counts[name] for tally in self.tallies() if name in tally.counts}
+
     def members(self, stage: str, group: str) -> list[Member]:
         with self._use():
             return [

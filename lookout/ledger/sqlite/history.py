@@ -57,6 +57,11 @@ class HistoryPart(Part):
             found = select_in(connection, f"{_LAST} AND grp IN ({{}})", [], groups)
             return _tallies(connection, sorted(set(found)), groups)
 
+    def sums(self, name: str) -> dict[str, int]:
+        with self._db.read() as connection:
+            sql = "SELECT grp, n FROM tallies WHERE name = ? AND n > 0 ORDER BY grp"
+            return dict(connection.execute(sql, (name,)).fetchall())
+
     def members(self, stage: str, group: str) -> list[Member]:
         with self._db.read() as connection:
             records = _records(

@@ -70,6 +70,7 @@ CREATE INDEX alerts_sending ON alerts (owner) WHERE owner IS NOT NULL;
 CREATE INDEX alerts_datum ON alerts (datum_hash);
 CREATE INDEX alerts_run ON alerts (run, state);
 CREATE INDEX alerts_created ON alerts (created_at_s, id);
+CREATE INDEX alerts_unsent ON alerts (created_at_s, id) WHERE state IN ('pending', 'sending', 'unknown');
 
 CREATE TABLE runs (
     id TEXT PRIMARY KEY, kind TEXT NOT NULL, owner TEXT NOT NULL, started_at_s REAL NOT NULL, ended_at_s REAL,
