@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,10 @@ from lookout.objects.folder import FolderStore
 from lookout.objects.routes import Routes
 from lookout.objects.source import FolderSource
 from lookout.outbox import Channel
+from lookout.processes import ProcessWorkers
 from lookout.runner import Order, Ran, Runner
 from lookout.testing.toy import toy_pipeline
-from lookout.workers import Completion, Job, ProcessWorkers, Workers
+from lookout.workers import Completion, Done, Ticketed, Workers
 
 SHOWN_MS: Final = 0.01
 """A part that costs a file less is not shown."""
@@ -105,7 +106,7 @@ class MeteredWorkers(Workers):
         self._workers, self._meter = workers, meter
         self.size = workers.size
 
-    def submit(self, job: Job, ticket: int, timeout_s: float, done: Callable[[Completion], None]) -> None:
+    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
         def told(completion: Completion) -> None:
             if completion.made is not None:
                 spent_s = completion.made.finished_at_s - completion.made.started_at_s
@@ -113,7 +114,10 @@ class MeteredWorkers(Workers):
             done(completion)
 
         with self._meter.time("submitting to the workers"):
-            self._workers.submit(job, ticket, timeout_s, told)
+            self._workers.submit(jobs, timeout_s, told)
+
+    def call(self, function: str, *arguments: object) -> Callable[[], object]:
+        return self._workers.call(function, *arguments)
 
     def stop(self) -> None:
         self._workers.stop()

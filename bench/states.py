@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -22,10 +22,10 @@ from lookout.ledger.base import Delivered, Ledger
 from lookout.objects.base import Listed, ObjectStore, Publish
 from lookout.objects.source import origin_of
 from lookout.pipeline import OVERVIEW
-from lookout.references import enforce
+from lookout.references import propose
 from lookout.settings import Settings
 from lookout.version import code_version
-from lookout.workers import Completion, Job, Made, Workers
+from lookout.workers import Completion, Done, Job, Made, Ticketed, Workers
 from stages.naming import find_name
 from stages.pipeline import PIPELINE
 
@@ -48,7 +48,7 @@ def make_state(state: Path, source: Path, rules: Path, known: Iterable[Observati
         references = references_for(opened, rules, None)
         for stage in PIPELINE.stages:
             if stage.references is not None:
-                enforce(ledger, opened.store, stage.references, references[stage.references.bucket])
+                propose(ledger, opened.store, MadeUp(), stage.references, references[stage.references.bucket])()
         readers = tuple(stage.name for stage in PIPELINE.readers(PIPELINE.inputs))
         if known is None:
             Intake(ledger=ledger, bucket=PIPELINE.inputs, readers=readers, clock=time.time).take_folder(source)
@@ -115,8 +115,10 @@ class Nowhere(ObjectStore):
     def has(self, refs: Sequence[ObjectRef]) -> list[bool]:
         return [True] * len(refs)
 
-    def put(self, bucket: str, key: str, data: bytes, content_type: str) -> ObjectRef:
-        del data, content_type
+    def put(
+        self, bucket: str, key: str, data: bytes, content_type: str, *, known_sha256: str | None = None
+    ) -> ObjectRef:
+        del data, content_type, known_sha256
         raise RuntimeError(f"{bucket}/{key}: nothing is written to a store that keeps nothing")
 
     def flush(self, refs: Sequence[ObjectRef]) -> None:
@@ -142,9 +144,10 @@ class MadeUp(Workers):
 
     size = 1
 
-    def submit(self, job: Job, ticket: int, timeout_s: float, done: Callable[[Completion], None]) -> None:
+    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
         del timeout_s
-        done(Completion(job=job, ticket=ticket, made=make_up(job)))
+        for job, ticket in jobs:
+            done(Completion(job=job, ticket=ticket, made=make_up(job)))
 
     def stop(self) -> None:
         """Nothing runs on its own."""

@@ -25,7 +25,7 @@ from lookout.objects.base import ObjectStore
 from lookout.outcomes import Flight, Outcomes
 from lookout.pipeline import Pipeline, Stage
 from lookout.planner import Planner, Process
-from lookout.workers import Completion, Workers
+from lookout.workers import Completion, Ticketed, Workers
 
 log = get_logger(__name__)
 
@@ -237,11 +237,15 @@ class Engine:
             self._maybe.discard(stage.name)
             return
         settled: list[tuple[Claim, Outcome]] = []
+        jobs: list[Ticketed] = []
         for claim, decision in zip(claims, self._planner.plan(stage, claims), strict=True):
             if isinstance(decision, Process):
-                self._submit(stage, claim, decision)
+                self._ticket += 1
+                self._flights[self._ticket] = Flight(claim=claim, process=decision)
+                jobs.append((decision.job, self._ticket))
             else:
                 settled.append((claim, decision))
+        self._workers.submit(jobs, stage.timeout_s, self._inbox.put)
         if settled:
             self._commit(settled)
 
@@ -250,11 +254,6 @@ class Engine:
         if self._flights or self._ready:
             return True
         return any(other.name in self._maybe for other in before)
-
-    def _submit(self, stage: Stage, claim: Claim, process: Process) -> None:
-        self._ticket += 1
-        self._flights[self._ticket] = Flight(claim=claim, process=process)
-        self._workers.submit(process.job, self._ticket, stage.timeout_s, self._inbox.put)
 
     # --- finishing --------------------------------------------------------------------------------------------------
 

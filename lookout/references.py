@@ -7,8 +7,9 @@ one ledger record, what is refused is reported, and the last good one of that na
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -19,7 +20,9 @@ from lookout.ledger.base import Ledger
 from lookout.objects.base import ObjectStore, Publish
 from lookout.objects.files import is_text
 from lookout.pipeline import Accept, Accepted, Refused, UsesReferences, load
+from lookout.workers import StageTimeoutError, WorkerDiedError, Workers
 
+EXAMINE: Final = "lookout.references:examine"
 MAX_FILES: Final = 1000
 MAX_BYTES: Final = 2 * 1024**3
 
@@ -32,12 +35,24 @@ class Enforced:
     refused: tuple[Refused, ...] = ()
 
 
-def enforce(ledger: Ledger, store: ObjectStore, uses: UsesReferences, path: Path) -> Enforced:
-    """Bring what is at ``path`` (a file or a folder) into force in the bucket that ``uses`` names.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Examined:
+    """What the files given are good for: units that are stored and not visible yet, and what was refused."""
+
+    accepted: tuple[Reference, ...]
+    refused: tuple[Refused, ...]
+
+
+def propose(
+    ledger: Ledger, store: ObjectStore, workers: Workers, uses: UsesReferences, path: Path
+) -> Callable[[], Enforced]:
+    """Begin to bring what is at ``path`` (a file or a folder) into force in the bucket that ``uses`` names; gives the
+    function that ends it.
 
     A file that was refused leaves the unit of that name as it was in force before; a unit that is no longer given is
-    no longer in force. The same files again cost a few ``stat`` calls. Raises InputRejected when the path cannot be
-    read, or when nothing of it can be used and nothing was in force before.
+    no longer in force. The same files again cost a few ``stat`` calls. The files are tried in a worker: a model that
+    kills or hangs whoever opens it is refused like any other. Both raise InputRejected: when the path cannot be read,
+    or when nothing of it can be used and nothing was in force before.
     """
     if not is_text(str(path)):
         raise InputRejected("its name is not valid UTF-8", repr(str(path)), "rename it, or name a link to it")
@@ -46,29 +61,64 @@ def enforce(ledger: Ledger, store: ObjectStore, uses: UsesReferences, path: Path
     seen = json.dumps([str(path.absolute()), [[name, *_fingerprint(file)] for name, file in paths.items()]])
     note = f"given:{uses.bucket}"
     if ledger.find_note(note) == seen:
-        return Enforced(changed=False)
-    files = {name: _read(file) for name, file in paths.items() if name not in unnamed}
-    answers = cast(Accept, load(uses.accept))(files)
-    accepted = [answer for answer in answers if isinstance(answer, Accepted)]
-    refused = tuple(answer for answer in answers if isinstance(answer, Refused))
-    refused += tuple(Refused(name=name, reason=f"{name!r}: its name is not valid UTF-8") for name in unnamed)
-    if not answers and not refused:
-        refused = (Refused(name=path.name, reason=f"{path}: no usable file in it"),)
+        return partial(Enforced, changed=False)
     before = {reference.name: reference for reference in ledger.references(uses.bucket)}
-    if not accepted and not before:
-        reasons = "; ".join(answer.reason for answer in refused)
-        raise InputRejected(reasons, f"--{uses.bucket}", f"nothing else is in force in {uses.bucket} yet")
-    given = {unit.name: _store(store, uses.bucket, unit, before.get(unit.name)) for unit in accepted}
+    files = {name: file for name, file in paths.items() if name not in unnamed}
+    examined = workers.call(EXAMINE, uses, files, store, before)
+
+    def enforce() -> Enforced:
+        accepted, refused = _examined(examined, path)
+        refused += tuple(Refused(name=name, reason=f"{name!r}: its name is not valid UTF-8") for name in unnamed)
+        if not accepted and not refused:
+            refused = (Refused(name=path.name, reason=f"{path}: no usable file in it"),)
+        if not accepted and not before:
+            reasons = "; ".join(answer.reason for answer in refused)
+            raise InputRejected(reasons, f"--{uses.bucket}", f"nothing else is in force in {uses.bucket} yet")
+        _show(store, accepted)
+        after = _merge(before, accepted, refused)
+        changed = _identity(after) != _identity(before)
+        if changed:
+            ledger.enforce(uses.bucket, [after[name] for name in sorted(after)])
+        if not refused:
+            ledger.put_note(note, seen)
+        return Enforced(changed=changed, refused=refused)
+
+    return enforce
+
+
+def _examined(examined: Callable[[], object], path: Path) -> tuple[tuple[Reference, ...], tuple[Refused, ...]]:
+    try:
+        found = cast(Examined, examined())
+    except (StageTimeoutError, WorkerDiedError) as exc:
+        return (), (Refused(name=path.name, reason=f"{path}: when it was tried, {exc}"),)
+    return found.accepted, found.refused
+
+
+def _merge(
+    before: Mapping[str, Reference], accepted: Sequence[Reference], refused: Sequence[Refused]
+) -> dict[str, Reference]:
+    """What is in force afterwards, by name."""
+    given = {unit.name: unit for unit in accepted}
     kept = {answer.name: before[answer.name] for answer in refused if answer.name in before}
-    if not accepted and not kept:
-        kept = before  # nothing given can be used: the last good ones stay
-    after = {**kept, **given}
-    changed = _identity(after) != _identity(before)
-    if changed:
-        ledger.enforce(uses.bucket, [after[name] for name in sorted(after)])
-    if not refused:
-        ledger.put_note(note, seen)
-    return Enforced(changed=changed, refused=refused)
+    if not given and not kept:
+        return dict(before)  # nothing given can be used: the last good ones stay
+    return {**kept, **given}
+
+
+def examine(
+    uses: UsesReferences, paths: Mapping[str, Path], store: ObjectStore, before: Mapping[str, Reference]
+) -> Examined:
+    """Have the stage's own function look at the files, and store those of the units that it accepts. Raises
+    InputRejected for a file that cannot be read."""
+    answers = cast(Accept, load(uses.accept))({name: _read(file) for name, file in paths.items()})
+    return Examined(
+        accepted=tuple(
+            _store(store, uses.bucket, answer, before.get(answer.name))
+            for answer in answers
+            if isinstance(answer, Accepted)
+        ),
+        refused=tuple(answer for answer in answers if isinstance(answer, Refused)),
+    )
 
 
 def find_files(uses: UsesReferences, path: Path) -> dict[str, Path]:
@@ -110,7 +160,7 @@ def _read(path: Path) -> bytes:
 
 
 def _store(store: ObjectStore, bucket: str, unit: Accepted, before: Reference | None) -> Reference:
-    """Keep the unit's files under ``<unit>/<role>`` and make them visible; what is there already is left alone."""
+    """Keep the unit's files as versions of ``<unit>/<role>``; what is there already is left alone."""
     files: dict[str, ObjectRef] = {}
     for role, data in unit.files.items():
         old = before.files.get(role) if before is not None else None
@@ -118,9 +168,13 @@ def _store(store: ObjectStore, bucket: str, unit: Accepted, before: Reference | 
             files[role] = old
         else:
             files[role] = store.put(bucket, f"{unit.name}/{role}", data, "application/octet-stream")
-    store.flush(list(files.values()))
-    store.publish([Publish(bucket=bucket, key=ref.key, ref=ref) for ref in files.values()])
     return Reference(bucket=bucket, name=unit.name, files=files, meta=unit.meta)
+
+
+def _show(store: ObjectStore, units: Sequence[Reference]) -> None:
+    refs = [ref for unit in units for ref in unit.files.values()]
+    store.flush(refs)
+    store.publish([Publish(bucket=ref.bucket, key=ref.key, ref=ref) for ref in refs])
 
 
 def _identity(references: Mapping[str, Reference]) -> dict[str, dict[str, str]]:

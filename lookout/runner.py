@@ -27,7 +27,7 @@ from lookout.objects.base import ObjectStore
 from lookout.outbox import Channel, Outbox
 from lookout.pipeline import Pipeline, Refused
 from lookout.posting import Dispatch, Postman
-from lookout.references import enforce
+from lookout.references import propose
 from lookout.watching import Changes, Watcher
 from lookout.workers import Workers
 
@@ -95,7 +95,6 @@ class Runner:
         error here but part of what the ledger says afterwards."""
         started_s = time.monotonic()
         with self._session("run") as session:
-            self._start_early()
             refused = self._enforce(order)
             intake = self._intake()
             engine = self._engine(intake, session)
@@ -124,7 +123,6 @@ class Runner:
         """As ``run`` on one folder, and then on every change below it, until the engine is stopped."""
         started_s = time.monotonic()
         with self._session("watch") as session:
-            self._start_early()
             refused = self._enforce(order)
             intake = self._intake()
             letters = partial(self._outbox, owner=session.owner, order=order, window_s=3600.0, digest_every_s=300.0)
@@ -174,18 +172,18 @@ class Runner:
             finally:
                 self.ledger.end_run(run, state, self.clock(), summary)
 
-    def _start_early(self) -> None:
-        """Have the workers start while a new state's model and rules are checked: there is work for sure then."""
+    def _enforce(self, order: Order) -> tuple[Refused, ...]:
+        """Bring the references given into force. The workers try all of them at once, and, for a state that is new,
+        start and load meanwhile: there is work for them for sure."""
+        proposals = [
+            propose(self.ledger, self.store, self.workers, stage.references, path)
+            for stage in self.pipeline.stages
+            if stage.references is not None and (path := order.references.get(stage.references.bucket)) is not None
+        ]
         ordinary = [stage for stage in self.pipeline.stages if not stage.grouped]
         if self.ledger.basis(ordinary[0].name) is None:
             self.workers.start([stage.prepare.partition(":")[0] for stage in ordinary])
-
-    def _enforce(self, order: Order) -> tuple[Refused, ...]:
-        refused: tuple[Refused, ...] = ()
-        for stage in self.pipeline.stages:
-            if stage.references is not None and (path := order.references.get(stage.references.bucket)) is not None:
-                refused += enforce(self.ledger, self.store, stage.references, path).refused
-        return refused
+        return tuple(refused for enforce in proposals for refused in enforce().refused)
 
     def _intake(self) -> Intake:
         return Intake(

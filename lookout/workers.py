@@ -6,23 +6,17 @@ the small description of what it made comes back. It knows no ledger: what count
 
 from __future__ import annotations
 
-import importlib
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeAlias, cast
 
 from lookout.datum import AlertDraft, Input, JsonObject, LoadedReference, Member, ObjectRef, Reference, Tally, Work
-from lookout.errors import InputRejected
 from lookout.objects.base import ObjectReader, ObjectStore
 from lookout.pipeline import Prepare, Run, load
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from pebble import ProcessPool
 
 PREPARED_STAGES_KEPT: Final = 32
 """How many prepared stages a worker keeps: one a stage, and one a set of references that selects differently."""
@@ -77,6 +71,11 @@ class Completion:
     error: BaseException | None = None
 
 
+Ticketed: TypeAlias = tuple[Job, int]
+"""A job with the number under which its end is told."""
+Done: TypeAlias = Callable[[Completion], None]
+
+
 class StageTimeoutError(Exception):
     """A stage took longer for one datum than it may."""
 
@@ -101,7 +100,8 @@ class StageRunner:
         outputs: list[ObjectRef] = []
         try:
             for output in result.outputs:
-                ref = self._store.put(job.stage, output.key, output.data, output.content_type)
+                known = _digest_of(output.data, inputs.values())
+                ref = self._store.put(job.stage, output.key, output.data, output.content_type, known_sha256=known)
                 outputs.append(ref)
         except BaseException:
             self._store.discard(outputs)
@@ -139,6 +139,11 @@ class StageRunner:
         return Input(role=item.role, ref=item.ref, data=data, observed_at_s=item.observed_at_s)
 
 
+def _digest_of(data: bytes, inputs: Iterable[Input]) -> str | None:
+    """The digest of bytes that are those of a whole input, handed on as they are; None for any other."""
+    return next((seen.ref.sha256 for seen in inputs if seen.data is data and len(data) == seen.ref.size), None)
+
+
 def _load_files(store: ObjectReader, reference: Reference) -> dict[str, bytes]:
     return {role: store.get(ref) for role, ref in reference.files.items()}
 
@@ -149,8 +154,15 @@ class Workers(ABC):
     size: int
 
     @abstractmethod
-    def submit(self, job: Job, ticket: int, timeout_s: float, done: Callable[[Completion], None]) -> None:
-        """Queue a job; ``done`` is called exactly once, from any thread, unless ``stop`` comes first."""
+    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+        """Queue jobs of one stage, each of which may take ``timeout_s``. ``done`` is called exactly once for each, in
+        any order and from any thread, unless ``stop`` comes first."""
+
+    def call(self, function: str, *arguments: object) -> Callable[[], object]:
+        """Begin ``module:function`` with these arguments, where a crash of it harms nobody else; gives a function that
+        waits for its answer. That raises what the function raises, and StageTimeoutError or WorkerDiedError. Here, for
+        workers that are no processes: when it is waited for."""
+        return partial(load(function), *arguments)
 
     def start(self, modules: Sequence[str]) -> None:  # noqa: B027 - optional: whoever has nothing to start does nothing
         """Begin to start and to load these modules, for work that is sure to come; ``submit`` does so too."""
@@ -169,99 +181,15 @@ class InlineWorkers(Workers):
     def __init__(self, store: ObjectStore) -> None:
         self._run = StageRunner(store)
 
-    def submit(self, job: Job, ticket: int, timeout_s: float, done: Callable[[Completion], None]) -> None:
+    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
         del timeout_s
-        try:
-            made = self._run(job)
-        except Exception as exc:  # noqa: BLE001 - any failure of a stage is the datum's, never the engine's
-            done(Completion(job=job, ticket=ticket, error=exc))
-        else:
-            done(Completion(job=job, ticket=ticket, made=made))
+        for job, ticket in jobs:
+            try:
+                made = self._run(job)
+            except Exception as exc:  # noqa: BLE001 - any failure of a stage is the datum's, never the engine's
+                done(Completion(job=job, ticket=ticket, error=exc))
+            else:
+                done(Completion(job=job, ticket=ticket, made=made))
 
     def stop(self) -> None:
         pass
-
-
-@dataclass
-class ProcessWorkers(Workers):
-    """A pool of spawned processes, started with the first job. A process that dies or overruns is replaced; its job
-    ends with WorkerDiedError or StageTimeoutError and no other job is touched."""
-
-    store: ObjectStore
-    size: int = field(default=2)
-    _pool: ProcessPool | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise InputRejected(f"expected at least 1 worker, got {self.size}", "--workers")
-
-    def submit(self, job: Job, ticket: int, timeout_s: float, done: Callable[[Completion], None]) -> None:
-        # Imported here: a run that finds nothing to do need not load them.
-        from concurrent.futures import CancelledError
-
-        from pebble import ProcessExpired
-
-        def finish(future: Future[Made]) -> None:
-            try:
-                done(Completion(job=job, ticket=ticket, made=future.result()))
-            except CancelledError:
-                return  # stopped: whoever stopped hands the claims back
-            except TimeoutError:
-                error = StageTimeoutError(f"took longer than {timeout_s:g} s")
-                done(Completion(job=job, ticket=ticket, error=error))
-            except ProcessExpired as exc:
-                done(Completion(job=job, ticket=ticket, error=WorkerDiedError(_death(exc.exitcode))))
-            except Exception as exc:  # noqa: BLE001 - any failure of a stage is the datum's, never the engine's
-                done(Completion(job=job, ticket=ticket, error=exc))
-
-        self._started().schedule(_work, args=(job,), timeout=timeout_s).add_done_callback(finish)
-
-    def start(self, modules: Sequence[str]) -> None:
-        for _ in range(self.size):
-            self._started().schedule(_preload, args=(tuple(modules),))
-
-    def _started(self) -> ProcessPool:
-        if self._pool is None:
-            import multiprocessing
-
-            from pebble import ProcessPool
-
-            # Spawned, not forked: a child must not inherit the locks by which an owner is known to be alive.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPool(self.size, initializer=_start, initargs=(self.store,), context=context)
-        return self._pool
-
-    def stop(self) -> None:
-        if self._pool is not None:
-            pool, self._pool = self._pool, None
-            pool.stop()  # type: ignore[no-untyped-call]
-            pool.join()
-
-
-def _death(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        return f"its worker process was killed by signal {-exitcode}"
-    return f"its worker process ended with exit code {exitcode}"
-
-
-_runner: StageRunner | None = None
-
-
-def _start(store: ObjectStore) -> None:
-    """Runs once in each worker process: the one piece of state a process has."""
-    import signal
-
-    global _runner
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides when to stop
-    _runner = StageRunner(store)
-
-
-def _preload(modules: Sequence[str]) -> None:
-    for module in modules:
-        importlib.import_module(module)
-
-
-def _work(job: Job) -> Made:
-    if _runner is None:
-        raise RuntimeError("a worker process was given a job before it was started")
-    return _runner(job)

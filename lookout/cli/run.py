@@ -28,10 +28,10 @@ from lookout.cli.summary import Summary, summarize
 from lookout.datum import State
 from lookout.engine import Engine, Progress
 from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED
+from lookout.processes import ProcessWorkers
 from lookout.runner import Order, Ran, Runner
 from lookout.settings import Settings
 from lookout.version import code_version
-from lookout.workers import ProcessWorkers
 
 
 @click.command(short_help="Take photographs through all stages, once.")

@@ -51,8 +51,11 @@ class ObjectStore(ObjectReader):
     """A versioned store of objects."""
 
     @abstractmethod
-    def put(self, bucket: str, key: str, data: bytes, content_type: str) -> ObjectRef:
-        """Write a new version and say how to read it. It survives a kill at once, and a power cut after ``flush``. Not
+    def put(
+        self, bucket: str, key: str, data: bytes, content_type: str, *, known_sha256: str | None = None
+    ) -> ObjectRef:
+        """Write a new version and say how to read it; ``known_sha256`` spares hashing bytes whose digest the caller
+        has from reading them. It survives a kill at once, and a power cut after ``flush``. Not
         visible under the key before ``publish`` where the backend can hide it; never half-visible. Raises
         InputRejected for a key that the backend cannot hold."""
 

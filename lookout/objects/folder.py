@@ -86,7 +86,15 @@ class FolderStore(ObjectStore):
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def put(self, bucket: str, key: str, data: bytes, content_type: str) -> ObjectRef:  # noqa: ARG002
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        content_type: str,  # noqa: ARG002
+        *,
+        known_sha256: str | None = None,
+    ) -> ObjectRef:
         """See the contract. ``content_type`` is not kept: a file's name says it."""
         target = self._target(bucket, key)
         try:
@@ -94,7 +102,8 @@ class FolderStore(ObjectStore):
             version = self._stage(data)
         except OSError as error:
             raise failure(target, error) from error
-        return ObjectRef(bucket=bucket, key=key, sha256=sha256(data), size=len(data), version=version)
+        digest = known_sha256 or sha256(data)
+        return ObjectRef(bucket=bucket, key=key, sha256=digest, size=len(data), version=version)
 
     def flush(self, refs: Sequence[ObjectRef]) -> None:
         staged = [path for ref in refs if (path := self._staged(ref)) is not None]

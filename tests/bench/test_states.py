@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -31,13 +30,13 @@ class Recording(InlineWorkers):
         super().__init__(store)
         self.made: dict[tuple[str, str], tuple[Job, Made]] = {}
 
-    def submit(self, job: Job, ticket: int, timeout_s: float, done: Callable[[Completion], None]) -> None:
+    def submit(self, jobs, timeout_s, done) -> None:
         def keep(completion: Completion) -> None:
             assert completion.made is not None, completion.error
-            self.made[job.stage, job.key] = (job, completion.made)
+            self.made[completion.job.stage, completion.job.key] = (completion.job, completion.made)
             done(completion)
 
-        super().submit(job, ticket, timeout_s, keep)
+        super().submit(jobs, timeout_s, keep)
 
 
 @pytest.fixture(scope="module")

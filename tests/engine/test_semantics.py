@@ -18,19 +18,11 @@ from lookout.runner import Order
 from lookout.testing.toy import toy_pipeline
 from lookout.workers import InlineWorkers, Workers
 
-from .world import World
+from .world import World, words
 
 
 def done(ran) -> dict[str, int]:
     return dict(ran.engine.report.success)
-
-
-def words(world: World, **files: str):
-    folder = world.root / "words"
-    folder.mkdir(exist_ok=True)
-    for name, text in files.items():
-        (folder / f"{name}.txt").write_text(text)
-    return {"words": folder}
 
 
 def test_a_new_text_goes_through_all_stages(world: World) -> None:
@@ -261,9 +253,9 @@ def test_nothing_is_made_of_a_result_that_is_about_to_be_replaced(world: World) 
     jobs: Counter[str] = Counter()
 
     class Counting(InlineWorkers):
-        def submit(self, job, ticket, timeout_s, done) -> None:
-            jobs[job.stage] += 1
-            super().submit(job, ticket, timeout_s, done)
+        def submit(self, given, timeout_s, done) -> None:
+            jobs.update(job.stage for job, _ in given)
+            super().submit(given, timeout_s, done)
 
     with world.runner() as runner:
         given = words(world, all="?")
@@ -374,7 +366,7 @@ class Unanswering(Workers):
 
     size = 2
 
-    def submit(self, job, ticket, timeout_s, done) -> None:
+    def submit(self, jobs, timeout_s, done) -> None:
         pass
 
     def stop(self) -> None:

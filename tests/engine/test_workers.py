@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,10 @@ from lookout.errors import InputRejected
 from lookout.objects.folder import FolderStore
 from lookout.objects.routes import Routes
 from lookout.objects.source import FolderSource
+from lookout.processes import ProcessWorkers
 from lookout.testing.toy import toy_pipeline
-from lookout.workers import ProcessWorkers
 
-from .world import World
+from .world import World, words
 
 
 @pytest.fixture
@@ -65,3 +68,40 @@ def test_a_text_that_hangs_times_out_and_spares_the_others(world: World, process
 def test_fewer_than_one_worker_is_refused(world: World) -> None:
     with pytest.raises(InputRejected, match="at least 1 worker"):
         ProcessWorkers(store=FolderStore(world.objects), size=0)
+
+
+def test_one_that_kills_its_worker_spares_those_that_travel_with_it(world: World, processes: ProcessWorkers) -> None:
+    """So many short texts go to a worker in parcels; whoever shares one with the killer is done again, as no try."""
+    for i in range(400):
+        world.put(f"a/{i:03}", "die" if i == 390 else "calm")
+    world.run(workers=processes)
+    assert world.states()["first"] == {"success": 399, "failed": 1}
+    with world.ledger() as ledger:
+        assert ledger.find_slots("first", ["a/390"])["a/390"].tries == 3
+        assert {one.tries for one in ledger.slots("first", states=[State.SUCCESS])} == {0}
+
+
+def test_a_reference_that_kills_whoever_tries_it_is_refused_and_the_last_good_one_stays(
+    world: World, processes: ProcessWorkers
+) -> None:
+    world.put("a/1", "alarm")
+    world.run(references=words(world, all="!"), workers=processes)
+    good = world.pipeline
+    world.pipeline = replace(
+        good,
+        stages=tuple(
+            replace(stage, references=replace(stage.references, accept=f"{__name__}:deadly"))
+            if stage.references is not None
+            else stage
+            for stage in good.stages
+        ),
+    )
+    ran = world.run(references=words(world, all="?"), workers=processes)
+    assert [refused.reason.partition(": ")[2] for refused in ran.refused] == [
+        "when it was tried, its worker process was killed by signal 9"
+    ]
+    assert world.results()["second/a/1.loud"] == b"ALARM!"
+
+
+def deadly(files: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

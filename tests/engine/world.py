@@ -128,3 +128,12 @@ class World:
         """The live view: slot -> datum hash."""
         with self.ledger() as ledger:
             return {(slot.stage, slot.key): slot.hash for slot in ledger.slots() if slot.state is not State.RETRACTED}
+
+
+def words(world: World, **files: str) -> dict[str, Path]:
+    """References for a run: a folder of word files, by their stem."""
+    folder = world.root / "words"
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.txt").write_text(text)
+    return {"words": folder}

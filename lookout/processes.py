@@ -1,0 +1,179 @@
+"""Worker processes: a picture that kills or hangs the process it is worked on in harms no other.
+
+Jobs travel in parcels, because the way to another process costs as much as a short job. Knows no stage and no ledger.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from lookout.errors import InputRejected
+from lookout.objects.base import ObjectStore
+from lookout.pipeline import load
+from lookout.workers import (
+    Completion,
+    Done,
+    Job,
+    Made,
+    StageRunner,
+    StageTimeoutError,
+    Ticketed,
+    WorkerDiedError,
+    Workers,
+)
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from pebble import ProcessPool
+
+CALL_TIMEOUT_S: Final = 120.0
+"""How long a function that is no datum may take: opening and trying a large model, for one."""
+PARCEL_S: Final = 0.1
+MAX_PARCEL: Final = 32
+PARCELS_EACH: Final = 4
+"""Jobs go to a worker in parcels of about so much work, of so many at most, and in so many for each worker at least."""
+
+
+@dataclass
+class ProcessWorkers(Workers):
+    """A pool of spawned processes, started with the first job. A process that dies or overruns is replaced; its job
+    ends with WorkerDiedError or StageTimeoutError and no other job is touched."""
+
+    store: ObjectStore
+    size: int = field(default=2)
+    _pool: ProcessPool | None = field(default=None, init=False)
+    _usual_s: dict[str, float] = field(default_factory=dict, init=False)
+    """How long the latest job of each stage took."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputRejected(f"expected at least 1 worker, got {self.size}", "--workers")
+
+    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+        if not jobs:
+            return
+        fair = -(-len(jobs) // (PARCELS_EACH * self.size))
+        short = int(PARCEL_S / max(self._usual_s.get(jobs[0][0].stage, PARCEL_S), 1e-6))
+        size = max(1, min(fair, short, MAX_PARCEL))
+        for first in range(0, len(jobs), size):
+            self._send(jobs[first : first + size], timeout_s, done)
+
+    def _send(self, parcel: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+        def end(future: Future[list[Made | Exception]]) -> None:
+            ends = _ends(future, timeout_s)
+            if isinstance(ends, Exception) and len(parcel) > 1:
+                # One of them ended the worker: they go again one by one, so that it ends only itself.
+                for ticketed in parcel:
+                    self._send([ticketed], timeout_s, done)
+            elif isinstance(ends, Exception):
+                done(Completion(job=parcel[0][0], ticket=parcel[0][1], error=ends))
+            elif ends is not None:
+                for (job, ticket), made in zip(parcel, ends, strict=True):
+                    if isinstance(made, Made):
+                        self._usual_s[job.stage] = made.finished_at_s - made.started_at_s
+                        done(Completion(job=job, ticket=ticket, made=made))
+                    else:
+                        done(Completion(job=job, ticket=ticket, error=made))
+
+        jobs = tuple(job for job, _ in parcel)
+        self._started().schedule(_work, args=(jobs,), timeout=timeout_s).add_done_callback(end)
+
+    def call(self, function: str, *arguments: object) -> Callable[[], object]:
+        future = self._started().schedule(_call, args=(function, arguments), timeout=CALL_TIMEOUT_S)
+
+        def wait() -> object:
+            from pebble import ProcessExpired
+
+            try:
+                return future.result()
+            except TimeoutError as exc:
+                raise StageTimeoutError(f"took longer than {CALL_TIMEOUT_S:g} s") from exc
+            except ProcessExpired as exc:
+                raise WorkerDiedError(_death(exc.exitcode)) from exc
+
+        return wait
+
+    def start(self, modules: Sequence[str]) -> None:
+        for _ in range(self.size):
+            self._started().schedule(_preload, args=(tuple(modules),))
+
+    def _started(self) -> ProcessPool:
+        if self._pool is None:
+            # Imported here: a run that finds nothing to do need not load them.
+            import multiprocessing
+
+            from pebble import ProcessPool
+
+            # Spawned, not forked: a child must not inherit the locks by which an owner is known to be alive.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPool(self.size, initializer=_start, initargs=(self.store,), context=context)
+        return self._pool
+
+    def stop(self) -> None:
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            pool.stop()  # type: ignore[no-untyped-call]
+            pool.join()
+
+
+def _ends(future: Future[list[Made | Exception]], timeout_s: float) -> list[Made | Exception] | Exception | None:
+    """How each job of a parcel ended, or why that cannot be known; None when the pool was stopped: whoever stopped it
+    hands the claims back."""
+    from concurrent.futures import CancelledError
+
+    from pebble import ProcessExpired
+
+    try:
+        return future.result()
+    except CancelledError:
+        return None
+    except TimeoutError:
+        return StageTimeoutError(f"took longer than {timeout_s:g} s")
+    except ProcessExpired as exc:
+        return WorkerDiedError(_death(exc.exitcode))
+    except Exception as exc:  # noqa: BLE001 - an answer that cannot be sent is a failure of the datum too
+        return exc
+
+
+def _death(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"its worker process was killed by signal {-exitcode}"
+    return f"its worker process ended with exit code {exitcode}"
+
+
+_runner: StageRunner | None = None
+
+
+def _start(store: ObjectStore) -> None:
+    """Runs once in each worker process: the one piece of state a process has."""
+    import signal
+
+    global _runner
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides when to stop
+    _runner = StageRunner(store)
+
+
+def _preload(modules: Sequence[str]) -> None:
+    for module in modules:
+        importlib.import_module(module)
+
+
+def _call(function: str, arguments: tuple[object, ...]) -> object:
+    return load(function)(*arguments)
+
+
+def _work(jobs: Sequence[Job]) -> list[Made | Exception]:
+    if _runner is None:
+        raise RuntimeError("a worker process was given a job before it was started")
+    return [_end_of(_runner, job) for job in jobs]
+
+
+def _end_of(runner: StageRunner, job: Job) -> Made | Exception:
+    try:
+        return runner(job)
+    except Exception as exc:  # noqa: BLE001 - any failure of a stage is the datum's, never its neighbours'
+        return exc
