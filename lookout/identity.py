@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from lookout.datum import InputRef, Json, JsonObject, Member, Reference, Tally
@@ -74,12 +74,17 @@ def _check(value: Json) -> None:
     if type(value) in _PLAIN:  # first, as nearly every value is: checks of abstract types cost much more
         return
     if isinstance(value, Mapping):
-        for name, item in value.items():
+        for name in value:
             if not isinstance(name, str):
                 raise TypeError(f"expected text as a name, got {name!r}")
-            _check(item)
+        _check_all(value.values())
     elif isinstance(value, (list, tuple)):
-        for item in value:
-            _check(item)
+        _check_all(value)
     else:
         raise TypeError(f"expected a JSON value, got {type(value).__name__}")
+
+
+def _check_all(values: Collection[Json]) -> None:
+    if not _PLAIN.issuperset(map(type, values)):
+        for value in values:
+            _check(value)

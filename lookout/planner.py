@@ -13,7 +13,6 @@ from lookout.datum import (
     Claim,
     InputRef,
     Mark,
-    Member,
     ObjectRef,
     Observation,
     Outcome,
@@ -21,7 +20,6 @@ from lookout.datum import (
     Reference,
     Slot,
     State,
-    Tally,
 )
 from lookout.errors import InputRejected
 from lookout.identity import datum_hash, digest, group_digest, references_digest
@@ -173,7 +171,8 @@ class Planner:
                     if read.find(member.outputs) is not None
                 ]
         selected = self._in_force[stage.name].select(claim.key)
-        content = digest("grouped/1", group_digest(tallies, members), selected.digest)
+        listed = group_digest(tallies, members)
+        content = digest("grouped/1", listed, selected.digest)
         return Process(
             job=Job(
                 stage=stage.name,
@@ -188,7 +187,10 @@ class Planner:
             hash=datum_hash(stage.name, claim.key, (), content, selected.recipe, claim.slot.salt),
             group=claim.key,
             recipe=selected.recipe,
-            inputs=(_manifest(stage, claim.key, tallies, members), *_reference_inputs(selected.references)),
+            inputs=(
+                _manifest(stage, claim.key, listed, len(tallies) + len(members)),
+                *_reference_inputs(selected.references),
+            ),
         )
 
     # --- what was done before ---------------------------------------------------------------------------------------
@@ -247,18 +249,12 @@ class Planner:
                 yield Mark(stage=stage.name, key=OVERVIEW)
 
 
-def _manifest(stage: Stage, group: str, tallies: Sequence[Tally], members: Sequence[Member]) -> InputRef:
+def _manifest(stage: Stage, group: str, listed: str, size: int) -> InputRef:
     """The inputs of a grouped datum as one entry: a day may have thousands, and each redrawing would name them all.
 
-    Its key says which datums it lists: those of a group, or all.
+    Its key says which datums it lists: those of a group, or all; ``listed`` is their digest and ``size`` their number.
     """
-    bucket = stage.reads[0].bucket
-    ref = ObjectRef(
-        bucket=bucket,
-        key=f"{group}/" if group else "*",
-        sha256=group_digest(tallies, members),
-        size=len(tallies) + len(members),
-    )
+    ref = ObjectRef(bucket=stage.reads[0].bucket, key=f"{group}/" if group else "*", sha256=listed, size=size)
     return InputRef(role="members", ref=ref)
 
 

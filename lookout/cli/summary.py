@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from lookout.cli.output import count, printable, table, when
 from lookout.cli.state import StateFolder
 from lookout.datum import Json, JsonObject, State
+from lookout.ledger.base import Ledger
 from lookout.pipeline import Pipeline, Refused
 from lookout.runner import Ran
 
@@ -129,27 +131,18 @@ class Summary:
 def summarize(pipeline: Pipeline, opened: StateFolder, ran: Ran) -> Summary:
     """Sum a run up from what the ledger says now. Its cost does not depend on how many pictures are known and fine."""
     ledger = opened.ledger
-    counts = ledger.count_slots()
+    counts = _counts(ledger, pipeline, ran.taken.keys)
     stages: dict[str, dict[str, int]] = {}
     for stage in pipeline.stages:
         states = counts.get(stage.name, {})
         done = ran.engine.report.success[stage.name]
-        if ran.taken.keys is not None and not stage.grouped:
-            found = ledger.find_slots(stage.name, ran.taken.keys).values()
-            states = Counter(slot.state for slot in found)
-        live = states.get(State.SUCCESS, 0)
         stages[stage.name] = {
             "success": done,
-            "skipped": max(0, live - done),
+            "skipped": max(0, states.get(State.SUCCESS, 0) - done),
             "failed": states.get(State.FAILED, 0),
             "unrunnable": states.get(State.UNRUNNABLE, 0),
         }
-    pending = sum(
-        number
-        for states in counts.values()
-        for state, number in states.items()
-        if state in (State.PENDING, State.RUNNING, State.KILLED)
-    )
+    pending = sum(1 for _ in ledger.slots(states=(State.PENDING, State.RUNNING, State.KILLED)))
     alerts: dict[str, int] = {state.value: number for state, number in ledger.count_alerts(ran.run).items()}
     page = opened.page()
     return Summary(
@@ -173,6 +166,17 @@ def summarize(pipeline: Pipeline, opened: StateFolder, ran: Ran) -> Summary:
         stopped=ran.stopped,
         elapsed_s=ran.elapsed_s,
     )
+
+
+def _counts(ledger: Ledger, pipeline: Pipeline, keys: Collection[str] | None) -> dict[str, dict[State, int]]:
+    """Slots by stage and state: all, or, for a run of single files, theirs and all charts."""
+    if keys is None:
+        return ledger.count_slots()
+    counts = ledger.count_slots([stage.name for stage in pipeline.stages if stage.grouped])
+    for stage in pipeline.stages:
+        if not stage.grouped:
+            counts[stage.name] = Counter(slot.state for slot in ledger.find_slots(stage.name, keys).values())
+    return counts
 
 
 def _invalid(opened: StateFolder) -> list[dict[str, str]]:

@@ -201,11 +201,11 @@ class Ledger(ABC):
     ) -> Iterator[Slot]:
         """Slots in the order of (stage, key), streamed: of one stage, in these states (all if empty), with this key
         prefix, with a label only, after that (stage, key). Its cost depends on what it gives, with ``labelled`` or
-        with one of the states FAILED, UNRUNNABLE, KILLED too."""
+        with any of the states but SUCCESS and RETRACTED too."""
 
     @abstractmethod
-    def count_slots(self) -> dict[str, dict[State, int]]:
-        """Slots by stage and state; absent means none."""
+    def count_slots(self, stages: Collection[str] | None = None) -> dict[str, dict[State, int]]:
+        """Slots by stage and state, of these stages or of all; absent means none."""
 
     @abstractmethod
     def count_dirty(self, stage: str) -> int:

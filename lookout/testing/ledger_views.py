@@ -130,6 +130,10 @@ class ViewsContract:
         desk.settle("b", failed())
         desk.mark("c", "d")
         desk.claim(1)
+        assert desk.ledger.count_slots([]) == {}
+        assert desk.ledger.count_slots(["s", "none"]) == {
+            stage: states for stage, states in desk.ledger.count_slots().items() if stage == "s"
+        }
         assert desk.ledger.count_slots() == {
             "s": {State.SUCCESS: 1, State.FAILED: 1, State.RUNNING: 1, State.PENDING: 1},
             "t": {State.PENDING: 1},

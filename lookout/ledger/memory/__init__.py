@@ -215,10 +215,12 @@ class MemoryLedger(HistoryPart):
             ]
         yield from found
 
-    def count_slots(self) -> dict[str, dict[State, int]]:
+    def count_slots(self, stages: Collection[str] | None = None) -> dict[str, dict[State, int]]:
         counts: dict[str, dict[State, int]] = {}
         with self._use() as data:
             for row in data.rows.values():
+                if stages is not None and row.stage not in stages:
+                    continue
                 of_stage = counts.setdefault(row.stage, {})
                 of_stage[row.state] = of_stage.get(row.state, 0) + 1
         return counts

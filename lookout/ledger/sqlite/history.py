@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
+import json
 from collections.abc import Collection, Iterable
+from typing import Final
 
 from lookout.datum import Member, Record, Tally
 from lookout.ledger import codec
@@ -53,9 +54,15 @@ class HistoryPart(Part):
         with self._db.read() as connection:
             if groups is None:
                 # Both tables in the order of their keys: one pass over each, whatever the number of groups.
-                return _tallies(connection, connection.execute(f"{_LAST} ORDER BY grp"), None)
-            found = select_in(connection, f"{_LAST} AND grp IN ({{}})", [], groups)
-            return _tallies(connection, sorted(set(found)), groups)
+                last = connection.execute(_LAST.format("ORDER BY grp")).fetchall()
+                counts = dict(connection.execute(_COUNTS.format("")).fetchall())
+            else:
+                last = sorted(set(select_in(connection, _LAST.format("AND grp IN ({})"), [], groups)))
+                counts = dict(select_in(connection, _COUNTS.format("AND grp IN ({})"), [], groups))
+        return [
+            Tally(group=group, counts=json.loads(counts.get(group, "{}")), last_at_s=last_at_s)
+            for group, last_at_s in last
+        ]
 
     def sums(self, name: str) -> dict[str, int]:
         with self._db.read() as connection:
@@ -84,24 +91,11 @@ class HistoryPart(Part):
         ]
 
 
-_LAST = (
+_LAST: Final = (
     "SELECT grp, (SELECT max(at_s) FROM slots s WHERE s.grp = g.grp AND s.at_s IS NOT NULL) FROM groups g"
-    " WHERE live > 0"
+    " WHERE live > 0 {}"
 )
-
-
-def _tallies(
-    connection: sqlite3.Connection, found: Iterable[tuple[str, float | None]], groups: Collection[str] | None
-) -> list[Tally]:
-    counts: dict[str, dict[str, int]] = {}
-    if groups is None:
-        rows = connection.execute("SELECT grp, name, n FROM tallies ORDER BY grp, name")
-    else:
-        rows = select_in(connection, "SELECT grp, name, n FROM tallies WHERE grp IN ({})", [], groups)  # type: ignore[assignment]
-    for group, name, count in rows:
-        if count > 0:
-            counts.setdefault(group, {})[name] = count
-    return [Tally(group=group, counts=counts.get(group, {}), last_at_s=last_at_s) for group, last_at_s in found]
+_COUNTS: Final = "SELECT grp, json_group_object(name, n) FROM tallies WHERE n > 0 {} GROUP BY grp"
 
 
 def _records(rows: Iterable[tuple[str, str, str, str]]) -> list[Record]:

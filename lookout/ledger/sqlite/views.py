@@ -77,13 +77,14 @@ class ViewsPart(Part):
                     return found
                 found.append(name)
 
-    def count_slots(self) -> dict[str, dict[State, int]]:
+    def count_slots(self, stages: Collection[str] | None = None) -> dict[str, dict[State, int]]:
         counts: dict[str, dict[State, int]] = {}
+        sql = "SELECT state, count(*) FROM slots INDEXED BY slots_state WHERE stage = ? GROUP BY state"
+        wanted = self._stages() if stages is None else stages
         with self._db.read() as connection:
-            for stage, state, n in connection.execute(
-                "SELECT stage, state, count(*) FROM slots INDEXED BY slots_state GROUP BY stage, state"
-            ):
-                counts.setdefault(stage, {})[State(state)] = n
+            for stage in wanted:
+                if found := connection.execute(sql, (stage,)).fetchall():
+                    counts[stage] = {State(state): n for state, n in found}
         return counts
 
     def count_dirty(self, stage: str) -> int:
