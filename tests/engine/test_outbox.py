@@ -6,6 +6,7 @@ import pytest
 
 from lookout.datum import AlertState
 from lookout.ledger.base import Delivered
+from lookout.outbox import Outbox
 
 from .world import World
 
@@ -85,6 +86,56 @@ def test_more_alerts_than_letters_allowed_become_one_digest(world: World, alarms
     assert len(world.postbox.letters) == letters
     assert len(sent_ids(world)) == alarms
     assert ran.digests == (letters == 1)
+
+
+def test_in_a_long_watch_letters_are_counted_by_the_hour_and_digests_leave_minutes_apart(world: World) -> None:
+    """The window of a watch: three letters an hour, then a digest every five minutes, and letters again after it."""
+    for i in range(9):
+        world.put(f"a/{i}", "alarm")
+    world.postbox.answers = [Delivered(state=AlertState.PENDING, error="429", due_at_s=world.now_s + 9)]
+    world.run()
+    began_s = world.now_s
+    with world.ledger() as ledger, ledger.session() as owner, world.runner() as runner:
+        waiting = [alert.id for alert in ledger.alerts()]
+        outbox = Outbox(
+            ledger=Only(ledger, waiting),
+            store=runner.store,
+            channel=lambda: world.postbox,
+            owner=owner,
+            clock=lambda: world.now_s,
+            max_letters=3,
+            window_s=3600.0,
+            digest_every_s=300.0,
+        )
+        world.postbox.letters.clear()
+
+        def after(seconds: float, released: int) -> tuple[list[int], float | None]:
+            world.now_s = began_s + seconds
+            outbox.ledger.released = released
+            before = len(world.postbox.letters)
+            due_at_s = outbox.dispatch()
+            return [len(letter.alerts) for letter in world.postbox.letters[before:]], due_at_s
+
+        assert after(10, 3) == ([1, 1, 1], None)
+        assert after(20, 5) == ([2], None), "the hour's letters are used up: the next two are one digest"
+        assert after(30, 6) == ([], began_s + 320), "digests leave five minutes apart"
+        assert after(321, 7) == ([2], None)
+        assert after(3700, 8) == ([1], None), "an hour later single letters leave again"
+        assert outbox.digests == 2
+
+
+class Only:
+    """A ledger of which the outbox sees the first few alerts, as if the others had not been made yet."""
+
+    def __init__(self, ledger, ids) -> None:
+        self._ledger, self._ids = ledger, ids
+        self.released = 0
+
+    def alerts(self, **chosen):
+        return self._ledger.alerts(ids=self._ids[: self.released], **chosen)
+
+    def __getattr__(self, name):
+        return getattr(self._ledger, name)
 
 
 def test_retraction_cancels_what_was_not_sent_yet(world: World) -> None:
