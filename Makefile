@@ -3,10 +3,13 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 STATE ?= lookout-state
+SERVICES ?= lookout-services
+MINIO_PORT ?= 9000
+ETCD_PORT ?= 2379
 BIN := .venv/bin
 
 help: ## Print this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/run.stamp: requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 1; }
@@ -28,14 +31,29 @@ run: .venv/run.stamp ## Take the sample photographs through all stages
 	@$(BIN)/lookout run examples/photos --state $(STATE) --rules examples/rules
 
 test: .venv/dev.stamp ## Set up and pass the tests; needs no server
-	$(BIN)/python -m pytest -m "not browser and not slow"
+	$(BIN)/python -m pytest -m "not browser and not slow and not services"
 
 test-page: .venv/dev.stamp ## Test the page in headless Chromium (installs Chromium by apt where it is missing and may)
 	@bash scripts/chromium.sh
 	$(BIN)/python -m pytest -m browser
 
 test-long: .venv/dev.stamp ## The long forms of the kill and property tests
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not services"
+
+test-services: .venv/dev.stamp servers ## Test on real MinIO and etcd, which each test starts and stops by itself
+	$(BIN)/python -m pytest -m "services and not slow"
+
+test-services-long: .venv/dev.stamp servers ## The long forms of the tests on real servers
+	$(BIN)/python -m pytest -m "services and slow"
+
+servers: ## Build MinIO and etcd from their Go modules into ~/.cache/lookout (minutes the first time, then instant)
+	@$(PYTHON) scripts/servers.py
+
+services: .venv/run.stamp servers ## Start MinIO and etcd on this machine, and say how to use them
+	@$(BIN)/python -m lookout.servers up --folder $(SERVICES) --minio-port $(MINIO_PORT) --etcd-port $(ETCD_PORT)
+
+services-down: .venv/run.stamp ## Stop them; what they hold stays in lookout-services
+	@$(BIN)/python -m lookout.servers down --folder $(SERVICES)
 
 check: .venv/dev.stamp ## Style, types, import rules
 	$(BIN)/ruff format --check .
@@ -55,4 +73,4 @@ lock: .venv/dev.stamp ## Lock the dependencies anew
 clean: ## Remove the environment and the sample state
 	rm -rf .venv $(STATE) build *.egg-info
 
-.PHONY: help setup run test test-page test-long check audit bench lock clean
+.PHONY: help setup run test test-page test-long test-services test-services-long servers services services-down check audit bench lock clean

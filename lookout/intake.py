@@ -1,4 +1,4 @@
-"""Taking a user's pictures in: a folder, which is the whole truth, or single files, which are an addition.
+"""Taking a user's pictures in: a folder or a bucket, which is the whole truth, or single files, which are an addition.
 
 A state belongs to one source. Whatever looks like an accident retracts nothing: a folder that is gone, one that is
 suddenly another and empty, one that lost more than a fifth of its pictures.
@@ -6,10 +6,10 @@ suddenly another and empty, one that lost more than a fifth of its pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from lookout.datum import Observation
 from lookout.errors import InputRejected
@@ -21,6 +21,7 @@ SOURCE_ID_NOTE: Final = "source-id"
 MASS_DELETION: Final = 20
 MASS_DELETION_SHARE: Final = 0.2
 ALLOW_HINT: Final = "if they are meant to be gone, run again with --allow-deletions"
+_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +95,7 @@ class Intake:
         seen = [observe_file(root, key, self.bucket, now_s) for key in keys]
         gone = sum(item.ref is None and item.error is None for item in seen)
         if not allow_deletions:
-            self._check_share(root, gone)
+            check_share(self.ledger, self.bucket, str(root), gone)
         return self.ledger.observe(seen, self.readers)
 
     def known_below(self, prefix: str) -> list[str]:
@@ -106,11 +107,7 @@ class Intake:
         if not root.is_dir():
             what = "is not a folder" if root.exists() else "no such folder"
             raise InputRejected(what, str(root), "is it mounted? nothing was retracted")
-        bound = self.ledger.find_note(SOURCE_NOTE)
-        if bound is None:
-            self.ledger.put_note(SOURCE_NOTE, str(root))
-        elif Path(bound) != root:
-            raise InputRejected(f"this state belongs to the source {bound}", str(root), "use another --state")
+        bind(self.ledger, str(root))
         return root
 
     def _place(self, path: Path, bound: str | None) -> tuple[Path, str]:
@@ -125,15 +122,82 @@ class Intake:
         if not found.total and identity is not None and identity != found.root_id:
             what = f"is another folder now, and empty; {len(found.gone)} pictures are known from it"
             raise InputRejected(what, str(root), ALLOW_HINT)
-        self._check_share(root, len(found.gone))
-
-    def _check_share(self, root: Path, gone: int) -> None:
-        if gone <= MASS_DELETION:
-            return
-        known = self.ledger.count_inputs(self.bucket, str(root))
-        if gone > MASS_DELETION_SHARE * known:
-            raise InputRejected(f"{gone} of {known} pictures are gone; nothing was retracted", str(root), ALLOW_HINT)
+        check_share(self.ledger, self.bucket, str(root), len(found.gone))
 
     def _once_more(self, root: Path, gone: Observation) -> Observation:
         """What a listing missed is looked at by name before its results are retracted."""
         return observe_file(root, gone.key, self.bucket, self.clock())
+
+
+class BucketPart(Protocol):
+    """A stretch of a bucket that was compared with what is known of it."""
+
+    @property
+    def changed(self) -> Sequence[Observation]: ...
+    @property
+    def gone(self) -> Sequence[Observation]: ...
+
+
+class Bucket(Protocol):
+    """The bucket of pictures in a store, as something to look at. ``origin`` names it for good."""
+
+    origin: str
+
+    def scan(self, known: Iterable[Observation], now_s: float, *, verify: bool) -> Iterator[BucketPart]:
+        """Compare all of it with what is known, in the order of keys, in parts."""
+        ...
+
+    def observe(self, key: str, now_s: float) -> Observation:
+        """One key as it is now, there or gone."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BucketIntake:
+    """Observes the bucket of pictures for one ledger. ``readers`` are the stages that read it."""
+
+    ledger: Ledger
+    source: Bucket
+    bucket: str
+    readers: tuple[str, ...]
+    clock: Callable[[], float]
+
+    def take(self, *, verify: bool = False, allow_deletions: bool = False) -> Taken:
+        """Observe all of the bucket. What is new or changed is taken in as it is found; what is gone, when all was
+        seen. Raises InputRejected when this state belongs to another source, or when so much is gone that it looks like
+        an accident; then nothing has been retracted."""
+        bind(self.ledger, self.source.origin)
+        changed = 0
+        gone: list[str] = []
+        known = self.ledger.inputs(self.bucket)
+        for part in self.source.scan(known, self.clock(), verify=verify):
+            changed += self.ledger.observe(part.changed, self.readers)
+            gone += [seen.key for seen in part.gone]
+        if not allow_deletions:
+            check_share(self.ledger, self.bucket, self.source.origin, len(gone))
+        for first in range(0, len(gone), _AT_ONCE):
+            again = [self.source.observe(key, self.clock()) for key in gone[first : first + _AT_ONCE]]
+            self.ledger.observe(again, self.readers)
+        return Taken(changed=changed, gone=len(gone))
+
+    def look_again(self, key: str) -> None:
+        """Observe one picture anew, because it was not what it had been when it was read."""
+        self.ledger.observe([self.source.observe(key, self.clock())], self.readers)
+
+
+def bind(ledger: Ledger, origin: str) -> None:
+    """Have a state belong to its source. Raises InputRejected when it belongs to another."""
+    bound = ledger.find_note(SOURCE_NOTE)
+    if bound is None:
+        ledger.put_note(SOURCE_NOTE, origin)
+    elif bound != origin:
+        raise InputRejected(f"this state belongs to the source {bound}", origin, "use another --state")
+
+
+def check_share(ledger: Ledger, bucket: str, origin: str, gone: int) -> None:
+    """Raises InputRejected when more than a fifth of what is known from the origin, and more than 20, is gone."""
+    if gone <= MASS_DELETION:
+        return
+    known = ledger.count_inputs(bucket, origin)
+    if gone > MASS_DELETION_SHARE * known:
+        raise InputRejected(f"{gone} of {known} pictures are gone; nothing was retracted", origin, ALLOW_HINT)

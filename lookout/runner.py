@@ -18,9 +18,9 @@ from typing import Final
 
 from lookout.datum import Json, Mark, State
 from lookout.engine import Engine, Progress
-from lookout.errors import LookoutError
+from lookout.errors import InputRejected, LookoutError
 from lookout.identity import digest
-from lookout.intake import Intake, Taken
+from lookout.intake import Bucket, BucketIntake, Intake, Taken
 from lookout.ledger.base import Ledger, RunRecord
 from lookout.log import get_logger
 from lookout.objects.base import ObjectStore
@@ -40,9 +40,10 @@ COLLECT_EVERY_S: Final = 24 * 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What one run is asked to do. ``sources`` is one folder, or files. ``references`` are paths by bucket."""
+    """What one run is asked to do. ``sources`` is one folder, or files; none: the runner's bucket. ``references`` are
+    paths by bucket."""
 
-    sources: tuple[Path, ...]
+    sources: tuple[Path, ...] = ()
     references: Mapping[str, Path] = field(default_factory=dict)
     verify: bool = False
     allow_deletions: bool = False
@@ -84,6 +85,7 @@ class Runner:
     workers: Workers
     channel: Callable[[], Channel]
     code: str
+    bucket: Bucket | None = None
     exclude: tuple[Path, ...] = ()
     clock: Callable[[], float] = time.time
     on_progress: Callable[[Progress], None] = lambda _: None
@@ -96,9 +98,14 @@ class Runner:
         started_s = time.monotonic()
         with self._session("run") as session:
             refused = self._enforce(order)
-            intake = self._intake()
-            engine = self._engine(intake, session)
-            taken = self._take(intake, order)
+            if order.sources:
+                intake = self._intake()
+                engine = self._engine(intake.look_again, session)
+                taken = self._take(intake, order)
+            else:
+                bucket = self._bucket_intake()
+                engine = self._engine(bucket.look_again, session)
+                taken = bucket.take(verify=order.verify, allow_deletions=order.allow_deletions)
             if order.verify:
                 self._verify()
             self._revive(taken.keys)
@@ -127,7 +134,7 @@ class Runner:
             intake = self._intake()
             letters = partial(self._outbox, owner=session.owner, order=order, window_s=3600.0, digest_every_s=300.0)
             with Postman(self.open_ledger, letters, self.clock) as postman:
-                engine = self._engine(intake, session, postman.wake)
+                engine = self._engine(intake.look_again, session, postman.wake)
                 changes = Changes(engine, intake, order.sources[0], allow_deletions=order.allow_deletions)
                 with watcher(order.sources[0].absolute(), changes.add, changes.lost):
                     taken = changes.scan()
@@ -189,12 +196,30 @@ class Runner:
         return Intake(
             ledger=self.ledger,
             bucket=self.pipeline.inputs,
-            readers=tuple(stage.name for stage in self.pipeline.readers(self.pipeline.inputs)),
+            readers=self._readers(),
             clock=self.clock,
             exclude=self.exclude,
         )
 
-    def _engine(self, intake: Intake, session: _Session, on_alerts: Callable[[], None] = lambda: None) -> Engine:
+    def _bucket_intake(self) -> BucketIntake:
+        if self.bucket is None:
+            raise InputRejected(
+                "no folder and no file was named", "SOURCE", "only a store in LOOKOUT_STORE has its own"
+            )
+        return BucketIntake(
+            ledger=self.ledger,
+            source=self.bucket,
+            bucket=self.pipeline.inputs,
+            readers=self._readers(),
+            clock=self.clock,
+        )
+
+    def _readers(self) -> tuple[str, ...]:
+        return tuple(stage.name for stage in self.pipeline.readers(self.pipeline.inputs))
+
+    def _engine(
+        self, look_again: Callable[[str], None], session: _Session, on_alerts: Callable[[], None] = lambda: None
+    ) -> Engine:
         engine = Engine(
             pipeline=self.pipeline,
             ledger=self.ledger,
@@ -203,7 +228,7 @@ class Runner:
             owner=session.owner,
             run=session.run,
             code=self.code,
-            reobserve=intake.look_again,
+            reobserve=look_again,
             on_progress=self.on_progress,
             on_alerts=on_alerts,
             clock=self.clock,

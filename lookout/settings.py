@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from lookout.addresses import LedgerAddress, StoreAddress
 from lookout.errors import InputRejected
 
 DEFAULT_STATE: Final = Path("lookout-state")
@@ -21,10 +22,13 @@ class Settings:
     sendgrid_api_key: str | None = field(default=None, repr=False)
     sendgrid_host: str | None = None
     durable: bool = True
+    store: StoreAddress | None = None
+    ledger: LedgerAddress | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read LOOKOUT_STATE, LOOKOUT_LOG, LOOKOUT_DURABLE, LOOKOUT_SENDGRID_HOST and SENDGRID_API_KEY.
+        """Read LOOKOUT_STATE, LOOKOUT_LOG, LOOKOUT_DURABLE, LOOKOUT_SENDGRID_HOST, SENDGRID_API_KEY and what
+        ``lookout.addresses`` reads.
 
         Raises InputRejected that names the variable.
         """
@@ -43,4 +47,6 @@ class Settings:
             sendgrid_api_key=key or None,
             sendgrid_host=environment.get("LOOKOUT_SENDGRID_HOST") or None,
             durable=durable == "1",
+            store=StoreAddress.from_environment(environment),
+            ledger=LedgerAddress.from_environment(environment),
         )

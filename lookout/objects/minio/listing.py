@@ -1,0 +1,128 @@
+"""Pages of a bucket's listing, read as the server sends them and turned into entries, one page in memory at a time.
+
+minio-py can list too, but it gives the delete markers of a page after all its versions, so that the order in which
+versions followed each other is lost, and it takes three times as long an entry. Pure but for ``fetch``, which the
+caller gives: query parameters in, XML out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree
+
+from lookout.errors import Corrupt
+from lookout.objects.minio.names import servable_prefix
+
+Fetch: TypeAlias = Callable[[Mapping[str, str]], bytes]
+"""One request for a page: the query parameters in, the body of the answer out."""
+
+_NAMESPACE: Final = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One version of one key, or a delete marker, which has no bytes. Of one key the newest comes first.
+
+    ``etag`` is the server's own digest, which is not the content's sha256; in a listing without versions ``version``
+    is empty.
+    """
+
+    key: str
+    version: str
+    size: int
+    etag: str
+    modified_at_s: float
+    is_latest: bool
+    is_marker: bool
+
+
+def current(fetch: Fetch, prefix: str, after: str) -> Iterator[Entry]:
+    """The visible objects whose keys start with ``prefix`` and come after ``after``, in the order of code points."""
+    query = {"list-type": "2"}
+    return _entries(fetch, query, prefix, after, "start-after", _after_objects)
+
+
+def versions(fetch: Fetch, prefix: str, after: str) -> Iterator[Entry]:
+    """All versions and delete markers of the keys that start with ``prefix`` and come after ``after``: keys in the
+    order of code points, of each key the newest first."""
+    query = {"versions": ""}
+    return _entries(fetch, query, prefix, after, "key-marker", _after_versions)
+
+
+def versions_of(fetch: Fetch, key: str) -> Iterator[Entry]:
+    """All versions and delete markers of one key, the newest first."""
+    for entry in versions(fetch, key, ""):
+        if entry.key != key:
+            return  # a key comes before all that it is the beginning of
+        yield entry
+
+
+def _entries(
+    fetch: Fetch,
+    query: dict[str, str],
+    prefix: str,
+    after: str,
+    start: str,
+    following: Callable[[ElementTree.Element], dict[str, str]],
+) -> Iterator[Entry]:
+    asked = servable_prefix(prefix)
+    if asked is None or (after >= prefix and not after.startswith(prefix)):
+        return  # no key can begin like that, or all that do come before
+    query |= {"prefix": asked, "delimiter": "", "encoding-type": "url", "max-keys": str(_PAGE)}
+    begin = servable_prefix(after) or ""  # not after ``after``, so nothing is missed; what is too early is filtered
+    more = {start: begin} if begin and begin.startswith(asked) else {}
+    while True:
+        page = _parse(fetch(query | more))
+        for entry in _of_page(page):
+            if entry.key > after and entry.key.startswith(prefix):
+                yield entry
+        if page.findtext(f"{_NAMESPACE}IsTruncated") != "true":
+            return
+        more = following(page)
+
+
+def _after_objects(page: ElementTree.Element) -> dict[str, str]:
+    return {"continuation-token": _required(page, "NextContinuationToken")}
+
+
+def _after_versions(page: ElementTree.Element) -> dict[str, str]:
+    marker = unquote_plus(_required(page, "NextKeyMarker"))
+    return {"key-marker": marker, "version-id-marker": page.findtext(f"{_NAMESPACE}NextVersionIdMarker") or ""}
+
+
+def _of_page(page: ElementTree.Element) -> Iterator[Entry]:
+    for item in page:
+        kind = item.tag.removeprefix(_NAMESPACE)
+        if kind not in ("Contents", "Version", "DeleteMarker"):
+            continue
+        fields = {field.tag.removeprefix(_NAMESPACE): field.text or "" for field in item}
+        key = unquote_plus(fields["Key"])
+        if not key.endswith("/"):  # somebody's empty folder: no key of ours
+            yield Entry(
+                key=key,
+                version=fields.get("VersionId", ""),
+                size=int(fields.get("Size", "0")),
+                etag=fields.get("ETag", "").strip('"'),
+                modified_at_s=datetime.fromisoformat(fields["LastModified"]).timestamp(),
+                is_latest=fields.get("IsLatest", "true") == "true",
+                is_marker=kind == "DeleteMarker",
+            )
+
+
+def _parse(body: bytes) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(body)  # noqa: S314 - the answer of our own server, checked by TLS or on loopback
+    except ElementTree.ParseError as error:
+        raise Corrupt("a page of a listing", "XML", f"{len(body)} bytes that are none") from error
+
+
+def _required(page: ElementTree.Element, name: str) -> str:
+    text = page.findtext(_NAMESPACE + name)
+    if not text:
+        raise Corrupt("a page of a listing that says there is more", name, "nothing")
+    return text

@@ -1,0 +1,9 @@
+//go:build tools
+
+// Package tools names the programs that scripts/servers.py builds here, so that go.mod and go.sum pin all they need.
+package tools
+
+import (
+	_ "go.etcd.io/etcd/etcdctl/v3"
+	_ "go.etcd.io/etcd/server/v3"
+)

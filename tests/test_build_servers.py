@@ -1,0 +1,158 @@
+"""``scripts/servers.py`` builds what is missing, once, whole, and from what is pinned. Go is a stand-in here."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "scripts" / "servers.py"
+GO = """#!/bin/sh
+echo "$@" >> "$GO_CALLS"
+case "$1" in
+env) echo "${GO_FOUND:-go1.26.8}"; exit ;;
+build) while [ "$1" != -o ]; do shift; done; program=$2 ;;
+install) for last; do :; done; program=$GOBIN/$(basename "${last%@*}") ;;
+esac
+[ -z "$GO_FAILS" ] || { echo "no such module" >&2; exit 1; }
+echo "#!/bin/sh" > "$program"; chmod +x "$program"
+"""
+
+Build = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    folder = tmp_path / "go" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "go").write_text(GO)
+    (folder / "go").chmod(0o755)
+    return {
+        "PATH": f"{folder}:/usr/bin:/bin",
+        "LOOKOUT_CACHE": str(tmp_path / "cache"),
+        "GO_CALLS": str(tmp_path / "calls"),
+    }
+
+
+@pytest.fixture
+def build(environment: dict[str, str]) -> Build:
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, SCRIPT, *arguments], env=environment | more, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def builds(environment: dict[str, str]) -> list[str]:
+    """What Go was told to build, by the last word of each call."""
+    file = Path(environment["GO_CALLS"])
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [line.split()[-1] for line in lines if not line.startswith("env")]
+
+
+def table() -> list[list[str]]:
+    said = subprocess.run([sys.executable, SCRIPT, "--list"], capture_output=True, text=True, check=True).stdout
+    return [line.split() for line in said.splitlines()]
+
+
+def test_all_are_built_once(build: Build, environment: dict[str, str], tmp_path: Path) -> None:
+    done = build()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert len(builds(environment)) == len(table())
+    for name, _, version, _ in table():
+        link = tmp_path / "cache" / "bin" / name
+        assert re.fullmatch(rf"{name}-{re.escape(version)}-[0-9a-f]{{8}}", str(link.readlink()))
+        assert os.access(link, os.X_OK)
+    again = build()
+    assert (again.returncode, again.stderr) == (0, "")
+    assert len(builds(environment)) == len(table())
+
+
+def test_what_is_there_needs_no_go(build: Build) -> None:
+    assert build().returncode == 0
+    assert build(PATH="/nowhere").returncode == 0
+
+
+def test_a_module_without_a_lock_is_installed_at_its_version(build: Build, environment: dict[str, str]) -> None:
+    assert build("minio").returncode == 0
+    version = next(row[2] for row in table() if row[0] == "minio")
+    assert builds(environment) == [f"github.com/minio/minio@{version}"]
+
+
+def test_a_program_that_lies_in_the_way_is_replaced(build: Build, tmp_path: Path) -> None:
+    program = tmp_path / "cache" / "bin" / "etcd"
+    program.parent.mkdir(parents=True)
+    program.write_text("built by hand")
+    assert build("etcd").returncode == 0
+    assert program.is_symlink()
+
+
+def test_a_link_to_another_version_is_moved_and_that_version_stays(
+    build: Build, environment: dict[str, str], tmp_path: Path
+) -> None:
+    link = tmp_path / "cache" / "bin" / "etcd"
+    link.parent.mkdir(parents=True)
+    old = link.with_name("etcd-v3.4.0-00000000")
+    old.write_text("")
+    link.symlink_to(old.name)
+    assert build("etcd").returncode == 0
+    assert link.readlink().name.startswith("etcd-v3.5")
+    assert old.exists()
+
+
+def test_two_at_once_build_once(build: Build, environment: dict[str, str]) -> None:
+    both = [
+        subprocess.Popen([sys.executable, SCRIPT], env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    said = [one.communicate(timeout=60)[1] for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    assert len(builds(environment)) == len(table())
+
+
+def test_what_fails_leaves_nothing_that_looks_built(build: Build, tmp_path: Path) -> None:
+    done = build("etcd", GO_FAILS="1")
+    assert done.returncode == 1
+    assert "no such module" in done.stderr
+    assert "go build ended with status 1" in done.stderr
+    assert list((tmp_path / "cache" / "bin").iterdir()) == []
+    assert build("etcd").returncode == 0
+
+
+def test_a_missing_go_is_named(build: Build) -> None:
+    done = build(PATH="/nowhere")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "Go 1.26 or newer is needed to build the servers; no go is in PATH."
+
+
+def test_an_old_go_is_named(build: Build) -> None:
+    done = build(GO_FOUND="go1.19.8")
+    assert done.returncode == 1
+    assert done.stderr == "Go 1.26 or newer is needed to build the servers; found go1.19.8\n"
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(build: Build) -> None:
+    done = build("consul")
+    assert done.returncode == 2
+    assert "no such server: consul" in done.stderr
+
+
+def test_the_locks_say_what_the_table_says() -> None:
+    required = (ROOT / "scripts" / "servers" / "etcd" / "go.mod").read_text()
+    for name, module, version, _ in table():
+        if name.startswith("etcd"):
+            assert f"\t{module} {version}\n" in required
+    assert re.search(r"^go 1\.26", required, flags=re.MULTILINE)
+
+
+def test_the_page_has_the_same_versions() -> None:
+    page = (ROOT / "docs" / "services.md").read_text(encoding="utf-8")
+    for name, module, version, _ in table():
+        assert f"| {name} | `{module}` | `{version}` |" in page
