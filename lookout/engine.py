@@ -311,7 +311,8 @@ class Engine:
             if outcome.record is not None and not outcome.republished:
                 self._store.discard(outcome.record.outputs)
             if answer is Settled.CONFLICT:
-                failed = Outcome(state=State.FAILED, error="one of its output paths belongs to another datum")
+                slot = self._ledger.find_slots(claim.stage, [claim.key])[claim.key]
+                failed = Outcome(state=State.FAILED, error=slot.error or answer.value)
                 marks = self._planner.with_marks(claim, failed).marks
                 self._ledger.mark(marks)
                 self._tell(claim, failed)

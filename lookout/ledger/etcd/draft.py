@@ -1,0 +1,190 @@
+"""A transaction in the making: what it writes, by key, and what must not have changed for it to hold.
+
+Each key is written at most once, as etcd wants it; a later write of a key takes the place of an earlier one. Knows how
+a slot lies in keys, and no rule of settling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import Final
+
+from lookout.datum import State
+from lookout.ledger import codec
+from lookout.ledger.etcd import keys, values, wire
+from lookout.ledger.etcd.part import Seat
+from lookout.ledger.etcd.values import LETTERS, Kept, Part
+
+MAX_COMPARES: Final = 100
+"""With one for the writer and some for the session, below etcd's limit."""
+MAX_BYTES: Final = 1_000_000
+
+
+class Draft:
+    """Writes and comparisons of one transaction."""
+
+    def __init__(self, prefix: bytes) -> None:
+        self._prefix = prefix
+        self.puts: dict[bytes, bytes | None] = {}
+        self.nested: list[bytes] = []
+        self._compares: dict[bytes, bytes] = {}
+
+    def name(self, kind: bytes, *texts: str) -> bytes:
+        """The key of that kind and these parts."""
+        return self._prefix + kind + b"".join([keys.text(each) for each in texts])
+
+    # --- what must hold ---------------------------------------------------------------------------------------------
+
+    def expect(self, key: bytes, mod_revision: int) -> None:
+        """The key must be as it was."""
+        self._compares[key] = wire.unchanged(key, mod_revision)
+
+    def expect_there(self, key: bytes) -> None:
+        """The key must be there."""
+        self._compares[key] = wire.exists(key)
+
+    def expect_none_newer(self, start: bytes, end: bytes, revision: int) -> None:
+        """Nothing in the range was written since."""
+        self._compares[start + end] = wire.none_newer(start, end, revision)
+
+    def expect_marks(self, seats: Collection[Seat], revision: int, *, one_by_one: bool) -> None:
+        """No slot was marked since: by one range for each stage, which others' marks may spoil, or one by one."""
+        by_stage: dict[str, list[bytes]] = {}
+        for seat in seats:
+            name = self.name(keys.DIRTY, seat.stage, seat.key)
+            if one_by_one:
+                self.expect_none_newer(name, keys.behind(name), revision)
+            else:
+                by_stage.setdefault(seat.stage, []).append(name)
+        for names in by_stage.values():
+            self.expect_none_newer(min(names), keys.behind(max(names)), revision)
+
+    def expect_part(self, part: Part) -> None:
+        """The claim and its lease must be as they were."""
+        for name, mod_revision in zip(self.part_names(part), (part.mod_revision, part.lease_mod_revision), strict=True):
+            self.expect(name, mod_revision)
+
+    @property
+    def compares(self) -> list[bytes]:
+        return list(self._compares.values())
+
+    # --- what is written --------------------------------------------------------------------------------------------
+
+    def put(self, key: bytes, value: bytes = b"") -> None:
+        self.puts[key] = value
+
+    def delete(self, key: bytes) -> None:
+        self.puts[key] = None
+
+    def delete_range(self, start: bytes, end: bytes) -> None:
+        """Remove a range in which nothing is put."""
+        self.nested.append(wire.delete(start, end))
+
+    @property
+    def atoms(self) -> list[bytes]:
+        return [
+            *self.nested,
+            *[wire.delete(key) if value is None else wire.put(key, value) for key, value in self.puts.items()],
+        ]
+
+    def fits(self) -> bool:
+        """Whether etcd will take it."""
+        compares, atoms = len(self._compares), len(self.puts) + len(self.nested)
+        if compares > MAX_COMPARES or atoms > wire.most_atoms(compares + 1):
+            return False
+        size = sum(map(len, self.nested)) + sum(len(key) + len(value or b"") for key, value in self.puts.items())
+        return size + sum(map(len, self._compares.values())) <= MAX_BYTES
+
+    # --- claims -----------------------------------------------------------------------------------------------------
+
+    def part_names(self, part: Part) -> tuple[bytes, bytes]:
+        """The keys of a claim and of its lease."""
+        tail = keys.text(part.stage) + keys.token_part(part.token, part.number)
+        return self._prefix + keys.CLAIM + tail, self._prefix + keys.LEASE + tail
+
+    def put_part(self, part: Part) -> None:
+        """Keep a claim and its lease; one that holds nothing goes."""
+        claim, lease = self.part_names(part)
+        self.puts[claim] = values.write_part(part) if part.held else None
+        self.puts[lease] = values.write_lease(part) if part.held else None
+
+    def release(self, seats: Iterable[Seat]) -> None:
+        """Take slots out of the claims that held them, which must be as they were."""
+        gone: dict[tuple[str, int, int], tuple[Part, set[str]]] = {}
+        for seat in seats:
+            if seat.part is not None:
+                part = seat.part
+                gone.setdefault((part.stage, part.token, part.number), (part, set()))[1].add(seat.key)
+        for part, without in gone.values():
+            self.expect_part(part)
+            held = {key: entry for key, entry in part.held.items() if key not in without}
+            self.put_part(replace(part, held=held))
+
+    # --- slots ------------------------------------------------------------------------------------------------------
+
+    def mark(self, stage: str, key: str, now_s: float) -> None:
+        """Mark a slot that nothing is known of."""
+        self.puts[self.name(keys.DIRTY, stage, key)] = values.write_mark(now_s)
+
+    def forget(self, seat: Seat) -> None:
+        """Remove a slot that rests."""
+        kept = seat.kept
+        if kept is not None:
+            self.delete(self.name(keys.SLOT, seat.stage, seat.key))
+            self._index(seat, "s", labelled=False)
+
+    def keep(self, seat: Seat, now_s: float, loose: tuple[str, ...] | None = None, body: str | None = None) -> None:
+        """Keep a slot that nobody holds any more, where it belongs by its counter and suspicion."""
+        row, was = seat.row, seat.kept
+        version = seat.version
+        suspect = bool(row.dirty and row.suspect)
+        if seat.touched or (row.dirty and not version and not suspect):
+            self.mark(seat.stage, seat.key, now_s)
+            version += 1
+        elif version and not row.dirty:
+            self.delete(self.name(keys.DIRTY, seat.stage, seat.key))
+        if suspect:
+            self.put(self.suspect_name(seat))
+        base = max(0, row.dirty - version)
+        kept = Kept(row, base, rests=row.dirty == 0, loose=loose if loose is not None else was.loose if was else ())
+        if row.record is not None:
+            same = was is not None and was.hash == row.record.hash and was.body is not None and body is None
+            kept.body = was.body if same and was is not None else body or codec.write_record(row.record)
+        if was is None and _says_nothing(kept):
+            return
+        self._index(seat, LETTERS[row.state], labelled=row.record is not None and row.record.label is not None)
+        if was is not None and kept.body == was.body and _same(values.head_of(kept), was.head):
+            return
+        self.put(self.name(keys.SLOT, seat.stage, seat.key), values.write_slot(kept))
+
+    def suspect_name(self, seat: Seat) -> bytes:
+        """The key by which a suspect waits."""
+        cohort = keys.cohort(seat.row.suspect, seat.row.cohort)
+        return self.name(keys.SUSPECT, seat.stage) + cohort + keys.text(seat.key)
+
+    def _index(self, seat: Seat, letter: str, *, labelled: bool) -> None:
+        was = seat.kept
+        before = was.letter if was is not None else "s"
+        if letter != before:
+            if before != "s":
+                self.delete(self.name(keys.STATE, seat.stage, before, seat.key))
+            if letter != "s":
+                self.put(self.name(keys.STATE, seat.stage, letter, seat.key))
+        if labelled != (was is not None and was.labelled):
+            self.puts[self.name(keys.LABEL, seat.stage, seat.key)] = b"" if labelled else None
+
+
+def _same(head: str, other: str) -> bool:
+    """Whether both say the same but for when they were written."""
+    return head.rpartition(",")[0] == other.rpartition(",")[0]
+
+
+def _says_nothing(kept: Kept) -> bool:
+    """Whether a slot is what one without a row is: marked, never tried."""
+    row = kept.row
+    return (
+        row.state is State.PENDING
+        and not (kept.base or kept.loose or row.tries or row.losses or row.suspect)
+        and not (row.salt or row.error or row.proven or row.record)
+    )

@@ -1,0 +1,228 @@
+"""The alerts of the etcd ledger. Which alert may do what is in ``delivery``; knows no channel.
+
+An alert is one key by its id, one in the index of its state, in the order of creation, and one in that of its run. The
+states that the outbox asks for again and again are few alerts; unknown ones that are never tried again lie apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from heapq import merge
+from typing import Final
+
+from lookout.datum import Alert, AlertState
+from lookout.errors import Corrupt
+from lookout.ledger import delivery
+from lookout.ledger.base import Delivered
+from lookout.ledger.etcd import forms, keys, values, wire
+from lookout.ledger.etcd.draft import Draft
+from lookout.ledger.etcd.forms import KeptAlert
+from lookout.ledger.etcd.part import EtcdPart
+
+PAGE: Final = 500
+TOGETHER: Final = 80
+"""Alerts in one transaction."""
+
+_LETTERS: Final = {
+    AlertState.PENDING: "p",
+    AlertState.SENDING: "s",
+    AlertState.SENT: "t",
+    AlertState.WRITTEN: "w",
+    AlertState.DEAD: "d",
+    AlertState.CANCELED: "c",
+}
+_STATES: Final = {
+    **{state: (letter,) for state, letter in _LETTERS.items()},
+    AlertState.UNKNOWN: ("u", "v"),
+}
+_OPEN: Final = ("p", "u")
+
+
+def _letter(alert: Alert) -> str:
+    """Of the index that the alert is in: an unknown one that is tried once more is in ``u``, else in ``v``."""
+    if alert.state is AlertState.UNKNOWN:
+        return "u" if delivery.is_open(alert) else "v"
+    return _LETTERS[alert.state]
+
+
+def alert_writes(name: Callable[..., bytes], kept: KeptAlert, was: KeptAlert | None) -> dict[bytes, bytes | None]:
+    """All keys of an alert that is new or changed."""
+    alert = kept.alert
+    tail = keys.moment(alert.created_at_s) + keys.text(alert.id)
+    writes: dict[bytes, bytes | None] = {}
+    if was is not None:
+        old = keys.moment(was.alert.created_at_s) + keys.text(was.alert.id)
+        writes[name(keys.ALERT_STATE, _letter(was.alert)) + old] = None
+        writes[name(keys.ALERT_RUN, was.alert.run) + old] = None
+    due = values.dump([alert.due_at_s, kept.owner])
+    writes[name(keys.ALERT, alert.id)] = forms.write_alert(kept)
+    writes[name(keys.ALERT_STATE, _letter(alert)) + tail] = due
+    writes[name(keys.ALERT_RUN, alert.run) + tail] = b""
+    return writes
+
+
+class OutboxPart(EtcdPart):
+    """See ``Ledger``."""
+
+    def claim_alerts(self, owner: str, limit: int, now_s: float, ids: Collection[str] | None = None) -> list[Alert]:
+        self._check_writing()
+        taken: list[Alert] = []
+        for _attempt in self._attempts("claiming alerts"):
+            due = self._due(now_s, ids)[: max(0, limit) - len(taken)]
+            some = due[:TOGETHER]
+            if not some:
+                return taken
+            found = self._find_alerts(some)
+            draft = Draft(self._prefix)
+            for kept in found.values():
+                self._change_alert(draft, kept, KeptAlert(delivery.taken(kept.alert), owner, kept.withdrawn))
+            if not self._write(draft.compares, draft.atoms).succeeded:
+                continue
+            taken += [found[id_].alert for id_ in some if id_ in found]
+            if len(due) == len(some):
+                return taken
+        return taken
+
+    def _due(self, now_s: float, ids: Collection[str] | None) -> list[str]:
+        """The ids of open alerts that are due, in the order of their creation."""
+        wanted = None if ids is None else frozenset(ids)
+        due: list[tuple[bytes, str]] = []
+        for letter in _OPEN:
+            start, end = self._range(keys.ALERT_STATE, letter)
+            for page in self._etcd.pages(start, end):
+                for kv in page:
+                    tail = kv.key[len(start) :]
+                    (id_,) = keys.parts(tail[8:], 1)
+                    due_at_s, _ = values.load(kv, _pair)
+                    if due_at_s <= now_s and (wanted is None or id_ in wanted):
+                        due.append((tail, id_))
+        return [id_ for _, id_ in sorted(due)]
+
+    def _find_alerts(self, ids: Collection[str], revision: int = 0) -> dict[str, KeptAlert]:
+        names = {self._name(keys.ALERT, id_): id_ for id_ in ids}
+        found = self._etcd.get_many(names, revision)
+        return {names[name]: forms.read_alert(names[name], kv) for name, kv in found.items()}
+
+    def _change_alert(self, draft: Draft, was: KeptAlert, now: KeptAlert) -> None:
+        draft.expect(draft.name(keys.ALERT, was.alert.id), was.mod_revision)
+        draft.puts.update(alert_writes(draft.name, now, was))
+
+    def settle_alerts(self, owner: str, settled: Mapping[str, Delivered], now_s: float) -> None:
+        self._check_writing()
+
+        def change(kept: KeptAlert) -> KeptAlert | None:
+            if kept.owner != owner:
+                return None
+            how = settled[kept.alert.id]
+            return KeptAlert(delivery.delivered(kept.alert, how, now_s, withdrawn=kept.withdrawn))
+
+        self._change_alerts(list(settled), change)
+
+    def resend_alerts(self, ids: Collection[str]) -> int:
+        self._check_writing()
+
+        def change(kept: KeptAlert) -> KeptAlert | None:
+            return KeptAlert(delivery.resent(kept.alert)) if delivery.can_resend(kept.alert) else None
+
+        return self._change_alerts(list(set(ids)), change)
+
+    def _change_alerts(self, ids: Sequence[str], change: Callable[[KeptAlert], KeptAlert | None]) -> int:
+        """Change those of the alerts that the function changes; says how many."""
+        count = 0
+        for start in range(0, len(ids), TOGETHER):
+            some = ids[start : start + TOGETHER]
+            for _attempt in self._attempts("changing alerts"):
+                draft, changed = Draft(self._prefix), 0
+                for kept in self._find_alerts(some).values():
+                    if (now := change(kept)) is not None:
+                        self._change_alert(draft, kept, now)
+                        changed += 1
+                if not changed or self._write(draft.compares, draft.atoms).succeeded:
+                    count += changed
+                    break
+        return count
+
+    def _abandon_alerts(self, owner: str) -> None:
+        """What the owner was sending has an unknown end."""
+        now_s = self._clock()
+        start, end = self._range(keys.ALERT_STATE, "s")
+        ids = [
+            keys.parts(kv.key[len(start) + 8 :], 1)[0]
+            for page in self._etcd.pages(start, end)
+            for kv in page
+            if values.load(kv, _pair)[1] == owner
+        ]
+
+        def change(kept: KeptAlert) -> KeptAlert | None:
+            if kept.owner != owner or kept.alert.state is not AlertState.SENDING:
+                return None
+            return KeptAlert(delivery.abandoned(kept.alert, now_s))
+
+        self._change_alerts(ids, change)
+
+    # --- listing ----------------------------------------------------------------------------------------------------
+
+    def alerts(
+        self, *, states: Collection[AlertState] = (), run: str | None = None, ids: Collection[str] | None = None
+    ) -> Iterator[Alert]:
+        if ids is not None:
+            found = [kept.alert for kept in self._find_alerts(set(ids)).values()]
+            found.sort(key=lambda alert: (alert.created_at_s, alert.id))
+        elif run is not None:
+            yield from self._listed([self._range(keys.ALERT_RUN, run)], states)
+            return
+        else:
+            letters = [letter for state in set(states) or AlertState for letter in _STATES[state]]
+            yield from self._listed([self._range(keys.ALERT_STATE, letter) for letter in letters], states)
+            return
+        yield from (alert for alert in found if (not states or alert.state in states) and run in (None, alert.run))
+
+    def _listed(self, ranges: Sequence[tuple[bytes, bytes]], states: Collection[AlertState]) -> Iterator[Alert]:
+        """The alerts of some indexes, in the order of (creation, id), in these states (all if empty)."""
+        pending: list[str] = []
+        last = ""
+        for _, id_ in merge(*[self._tails(start, end) for start, end in ranges]):
+            if id_ == last:  # it changed its state while it was listed
+                continue
+            last = id_
+            pending.append(id_)
+            if len(pending) == PAGE:
+                yield from self._of_states(pending, states)
+                pending = []
+        yield from self._of_states(pending, states)
+
+    def _tails(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, str]]:
+        for page in self._etcd.pages(start, end, keys_only=True):
+            for kv in page:
+                tail = kv.key[len(start) :]
+                yield tail, keys.parts(tail[8:], 1)[0]
+
+    def _of_states(self, ids: Sequence[str], states: Collection[AlertState]) -> Iterator[Alert]:
+        found = self._find_alerts(ids)
+        for id_ in ids:
+            if id_ not in found:
+                raise Corrupt(f"the index of alerts in {self._etcd.address.name}", "an alert", f"none of id {id_!r}")
+            if not states or found[id_].alert.state in states:
+                yield found[id_].alert
+
+    def count_alerts(self, run: str | None = None) -> dict[AlertState, int]:
+        counts: dict[AlertState, int] = {}
+        if run is not None:
+            for alert in self.alerts(run=run):
+                counts[alert.state] = counts.get(alert.state, 0) + 1
+            return counts
+        asked = [(state, letter) for state, letters in _STATES.items() for letter in letters]
+        answer = self._etcd.read(
+            [wire.get(*self._range(keys.ALERT_STATE, letter), count_only=True) for _, letter in asked]
+        )
+        for n, (state, _) in enumerate(asked):
+            if answer.get(n).total:
+                counts[state] = counts.get(state, 0) + answer.get(n).total
+        return counts
+
+
+def _pair(value: list[object]) -> tuple[float, str | None]:
+    due_at_s, owner = value
+    if not isinstance(due_at_s, int | float) or not (owner is None or isinstance(owner, str)):
+        raise TypeError(f"expected a time and an owner, got {value!r}")
+    return due_at_s, owner

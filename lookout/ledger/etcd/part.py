@@ -1,0 +1,226 @@
+"""What the parts of the etcd ledger share: the connection, the clock, names of keys, and how a slot is put together.
+
+A slot lies in up to three places, so that the common steps touch few keys: its row, which only its holder writes; its
+mark, which anybody puts without reading; and the claim that holds it, one key for all slots of one claim call.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+from typing import Final
+
+from lookout.datum import Record, State
+from lookout.errors import InputRejected, Unavailable
+from lookout.ledger.base import Ledger
+from lookout.ledger.etcd import keys, values, wire
+from lookout.ledger.etcd.address import DEFAULT_PREFIX, Address
+from lookout.ledger.etcd.client import Compacted, Etcd
+from lookout.ledger.etcd.values import Kept, Part
+from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.settling import Row
+
+FORM: Final = 1
+"""Raised whenever an older program could misread what a newer one wrote: keys, values, or the forms of ``codec``."""
+TRIES: Final = 60
+"""How often a transaction is tried against others that change the same keys: each failure is another's success."""
+
+
+@dataclass(slots=True)
+class Seat:
+    """One slot as a transaction has read it. ``row`` is put together and may be changed; the rest says what was."""
+
+    stage: str
+    key: str
+    row: Row
+    kept: Kept | None
+    version: int
+    """How many puts its mark has."""
+    part: Part | None
+    record: Record | None = None
+    """The one that was live."""
+    touched: bool = False
+    """Whether this transaction marks it."""
+
+
+class EtcdPart(Ledger):
+    """The common part. ``address`` says where etcd is, ``prefix`` sets this ledger apart from others in it, ``clock``
+    gives Unix seconds, ``ttl_s`` is how long a session outlives its process; see ``Etcd`` for the other times."""
+
+    def __init__(
+        self,
+        address: Address,
+        prefix: str = DEFAULT_PREFIX,
+        clock: Callable[[], float] = time.time,
+        *,
+        ttl_s: int = 15,
+        timeout_s: float = 5.0,
+        patience_s: float = 15.0,
+    ) -> None:
+        self._clock, self._ttl_s = clock, ttl_s
+        # A NUL ends the prefix, so that "/a" and "/a/b" may be two ledgers.
+        self._prefix = keys.text(prefix.rstrip("/"))
+        self._etcd = Etcd(address, self._prefix, timeout_s=timeout_s, patience_s=patience_s)
+        self._publishing = False
+        self._sessions: set[str] = set()
+        self._pause = Event()
+        self._shard = 0
+        self._claimed: dict[tuple[str, str, int], Kept] = {}
+        """Rows of slots that were claimed here, by (stage, key, token): nobody changes them without a mark."""
+        try:
+            self._check_form()
+        except BaseException:
+            self._etcd.close()
+            raise
+
+    def _check_form(self) -> None:
+        name, where = self._name(keys.META), f"{self._etcd.address.name}, prefix {self._prefix[:-1].decode()!r}"
+        kv = self._etcd.get_many([name]).get(name)
+        if kv is None:
+            self._etcd.write([wire.same_life(name, 0)], [wire.put(name, b"%d" % FORM)])
+            return
+        if not kv.value.isdigit():
+            raise InputRejected(f"not a ledger: {kv.key!r} holds {kv.value[:40]!r}", where, "give another prefix")
+        if int(kv.value) > FORM:
+            raise InputRejected(
+                f"written by a newer Lookout: its form is {int(kv.value)}, this one knows {FORM}",
+                where,
+                "update Lookout, or give another prefix",
+            )
+
+    def close(self) -> None:
+        self._etcd.close()
+
+    # --- names and writes -------------------------------------------------------------------------------------------
+
+    def _name(self, kind: bytes, *texts: str) -> bytes:
+        return self._prefix + kind + b"".join([keys.text(each) for each in texts])
+
+    def _range(self, kind: bytes, *texts: str) -> tuple[bytes, bytes]:
+        """All keys of the kind that begin with these parts."""
+        start = self._name(kind, *texts)
+        return start, keys.after(start)
+
+    def _check_writing(self) -> None:
+        if self._publishing:
+            raise RuntimeError("expected no write to the ledger while its changes are handed out")
+
+    def _write(self, compares: Sequence[bytes], atoms: Sequence[bytes]) -> wire.Answer:
+        self._check_writing()
+        return self._etcd.write(compares, wire.folded(len(compares) + 1, atoms))
+
+    def _attempts(self, what: str) -> Iterator[int]:
+        """Tries of a transaction that others may spoil, with pauses that grow."""
+        for attempt in range(TRIES):
+            yield attempt
+            self._pause.wait(random.uniform(0, min(0.002 * (attempt + 1), 0.05)))  # noqa: S311
+        raise Unavailable(self._etcd.address.name, f"{what}: others changed the same {TRIES} times")
+
+    @contextmanager
+    def _handing_out(self) -> Iterator[None]:
+        self._publishing = True
+        try:
+            yield
+        finally:
+            self._publishing = False
+
+    # --- slots ------------------------------------------------------------------------------------------------------
+
+    def _pick(
+        self, prefix: bytes, wanted: Collection[str], revision: int = 0, *, keys_only: bool = False
+    ) -> dict[str, Kv]:
+        """Those of the keys after the prefix that are there: by one range where they lie close, else one by one."""
+        names = {prefix + keys.text(key): key for key in wanted}
+        if not names:
+            return {}
+        order = sorted(names)
+        limit = len(order) + len(order) // 2 + 8
+        page = self._etcd.read(
+            [wire.get(order[0], keys.behind(order[-1]), limit=limit, revision=revision, keys_only=keys_only)]
+        ).get(0)
+        found = {names[kv.key]: kv for kv in page.kvs if kv.key in names}
+        if page.more:
+            last = page.kvs[-1].key
+            rest = self._etcd.get_many([name for name in order if name > last], revision, keys_only=keys_only)
+            found.update((names[name], kv) for name, kv in rest.items())
+        return found
+
+    def _read_parts(self, claims: Sequence[Kv], leases: Sequence[Kv]) -> list[Part]:
+        """Claims with their leases, of any stages."""
+        start = len(self._prefix) + 1
+        ends = {kv.key[start:]: kv for kv in leases}
+        parts = []
+        for kv in claims:
+            stage, token, number = self._claim_name(kv.key)
+            part = values.read_part(stage, token, number, kv)
+            lease = ends.get(kv.key[start:])
+            if lease is not None:
+                _, part.lease_end_s, _ = values.read_lease(lease)
+                part.lease_mod_revision = lease.mod_revision
+            parts.append(part)
+        return parts
+
+    def _claim_name(self, key: bytes) -> tuple[str, int, int]:
+        """Stage, token and number of a claim from its key, or its lease's."""
+        rest = key[len(self._prefix) + 1 :]
+        (stage,) = keys.parts(rest[:-12], 1)
+        return (stage, *keys.read_token_part(rest[-12:]))
+
+    def _part_names(self, part: Part) -> tuple[bytes, bytes]:
+        tail = keys.text(part.stage) + keys.token_part(part.token, part.number)
+        return self._prefix + keys.CLAIM + tail, self._prefix + keys.LEASE + tail
+
+    def _parts_of(self, stage: str) -> tuple[list[Part], int]:
+        """All claims of a stage, and the revision at which they were read."""
+        answer = self._etcd.read([wire.get(*self._range(kind, stage)) for kind in (keys.CLAIM, keys.LEASE)])
+        return self._read_parts(answer.get(0).kvs, answer.get(1).kvs), answer.revision
+
+    def _see(self, stage: str, wanted: Collection[str]) -> dict[str, Seat]:
+        """The slots of these keys that are there, at one revision."""
+        if not wanted:
+            return {}
+        while True:
+            parts, revision = self._parts_of(stage)
+            try:
+                rows = self._pick(self._name(keys.SLOT, stage), wanted, revision)
+                marks = self._pick(self._name(keys.DIRTY, stage), wanted, revision)
+            except Compacted:
+                continue
+            return seats(stage, wanted, rows, marks, parts)
+
+
+def seats(
+    stage: str, wanted: Collection[str], rows: Mapping[str, Kv], marks: Mapping[str, Kv], parts: Sequence[Part]
+) -> dict[str, Seat]:
+    """Slots put together from what was read at one revision."""
+    kept = {one.row.key: one for one in values.read_slots([(stage, key, kv) for key, kv in rows.items()])}
+    holders = {key: part for part in parts for key in part.held}
+    found = {}
+    for key in wanted:
+        seat = seat_of(stage, key, kept.get(key), marks.get(key), holders.get(key))
+        if seat is not None:
+            found[key] = seat
+    return found
+
+
+def seat_of(stage: str, key: str, kept: Kept | None, mark: Kv | None, part: Part | None) -> Seat | None:
+    """One slot put together; None if it is nowhere."""
+    if kept is None and mark is None and part is None:
+        return None
+    row = kept.row if kept is not None else Row(stage, key)
+    version = mark.version if mark is not None else 0
+    base = part.held[key][0] if part is not None else kept.base if kept is not None else 0
+    row.dirty = base + version
+    if row.dirty and (kept is None or kept.rests):
+        row.tries = row.losses = 0
+    if mark is not None:
+        row.updated_at_s = max(row.updated_at_s, values.read_mark(mark))
+    if part is not None:
+        row.state, row.owner, row.token = State.RUNNING, part.owner, part.token
+        row.lease_end_s = part.lease_end_s
+        row.updated_at_s = max(row.updated_at_s, part.claimed_at_s)
+    return Seat(stage, key, row, kept, version, part, row.record)

@@ -1,0 +1,165 @@
+"""Sessions in etcd: who holds what, and what becomes of the slots of the dead, the late and those that leave.
+
+A session is two keys: one that stays until somebody has taken back all that it held, one that lives by its lease. Who
+has the first without the second is dead; every claim and every new session looks. Each slot goes from a claim to the
+queue in one transaction that compares the claim, so that two who bury one owner do not do it twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from lookout.datum import State
+from lookout.errors import LookoutError
+from lookout.ledger import settling
+from lookout.ledger.etcd import keys, wire
+from lookout.ledger.etcd.draft import Draft
+from lookout.ledger.etcd.outbox import OutboxPart
+from lookout.ledger.etcd.owners import Life, log
+from lookout.ledger.etcd.part import Seat, seats
+from lookout.ledger.etcd.runs import RunsPart
+from lookout.ledger.etcd.values import Part, read_lease
+from lookout.ledger.etcd.wire import Kv
+
+TOGETHER = 300
+"""Slots that are taken back in one transaction."""
+
+
+class SessionsPart(OutboxPart, RunsPart):
+    """See ``Ledger``."""
+
+    @contextmanager
+    def session(self) -> Iterator[str]:
+        self._check_writing()
+        self._bury_dead()
+        owner = f"{os.getpid()}-{os.urandom(6).hex()}"
+        life = Life(self._etcd, self._ttl_s)
+        try:
+            self._write(
+                [],
+                [
+                    wire.put(self._name(keys.OWNER, owner), repr(self._clock()).encode()),
+                    wire.put(self._name(keys.ALIVE, owner), b"", life.lease),
+                ],
+            )
+            self._sessions.add(owner)
+            self._shard = 0
+            try:
+                yield owner
+            except BaseException:
+                try:
+                    self._leave(owner)
+                except LookoutError as exc:  # what ended the session says more
+                    log.warning("session not ended", owner=owner, why=str(exc))
+                raise
+            self._leave(owner)
+        finally:
+            self._sessions.discard(owner)
+            life.end()
+
+    def _leave(self, owner: str) -> None:
+        def let_go(left: Collection[Seat], now_s: float) -> None:
+            for seat in left:
+                settling.let_go(seat.row, State.KILLED, now_s)
+
+        self._take_back(lambda _end_s, of: of == owner, let_go)
+        self._end_owner(owner, "stopped")
+
+    def _end_owner(self, owner: str, run_state: str) -> None:
+        """Close all that an owner leaves behind beside its slots."""
+        self._abandon_alerts(owner)
+        self._end_runs(owner, run_state)
+        self._write([], [wire.delete(self._name(kind, owner)) for kind in (keys.OWNER, keys.ALIVE)])
+
+    # --- the dead and the late --------------------------------------------------------------------------------------
+
+    def _bury_dead(self) -> None:
+        answer = self._etcd.read(
+            [wire.get(*self._range(keys.OWNER), keys_only=True), wire.get(*self._range(keys.ALIVE), keys_only=True)]
+        )
+        self._bury(self._dead(answer.get(0).kvs, answer.get(1).kvs))
+
+    def _dead(self, known: Sequence[Kv], alive: Sequence[Kv]) -> set[str]:
+        start = len(self._prefix) + 1
+        living = {kv.key[start:] for kv in alive}
+        return {keys.parts(kv.key[start:], 1)[0] for kv in known if kv.key[start:] not in living}
+
+    def _bury(self, dead: Collection[str]) -> None:
+        if not dead:
+            return
+        self._take_back(lambda _end_s, owner: owner in dead, self._lose)
+        for owner in dead:
+            log.info("owner lost", owner=owner)
+            self._end_owner(owner, "lost")
+
+    def _lose_late(self) -> None:
+        now_s = self._clock()
+        self._take_back(lambda end_s, _owner: end_s <= now_s, self._lose)
+
+    def _lose(self, late: Collection[Seat], now_s: float) -> None:
+        settling.lose([seat.row for seat in late], self.max_lone_losses, now_s)
+
+    def _take_back(
+        self, chosen: Callable[[float, str], bool], change: Callable[[Collection[Seat], float], None]
+    ) -> None:
+        """Free the slots of the claims that are chosen by end of lease and owner, all of one claim call together."""
+        for _attempt in self._attempts("taking back claims"):
+            calls: dict[tuple[str, int], list[Part]] = {}
+            for page in self._etcd.pages(*self._range(keys.LEASE)):
+                for kv in page:
+                    owner, end_s, _ = read_lease(kv)
+                    if chosen(end_s, owner):
+                        stage, token, number = self._claim_name(kv.key)
+                        calls.setdefault((stage, token), []).append(Part(stage, token, number, owner, {}))
+            if not calls:
+                return
+            for (stage, _token), parts in calls.items():
+                self._take_back_call(stage, parts, chosen, change)
+
+    def _take_back_call(
+        self,
+        stage: str,
+        named: Sequence[Part],
+        chosen: Callable[[float, str], bool],
+        change: Callable[[Collection[Seat], float], None],
+    ) -> None:
+        names = [name for part in named for name in self._part_names(part)]
+        found = self._etcd.get_many(names)
+        claims = [found[name] for name in names[::2] if name in found]
+        leases = [found[name] for name in names[1::2] if name in found]
+        parts = [part for part in self._read_parts(claims, leases) if chosen(part.lease_end_s, part.owner)]
+        held = [key for part in parts for key in part.held]
+        answer = self._etcd.read([wire.get(self._name(keys.META))])
+        lost = self._seats_of(stage, held, parts)
+        now_s = self._clock()
+        change(lost, now_s)
+        todo = sorted(lost, key=lambda seat: (seat.part.number if seat.part else 0, seat.key))
+        for start in range(0, len(todo), TOGETHER):
+            some = todo[start : start + TOGETHER]
+            draft = Draft(self._prefix)
+            draft.expect_marks(some, answer.revision, one_by_one=False)
+            for seat in some:
+                draft.keep(seat, now_s)
+            draft.release(some)
+            if not self._write(draft.compares, draft.atoms).succeeded:
+                return  # the caller looks again
+            for seat in some:  # what was written is what the next piece compares
+                if seat.part is not None:
+                    seat.part.held.pop(seat.key, None)
+            if start + TOGETHER < len(todo):
+                self._refresh(parts)
+
+    def _refresh(self, parts: Sequence[Part]) -> None:
+        found = self._etcd.get_many([name for part in parts for name in self._part_names(part)])
+        for part in parts:
+            claim, lease = (found.get(name) for name in self._part_names(part))
+            part.mod_revision = claim.mod_revision if claim is not None else 0
+            part.lease_mod_revision = lease.mod_revision if lease is not None else 0
+
+    def _seats_of(self, stage: str, held: Collection[str], parts: Sequence[Part]) -> list[Seat]:
+        """The seats of slots that these claims hold."""
+        rows = self._pick(self._name(keys.SLOT, stage), held)
+        marks = self._pick(self._name(keys.DIRTY, stage), held)
+        return list(seats(stage, held, rows, marks, parts).values())
