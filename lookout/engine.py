@@ -301,9 +301,7 @@ class Engine:
         made = [outcome.record for _, outcome in settled if outcome.record is not None and not outcome.republished]
         self._store.flush([ref for record in made for ref in record.outputs])
         answers = self._ledger.commit(settled)
-        touched: set[str] = set()
         for (claim, outcome), answer in zip(settled, answers, strict=True):
-            touched.update((claim.stage, *self._pipeline.downstream(claim.stage)))
             if answer is Settled.DONE:
                 self._tell(claim, outcome)
                 continue
@@ -316,7 +314,8 @@ class Engine:
                 marks = self._planner.with_marks(claim, failed).marks
                 self._ledger.mark(marks)
                 self._tell(claim, failed)
-        self._maybe |= touched & self._scope
+        for stage in {claim.stage for claim, _ in settled}:
+            self._maybe |= self._scope.intersection((stage, *self._pipeline.downstream(stage)))
         self.publish()
         if any(outcome.alerts for _, outcome in settled):
             self._on_alerts()
