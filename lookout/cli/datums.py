@@ -11,7 +11,8 @@ import click
 
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json, echo_json_line, printable, when
-from lookout.cli.state import StateFolder, open_state
+from lookout.cli.ranges import Range, range_options
+from lookout.cli.state import Deployment, open_state
 from lookout.datum import JsonObject, Mark, Slot, State
 from lookout.errors import InputRejected
 from lookout.identity import digest
@@ -19,6 +20,7 @@ from lookout.settings import Settings
 from stages.pipeline import PIPELINE
 
 STAGES = click.Choice([stage.name for stage in PIPELINE.stages])
+GROUPED = frozenset(stage.name for stage in PIPELINE.stages if stage.grouped)
 STATES = click.Choice([state.value for state in State])
 
 
@@ -116,27 +118,44 @@ def retry(settings: Settings, stage: str | None, key: str | None, state: Path | 
 
 
 @datums.command("invalidate", short_help="Have finished datums done again in the next run.")
-@click.argument("stage", type=STAGES, metavar="STAGE")
+@click.argument("stage", type=STAGES, required=False, metavar="STAGE")
 @click.argument("key", required=False)
-@click.option("--prefix", default="", help="All whose key starts with this.")
-@click.option("--all", "everything", is_flag=True, help="All of the stage.")
+@range_options
+@click.option("--all", "everything", is_flag=True, help="All of the stage, or of all stages.")
 @state_option
 @json_option
 @click.pass_obj
 def invalidate(
-    settings: Settings, stage: str, key: str | None, prefix: str, everything: bool, state: Path | None, as_json: bool
+    settings: Settings,
+    stage: str | None,
+    key: str | None,
+    prefix: str,
+    since: float | None,
+    until: float | None,
+    everything: bool,
+    state: Path | None,
+    as_json: bool,
 ) -> None:
-    """Have finished datums done again by the next run, though nothing that they read has changed."""
-    if (key is not None) + bool(prefix) + everything != 1:
-        raise InputRejected("expected one of a key, --prefix and --all", "lookout datums invalidate")
+    """Have finished datums done again by the next run, though nothing that they read has changed.
+
+    One datum, those of a prefix or of a time (or of both), or all; of one stage, or, without STAGE, of all stages.
+    """
+    chosen = Range(prefix=prefix, since_s=since, until_s=until)
+    if (key is not None) + (not chosen.is_all) + everything != 1:
+        what = "expected one of a key, --all, and --prefix, --since or --until"
+        raise InputRejected(what, "lookout datums invalidate")
     with open_state(settings, state) as opened:
-        found = [_find(opened, stage, key)] if key is not None else list(opened.ledger.slots(stage, prefix=prefix))
+        if key is not None and stage is not None:
+            found: Iterable[Slot] = [_find(opened, stage, key)]
+        else:
+            slots = opened.ledger.slots(stage, prefix=prefix)
+            found = (slot for slot in slots if (chosen.has_group if slot.stage in GROUPED else chosen.has)(slot.key))
         salt = digest("invalidate/1", time.time_ns())[:16]
-        number = opened.ledger.mark(_marks(found), revive=True, salt=salt)
+        number = opened.ledger.mark(list(_marks(found)), revive=True, salt=salt)
     _say(number, "will be done again by the next run", as_json)
 
 
-def _find(opened: StateFolder, stage: str, key: str) -> Slot:
+def _find(opened: Deployment, stage: str, key: str) -> Slot:
     slot = opened.ledger.find_slots(stage, [key]).get(key)
     if slot is None:
         raise InputRejected(f"{stage} has no datum of {key!r}", "lookout datums", "see lookout datums list")

@@ -27,6 +27,9 @@ class _Probability(click.FloatRange):
         return number
 
 
+PROBABILITY = _Probability()
+
+
 def state_option(function: F) -> F:
     """``--state DIR``, or LOOKOUT_STATE, or ``lookout-state`` here."""
     return click.option(
@@ -47,7 +50,7 @@ def run_options(function: F) -> F:
             click.option("--model", type=PATH, metavar="PATH", help="A model's manifest or folder; stays in force."),
             click.option(
                 "--threshold",
-                type=_Probability(),
+                type=PROBABILITY,
                 metavar="P",
                 help="Least probability of an object; stays in force. [0.5]",
             ),

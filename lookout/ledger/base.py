@@ -44,8 +44,8 @@ class Settled(Enum):
     """The slot was marked again after it was claimed: the outcome was not applied, the claim is freed, the slot stays
     dirty. FAILED, KILLED and PENDING outcomes are never superseded into a counted try."""
     CONFLICT = "conflict"
-    """An output path belongs to another live slot, or the datum is too large for the backend: the slot is FAILED with an
-    error that says so, and not dirty. Nothing else of the outcome is applied, its marks neither."""
+    """An output path belongs to another live slot, or the datum is too large for the backend: the slot is FAILED with
+    an error that says so, and not dirty. Nothing else of the outcome is applied, its marks neither."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

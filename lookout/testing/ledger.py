@@ -7,11 +7,13 @@
             ...
             yield Bench(open=lambda: MyLedger(somewhere, clock), clock=clock)
 
-Knows no backend. A bug found in one becomes a test here first.
+A ledger that keeps batches subclasses ``BatchesContract`` too. Knows no backend. A bug found in one becomes a test here
+first.
 """
 
 from __future__ import annotations
 
+from lookout.testing.ledger_batches import BatchesContract
 from lookout.testing.ledger_claims import ClaimsContract
 from lookout.testing.ledger_commits import CommitsContract
 from lookout.testing.ledger_kit import Bench, ManualClock
@@ -23,4 +25,4 @@ class LedgerContract(ClaimsContract, CommitsContract, ViewsContract, OutboxContr
     """All of the contract."""
 
 
-__all__ = ["Bench", "LedgerContract", "ManualClock"]
+__all__ = ["BatchesContract", "Bench", "LedgerContract", "ManualClock"]

@@ -2,6 +2,6 @@
 
 import pytest
 
-for _part in ("claims", "commits", "views", "outbox"):
+for _part in ("batches", "claims", "commits", "views", "outbox"):
     pytest.register_assert_rewrite(f"lookout.testing.ledger_{_part}")
 pytest.register_assert_rewrite("lookout.testing.stateful_ledger")

@@ -3,10 +3,10 @@
 import pytest
 
 from lookout.ledger.memory import MemoryLedger
-from lookout.testing.ledger import Bench, LedgerContract, ManualClock
+from lookout.testing.ledger import BatchesContract, Bench, LedgerContract, ManualClock
 
 
-class TestMemoryLedger(LedgerContract):
+class TestMemoryLedger(LedgerContract, BatchesContract):
     @pytest.fixture
     def bench(self):
         clock = ManualClock()

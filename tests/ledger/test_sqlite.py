@@ -5,10 +5,10 @@ from contextlib import ExitStack
 import pytest
 
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.testing.ledger import Bench, LedgerContract, ManualClock
+from lookout.testing.ledger import BatchesContract, Bench, LedgerContract, ManualClock
 
 
-class TestSqliteLedger(LedgerContract):
+class TestSqliteLedger(LedgerContract, BatchesContract):
     @pytest.fixture
     def bench(self, tmp_path):
         clock = ManualClock()

@@ -15,7 +15,9 @@ import pytest
 from lookout.datum import AlertState, Mark, State
 from lookout.errors import Corrupt, InputRejected, Unavailable
 from lookout.ledger.base import RunRecord, Settled
+from lookout.ledger.batching import BatchState
 from lookout.ledger.sqlite import SqliteLedger
+from lookout.testing.ledger_batches import batch
 from lookout.testing.ledger_kit import SKIP, alert, done, record
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +94,18 @@ def test_a_session_that_is_open_already_takes_over_from_a_killed_process(path, l
         process.kill()
         process.wait()
         assert [claim.key for claim in ledger.claim("s", me, 10, 60.0)] == ["a"]
+
+
+def test_the_batch_of_a_killed_process_is_open_at_once_and_that_of_a_living_one_is_not(path, ledger):
+    ledger.add_batches([batch("1", "a")])
+    with ledger.session() as me, worker(path, "hold_batch") as process:
+        assert process.said[1:] == ["1"]
+        assert ledger.take_batch(me, 60.0) is None
+        process.kill()
+        process.wait()
+        taken = ledger.take_batch(me, 60.0)
+        assert (taken.id, taken.losses) == ("1", 1)
+        ledger.end_batch(taken)
 
 
 def test_a_forked_child_does_not_keep_its_dead_parents_session_alive(path, ledger):
@@ -177,6 +191,19 @@ def test_two_processes_share_two_thousand_slots_without_overlap(path, ledger):
     assert len(list(ledger.slots("s"))) == 2000
 
 
+def test_two_processes_share_batches_without_overlap(path, ledger):
+    ids = [f"{n:03}" for n in range(200)]
+    ledger.add_batches([batch(id_) for id_ in ids])
+    with worker(path, "share") as one, worker(path, "share") as two:
+        for process in (one, two):
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        taken = [process.stdout.read().split() for process in (one, two)]
+        assert [process.wait() for process in (one, two)] == [0, 0]
+    assert sorted(taken[0] + taken[1]) == ids
+    assert ledger.count_batches() == {BatchState.DONE: 200}
+
+
 def test_many_processes_may_make_the_file_at_once(path):
     workers = [
         subprocess.Popen(
@@ -196,11 +223,24 @@ def test_many_processes_may_make_the_file_at_once(path):
 def test_a_newer_form_is_refused_with_what_to_do(path):
     SqliteLedger(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE meta SET value = '2'")
+    connection.execute("UPDATE meta SET value = '3'")
     connection.commit()
     connection.close()
-    with pytest.raises(InputRejected, match=r"newer.*2.*knows 1.*update"):
+    with pytest.raises(InputRejected, match=r"newer.*3.*knows 2.*update"):
         SqliteLedger(path)
+
+
+def test_an_older_form_is_brought_up_to_date_and_keeps_what_it_has(path, ledger):
+    mark(ledger, "k")
+    ledger.close()
+    connection = sqlite3.connect(path)
+    connection.executescript("DROP TABLE batches; DROP TABLE batched; UPDATE meta SET value = '1' WHERE name = 'form'")
+    connection.close()
+    newer = SqliteLedger(path)
+    assert list(newer.dirty("s")) == ["k"]
+    assert [kept.id for kept in newer.add_batches([batch("1", "k")])] == ["1"]
+    newer.close()
+    SqliteLedger(path).close()
 
 
 def test_a_file_of_junk_is_refused_by_its_name_and_left_alone(path):

@@ -11,16 +11,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from lookout.datum import Claim, Mark, Observation, Outcome, Reference, Slot, State
-from lookout.ledger import codec, delivery, settling
+from lookout.ledger import batching, codec, delivery, settling
 from lookout.ledger.base import Settled
+from lookout.ledger.memory.batches import BatchesPart
 from lookout.ledger.memory.book import Dicts, Name
 from lookout.ledger.memory.history import HistoryPart
+from lookout.ledger.memory.upkeep import UpkeepPart
 from lookout.ledger.settling import Row
 from lookout.objects.base import Publish
 
 
-class MemoryLedger(HistoryPart):
-    """See ``Ledger``. ``clock`` gives Unix seconds. Safe to use from several threads."""
+class MemoryLedger(HistoryPart, BatchesPart, UpkeepPart):
+    """See ``Ledger`` and ``BatchLedger``. ``clock`` gives Unix seconds. Safe to use from several threads."""
 
     # --- sessions, notes --------------------------------------------------------------------------------------------
 
@@ -48,6 +50,9 @@ class MemoryLedger(HistoryPart):
         for run in self._runs.values():
             if run.owner == owner and run.state == "running":
                 self._runs[run.id] = replace(run, state="stopped", ended_at_s=now_s)
+        for batch in self._batches.values():
+            if batch.owner == owner:
+                self._batches[batch.id] = batching.opened(batch, now_s, lost=False)
 
     def find_note(self, name: str) -> str | None:
         with self._use():

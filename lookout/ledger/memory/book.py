@@ -12,6 +12,7 @@ from lookout.datum import Alert, AlertState, Mark, ObjectRef, Observation, Recor
 from lookout.errors import Unavailable
 from lookout.ledger import codec, delivery, settling
 from lookout.ledger.base import Ledger, RunRecord
+from lookout.ledger.batching import Batch
 from lookout.ledger.settling import Row
 from lookout.objects.base import Publish
 
@@ -106,6 +107,7 @@ class Part(Ledger):
         self._references: dict[str, dict[str, Reference]] = {}
         self._bases: dict[str, str] = {}
         self._runs: dict[str, RunRecord] = {}
+        self._batches: dict[str, Batch] = {}
 
     @contextmanager
     def _use(self, *, writing: bool = False) -> Iterator[Dicts]:

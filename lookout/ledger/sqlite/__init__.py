@@ -6,16 +6,18 @@ transactions, never a part of one, and their datums are done again. Alerts are w
 
 from __future__ import annotations
 
-from lookout.ledger.sqlite.claims import ClaimsPart
+from lookout.ledger.sqlite.batches import BatchesPart
 from lookout.ledger.sqlite.commits import CommitsPart
 from lookout.ledger.sqlite.history import HistoryPart
 from lookout.ledger.sqlite.inputs import InputsPart
 from lookout.ledger.sqlite.outbox import OutboxPart
+from lookout.ledger.sqlite.upkeep import UpkeepPart
 from lookout.ledger.sqlite.views import ViewsPart
 
 
-class SqliteLedger(ClaimsPart, CommitsPart, InputsPart, ViewsPart, HistoryPart, OutboxPart):
-    """See ``Ledger``. One instance is for one thread; a process may open several on one file, and so may others.
+class SqliteLedger(BatchesPart, CommitsPart, InputsPart, ViewsPart, HistoryPart, OutboxPart, UpkeepPart):
+    """See ``Ledger`` and ``BatchLedger``. One instance is for one thread; a process may open several on one file, and
+    so may others.
 
     Raises InputRejected for a file or folder that cannot be written, is no ledger or is of a newer form, Corrupt for a
     damaged one, Unavailable when there is no room or others hold it for half a minute.

@@ -142,6 +142,10 @@ def _end(connection: sqlite3.Connection, owner: str, run_state: str, now_s: floa
     connection.execute(
         "UPDATE runs SET state = ?, ended_at_s = ? WHERE owner = ? AND state = 'running'", (run_state, now_s, owner)
     )
+    connection.execute(
+        "UPDATE batches SET state = 'open', owner = NULL, losses = losses + ?, updated_at_s = ? WHERE owner = ?",
+        (run_state == "lost", now_s, owner),
+    )
     connection.execute("DELETE FROM owners WHERE name = ?", (owner,))
 
 

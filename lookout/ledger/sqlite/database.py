@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lookout.errors import Corrupt, InputRejected, LookoutError, Unavailable
-from lookout.ledger.sqlite.schema import FORM, SCHEMA
+from lookout.ledger.sqlite.schema import FORM, SCHEMA, UPGRADES
 
 BUSY_S: Final = 30.0
 CHUNK: Final = 512
@@ -48,8 +48,11 @@ class Database:
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, cached_statements=256)
         self._connection = connection
         try:
-            if not self._is_ready(connection):
+            form = self._find_form(connection)
+            if form is None:
                 self._make(connection)
+            elif form < FORM:
+                self._upgrade(connection)
             connection.execute("PRAGMA synchronous = NORMAL")  # in WAL: a power cut may lose the newest, never part
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute("PRAGMA cache_size = -16000")
@@ -58,11 +61,11 @@ class Database:
             self.close()
             raise
 
-    def _is_ready(self, connection: sqlite3.Connection) -> bool:
-        """Whether there is a ledger of our form; False for an empty file. Raises InputRejected for anything else."""
+    def _find_form(self, connection: sqlite3.Connection) -> int | None:
+        """The form of the ledger that is there; None for an empty file. Raises InputRejected for anything else."""
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if not tables:
-            return False
+            return None
         where = str(self.path)
         form = None
         if {"meta", "slots"} <= tables:
@@ -77,16 +80,24 @@ class Database:
                 where,
                 "update Lookout, or name another state folder",
             )
-        return True
+        return int(form[0])
 
     def _make(self, connection: sqlite3.Connection) -> None:
         # SQLite does not wait when two processes switch one new file to WAL at once, so they take turns here.
         with locked(self.lock_folder() / "making"):
-            if self._is_ready(connection):
+            if self._find_form(connection) is not None:
                 return
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(
                 f"BEGIN IMMEDIATE; {SCHEMA} INSERT INTO meta VALUES ('form', '{FORM}'); COMMIT;"  # noqa: S608
+            )
+
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
+        """Bring an older ledger to our form, in one transaction."""
+        with locked(self.lock_folder() / "making"):
+            steps = "".join(UPGRADES[form] for form in range(self._find_form(connection) or FORM, FORM))
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {steps} UPDATE meta SET value = '{FORM}' WHERE name = 'form'; COMMIT;"  # noqa: S608
             )
 
     def lock_folder(self) -> Path:

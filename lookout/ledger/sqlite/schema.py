@@ -8,10 +8,25 @@ from __future__ import annotations
 
 from typing import Final
 
-FORM: Final = 1
+FORM: Final = 2
 """Raised whenever an older program could misread what a newer one wrote: tables, or the forms of ``codec``."""
 
-SCHEMA: Final = """
+_BATCHES: Final = """
+CREATE TABLE batches (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, later INTEGER NOT NULL, run TEXT NOT NULL, created_at_s REAL NOT NULL,
+    state TEXT NOT NULL, owner TEXT, token INTEGER NOT NULL, lease_end_s REAL NOT NULL, losses INTEGER NOT NULL,
+    updated_at_s REAL NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX batches_open ON batches (later, id) WHERE state = 'open';
+CREATE INDEX batches_held ON batches (owner, lease_end_s) WHERE owner IS NOT NULL;
+CREATE INDEX batches_state ON batches (state, id);
+CREATE INDEX batches_run ON batches (run, state, later, id);
+CREATE TABLE batched (key TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+UPGRADES: Final = {1: _BATCHES}
+"""What makes the tables of a form into those of the next one: only ever additions, so that a kill leaves either."""
+
+_FIRST: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE counters (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('token', 0), ('made', 0);
@@ -78,3 +93,5 @@ CREATE TABLE runs (
 CREATE INDEX runs_started ON runs (started_at_s, id);
 CREATE INDEX runs_open ON runs (owner) WHERE state = 'running';
 """
+
+SCHEMA: Final = _FIRST + _BATCHES

@@ -1,0 +1,162 @@
+"""``lookout plan``: what would be done, and why."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from lookout.cli.options import PATH, PROBABILITY, json_option, state_option
+from lookout.cli.output import echo_json, printable, table
+from lookout.cli.sources import check_folder
+from lookout.cli.state import Deployment, open_state, pipeline_for
+from lookout.datum import JsonObject, Observation, Reference
+from lookout.errors import InputRejected
+from lookout.intake import SOURCE_NOTE, check_share
+from lookout.ledger.batching import with_batches
+from lookout.objects.source import origin_of, scan
+from lookout.pipeline import Pipeline, Refused
+from lookout.plan import Action, Item, plan, suppose
+from lookout.processes import ProcessWorkers
+from lookout.settings import Settings
+from stages.pipeline import PIPELINE
+
+KEYS_SHOWN: Final = 5
+
+
+@click.command("plan", short_help="Say what would be done and why, and change nothing.")
+@click.argument("source", required=False, type=PATH)
+@click.option("--scan", "look", is_flag=True, help="Look at this deployment's own source.")
+@click.option("--rules", type=PATH, metavar="PATH", help="As if these were given to run.")
+@click.option("--model", type=PATH, metavar="PATH", help="As if this were given to run.")
+@click.option("--threshold", type=PROBABILITY, metavar="P", help="As if this were given to run.")
+@click.option(
+    "--limit", type=click.IntRange(0), default=KEYS_SHOWN, show_default=True, help="Keys to name for each reason."
+)
+@state_option
+@json_option
+@click.pass_obj
+def plan_command(
+    settings: Settings,
+    source: Path | None,
+    look: bool,
+    rules: Path | None,
+    model: Path | None,
+    threshold: float | None,
+    limit: int,
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """Say by stage which datums a run would work on, and why each: new, changed, gone, model, rules, recipe, failed
+    (tried again), forced (invalidated).
+
+    Without SOURCE, what is known to wait. With it, or with --scan, what a look at the pictures finds too. "perhaps" are
+    those that are only done if what they read comes out different. Nothing is changed.
+    """
+    if source is not None:
+        check_folder(settings, source, state)
+    with open_state(settings, state) as opened:
+        pipeline = pipeline_for(opened, None)
+        if threshold is not None:
+            pipeline = pipeline.with_params({"object-detect": {"threshold": threshold}})
+        references, refused = _references(opened, pipeline, {"rules": rules, "model": model})
+        seen, warning = _look(opened, source, scan_own=look)
+        items = list(plan(pipeline, with_batches(opened.ledger), opened.store, seen=seen, references=references))
+    if as_json:
+        echo_json(_as_json(items, refused, warning))
+    else:
+        click.echo(_as_text(items, refused, warning, limit))
+
+
+def _references(
+    opened: Deployment, pipeline: Pipeline, given: dict[str, Path | None]
+) -> tuple[dict[str, Sequence[Reference]], list[Refused]]:
+    """What would be in force, by bucket, where something is given; and what would be refused."""
+    references: dict[str, Sequence[Reference]] = {}
+    refused: list[Refused] = []
+    pool = ProcessWorkers(store=opened.store, size=1)
+    try:
+        for stage in pipeline.stages:
+            uses = stage.references
+            if uses is not None and (path := given.get(uses.bucket)) is not None:
+                references[uses.bucket], bad = suppose(opened.ledger, pool, uses, path)
+                refused += bad
+    finally:
+        pool.stop()
+    return references, refused
+
+
+def _look(opened: Deployment, source: Path | None, *, scan_own: bool) -> tuple[list[Observation], str | None]:
+    """What a look at the pictures finds to be new, changed or gone; and why a run would take none of it in, if so."""
+    bound = opened.ledger.find_note(SOURCE_NOTE)
+    known = opened.ledger.inputs(PIPELINE.inputs)
+    if source is None and not scan_own:
+        return [], None
+    if source is None and opened.bucket is not None:
+        parts = list(opened.bucket.scan(known, time.time(), verify=False))
+        changed = [seen for part in parts for seen in part.changed]
+        gone = [seen for part in parts for seen in part.gone]
+        origin = opened.bucket.origin
+    else:
+        root = source or (Path(bound) if bound is not None else None)
+        if root is None:
+            raise InputRejected("this state has no source folder yet", str(opened.path), "name one")
+        origin = origin_of(root)
+        found = scan(Path(origin), PIPELINE.inputs, known, time.time(), exclude=(opened.path.absolute(),))
+        changed, gone = found.changed, found.gone
+    if bound not in (None, origin):
+        raise InputRejected(f"this state belongs to the source {bound}", origin, "use another --state")
+    try:
+        check_share(opened.ledger, PIPELINE.inputs, origin, len(gone))
+    except InputRejected as exc:
+        return [*changed, *gone], str(exc)
+    return [*changed, *gone], None
+
+
+def _as_json(items: Sequence[Item], refused: Sequence[Refused], warning: str | None) -> JsonObject:
+    counts: dict[str, dict[str, dict[str, int]]] = {stage.name: {} for stage in PIPELINE.stages}
+    for item in items:
+        reasons = counts[item.stage].setdefault(_verb(item), {})
+        reasons[item.reason] = reasons.get(item.reason, 0) + 1
+    return {
+        "stages": counts,
+        "items": [
+            {
+                "stage": item.stage,
+                "key": item.key,
+                "action": item.action.value,
+                "reason": item.reason,
+                "sure": item.sure,
+            }
+            for item in items
+        ],
+        "refused": [{"name": one.name, "reason": one.reason} for one in refused],
+        "warning": warning,
+    }
+
+
+def _as_text(items: Sequence[Item], refused: Sequence[Refused], warning: str | None, limit: int) -> str:
+    counts: Counter[tuple[str, str, str]] = Counter()
+    keys: dict[tuple[str, str, str], list[str]] = {}
+    for item in items:
+        name = (item.stage, _verb(item), item.reason)
+        counts[name] += 1
+        if len(named := keys.setdefault(name, [])) < limit:
+            named.append(item.key or "(overview)")
+    rows = []
+    for name, number in counts.items():
+        more = ", ..." if number > len(keys[name]) > 0 else ""
+        rows.append((*name, number, ", ".join(keys[name]) + more))
+    lines = [table(rows, ("stage", "what", "why", "datums", "which"))] if rows else ["Nothing would be done."]
+    lines += [f"Would be refused, so what is in force stays: {printable(one.reason)}" for one in refused]
+    if warning is not None:
+        lines.append(f"A run would refuse the source: {printable(warning)}")
+    return "\n".join(lines)
+
+
+def _verb(item: Item) -> str:
+    return "perhaps" if item.action is Action.PROCESS and not item.sure else item.action.value

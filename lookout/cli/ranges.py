@@ -1,0 +1,89 @@
+"""Choosing datums by prefix and by the time at which their pictures were taken, as several commands do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import click
+
+from stages.naming import find_name
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DIGITS: Final = re.compile(r"[0-9]{10}|[0-9]{13}", re.ASCII)
+
+
+class Moment(click.ParamType[float]):
+    """Unix seconds from a UTC date (its beginning), an ISO time (UTC, if it names no zone), or 10 or 13 digits, which
+    are seconds or milliseconds as in a picture's name."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        if _DIGITS.fullmatch(value):
+            return int(value) / (1000 if len(value) == 13 else 1)
+        try:
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no date, no ISO time and no Unix time of 10 or 13 digits.", param, ctx)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Keys that begin with ``prefix``, of pictures taken from ``since_s`` on and before ``until_s``."""
+
+    prefix: str = ""
+    since_s: float | None = None
+    until_s: float | None = None
+
+    @property
+    def is_all(self) -> bool:
+        return not self.prefix and not self.is_timed
+
+    @property
+    def is_timed(self) -> bool:
+        return self.since_s is not None or self.until_s is not None
+
+    def has(self, key: str) -> bool:
+        """Whether the time range has the datum of this picture. One whose name says no time is in none."""
+        if not self.is_timed:
+            return True
+        name = find_name(key)
+        return name is not None and self._has(name.captured_at_s, name.captured_at_s)
+
+    def has_group(self, group: str) -> bool:
+        """Whether the time range has a part of the day of ``<device>/<day>``."""
+        if not self.is_timed:
+            return True
+        try:
+            day = date.fromisoformat(group.rpartition("/")[2])
+        except ValueError:
+            return False
+        begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        return self._has(begin.timestamp(), (begin + timedelta(days=1)).timestamp() - 0.001)
+
+    def _has(self, first_s: float, last_s: float) -> bool:
+        after = self.since_s is None or last_s >= self.since_s
+        return after and (self.until_s is None or first_s < self.until_s)
+
+
+def range_options(function: F) -> F:
+    """``--prefix``, ``--since`` and ``--until``."""
+    for option in reversed(
+        [
+            click.option("--prefix", default="", metavar="TEXT", help="Whose key starts with this."),
+            click.option(
+                "--since", type=Moment(), metavar="TIME", help="Taken then or later: UTC date, ISO time, Unix seconds."
+            ),
+            click.option("--until", type=Moment(), metavar="TIME", help="Taken before; a date is its beginning."),
+        ]
+    ):
+        function = option(function)
+    return function
