@@ -1,0 +1,94 @@
+"""``lookout gc``: the store freed of what nobody needs."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+
+from lookout.cli.ledger import upkeep_ledger
+from lookout.cli.options import json_option, state_option
+from lookout.cli.output import count, echo_json
+from lookout.cli.state import open_state
+from lookout.settings import Settings
+from lookout.upkeep import Sweep, Swept
+from stages.pipeline import PIPELINE
+
+_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST_S: Final = 100 * 365 * 86400.0
+
+
+def duration_s(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Seconds of a number with a unit: ``90s``, ``15m``, ``1h``, ``30d``."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})([smhd])", value, re.ASCII)
+    if found is None or (seconds := int(found[1]) * _UNITS_S[found[2]]) > _LONGEST_S:
+        raise click.BadParameter(f"{value!r} is no time such as 90s, 15m, 1h or 30d.", ctx, param)
+    return seconds
+
+
+@click.command(short_help="Remove results that no record names, and old versions.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option(
+    "--grace",
+    "grace_s",
+    callback=duration_s,
+    default="1h",
+    show_default=True,
+    metavar="TIME",
+    help="Leave alone what is younger, such as work under way.",
+)
+@click.option(
+    "--older-than",
+    "older_than_s",
+    callback=duration_s,
+    metavar="TIME",
+    help="Also free versions that were replaced or removed longer ago than this.",
+)
+@state_option
+@json_option
+@click.pass_obj
+def gc(
+    settings: Settings,
+    dry_run: bool,
+    grace_s: float,
+    older_than_s: float | None,
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """Remove from the buckets of the stages what no live record names: left by crashes, late writes, or hands.
+
+    It can run at any time and beside anything, and goes on where it was cut off. Removed results stay readable as old
+    versions until these are freed.
+    """
+    total = Swept()
+    with open_state(settings, state) as opened:
+        sweep = Sweep(
+            ledger=upkeep_ledger(opened),
+            store=opened.store,
+            clock=time.time,
+            repair=False,
+            grace_s=grace_s,
+            dry_run=dry_run,
+        )
+        for stage in PIPELINE.stages:
+            total.add(sweep.bucket(stage.name))
+        freed = None
+        if older_than_s is not None and not dry_run:
+            freed = opened.store.collect(time.time() - older_than_s)
+    if as_json:
+        said = {"objects": total.objects, "orphans": total.orphans, "orphan_bytes": total.orphan_bytes}
+        echo_json({**said, "young": total.young, "removed": total.removed, "versions_freed": freed, "dry_run": dry_run})
+        return
+    would = "would be removed" if dry_run else "removed"
+    number = total.orphans - total.young if dry_run else total.removed
+    click.echo(
+        f"{count(total.objects, 'object')}, {total.orphans:,} that no record names ({total.orphan_bytes:,} bytes): "
+        f"{number:,} {would}, {total.young:,} too young"
+    )
+    if freed is not None:
+        click.echo(f"{count(freed, 'old version')} freed")

@@ -1,0 +1,109 @@
+"""``lookout ledger``: the ledger saved, filled from a file, and measured."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from lookout.cli.options import PATH, json_option, state_option
+from lookout.cli.output import count, echo_json, printable, table, when
+from lookout.cli.state import Deployment, open_state
+from lookout.datum import JsonObject, State
+from lookout.errors import InputRejected
+from lookout.ledger.archive import Archived, backup, inspect, restore
+from lookout.ledger.upkeeping import UpkeepLedger
+from lookout.settings import Settings
+from lookout.version import code_version
+
+
+def upkeep_ledger(opened: Deployment) -> UpkeepLedger:
+    """The ledger, as one that can be saved and compared. Raises InputRejected for a backend that cannot yet."""
+    if not isinstance(opened.ledger, UpkeepLedger):
+        raise InputRejected("this ledger cannot be saved, filled or compared with a store", "LOOKOUT_LEDGER")
+    return opened.ledger
+
+
+@click.group(short_help="Save the ledger, fill one from a file, show its size.")
+def ledger() -> None:
+    """The ledger is the truth about what was done and who was told. Its backup is one file, for any backend.
+
+    Results and photographs are not in it: save the store beside it.
+    """
+
+
+@ledger.command("backup", short_help="Write the whole ledger into one file, while others work on it.")
+@click.argument("file", type=PATH, metavar="FILE")
+@state_option
+@json_option
+@click.pass_obj
+def backup_command(settings: Settings, file: Path, state: Path | None, as_json: bool) -> None:
+    """Write one moment of the ledger into FILE, which must be new. Nobody has to stop for it."""
+    with open_state(settings, state) as opened:
+        archived = backup(upkeep_ledger(opened), file, now_s=time.time(), code=code_version())
+    _say(file, archived, "saved", as_json)
+
+
+@ledger.command("restore", short_help="Fill an empty ledger from a backup.")
+@click.argument("file", type=PATH, metavar="FILE")
+@state_option
+@json_option
+@click.pass_obj
+def restore_command(settings: Settings, file: Path, state: Path | None, as_json: bool) -> None:
+    """Fill an empty ledger, of a new state folder or a new prefix, from FILE, which is checked to its end first.
+
+    What was running when the backup was made is free to be done again; what was sent is not sent again.
+    """
+    inspect(file)  # before a state folder is made for it
+    with open_state(settings, state, create=True) as opened:
+        archived = restore(upkeep_ledger(opened), file)
+    _say(file, archived, "restored", as_json)
+    click.echo("next: lookout upkeep repair, which has made again what the store does not hold", err=True)
+
+
+@ledger.command("size", short_help="Show how much the ledger keeps.")
+@state_option
+@json_option
+@click.pass_obj
+def size_command(settings: Settings, state: Path | None, as_json: bool) -> None:
+    """Show how many inputs, slots, records, paths, alerts and runs the ledger keeps, and the bytes it takes."""
+    with open_state(settings, state) as opened:
+        size = upkeep_ledger(opened).size()
+        slots = opened.ledger.count_slots()
+    named: JsonObject = {
+        "inputs": size.inputs,
+        "slots": size.slots,
+        "records": size.records,
+        "paths": size.paths,
+        "alerts": size.alerts,
+        "runs": size.runs,
+        "bytes": size.used_bytes,
+    }
+    if as_json:
+        stages = {stage: {one.value: states.get(one, 0) for one in State} for stage, states in slots.items()}
+        echo_json({**named, "stages": stages})
+        return
+    rows = [(name, "-" if number is None else number) for name, number in named.items()]
+    click.echo(table(rows, ("what", "number")))
+
+
+def _say(file: Path, archived: Archived, what: str, as_json: bool) -> None:
+    if as_json:
+        echo_json(
+            {
+                "file": str(file),
+                "made_at_s": archived.made_at_s,
+                "code": archived.code,
+                "entries": archived.entries,
+                "sha256": archived.sha256,
+                "bytes": archived.size_bytes,
+            }
+        )
+        return
+    total = sum(archived.entries.values())
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in archived.entries.items())
+    click.echo(
+        printable(f"{what}: {count(total, 'entry', 'entries')} of {when(archived.made_at_s)} ({kinds})")
+        + f"\n{printable(file)}, {archived.size_bytes:,} bytes, sha256 of the content {archived.sha256}"
+    )

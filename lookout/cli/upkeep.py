@@ -1,0 +1,147 @@
+"""``lookout upkeep``: ledger, store and source compared, and what differs put right."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from lookout.cli.ledger import upkeep_ledger
+from lookout.cli.options import json_option, state_option
+from lookout.cli.output import count, echo_json
+from lookout.cli.state import Deployment, open_state
+from lookout.errors import InputRejected
+from lookout.intake import SOURCE_ID_NOTE, SOURCE_NOTE
+from lookout.settings import Settings
+from lookout.upkeep import Source, Sweep, Swept, reconcile, reconcile_recent, retract
+from lookout.upkeep.sources import BucketPictures, FolderPictures
+from stages.pipeline import PIPELINE
+
+if TYPE_CHECKING:
+    from lookout.objects.minio import MinioStore
+
+READERS = tuple(stage.name for stage in PIPELINE.readers(PIPELINE.inputs))
+
+
+@click.group(short_help="Compare ledger, store and source, and put right what differs.")
+def upkeep() -> None:
+    """For a clock to call: what daily work cannot notice is found by comparing. Each can run beside anything.
+
+    What is to be done anew is marked; the next run, or one at work, does it.
+    """
+
+
+@upkeep.command("repair", short_help="Show the named version of each result, and have lost ones made again.")
+@click.option("--thorough", is_flag=True, help="Ask the store about every result instead of trusting its listing.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@state_option
+@json_option
+@click.pass_obj
+def repair_command(settings: Settings, thorough: bool, dry_run: bool, state: Path | None, as_json: bool) -> None:
+    """Compare what each bucket shows with what the ledger names, after late writes, crashes, or careless hands.
+
+    A wrong version is replaced by the named one; the datum of a result that is nowhere is marked to be done again. It
+    goes on where it was cut off.
+    """
+    total = Swept()
+    with open_state(settings, state) as opened:
+        sweep = Sweep(
+            ledger=upkeep_ledger(opened),
+            store=opened.store,
+            clock=time.time,
+            remove=False,
+            thorough=thorough,
+            dry_run=dry_run,
+        )
+        for stage in PIPELINE.stages:
+            total.add(sweep.bucket(stage.name))
+    if as_json:
+        said = {"objects": total.objects, "stale": total.stale, "lost": total.lost, "marked": total.marked}
+        echo_json({**said, "dry_run": dry_run})
+        return
+    what = "to be asked for" if dry_run else "put right"
+    click.echo(f"{count(total.objects, 'object')}: {total.stale:,} {what}, {total.lost:,} lost")
+    if total.marked:
+        click.echo(f"{count(total.marked, 'datum', 'datums')} will be done again by the next run")
+
+
+@upkeep.command("retract", short_help="Find results that stand on nothing any more.")
+@click.option("--allow-deletions", is_flag=True, help="Retract even when a fifth of the source is gone.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be marked.")
+@state_option
+@json_option
+@click.pass_obj
+def retract_command(
+    settings: Settings, allow_deletions: bool, dry_run: bool, state: Path | None, as_json: bool
+) -> None:
+    """Find datums whose picture the ledger does not know, and look for it in the source once more.
+
+    What is there is taken in again; the others are marked, so that the next run retracts their results.
+    """
+    with open_state(settings, state) as opened:
+        done = retract(
+            PIPELINE,
+            opened.ledger,
+            _source(opened),
+            time.time,
+            allow_deletions=allow_deletions,
+            dry_run=dry_run,
+        )
+    if as_json:
+        said = {"checked": done.checked, "found": done.found, "gone": done.gone, "marked": done.marked}
+        echo_json({**said, "dry_run": dry_run})
+        return
+    click.echo(f"{count(done.checked, 'datum', 'datums')}: pictures found again {done.found:,}, gone {done.gone:,}")
+    click.echo(f"{count(done.marked, 'datum', 'datums')} {'would be' if dry_run else 'will be'} planned again")
+
+
+@upkeep.command("reconcile", short_help="Compare the source with the pictures that are known.")
+@click.option("--recent", is_flag=True, help="Only what lies behind the last key of each device: cheap, each minute.")
+@click.option("--verify", is_flag=True, help="Read every picture again, whatever its listing says.")
+@click.option("--allow-deletions", is_flag=True, help="Retract even when a fifth of the source is gone.")
+@state_option
+@json_option
+@click.pass_obj
+def reconcile_command(
+    settings: Settings, recent: bool, verify: bool, allow_deletions: bool, state: Path | None, as_json: bool
+) -> None:
+    """Compare the whole source with what the ledger knows, so that no picture is lost, whatever events were.
+
+    New, changed and deleted pictures are taken in. It goes on where it was cut off. The next run, or one at work, does
+    what follows from it.
+    """
+    if recent and (verify or allow_deletions):
+        raise InputRejected("--recent neither rereads nor retracts", "lookout upkeep reconcile", "leave it out")
+    with open_state(settings, state) as opened:
+        source = _source(opened)
+        if recent:
+            done = reconcile_recent(opened.ledger, source, PIPELINE.inputs, READERS, time.time)
+        else:
+            done = reconcile(
+                opened.ledger,
+                source,
+                PIPELINE.inputs,
+                READERS,
+                time.time,
+                verify=verify,
+                allow_deletions=allow_deletions,
+            )
+    if as_json:
+        echo_json({"seen": done.seen, "changed": done.changed, "gone": done.gone, "resumed": done.resumed})
+        return
+    click.echo(f"{count(done.seen, 'picture')} compared: {done.changed:,} new or changed, {done.gone:,} gone")
+
+
+def _source(opened: Deployment) -> Source:
+    """The source that the state belongs to. Raises InputRejected when it has none."""
+    if opened.bucket is not None:
+        return BucketPictures(store=cast("MinioStore", opened.store), bucket=PIPELINE.inputs)
+    root = opened.ledger.find_note(SOURCE_NOTE)
+    if root is None:
+        raise InputRejected(
+            "this state has no source to compare with", str(opened.path), "it was given single files, or nothing yet"
+        )
+    identity = opened.ledger.find_note(SOURCE_ID_NOTE)
+    return FolderPictures(root=Path(root), bucket=PIPELINE.inputs, identity=identity, exclude=(opened.path,))

@@ -1,0 +1,157 @@
+"""The source against the inputs of the ledger, so that no picture is lost for good, whatever events were lost.
+
+``reconcile`` merges a whole listing with all known inputs: daily. ``reconcile_recent`` looks only behind the last key
+of each series (``porch_1763798400.jpg`` is of the series ``porch_``), as photographs arrive in the order of time: each
+minute, at the cost of one page of a listing a series. What comes late, with an older time, is found by the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from lookout.datum import Observation
+from lookout.errors import Corrupt, InputRejected
+from lookout.intake import bind, check_share
+from lookout.ledger.base import Ledger
+from lookout.upkeep.sources import Source
+
+CURSOR_NOTE: Final = "reconciled"
+"""Where a full merge was cut off."""
+TAILS_NOTE: Final = "tails"
+"""The last key of each series, as JSON: for some thousand devices, as it is read and written whole."""
+_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reconciled:
+    """``seen`` objects were compared, ``changed`` inputs were new or differed, ``gone`` ones are deleted. ``resumed``
+    says that an earlier pass had been cut off and this one went on from there."""
+
+    seen: int
+    changed: int
+    gone: int
+    resumed: bool = False
+
+
+def series_of(key: str) -> str:
+    """What the keys of one device have in common: all up to the last underscore; one without is a series of its own."""
+    start, underscore, _ = key.rpartition("_")
+    return start + underscore or key
+
+
+def reconcile(
+    ledger: Ledger,
+    source: Source,
+    bucket: str,
+    readers: tuple[str, ...],
+    clock: Callable[[], float],
+    *,
+    verify: bool = False,
+    allow_deletions: bool = False,
+) -> Reconciled:
+    """Compare all of the source with all known inputs of the bucket; ``readers`` are the stages that read them.
+
+    What is new or changed is taken in part by part. What is gone is looked for once more, by name, and taken in when
+    all was seen and it is not so much that it looks like an accident. A pass that is cut off goes on from the last part
+    before which nothing was gone, so that what is gone is counted whole. Memory holds a part, the last key of each
+    series, and the keys of what is gone: a fifth of all at most.
+
+    Raises InputRejected when the state belongs to another source or too much is gone: then nothing has been retracted,
+    and the next pass begins anew. Raises Unavailable when source or ledger do not answer.
+    """
+    bind(ledger, source.origin)
+    after = "" if verify else (ledger.find_note(CURSOR_NOTE) or "")
+    resumed = bool(after)
+    seen = changed = 0
+    gone: list[str] = []
+    for part in source.compare(ledger.inputs(bucket, after=after), clock(), after=after, verify=verify):
+        changed += ledger.observe(part.changed, readers)
+        seen += len(part.changed) + part.unchanged
+        gone += [item.key for item in part.gone]
+        if not allow_deletions:
+            _check(ledger, bucket, source.origin, len(gone))
+        if part.through is not None and not gone:
+            ledger.put_note(CURSOR_NOTE, part.through)
+    really = 0
+    for keys in _batches(gone):
+        again = [source.observe(key, clock()) for key in keys]
+        ledger.observe(again, readers)
+        really += sum(item.ref is None and item.error is None for item in again)
+    ledger.put_note(CURSOR_NOTE, "")
+    _put_tails(ledger, _known_tails(ledger, bucket))
+    return Reconciled(seen=seen, changed=changed, gone=really, resumed=resumed)
+
+
+def reconcile_recent(
+    ledger: Ledger, source: Source, bucket: str, readers: tuple[str, ...], clock: Callable[[], float]
+) -> Reconciled:
+    """Take in what lies behind the last known key of each series, and all series that are new; nothing is retracted.
+
+    One walk through the listing, which jumps over all that is known of a series as soon as it meets it: so a series
+    costs one page, however many photographs it has, and devices need not be known beforehand. Where the last keys are
+    is kept by ``reconcile``: before its first pass, this walks through everything once.
+
+    Raises InputRejected when the state belongs to another source, Unavailable when source or ledger do not answer.
+    """
+    bind(ledger, source.origin)
+    tails = _tails(ledger)
+    seen = changed = 0
+    for keys in _batches(_behind(source, dict(tails))):
+        known = ledger.find_inputs(bucket, keys)
+        fresh: list[Observation] = [source.observe(key, clock()) for key in keys if key not in known]
+        changed += ledger.observe(fresh, readers)
+        seen += len(keys)
+        tails.update((series, key) for key in keys if (series := series_of(key)) != key)
+    if seen:
+        _put_tails(ledger, tails)
+    return Reconciled(seen=seen, changed=changed, gone=0)
+
+
+def _behind(source: Source, tails: Mapping[str, str]) -> Iterator[str]:
+    """The keys of the source that come after the tail of their series."""
+    keys = source.keys()
+    while (key := next(keys, None)) is not None:
+        tail = tails.get(series_of(key))
+        if tail is None or key > tail:
+            yield key
+        elif key < tail:
+            keys = source.keys(tail)
+
+
+def _check(ledger: Ledger, bucket: str, origin: str, gone: int) -> None:
+    try:
+        check_share(ledger, bucket, origin, gone)
+    except InputRejected:
+        ledger.put_note(CURSOR_NOTE, "")
+        raise
+
+
+def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    source = iter(keys)
+    while batch := list(islice(source, _AT_ONCE)):
+        yield batch
+
+
+# --- the last keys ---------------------------------------------------------------------------------------------------
+
+
+def _known_tails(ledger: Ledger, bucket: str) -> dict[str, str]:
+    """By one pass through the inputs, in the order of their keys: the last of a series wins. A key without series needs
+    no tail, as there is nothing to jump over."""
+    return {series: seen.key for seen in ledger.inputs(bucket) if (series := series_of(seen.key)) != seen.key}
+
+
+def _tails(ledger: Ledger) -> dict[str, str]:
+    text = ledger.find_note(TAILS_NOTE)
+    found = json.loads(text) if text else {}
+    if not isinstance(found, dict):
+        raise Corrupt(f"the note {TAILS_NOTE}", "an object", repr(found)[:80])
+    return {str(series): str(key) for series, key in found.items()}
+
+
+def _put_tails(ledger: Ledger, tails: Mapping[str, str]) -> None:
+    ledger.put_note(TAILS_NOTE, json.dumps(tails, separators=(",", ":")))

@@ -1,0 +1,133 @@
+"""Where inputs come from, as upkeep looks at it: listed in the order of keys, compared with what is known, looked at by
+name. A folder and a bucket keep one small contract here, so that reconciling knows neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from lookout.datum import Observation
+from lookout.errors import InputRejected
+from lookout.objects.listing import listing
+from lookout.objects.source import key_of, observe_file, origin_of, scan
+
+if TYPE_CHECKING:
+    from lookout.objects.minio import MinioStore
+
+
+class Stretch(Protocol):
+    """A part of a comparison: every key after the part before, up to ``through``, is settled by it; None: to the end.
+
+    ``gone`` has observations without a ref. ``unchanged`` counts objects.
+    """
+
+    @property
+    def changed(self) -> Sequence[Observation]: ...
+    @property
+    def gone(self) -> Sequence[Observation]: ...
+    @property
+    def unchanged(self) -> int: ...
+    @property
+    def through(self) -> str | None: ...
+
+
+class Source(Protocol):
+    """All of a user's pictures. ``origin`` names it for good."""
+
+    @property
+    def origin(self) -> str: ...
+
+    def compare(
+        self, known: Iterable[Observation], now_s: float, *, after: str = "", verify: bool = False
+    ) -> Iterator[Stretch]:
+        """Compare every key after ``after`` with what is known of it, in the order of keys, in parts. ``known`` comes
+        in that order; only what was seen in this origin can be gone. ``verify`` reads all again."""
+        ...
+
+    def keys(self, after: str = "") -> Iterator[str]:
+        """The keys after that key, in their order, streamed: beginning anywhere costs one page."""
+        ...
+
+    def observe(self, key: str, now_s: float) -> Observation:
+        """One key as it is now, there or gone."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    changed: Sequence[Observation]
+    gone: Sequence[Observation]
+    unchanged: int
+    through: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderPictures:
+    """A folder. One walk finds all names, so a comparison is one part and holds the names. ``identity`` is what the
+    folder was when it was last seen with pictures in it (``Scan.root_id``), None if never."""
+
+    root: Path
+    bucket: str
+    identity: str | None = None
+    exclude: tuple[Path, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        return origin_of(self.root)
+
+    def compare(
+        self, known: Iterable[Observation], now_s: float, *, after: str = "", verify: bool = False
+    ) -> Iterator[Stretch]:
+        """See ``Source``. Raises InputRejected for a folder that is missing, or is another one now and empty."""
+        found = scan(self.root, self.bucket, known, now_s, verify=verify, exclude=self.exclude)
+        if found.gone and not found.total and self.identity not in (None, found.root_id):
+            what = f"is another folder now, and empty; {len(found.gone)} pictures are known from it"
+            raise InputRejected(what, self.origin, "is it mounted? nothing was retracted")
+        changed = [seen for seen in found.changed if seen.key > after]
+        gone = [seen for seen in found.gone if seen.key > after]
+        yield _Part(changed=changed, gone=gone, unchanged=found.unchanged, through=None)
+
+    def keys(self, after: str = "") -> Iterator[str]:
+        """See ``Source``. Names of the file system's own, and what lies in ``exclude``, are no keys."""
+        below = [f"{path.absolute().relative_to(self.origin).as_posix()}/" for path in self._excluded()]
+        for listed in listing(self.origin, "", after):
+            hidden = any(part.startswith(".") for part in listed.key.split("/"))
+            if not hidden and not any(listed.key.startswith(start) for start in below):
+                yield key_of(listed.key)
+
+    def _excluded(self) -> list[Path]:
+        return [path for path in self.exclude if path.absolute().is_relative_to(self.origin)]
+
+    def observe(self, key: str, now_s: float) -> Observation:
+        return observe_file(self.root, key, self.bucket, now_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BucketPictures:
+    """A bucket of a store on a server: listed a page at a time."""
+
+    store: MinioStore
+    bucket: str
+
+    @property
+    def origin(self) -> str:
+        from lookout.objects import bucket
+
+        return bucket.origin_of(self.store, self.bucket)
+
+    def compare(
+        self, known: Iterable[Observation], now_s: float, *, after: str = "", verify: bool = False
+    ) -> Iterator[Stretch]:
+        from lookout.objects import bucket
+
+        return bucket.scan_bucket(self.store, self.bucket, known, now_s, after=after, verify=verify)
+
+    def keys(self, after: str = "") -> Iterator[str]:
+        return (listed.key for listed in self.store.list(self.bucket, "", after))
+
+    def observe(self, key: str, now_s: float) -> Observation:
+        from lookout.objects import bucket
+
+        return bucket.observe_object(self.store, self.bucket, key, now_s)

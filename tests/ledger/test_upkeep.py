@@ -1,0 +1,50 @@
+"""Ledgers that can be compared with a store, saved and filled keep that contract; each is filled from the other."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from lookout.ledger.memory import MemoryLedger
+from lookout.ledger.sqlite import SqliteLedger
+from lookout.testing.ledger import Bench, ManualClock
+from lookout.testing.ledger_upkeep import UpkeepContract
+
+
+class TestMemoryUpkeep(UpkeepContract):
+    @pytest.fixture
+    def bench(self):
+        clock = ManualClock()
+        ledger = MemoryLedger(clock)
+        return Bench(open=lambda: ledger, clock=clock)
+
+    @pytest.fixture
+    def blank(self, bench, tmp_path):
+        ledger = SqliteLedger(tmp_path / "blank.sqlite", bench.clock)
+        yield ledger
+        ledger.close()
+
+
+class TestSqliteUpkeep(UpkeepContract):
+    @pytest.fixture
+    def bench(self, tmp_path):
+        clock = ManualClock()
+        with ExitStack() as handles:
+
+            def another():
+                ledger = SqliteLedger(tmp_path / "ledger.sqlite", clock)
+                handles.callback(ledger.close)
+                return ledger
+
+            yield Bench(open=another, clock=clock)
+
+    @pytest.fixture
+    def blank(self, bench):
+        return MemoryLedger(bench.clock)
+
+
+class TestSqliteFilledFromSqlite(TestSqliteUpkeep):
+    @pytest.fixture
+    def blank(self, bench, tmp_path):
+        ledger = SqliteLedger(tmp_path / "blank.sqlite", bench.clock)
+        yield ledger
+        ledger.close()
