@@ -11,7 +11,7 @@ from typing import Any, Final
 from bench.measure import ROOT, Finished, Row, Setup, check_counts, load, run_lookout
 from bench.pictures import PERSON, PHOTOS, tiny, varied
 from bench.states import LAST_DAY_S, make_state, observations
-from lookout.cli.state import StateFolder, channel_for, open_state
+from lookout.cli.state import Deployment, channel_for, open_state
 from lookout.datum import Json
 from lookout.runner import Order, Runner
 from lookout.settings import Settings
@@ -125,7 +125,7 @@ def _add_warm(source: Path, state: Path, first: int, rounds: int) -> list[float]
     return seconds[1:]
 
 
-def _run_here(opened: StateFolder, workers: InlineWorkers, path: Path) -> float:
+def _run_here(opened: Deployment, workers: InlineWorkers, path: Path) -> float:
     runner = Runner(
         pipeline=PIPELINE.with_params({"object-detect": {"threshold": 0.5}}),
         ledger=opened.ledger,

@@ -36,7 +36,11 @@ class StoreAddress:
 
     @property
     def url(self) -> str:
-        return f"s3+{'https' if self.secure else 'http'}://{self.endpoint}/{self.prefix}".rstrip("/")
+        return self.bucket_url("").rstrip("/")
+
+    def bucket_url(self, bucket: str) -> str:
+        """Where the bucket of this name is."""
+        return f"s3+{'https' if self.secure else 'http'}://{self.endpoint}/{self.prefix}{bucket}"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> StoreAddress | None:

@@ -110,9 +110,12 @@ def test_every_variable_is_documented_and_no_other() -> None:
     class Environment(dict[str, str]):
         def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
             read.add(key)
-            return default
+            return super().get(key, default)
 
-    Settings.from_environment(Environment())
+    keys = {"LOOKOUT_STORE_ACCESS_KEY": "a", "LOOKOUT_STORE_SECRET_KEY": "b"}
+    user = {"LOOKOUT_LEDGER_USER": "a", "LOOKOUT_LEDGER_PASSWORD": "b"}
+    servers = {"LOOKOUT_STORE": "s3+https://localhost:1", "LOOKOUT_LEDGER": "etcds://localhost:2"}
+    Settings.from_environment(Environment(keys | user | servers))
     assert set(rows(sections()["Environment"])) == read
 
 

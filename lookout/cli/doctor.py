@@ -1,4 +1,4 @@
-"""``lookout doctor``: is this installation sound, and this state."""
+"""``lookout doctor``: is this installation sound, and this state; on servers too."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import click
 
+from lookout.cli.checks import Check, attempt
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json, printable
-from lookout.cli.state import LEDGER_FILE, StateFolder, find_obstacle, open_state
+from lookout.cli.state import LEDGER_FILE, Deployment, find_obstacle, open_state
 from lookout.datum import ObjectRef, State
 from lookout.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
+from lookout.intake import SOURCE_NOTE
 from lookout.settings import Settings
 from lookout.version import code_version
 
@@ -33,17 +36,9 @@ MODULES: Final = (
     "pebble",
     "pydantic",
 )
+AT_ONCE: Final = 500
+"""Results looked for at a time: a server is asked for several at once."""
 LEAST_FREE_BYTES: Final = 500 * 1024**2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    """One thing looked at: how it is, whether that is all right, and what to do if not."""
-
-    name: str
-    ok: bool
-    found: str
-    hint: str = ""
 
 
 @click.command(short_help="Check that this installation and a state are sound.")
@@ -52,16 +47,21 @@ class Check:
 @json_option
 @click.pass_obj
 def doctor(settings: Settings, state: Path | None, objects: bool, as_json: bool) -> None:
-    """Check Python, libraries, the key, the disk and, where there is one, the state folder; exit 1 if one is bad."""
+    """Check Python, libraries, the key, the disk, the servers that are named, and, where there is one, the state.
+
+    It changes nothing, and ends with 1 if something is bad.
+    """
     path = state or settings.state
-    checks = [*_installation(), *_attempt("disk", lambda: _environment(settings, path))]
-    checks += _attempt("state", lambda: _state(settings, path, objects))
+    checks = [*_installation(), *attempt("disk", lambda: _environment(settings, path))]
+    checks += _servers(settings)
+    if all(check.ok for check in checks if check.name in ("store", "ledger")):
+        checks += attempt("state", lambda: _as_far_as_allowed(settings, _state(settings, path, objects)))
     if as_json:
         echo_json({"ok": all(check.ok for check in checks), "checks": checks})
     else:
         for check in checks:
-            mark = "ok  " if check.ok else "BAD "
-            hint = f"  -> {check.hint}" if check.hint and not check.ok else ""
+            mark = "BAD " if not check.ok else "warn" if check.warning else "ok  "
+            hint = f"  -> {check.hint}" if check.hint and mark != "ok  " else ""
             click.echo(printable(f"{mark} {check.name:<12} {check.found}{hint}"))
     sys.exit(0 if all(check.ok for check in checks) else EXIT_DATUM_FAILED)
 
@@ -95,24 +95,50 @@ def _environment(settings: Settings, path: Path) -> Iterator[Check]:
     yield Check(name="writable", ok=os.access(folder, os.W_OK), found=str(folder), hint="choose another --state")
 
 
-def _attempt(name: str, checks: Callable[[], Iterator[Check]]) -> list[Check]:
+def _servers(settings: Settings) -> Iterator[Check]:
+    """The servers that the settings name. A bad ``store`` or ``ledger`` says that nothing can be asked of it."""
+    if settings.store is None and settings.ledger is None:
+        return
+    # Imported here: who works in a folder need not load what speaks to servers.
+    from lookout.cli.doctor_servers import check_ledger, check_store
+
+    store, ledger = settings.store, settings.ledger
+    if store is not None:
+        yield from attempt("store", lambda: check_store(store))
+    if ledger is not None:
+        yield from attempt("ledger", lambda: check_ledger(ledger))
+
+
+def _as_far_as_allowed(settings: Settings, checks: Iterator[Check]) -> Iterator[Check]:
+    """A user of one stage may not look at all results: that is as it should be."""
+    if settings.store is None:
+        yield from checks
+        return
+    from lookout.objects.minio.errors import Denied
+
     try:
-        return list(checks())
-    except (LookoutError, OSError) as exc:
-        return [Check(name=name, ok=False, found=str(exc))]
+        yield from checks
+    except Denied:
+        found = f"{settings.store.access_key} may not look at all buckets"
+        yield Check(name="results", ok=True, warning=True, found=found, hint="the user engine may, for all checks")
 
 
 def _state(settings: Settings, path: Path, objects: bool) -> Iterator[Check]:
-    if not (path / LEDGER_FILE).exists():
+    if settings.ledger is None and not (path / LEDGER_FILE).exists():
         obstacle = find_obstacle(path)
         found = f"{path}: {obstacle or 'none yet; lookout run makes it'}"
         yield Check(name="state", ok=obstacle is None, found=found, hint="choose another --state")
         return
-    with open_state(settings, path) as opened:
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(open_state(settings, path))
+        except LookoutError as exc:
+            yield Check(name="state" if settings.ledger is None else "ledger", ok=False, found=str(exc))
+            return
         ledger = opened.ledger
-        source = ledger.find_note("source")
-        found = source or "single files only"
-        yield Check(name="source", ok=source is None or Path(source).is_dir(), found=found, hint="is it mounted?")
+        if settings.ledger is not None:
+            yield Check(name="ledger", ok=True, found=f"{settings.ledger.url}, of a form that is known")
+        yield _source(opened)
         for bucket in ("model", "rules"):
             units = ledger.references(bucket)
             files = [ref for unit in units for ref in unit.files.values()]
@@ -126,21 +152,29 @@ def _state(settings: Settings, path: Path, objects: bool) -> Iterator[Check]:
         yield _objects(opened, read=objects)
 
 
-def _objects(opened: StateFolder, *, read: bool) -> Check:
+def _source(opened: Deployment) -> Check:
+    source = opened.ledger.find_note(SOURCE_NOTE)
+    if opened.bucket is not None:
+        mine = source in (None, opened.bucket.origin)
+        hint = "LOOKOUT_STORE or LOOKOUT_LEDGER is another deployment's"
+        return Check(name="source", ok=mine, found=source or "no run yet", hint=hint)
+    there = source is None or Path(source).is_dir()
+    return Check(name="source", ok=there, found=source or "single files only", hint="is it mounted?")
+
+
+def _objects(opened: Deployment, *, read: bool) -> Check:
     """Whether each live result is where the ledger says, and, with ``read``, holds the bytes that it names."""
     seen = bad = 0
-    for slot in opened.ledger.slots(states=[State.SUCCESS]):
-        refs = slot.record.outputs if slot.record is not None else ()
+    live = (ref for slot in opened.ledger.slots(states=[State.SUCCESS]) if slot.record for ref in slot.record.outputs)
+    while refs := list(islice(live, AT_ONCE)):
         seen += len(refs)
-        bad += sum(
-            not (_readable(opened, ref) if read else there)
-            for ref, there in zip(refs, opened.store.has(refs), strict=True)
-        )
+        there = [_readable(opened, ref) for ref in refs] if read else opened.store.has(refs)
+        bad += there.count(False)
     found = f"{count(seen, 'object')}, {bad} lost or changed"
-    return Check(name="results", ok=not bad, found=found, hint="lookout run SOURCE --verify makes them again")
+    return Check(name="results", ok=not bad, found=found, hint="lookout run --verify makes them again")
 
 
-def _readable(opened: StateFolder, ref: ObjectRef) -> bool:
+def _readable(opened: Deployment, ref: ObjectRef) -> bool:
     try:
         opened.store.get(ref)
     except (ObjectMissing, ObjectChanged):

@@ -16,7 +16,7 @@ from lookout.cli.options import PATH, json_option, run_options, state_option
 from lookout.cli.output import count, echo_json, echo_json_line, printable
 from lookout.cli.sources import check_folder, check_sources
 from lookout.cli.state import (
-    StateFolder,
+    Deployment,
     channel_for,
     check_channel,
     default_workers,
@@ -35,7 +35,7 @@ from lookout.version import code_version
 
 
 @click.command(short_help="Take photographs through all stages, once.")
-@click.argument("source", nargs=-1, required=True, type=PATH)
+@click.argument("source", nargs=-1, type=PATH)
 @state_option
 @run_options
 @click.option(
@@ -59,9 +59,10 @@ def run(
     """Take the photographs of SOURCE through validate, object-detect, threat-detect and plot.
 
     SOURCE is a folder, whose deleted pictures take their results with them, or single files, which only add. Only what
-    is new or changed is done; run it again whenever you like.
+    is new or changed is done; run it again whenever you like. With a store in LOOKOUT_STORE its bucket of photographs
+    is the source, and none is named.
     """
-    check_sources(source, state or settings.state)
+    check_sources(settings, source, state)
     with open_state(settings, state, create=True) as opened, _progress(as_json) as tell:
         order = Order(
             sources=source,
@@ -104,7 +105,7 @@ def watch(
     """
     from event_sources.folder import FolderWatch
 
-    check_folder(folder, state or settings.state)
+    check_folder(settings, folder, state)
     with open_state(settings, state, create=True) as opened:
         order = Order(
             sources=(folder,),
@@ -119,7 +120,7 @@ def watch(
                     root, lambda change: on_change(change.key), on_lost=on_lost, exclude=runner.exclude
                 ),
                 lambda taken: click.echo(
-                    f"watching {folder}: {count(taken.changed, 'new or changed picture')}; page: {opened.page()}",
+                    f"watching {folder}: {count(taken.changed, 'new or changed picture')}; page: {opened.page}",
                     err=True,
                 ),
             )
@@ -134,7 +135,7 @@ def watch(
 @contextmanager
 def _runner(
     settings: Settings,
-    opened: StateFolder,
+    opened: Deployment,
     threshold: float | None,
     workers: int | None,
     tell: Callable[[Progress], None],
@@ -150,6 +151,7 @@ def _runner(
             workers=pool,
             channel=partial(channel_for, settings, opened),
             code=code_version(),
+            bucket=opened.bucket,
             exclude=(opened.path.absolute(),),
             on_progress=tell,
             on_engine=_stop_on_signals,

@@ -1,4 +1,4 @@
-"""Opening a state folder: the one place that chooses the embedded ledger, store, workers and channel."""
+"""Opening a deployment: the one place that chooses ledger, store, workers and channel, by the settings."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
+from lookout.addresses import StoreAddress
 from lookout.datum import Json
 from lookout.errors import InputRejected, Unavailable
+from lookout.intake import Bucket
 from lookout.ledger.base import Ledger
 from lookout.ledger.sqlite import SqliteLedger
 from lookout.objects.base import ObjectStore
@@ -24,46 +27,126 @@ from lookout.pipeline import Pipeline, load
 from lookout.settings import Settings
 from stages.pipeline import PIPELINE
 
+if TYPE_CHECKING:
+    from lookout.objects.minio import MinioStore
+
 LEDGER_FILE: Final = "ledger.sqlite"
 OBJECTS_FOLDER: Final = "objects"
 OUTBOX_FOLDER: Final = "outbox"
+PLOT: Final = "plot"
+PAGE: Final = "index.html"
 THRESHOLD_NOTE: Final = "threshold"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StateFolder:
-    """A state on disk, opened. ``open_ledger`` gives further connections."""
+class Deployment:
+    """A deployment, opened: its ledger and its store, in the state folder or on servers. ``path`` is the folder for
+    what stays on this machine. ``open_ledger`` gives further connections; ``bucket`` is the one of pictures, if the
+    store has it."""
 
     path: Path
     ledger: Ledger
     open_ledger: Callable[[], Ledger]
     store: ObjectStore
+    bucket: Bucket | None = None
+    address: StoreAddress | None = None
+    """Where the store is, when it is not in the folder."""
 
-    def page(self) -> Path:
-        """Where the page is, once it was drawn."""
-        return self.path.absolute() / OBJECTS_FOLDER / "plot" / "index.html"
+    @property
+    def page(self) -> str:
+        """Where the page is, or will be once it is drawn."""
+        if self.address is not None:
+            return f"{self.address.bucket_url(PLOT)}/{PAGE}"
+        return str(self.path.absolute() / OBJECTS_FOLDER / PLOT / PAGE)
+
+    def find_page(self) -> str | None:
+        """Where the page is, None if it was not drawn yet."""
+        drawn = next(self.store.list(PLOT, PAGE), None)
+        return self.page if drawn is not None and drawn.key == PAGE else None
 
 
 @contextmanager
-def open_state(settings: Settings, chosen: Path | None, *, create: bool = False) -> Iterator[StateFolder]:
-    """Open the chosen state folder, or the one of the settings. Raises InputRejected when it is not there or is none,
-    Unavailable when it cannot be written, Corrupt when its ledger is damaged."""
+def open_state(settings: Settings, chosen: Path | None, *, create: bool = False) -> Iterator[Deployment]:
+    """Open the ledger and the store that the settings name, or those of the chosen state folder, or of the one of the
+    settings. Raises InputRejected when the folder is not there or is none, or an address is of no use; Unavailable
+    when something does not answer or cannot be written; Corrupt when the ledger is damaged."""
     path = chosen or settings.state
-    _prepare(path, create=create)
-
-    def open_ledger() -> Ledger:
-        return SqliteLedger(path / LEDGER_FILE)
-
-    ledger = open_ledger()
+    if settings.store is None or settings.ledger is None:
+        _prepare(path, create=create or (settings.store is not None or settings.ledger is not None))
+    another = partial(open_ledger, settings, path)
+    ledger = another()
     try:
-        objects = FolderStore((path / OBJECTS_FOLDER).absolute(), durable=settings.durable)
-        store = Routes({PIPELINE.inputs: FolderSource()}, objects)
-        yield StateFolder(path=path, ledger=ledger, open_ledger=open_ledger, store=store)
+        if settings.store is None:
+            objects = FolderStore((path / OBJECTS_FOLDER).absolute(), durable=settings.durable)
+            store: ObjectStore = Routes({PIPELINE.inputs: FolderSource()}, objects)
+            yield Deployment(path=path, ledger=ledger, open_ledger=another, store=store)
+        else:
+            minio, bucket = _open_minio(settings.store)
+            yield Deployment(
+                path=path,
+                ledger=ledger,
+                open_ledger=another,
+                store=minio,
+                bucket=bucket,
+                address=settings.store,
+            )
     finally:
         ledger.close()
 
 
-def channel_for(settings: Settings, state: StateFolder) -> Channel:
+def buckets() -> list[str]:
+    """All buckets of the pipeline: of pictures, of references, of each stage's results."""
+    references = [stage.references.bucket for stage in PIPELINE.stages if stage.references is not None]
+    return [PIPELINE.inputs, *references, *(stage.name for stage in PIPELINE.stages)]
+
+
+def open_ledger(settings: Settings, path: Path) -> Ledger:
+    """A connection to the ledger that the settings name, or to the one in the folder. Raises as ``open_state``."""
+    if settings.ledger is None:
+        return SqliteLedger(path / LEDGER_FILE)
+    # Imported here: who works in a folder need not load what speaks to servers. gRPC's core writes to stderr what it
+    # also answers as an error, unless it is told before it is loaded.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from lookout.ledger.etcd import Address, EtcdLedger
+
+    address = settings.ledger
+    return EtcdLedger(
+        Address(
+            endpoints=address.endpoints,
+            tls=address.secure,
+            ca=address.ca,
+            cert=address.cert,
+            key=address.key,
+            user=address.user,
+            password=address.password,
+        ),
+        prefix=f"/{address.prefix}",
+    )
+
+
+def open_minio(address: StoreAddress) -> MinioStore:
+    """The store on the server; nothing is sent yet."""
+    from lookout.objects.minio import MinioStore
+
+    return MinioStore(
+        address.endpoint,
+        access_key=address.access_key,
+        secret_key=address.secret_key,
+        secure=address.secure,
+        prefix=address.prefix,
+        ca=None if address.ca is None else str(address.ca),
+        collected=buckets()[1:],
+    )
+
+
+def _open_minio(address: StoreAddress) -> tuple[ObjectStore, Bucket]:
+    from lookout.objects.bucket import BucketSource
+
+    store = open_minio(address)
+    return store, BucketSource(store, PIPELINE.inputs)
+
+
+def channel_for(settings: Settings, state: Deployment) -> Channel:
     """SendGrid when there is a key, else files in the state folder."""
     if settings.sendgrid_api_key:
         options = {"host": settings.sendgrid_host} if settings.sendgrid_host else {}
@@ -73,7 +156,7 @@ def channel_for(settings: Settings, state: StateFolder) -> Channel:
     return cast(Channel, make(state.path / OUTBOX_FOLDER))
 
 
-def pipeline_for(state: StateFolder, threshold: float | None) -> Pipeline:
+def pipeline_for(state: Deployment, threshold: float | None) -> Pipeline:
     """The pipeline with the threshold given, or else with the one that was given last: it stays in force."""
     if threshold is not None:
         state.ledger.put_note(THRESHOLD_NOTE, repr(threshold))
@@ -84,7 +167,7 @@ def pipeline_for(state: StateFolder, threshold: float | None) -> Pipeline:
     return PIPELINE.with_params(overrides)
 
 
-def references_for(state: StateFolder, rules: Path | None, model: Path | None) -> dict[str, Path]:
+def references_for(state: Deployment, rules: Path | None, model: Path | None) -> dict[str, Path]:
     """The paths to bring into force: those given, and the shipped model where none is in force yet."""
     given = {name: path for name, path in (("rules", rules), ("model", model)) if path is not None}
     if "model" not in given and not state.ledger.references("model"):
@@ -107,7 +190,8 @@ def find_obstacle(path: Path) -> str | None:
     if not path.is_dir():
         return "is not a folder" if path.exists() or path.is_symlink() else None
     names = {entry.name for entry in path.iterdir()}
-    return "holds other things than a state" if names and not names & {LEDGER_FILE, OBJECTS_FOLDER} else None
+    known = names & {LEDGER_FILE, OBJECTS_FOLDER, OUTBOX_FOLDER}
+    return "holds other things than a state" if names and not known else None
 
 
 def check_channel(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from lookout.cli.output import count, printable, table, when
-from lookout.cli.state import StateFolder
+from lookout.cli.state import Deployment
 from lookout.datum import Json, JsonObject, State
 from lookout.ledger.base import Ledger
 from lookout.pipeline import Pipeline, Refused
@@ -24,7 +24,7 @@ class Summary:
 
     run: str
     state: Path
-    page: Path | None
+    page: str | None
     stages: dict[str, dict[str, int]]
     failures: tuple[tuple[str, str, str], ...]
     invalid: tuple[dict[str, str], ...]
@@ -48,7 +48,7 @@ class Summary:
         return {
             "run": self.run,
             "state": str(self.state),
-            "page": str(self.page) if self.page else None,
+            "page": self.page,
             "pictures": self.pictures,
             "stages": {name: dict(counts) for name, counts in self.stages.items()},
             "failures": [{"stage": stage, "key": key, "error": error} for stage, key, error in self.failures],
@@ -76,7 +76,8 @@ class Summary:
             parts.append(f"{count(self.pending, 'datum', 'datums')} left to do, by a run at work now or by the next.")
         parts.append(f"{'Stopped after' if self.stopped else 'Done in'} {self.elapsed_s:.1f} s, run {self.run}.")
         if self.page is not None:
-            parts.append(f"Open {self.page.as_uri()}")
+            is_file = self.page.startswith("/")
+            parts.append(f"Open {Path(self.page).as_uri()}" if is_file else f"The page is {self.page}")
         return "\n".join(parts)
 
     def _findings(self) -> list[str]:
@@ -128,7 +129,7 @@ class Summary:
         return line + "."
 
 
-def summarize(pipeline: Pipeline, opened: StateFolder, ran: Ran) -> Summary:
+def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran) -> Summary:
     """Sum a run up from what the ledger says now. Its cost does not depend on how many pictures are known and fine."""
     ledger = opened.ledger
     counts = _counts(ledger, pipeline, ran.taken.keys)
@@ -144,11 +145,10 @@ def summarize(pipeline: Pipeline, opened: StateFolder, ran: Ran) -> Summary:
         }
     pending = sum(1 for _ in ledger.slots(states=(State.PENDING, State.RUNNING, State.KILLED)))
     alerts: dict[str, int] = {state.value: number for state, number in ledger.count_alerts(ran.run).items()}
-    page = opened.page()
     return Summary(
         run=ran.run,
         state=opened.path,
-        page=page if page.is_file() else None,
+        page=opened.find_page(),
         stages=stages,
         failures=tuple((slot.stage, slot.key, slot.error or "") for slot in ledger.slots(states=(State.FAILED,))),
         invalid=tuple(_invalid(opened)),
@@ -179,7 +179,7 @@ def _counts(ledger: Ledger, pipeline: Pipeline, keys: Collection[str] | None) ->
     return counts
 
 
-def _invalid(opened: StateFolder) -> list[dict[str, str]]:
+def _invalid(opened: Deployment) -> list[dict[str, str]]:
     return [
         {
             "key": slot.key,
@@ -191,7 +191,7 @@ def _invalid(opened: StateFolder) -> list[dict[str, str]]:
     ]
 
 
-def _threats(opened: StateFolder) -> dict[str, int]:
+def _threats(opened: Deployment) -> dict[str, int]:
     threats: Counter[str] = Counter()
     for group, number in opened.ledger.sums("threats").items():
         threats[group.partition("/")[0]] += number

@@ -9,7 +9,7 @@ import click
 
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json, printable
-from lookout.cli.state import OBJECTS_FOLDER, StateFolder, open_state
+from lookout.cli.state import OBJECTS_FOLDER, Deployment, open_state
 from lookout.errors import InputRejected
 from lookout.intake import SOURCE_NOTE
 from lookout.objects.source import key_of, origin_of
@@ -40,7 +40,7 @@ def trace(settings: Settings, name: str, forward: bool, state: Path | None, as_j
         click.echo("\n".join(_lines(node, "", "")))
 
 
-def _split(opened: StateFolder, name: str) -> tuple[str, str]:
+def _split(opened: Deployment, name: str) -> tuple[str, str]:
     path = Path(origin_of(Path(name)))
     objects = Path(origin_of(opened.path / OBJECTS_FOLDER))
     source = opened.ledger.find_note(SOURCE_NOTE)

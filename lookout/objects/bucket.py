@@ -67,6 +67,10 @@ class BucketSource:
         """See ``observe_object``."""
         return observe_object(self._store, self._bucket, key, now_s)
 
+    def is_blank(self) -> bool:
+        """Whether it holds no version of any object and no delete marker. Raises Unavailable when it is not there."""
+        return next(self._store.versions(self._bucket), None) is None
+
 
 # --- one object ------------------------------------------------------------------------------------------------------
 

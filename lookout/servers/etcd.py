@@ -105,6 +105,8 @@ class EtcdServer(Server):
             flags["peer-client-cert-auth"] = "true"
         if self.client_certificates:
             flags["client-cert-auth"] = "true"
+        else:
+            flags.pop("trusted-ca-file", None)  # whoever names it to etcd demands certificates of clients
         if self._compaction is not None:
             flags["auto-compaction-mode"], flags["auto-compaction-retention"] = self._compaction
         if not self._fsync:

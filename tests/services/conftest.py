@@ -24,6 +24,8 @@ from lookout.testing.servers import (
     make_certificates,
 )
 
+from .world import Place, ServerWorld
+
 HERE = Path(__file__).parent
 
 for _part in ("ledger_claims", "ledger_commits", "ledger_views", "ledger_outbox", "stateful_ledger", "objects"):
@@ -129,3 +131,20 @@ def new_proxy(closing: ExitStack) -> Callable[..., Proxy]:
         return closing.enter_context(Proxy(target, **more))
 
     return start
+
+
+@pytest.fixture
+def place(etcd: EtcdServer, minio: MinioServer, prefix: str) -> Place:
+    """Where a world of this test alone may lie, on the shared servers."""
+    return Place(
+        etcd=etcd.endpoint,
+        minio=minio.endpoint,
+        access_key=minio.access_key,
+        secret_key=minio.secret_key,
+        prefix=prefix,
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path, place: Place) -> ServerWorld:
+    return ServerWorld(root=tmp_path, place=place)

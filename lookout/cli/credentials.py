@@ -1,0 +1,110 @@
+"""Files with the credentials of users: ``FOLDER/<role>.env``, one variable a line, for their owner's eyes only.
+
+A server never gives a secret out again, so none may be lost on the way: it is in a file before the server hears of it.
+A renewed one waits beside the old one until the server has it; whatever is killed in between, one of both is right, and
+``recover`` finds out which. Lines are plain ``NAME=value``, as shells, containers and clusters read them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from lookout.addresses import StoreAddress
+from lookout.errors import InputRejected
+from lookout.objects.files import failure, words
+
+_SECRET_BYTES: Final = 24
+_URL: Final = "LOOKOUT_STORE"
+_ACCESS_KEY: Final = "LOOKOUT_STORE_ACCESS_KEY"
+_SECRET_KEY: Final = "LOOKOUT_STORE_SECRET_KEY"  # noqa: S105 - a variable's name
+
+
+class Credentials:
+    """The files of one deployment's users in one folder."""
+
+    def __init__(self, folder: Path, store: StoreAddress) -> None:
+        self.folder, self._store = folder, store
+
+    def prepare(self, users: dict[str, str]) -> None:
+        """Make the folder and look at what is in it, before anything is changed; ``users`` maps roles to access keys.
+
+        Raises InputRejected when no file can be made there, or when one of the files is of another store or user.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise InputRejected(f"cannot be a folder for credentials: {words(error)}", str(self.folder)) from error
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise InputRejected("may not be written to", str(self.folder), "choose another folder")
+        for role, access_key in users.items():
+            found = self._read(self.path(role))
+            if found and (found.get(_URL), found.get(_ACCESS_KEY)) != (self._store.url, access_key):
+                what = f"has the credentials of {found.get(_ACCESS_KEY)} at {found.get(_URL)}"
+                raise InputRejected(what, str(self.path(role)), "choose another folder, or move that file away")
+
+    def path(self, role: str) -> Path:
+        """The file of a role."""
+        return self.folder / f"{role}.env"
+
+    def write_secret(self, role: str, access_key: str, *, renew: bool) -> str:
+        """A secret for the user, in a file already, beside the one in force: the one that is there if the server lost
+        the user, else a fresh one. ``keep`` puts it in force."""
+        known = None if renew else self._secret(self.path(role)) or self._secret(self._waiting(role))
+        secret = known or secrets.token_urlsafe(_SECRET_BYTES)
+        self._write(self._waiting(role), {_URL: self._store.url, _ACCESS_KEY: access_key, _SECRET_KEY: secret})
+        return secret
+
+    def keep(self, role: str) -> None:
+        """The server has the secret that ``write_secret`` gave."""
+        try:
+            self._waiting(role).replace(self.path(role))
+        except OSError as error:
+            raise failure(str(self.path(role)), error) from error
+
+    def recover(self, role: str, is_right: Callable[[str], bool]) -> bool:
+        """Whether the role's file has the secret in force; ``is_right`` asks the server. A waiting one that turns out
+        to be it takes the file's place, a waiting one that is not goes."""
+        waiting = self._secret(self._waiting(role))
+        if waiting is not None and is_right(waiting):
+            self.keep(role)
+            return True
+        secret = self._secret(self.path(role))
+        right = secret is not None and is_right(secret)
+        if right:
+            self._waiting(role).unlink(missing_ok=True)
+        return right
+
+    def _waiting(self, role: str) -> Path:
+        return self.folder / f"{role}.env.new"
+
+    def _secret(self, file: Path) -> str | None:
+        return self._read(file).get(_SECRET_KEY)
+
+    @staticmethod
+    def _read(file: Path) -> dict[str, str]:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputRejected("cannot be read as a file of credentials", str(file), "move it away") from error
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
+    @staticmethod
+    def _write(file: Path, values: dict[str, str]) -> None:
+        """Whole or not at all, and at no moment readable by others."""
+        text = "".join(f"{name}={value}\n" for name, value in values.items())
+        part = file.with_name(f"{file.name}.part")
+        try:
+            part.unlink(missing_ok=True)
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(out.fileno())
+            part.replace(file)
+        except OSError as error:
+            raise failure(str(file), error) from error

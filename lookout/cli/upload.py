@@ -1,0 +1,136 @@
+"""``lookout upload``: photographs into the bucket on the server."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from lookout.cli.options import PATH, json_option
+from lookout.cli.output import count, echo_json, printable
+from lookout.cli.state import open_minio
+from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
+from lookout.settings import Settings
+from stages.pipeline import PIPELINE
+
+if TYPE_CHECKING:
+    from lookout.objects.minio import MinioStore
+    from lookout.uploading import Sent
+
+DEFAULT_WORKERS: Final = 8
+MOST_WORKERS: Final = 32
+_REDRAW_S: Final = 0.1
+
+
+@click.command(short_help="Bring photographs into the store's bucket.")
+@click.argument("path", nargs=-1, required=True, type=PATH)
+@click.option("--prefix", default="", metavar="TEXT", help="What every key begins with; end it with / for a folder.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    default=DEFAULT_WORKERS,
+    show_default=True,
+    metavar="N",
+    help="How many files are sent at once.",
+)
+@json_option
+@click.pass_obj
+def upload(settings: Settings, path: tuple[Path, ...], prefix: str, workers: int, as_json: bool) -> None:
+    """Bring files, and all files in folders, into the bucket of photographs of LOOKOUT_STORE.
+
+    Keys are paths below the folder named, or the names of single files. What the bucket has already is skipped by its
+    digest, so the same call again goes on where one was interrupted. A file that cannot be brought stops no other.
+    """
+    if settings.store is None:
+        hint = "or run the folder as it is: lookout run FOLDER"
+        raise InputRejected("is not set, so there is no bucket to upload to", "LOOKOUT_STORE", hint)
+    from lookout.objects.minio.names import check_object_key
+    from lookout.uploading import find_files
+    from lookout.uploading import upload as upload_files
+
+    check_object_key(PIPELINE.inputs, f"{prefix}x")
+    began_s = time.monotonic()
+    files = find_files(path, prefix)
+    store = open_minio(settings.store)
+    _check_bucket(store)
+    tally = _Tally(len(files), live=sys.stderr.isatty() and not as_json)
+    with tally.shown():
+        for sent in upload_files(store, PIPELINE.inputs, files, workers=workers):
+            tally.add(sent)
+    elapsed_s = time.monotonic() - began_s
+    if as_json:
+        failures = [{"file": bad.file.path, "key": bad.file.key, "error": bad.error} for bad in tally.failures]
+        echo_json(
+            {
+                "uploaded": tally.uploaded,
+                "skipped": tally.skipped,
+                "failed": len(failures),
+                "bytes": tally.sent_bytes,
+                "elapsed_s": round(elapsed_s, 3),
+                "failures": failures,
+            }
+        )
+    else:
+        click.echo(f"{tally.line()}, in {elapsed_s:.1f} s")
+    sys.exit(EXIT_DATUM_FAILED if tally.failures else EXIT_OK)
+
+
+def _check_bucket(store: MinioStore) -> None:
+    """Raises Unavailable unless the server answers, lets the user in and has the bucket: said once, not once a file."""
+    from lookout.objects.minio.errors import Denied
+
+    try:
+        there = store.exists(PIPELINE.inputs)
+    except Denied:
+        return  # let in, and allowed to put at most: the first file tells
+    if not there:
+        raise Unavailable(f"{store.access.url}/{store.full(PIPELINE.inputs)}", "no such bucket; run `lookout init`")
+
+
+class _Tally:
+    """What became of the files so far, and the line on the terminal that says so."""
+
+    def __init__(self, total: int, *, live: bool) -> None:
+        self._total, self._live = total, live
+        self._drawn_at_s = 0.0
+        self.uploaded = self.skipped = self.sent_bytes = 0
+        self.failures: list[Sent] = []
+
+    def add(self, sent: Sent) -> None:
+        if sent.error is not None:
+            self.failures.append(sent)
+            clear = "\r\033[K" if self._live else ""
+            click.echo(f"{clear}failed: {printable(sent.file.path)}: {printable(sent.error)}", err=True)
+        elif sent.is_new and sent.ref is not None:
+            self.uploaded += 1
+            self.sent_bytes += sent.ref.size
+        else:
+            self.skipped += 1
+        if self._live and time.monotonic() - self._drawn_at_s >= _REDRAW_S:
+            self._draw()
+
+    def line(self) -> str:
+        parts = [f"{self.uploaded:,} uploaded ({self.sent_bytes / 1e6:,.1f} MB)", f"{self.skipped:,} there already"]
+        if self.failures:
+            parts.append(f"{len(self.failures):,} failed")
+        return ", ".join(parts)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Ends the line on the terminal, however the work ends."""
+        try:
+            yield
+        finally:
+            if self._live:
+                self._draw()
+                click.echo(err=True)
+
+    def _draw(self) -> None:
+        self._drawn_at_s = time.monotonic()
+        done = self.uploaded + self.skipped + len(self.failures)
+        click.echo(f"\r\033[K{done:,} of {count(self._total, 'file')}: {self.line()}", nl=False, err=True)
