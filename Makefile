@@ -67,10 +67,13 @@ audit: .venv/dev.stamp ## Known vulnerabilities in the locked dependencies
 bench: .venv/dev.stamp ## Measure speed; prints a table (docs/benchmarks.md)
 	$(BIN)/python -m bench
 
+bench-services: .venv/dev.stamp servers ## Measure speed on real MinIO and etcd, which it starts by itself
+	$(BIN)/python -m bench --services
+
 lock: .venv/dev.stamp ## Lock the dependencies anew
 	@bash scripts/lock.sh
 
 clean: ## Remove the environment and the sample state
 	rm -rf .venv $(STATE) build *.egg-info
 
-.PHONY: help setup run test test-page test-long test-services test-services-long servers services services-down check audit bench lock clean
+.PHONY: help setup run test test-page test-long test-services test-services-long servers services services-down check audit bench bench-services lock clean

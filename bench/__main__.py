@@ -1,4 +1,4 @@
-"""Runs the benchmarks and prints one table: ``python -m bench [NAME...] [--quick]``.
+"""Runs the benchmarks and prints one table: ``python -m bench [NAME...] [--services] [--quick]``.
 
 Exits 0 whatever the figures are; a missed bar says ``over``. A benchmark that cannot be run, or that did not do the
 work it was to measure, is named with its error, and then the exit code is 1.
@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from bench import engine, finished, throughput, watch
+from bench import engine, finished, services_cost, services_ledger, services_runs, throughput, watch
 from bench import help as help_
 from bench.measure import Row, Setup, machine, table
 from lookout.errors import LookoutError
@@ -31,25 +31,35 @@ BENCHES: Final[Mapping[str, Callable[[Setup], list[Row]]]] = {
     "watch": watch.measure,
     "throughput": throughput.measure,
 }
+ON_SERVERS: Final[Mapping[str, Callable[[Setup], list[Row]]]] = {
+    "services-cost": services_cost.measure,
+    "services-ledger": services_ledger.measure,
+    "services-runs": services_runs.measure,
+}
+"""Those that start a MinIO and an etcd of their own."""
+ALL: Final = {**BENCHES, **ON_SERVERS}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Lookout's speed.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHES)}; all without one")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which: {', '.join(ALL)}; without one, all in a folder"
+    )
+    parser.add_argument("--services", action="store_true", help="without a name: all on servers instead")
     parser.add_argument("--quick", action="store_true", help="less work and fewer repeats: a first impression")
     given = parser.parse_args()
-    unknown = [name for name in given.names if name not in BENCHES]
+    unknown = [name for name in given.names if name not in ALL]
     if unknown:
-        parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+        parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(ALL)}")
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {machine()}")
     print(f"Lookout {version('lookout')}, Python {platform.python_version()}{'; quick' if given.quick else ''}\n")
     rows: list[Row] = []
     failures: dict[str, str] = {}
-    for name in given.names or BENCHES:
+    for name in given.names or (ON_SERVERS if given.services else BENCHES):
         started_s = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix=f"lookout-bench-{name}-") as folder:
             try:
-                rows += BENCHES[name](Setup(folder=Path(folder), quick=given.quick, say=_sayer(name)))
+                rows += ALL[name](Setup(folder=Path(folder), quick=given.quick, say=_sayer(name)))
             except (LookoutError, RuntimeError, OSError, subprocess.SubprocessError) as exc:
                 failures[name] = str(exc)
         _sayer(name)(f"took {time.perf_counter() - started_s:.0f} s")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from lookout.cli.state import open_state, references_for
+from lookout.cli.state import Deployment, open_state, references_for
 from lookout.datum import AlertDraft, AlertState, JsonObject, ObjectRef, Observation
 from lookout.engine import Engine
 from lookout.identity import sha256
@@ -36,6 +36,8 @@ INVALID_SHARE: Final = 100
 DAY_S: Final = 86_400
 LAST_DAY_S: Final = 1_763_769_600
 """2025-11-22 00:00 UTC: the newest day of a made-up state."""
+READERS: Final = tuple(stage.name for stage in PIPELINE.readers(PIPELINE.inputs))
+"""The stages that read the bucket of pictures."""
 
 
 def make_state(state: Path, source: Path, rules: Path, known: Iterable[Observation] | None = None) -> Counter[str]:
@@ -44,58 +46,76 @@ def make_state(state: Path, source: Path, rules: Path, known: Iterable[Observati
     The pictures are those of the folder ``source``, or, if given, those ``known`` as if they lay in it.
     """
     with open_state(Settings(durable=False), state, create=True) as opened:
-        ledger = opened.ledger
-        references = references_for(opened, rules, None)
-        for stage in PIPELINE.stages:
-            if stage.references is not None:
-                propose(ledger, opened.store, MadeUp(), stage.references, references[stage.references.bucket])()
-        readers = tuple(stage.name for stage in PIPELINE.readers(PIPELINE.inputs))
+        enforce(opened, rules)
         if known is None:
-            Intake(ledger=ledger, bucket=PIPELINE.inputs, readers=readers, clock=time.time).take_folder(source)
+            Intake(ledger=opened.ledger, bucket=PIPELINE.inputs, readers=READERS, clock=time.time).take_folder(source)
         else:
-            ledger.put_note(SOURCE_NOTE, origin_of(source))
-            ledger.observe(known, readers)
-        with ledger.session() as owner:
-            engine = Engine(
-                pipeline=PIPELINE,
-                ledger=ledger,
-                store=Nowhere(),
-                workers=MadeUp(),
-                owner=owner,
-                run="made-up",
-                code=code_version(),
-                reobserve=_nothing_changes,
-            )
-            engine.rebase(PIPELINE.stages)
-            report = engine.work(PIPELINE.stages)
-            _settle_alerts(ledger, owner)
-        if report.failed or report.unrunnable:
-            raise RuntimeError(f"expected every datum to succeed, got {report}")
-        return report.success
+            opened.ledger.put_note(SOURCE_NOTE, origin_of(source))
+            opened.ledger.observe(known, READERS)
+        return finish(opened.ledger)
 
 
-def observations(source: Path, devices: int, days: int, a_day: int) -> Iterator[Observation]:
-    """Pictures as if they lay in the folder: ``a_day`` from each device on each of the ``days`` up to the last."""
+def enforce(opened: Deployment, rules: Path) -> None:
+    """Bring the rules into force, and the shipped model if none is yet."""
+    paths = references_for(opened, rules, None)
+    for stage in PIPELINE.stages:
+        uses = stage.references
+        if uses is not None and uses.bucket in paths:
+            propose(opened.ledger, opened.store, MadeUp(), uses, paths[uses.bucket])()
+
+
+def finish(ledger: Ledger) -> Counter[str]:
+    """Finish all that waits and send all alerts; says how many datums of each stage succeeded."""
+    with ledger.session() as owner:
+        engine = engine_of(ledger, owner)
+        engine.rebase(PIPELINE.stages)
+        report = engine.work(PIPELINE.stages)
+        settle_alerts(ledger, owner)
+    if report.failed or report.unrunnable:
+        raise RuntimeError(f"expected every datum to succeed, got {report}")
+    return report.success
+
+
+def engine_of(ledger: Ledger, owner: str) -> Engine:
+    """The real engine with made-up workers."""
+    return Engine(
+        pipeline=PIPELINE,
+        ledger=ledger,
+        store=Nowhere(),
+        workers=MadeUp(),
+        owner=owner,
+        run="made-up",
+        code=code_version(),
+        reobserve=_nothing_changes,
+    )
+
+
+def observations(source: Path, devices: int, days: int, a_day: int, first_day: int = 0) -> Iterator[Observation]:
+    """Pictures as if they lay in the folder: ``a_day`` from each device on each of the ``days`` up to the last, but
+    for the ``first_day`` newest ones."""
     origin = origin_of(source)
     now_s = time.time()
     for device in range(devices):
-        for day in range(days):
+        for day in range(first_day, days):
             for number in range(a_day):
                 at_s = LAST_DAY_S - day * DAY_S + number * (DAY_S // a_day) + device
-                key = f"cam{device:02}_{at_s}.jpg"
-                yield Observation(
-                    bucket=PIPELINE.inputs,
-                    key=key,
-                    origin=origin,
-                    ref=ObjectRef(
-                        bucket=PIPELINE.inputs, key=key, sha256=sha256(key.encode()), size=60_000, version=origin
-                    ),
-                    fingerprint=f"{at_s}{device}:60000:{at_s}000000001:{at_s}000000001",
-                    observed_at_s=now_s,
-                )
+                yield observation(origin, device, at_s, now_s)
 
 
-def _settle_alerts(ledger: Ledger, owner: str) -> None:
+def observation(origin: str, device: int, at_s: int, now_s: float) -> Observation:
+    """One picture of a device, taken at ``at_s``, as it would have been seen at ``now_s``."""
+    key = f"cam{device:02}_{at_s}.jpg"
+    return Observation(
+        bucket=PIPELINE.inputs,
+        key=key,
+        origin=origin,
+        ref=ObjectRef(bucket=PIPELINE.inputs, key=key, sha256=sha256(key.encode()), size=60_000, version=origin),
+        fingerprint=f"{at_s}{device}:60000:{at_s}000000001:{at_s}000000001",
+        observed_at_s=now_s,
+    )
+
+
+def settle_alerts(ledger: Ledger, owner: str) -> None:
     """All alerts were sent: a run that follows has none to send."""
     while claimed := ledger.claim_alerts(owner, 1000, time.time()):
         sent = {alert.id: Delivered(state=AlertState.SENT, message_id=alert.id[:22]) for alert in claimed}

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from lookout.datum import Claim, Mark, Outcome, State
@@ -90,16 +91,10 @@ class Engine:
         self._pipeline, self._ledger, self._store, self._workers = pipeline, ledger, store, workers
         self._owner, self._lease_s = owner, lease_s
         self._on_progress, self._on_alerts = on_progress, on_alerts
-        self._planner = Planner(pipeline, ledger, store)
-        self._outcomes = Outcomes(
-            pipeline=pipeline,
-            ledger=ledger,
-            planner=self._planner,
-            run=run,
-            code=code,
-            reobserve=reobserve,
-            clock=clock,
+        self._make_outcomes = partial(
+            Outcomes, pipeline=pipeline, ledger=ledger, run=run, code=code, reobserve=reobserve, clock=clock
         )
+        self._read_in_force()
         self._inbox: queue.SimpleQueue[Completion | Callable[[], None]] = queue.SimpleQueue()
         self._flights: dict[int, Flight] = {}
         self._ticket = 0
@@ -111,6 +106,10 @@ class Engine:
         self._stopping = False
         self._fatal: Unavailable | None = None
         self.report = Report()
+
+    def _read_in_force(self) -> None:
+        self._planner = Planner(self._pipeline, self._ledger, self._store)
+        self._outcomes = self._make_outcomes(planner=self._planner)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -233,6 +232,9 @@ class Engine:
     def _claim(self, stage: Stage, room: int, keys: Collection[str] | None) -> None:
         behind = () if stage.grouped else self._pipeline.upstream(stage.name)
         claims = self._ledger.claim(stage.name, self._owner, room, self._lease_s, keys, behind)
+        if not self._keeps_up(stage):
+            self._commit([(claim, Outcome(state=State.PENDING)) for claim in claims])
+            return
         if not claims:
             self._maybe.discard(stage.name)
             return
@@ -248,6 +250,26 @@ class Engine:
         self._workers.submit(jobs, stage.timeout_s, self._inbox.put)
         if settled:
             self._commit(settled)
+
+    def _keeps_up(self, stage: Stage) -> bool:
+        """Whether the stage may be planned; False when what was claimed has to be handed back.
+
+        Another run may have brought references into force, which are used from here on, or another recipe, which ends
+        this engine: two that go by different recipes would undo each other's results for ever. Asked after each claim,
+        also after one that found nothing: what was claimed later than the other run's marks is planned on its basis,
+        what was claimed before is superseded, and what was settled between its marks and its basis is marked again.
+        """
+        known = self._ledger.basis(stage.name)
+        if known is None or known == self._planner.basis(stage):
+            return True
+        self._read_in_force()
+        if known == self._planner.basis(stage):
+            log.info("basis moved", stage=stage.name, marked=self._ledger.rebase(stage.name, known))
+        else:
+            what = "another run has changed its recipe, model or rules; run again, with the newest version"
+            self._fatal, self._stopping = Unavailable(f"stage {stage.name}", what), True
+        self._maybe |= self._scope
+        return False
 
     def _upstream_busy(self, stage: Stage, stages: Sequence[Stage]) -> bool:
         before = [other for other in stages if not other.grouped and other.name != stage.name]
@@ -350,11 +372,22 @@ class Engine:
                 # Its job may still run; its answer finds no flight and is dropped, its versions are collected later.
                 self._flights.pop(ticket)
 
+    def _take_finished(self) -> None:
+        """Take the ends of jobs that nobody has looked at: what they put must be committed or discarded."""
+        while True:
+            try:
+                item = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(item, Completion):
+                self._take(item)
+
     def _hand_back(self) -> None:
         """Commit what is finished and give up the rest, when the loop ends early; nothing to do when it ended well."""
-        ready, self._ready = self._ready, []
         if self._flights:
             self._workers.stop()
+            self._take_finished()
+        ready, self._ready = self._ready, []
         state = State.PENDING if self._fatal is not None else State.KILLED
         ready += [(flight.claim, Outcome(state=state)) for flight in self._flights.values()]
         self._flights.clear()

@@ -151,6 +151,10 @@ class Bucket(Protocol):
         """One key as it is now, there or gone."""
         ...
 
+    def is_blank(self) -> bool:
+        """Whether it holds no object, nor a trace of one that was deleted."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class BucketIntake:
@@ -173,12 +177,19 @@ class BucketIntake:
         for part in self.source.scan(known, self.clock(), verify=verify):
             changed += self.ledger.observe(part.changed, self.readers)
             gone += [seen.key for seen in part.gone]
-        if not allow_deletions:
-            check_share(self.ledger, self.bucket, self.source.origin, len(gone))
+        if gone and not allow_deletions:
+            self._check_deletions(len(gone))
         for first in range(0, len(gone), _AT_ONCE):
             again = [self.source.observe(key, self.clock()) for key in gone[first : first + _AT_ONCE]]
             self.ledger.observe(again, self.readers)
         return Taken(changed=changed, gone=len(gone))
+
+    def _check_deletions(self, gone: int) -> None:
+        if self.source.is_blank():
+            # What is deleted in a versioned bucket leaves a trace for weeks: this one was made anew, or wiped.
+            what = f"holds nothing, not even older versions; {gone} pictures are known from it"
+            raise InputRejected(what, self.source.origin, ALLOW_HINT)
+        check_share(self.ledger, self.bucket, self.source.origin, gone)
 
     def look_again(self, key: str) -> None:
         """Observe one picture anew, because it was not what it had been when it was read."""

@@ -6,6 +6,7 @@ to stderr. Only this package ends the process.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -110,6 +111,7 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """The entry point: runs the command and turns every error into one line on stderr and an exit code."""
     _open_closed_streams()
+    spare_the_collector()
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as exc:
@@ -130,6 +132,13 @@ def main() -> None:
         click.echo(f"lookout: {printable(place)}{exc.strerror or exc}", err=True)
         code = Unavailable.exit_code
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def spare_the_collector() -> None:
+    """Have Python look for garbage in cycles seldom. Reading a ledger makes hundreds of thousands of small records,
+    hardly one in a cycle; looking through them again and again takes about a tenth of a run's time and finds nothing.
+    """
+    gc.set_threshold(10_000, 20, 20)
 
 
 @contextmanager

@@ -152,7 +152,7 @@ def test_an_alert_whose_picture_is_lost_is_sent_without_it(world: World) -> None
     world.put("a/1", "alarm")
     world.postbox.answers = [REFUSED]
     world.run()
-    (world.objects / "third/a/1.alarm").unlink()
+    world.lose("third/a/1.alarm")
     world.run()
     assert world.postbox.letters[-1].evidence == {}
     assert alert_states(world) == ["sent"]

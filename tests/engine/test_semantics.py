@@ -6,19 +6,18 @@ Tests named in brackets are those of the system that this one replaces: what the
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from lookout.datum import Mark, State
 from lookout.engine import Engine
-from lookout.errors import InputRejected
-from lookout.objects.folder import FolderStore
-from lookout.runner import Order
+from lookout.errors import InputRejected, Unavailable
 from lookout.testing.toy import toy_pipeline
 from lookout.workers import InlineWorkers, Workers
 
-from .world import World, words
+from .world import World, folder_only, words
 
 
 def done(ran) -> dict[str, int]:
@@ -80,10 +79,10 @@ def test_a_text_that_becomes_bad_takes_its_results_downstream_with_it(world: Wor
 
 
 def test_a_deleted_text_is_retracted_everywhere(world: World) -> None:
-    world.put("a/1", "alarm one")
+    path = world.put("a/1", "alarm one")
     world.put("b/1", "two")
     world.run()
-    (world.source / "a/1").unlink()
+    path.unlink()
     ran = world.run()
     assert ran.taken.gone == 1
     assert set(world.results()) == {"first/good/b/1", "second/b/1.loud", "sums/groups/b.txt", "sums/overview.txt"}
@@ -259,7 +258,7 @@ def test_nothing_is_made_of_a_result_that_is_about_to_be_replaced(world: World) 
 
     with world.runner() as runner:
         given = words(world, all="?")
-        replace(runner, workers=Counting(runner.store)).run(Order(sources=(world.source,), references=given))
+        replace(runner, workers=Counting(runner.store)).run(world.order(references=given))
     assert jobs == {"first": 5, "second": 5, "third": 5, "sums": 2}
     assert [letter.evidence[letter.id] for letter in world.postbox.letters] == [b"alarm\nALARM?"] * 5
 
@@ -281,6 +280,7 @@ def test_two_datums_that_write_one_path_are_an_error_that_heals(world: World) ->
     assert world.results()["first/good/a/x"] == b"as a/x alarm twice"
 
 
+@folder_only
 def test_single_files_add_and_never_retract(world: World) -> None:
     """[TestDeferredProcessing: what is not named waits]"""
     one, two = world.put("a/1", "one"), world.put("a/2", "two")
@@ -293,16 +293,19 @@ def test_single_files_add_and_never_retract(world: World) -> None:
     assert "second/a/3.loud" not in world.results()
 
 
+@folder_only
 def test_a_file_named_first_is_keyed_by_its_name(world: World) -> None:
     world.run(world.put("x", "one"))
     assert "first/good/x" in world.results()
 
 
+@folder_only
 def test_two_files_of_one_name_are_refused(world: World) -> None:
     with pytest.raises(InputRejected, match="two files named 'x'"):
         world.run(world.put("a/x", "one"), world.put("b/x", "two"))
 
 
+@folder_only
 def test_a_state_belongs_to_one_source(world: World) -> None:
     world.put("a/1", "one")
     world.run()
@@ -313,6 +316,7 @@ def test_a_state_belongs_to_one_source(world: World) -> None:
     assert "second/a/1.loud" in world.results()
 
 
+@folder_only
 def test_a_source_that_is_gone_retracts_nothing(world: World) -> None:
     world.put("a/1", "one")
     world.run()
@@ -344,7 +348,7 @@ def test_a_lost_result_is_made_again_by_verify(world: World) -> None:
     world.put("a/1", "alarm")
     world.run()
     results = world.results()
-    (world.objects / "second/a/1.loud").unlink()
+    world.lose("second/a/1.loud")
     assert done(world.run()) == {}
     assert done(world.run(verify=True)) == {"second": 1}
     assert world.results() == results
@@ -353,7 +357,7 @@ def test_a_lost_result_is_made_again_by_verify(world: World) -> None:
 def test_a_lost_result_that_is_needed_is_made_again_by_itself(world: World) -> None:
     world.put("a/1", "alarm")
     world.run()
-    (world.objects / "first/good/a/1").unlink()
+    world.lose("first/good/a/1")
     world.pipeline = toy_pipeline(mark="+")
     ran = world.run()
     assert not ran.engine.report.failed
@@ -378,13 +382,63 @@ def test_a_stopped_run_leaves_its_datums_to_the_next(world: World) -> None:
     for i in range(5):
         world.put(f"a/{i}", "alarm")
     with world.runner(Unanswering()) as runner:
-        ran = replace(runner, on_engine=lambda engine: engine.stop()).run(Order(sources=(world.source,)))
+        ran = replace(runner, on_engine=lambda engine: engine.stop()).run(world.order())
     assert ran.stopped
     assert world.states() == {"first": {"killed": 5}}
     with world.ledger() as ledger:
         assert ledger.runs(1)[0].state == "stopped"
         assert ledger.find_slots("first", ["a/0"])["a/0"].tries == 0
     assert done(world.run())["first"] == 5
+
+
+class Interrupted(InlineWorkers):
+    """Runs jobs here, and something else once, before the first job of a stage."""
+
+    def __init__(self, world: World, stage: str, action: Callable[[], None]) -> None:
+        super().__init__(world.open_store())
+        self._stage, self._action = stage, action
+
+    def submit(self, jobs, timeout_s, done) -> None:
+        if jobs and jobs[0][0].stage == self._stage and self._action is not None:
+            action, self._action = self._action, None
+            action()
+        super().submit(jobs, timeout_s, done)
+
+
+def test_a_parameter_that_changes_while_a_run_works_wins_and_the_old_run_says_so(world: World) -> None:
+    """[TestUpdatePipelineRunningJob]"""
+    for i in range(5):
+        world.put(f"a/{i}", "alarm")
+    newer = replace(world, pipeline=toy_pipeline(mark="+"))
+    with pytest.raises(Unavailable, match="stage second: another run has changed its recipe"):
+        world.run(workers=Interrupted(world, "second", newer.run))
+    newer.run()
+    assert newer.states() == {
+        "first": {"success": 5},
+        "second": {"success": 5},
+        "third": {"success": 5},
+        "sums": {"success": 2},
+    }
+    assert newer.results()["second/a/0.loud"] == b"ALARM+"
+    assert {data for path, data in newer.results().items() if path.startswith("third/")} == {b"alarm\nALARM+"}
+
+
+def test_a_word_that_comes_into_force_while_a_run_works_is_used_by_it(world: World) -> None:
+    """[TestUpdatePipelineRunningJob]"""
+    for i in range(5):
+        world.put(f"a/{i}", "alarm")
+    world.run(references=words(world, all="!"))
+    with world.ledger() as ledger:
+        ledger.mark([Mark(stage="second", key=f"a/{i}") for i in range(5)], salt="again")
+    given = words(world, all="?")
+    world.run(workers=Interrupted(world, "second", lambda: world.run(references=given) and None))
+    assert world.states() == {
+        "first": {"success": 5},
+        "second": {"success": 5},
+        "third": {"success": 5},
+        "sums": {"success": 2},
+    }
+    assert {data for path, data in world.results().items() if path.startswith("second/")} == {b"ALARM?"}
 
 
 def test_an_alert_is_sent_once_whatever_is_done_again(world: World) -> None:
@@ -401,20 +455,18 @@ def test_an_alert_is_sent_once_whatever_is_done_again(world: World) -> None:
 
 def test_many_outputs_of_one_run(world: World) -> None:
     """[TestManyFilesSingleOutputCommit]"""
-    for i in range(1500):
+    for i in range(world.many):
         world.put(f"a/{i:05}", "alarm")
-    assert done(world.run(max_letters=0))["third"] == 1500
-    assert len(world.results()) == 1500 * 3 + 2
+    assert done(world.run(max_letters=0))["third"] == world.many
+    assert len(world.results()) == world.many * 3 + 2
     assert len(world.postbox.letters) == 1
-    assert len(world.postbox.letters[0].alerts) == 1500
+    assert len(world.postbox.letters[0].alerts) == world.many
 
 
 def test_a_datum_that_the_ledger_gave_up_makes_those_behind_it_unrunnable(world: World) -> None:
     world.put("a/1", "alarm")
     with world.runner() as runner:
-        replace(runner, on_engine=lambda engine: engine.stop(), workers=Unanswering()).run(
-            Order(sources=(world.source,))
-        )
+        replace(runner, on_engine=lambda engine: engine.stop(), workers=Unanswering()).run(world.order())
     with world.ledger() as ledger:
         for _ in range(ledger.max_lone_losses):
             with ledger.session() as owner:
@@ -426,7 +478,7 @@ def test_a_datum_that_the_ledger_gave_up_makes_those_behind_it_unrunnable(world:
             engine = Engine(
                 pipeline=world.pipeline,
                 ledger=ledger,
-                store=FolderStore(world.objects),
+                store=world.open_store(),
                 workers=Unanswering(),
                 owner=owner,
                 run="r",

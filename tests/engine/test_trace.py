@@ -7,14 +7,20 @@ import pytest
 from lookout.errors import InputRejected
 from lookout.trace import Node, Tracer
 
-from .world import World
+from .world import Text, World
+
+FIXTURES = ("traced", "first_text")
 
 
 @pytest.fixture
-def traced(world: World) -> World:
+def first_text(world: World) -> Text:
+    return world.put("a/1", "alarm")
+
+
+@pytest.fixture
+def traced(world: World, first_text: Text) -> World:
     (world.root / "words").mkdir()
     (world.root / "words" / "all.txt").write_text("!")
-    world.put("a/1", "alarm")
     world.put("a/2", "alarm")
     world.put("b/1", "calm")
     world.run(references={"words": world.root / "words"})
@@ -74,8 +80,8 @@ def test_a_replaced_result_is_traced_to_what_is_live_now(traced: World) -> None:
     assert [child.name for child in old] == ["second of a/1"], "history stays, and says that it is history"
 
 
-def test_the_trace_of_a_retracted_result_says_that_it_is_not_live(traced: World) -> None:
-    (traced.source / "a/1").unlink()
+def test_the_trace_of_a_retracted_result_says_that_it_is_not_live(traced: World, first_text: Text) -> None:
+    first_text.unlink()
     traced.run()
     (datum,) = back(traced, "third", "a/1.alarm").children
     assert datum.facts["live"] is False

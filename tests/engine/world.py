@@ -1,16 +1,24 @@
-"""A small world for tests of the engine: a source folder, a state, and a toy pipeline that runs in this process."""
+"""A small world for tests of the engine: a source, a state, and a toy pipeline that runs in this process.
+
+Here all of it lies in folders. ``tests/services/world.py`` puts the same on servers, and the tests that only use what
+both have run there too.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import ClassVar, Protocol, TypeVar
 
 from lookout.datum import AlertState, State
+from lookout.intake import Bucket
 from lookout.ledger.base import Delivered, Ledger
 from lookout.ledger.sqlite import SqliteLedger
+from lookout.objects.base import ObjectStore
 from lookout.objects.folder import FolderStore
 from lookout.objects.routes import Routes
 from lookout.objects.source import FolderSource
@@ -19,6 +27,31 @@ from lookout.pipeline import Pipeline
 from lookout.runner import Order, Ran, Runner
 from lookout.testing.toy import toy_pipeline
 from lookout.workers import InlineWorkers, Workers
+
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def folder_only(test: Test) -> Test:
+    """Marks a test that is about folders: unmounted ones, single files."""
+    test.folder_only = True  # type: ignore[attr-defined]
+    return test
+
+
+def shared_tests(module: ModuleType) -> dict[str, object]:
+    """The tests and fixtures of a module that mean something without a folder, by name: to be run with another
+    ``world``."""
+    return {
+        name: thing
+        for name, thing in vars(module).items()
+        if (name.startswith("test_") and not hasattr(thing, "folder_only")) or name in getattr(module, "FIXTURES", ())
+    }
+
+
+class Text(Protocol):
+    """A text in the source, as ``put`` gives it."""
+
+    def unlink(self) -> None:
+        """Delete it."""
 
 
 @dataclass
@@ -51,9 +84,15 @@ class World:
     root: Path
     pipeline: Pipeline = field(default_factory=toy_pipeline)
     now_s: float = 1_700_000_000.0
+    many: ClassVar[int] = 1500
+    """How many texts are many here."""
 
     def __post_init__(self) -> None:
         self.postbox = Postbox(self.root / "letters")
+        self.begin()
+
+    def begin(self) -> None:
+        """Make what must be there before the first text."""
         self.source.mkdir(parents=True, exist_ok=True)
         (self.root / "state").mkdir(exist_ok=True)
 
@@ -65,7 +104,8 @@ class World:
     def objects(self) -> Path:
         return self.root / "state" / "objects"
 
-    def put(self, key: str, text: str) -> Path:
+    def put(self, key: str, text: str) -> Text:
+        """Put a text into the source."""
         path = self.source / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -78,10 +118,21 @@ class World:
         self.now_s += 0.001
         return self.now_s
 
+    def open_store(self) -> ObjectStore:
+        return Routes({self.pipeline.inputs: FolderSource()}, FolderStore(self.objects, durable=False))
+
+    def open_bucket(self, store: ObjectStore) -> Bucket | None:
+        """The bucket of texts, where the source is one."""
+        return None
+
+    def order(self, *files: Path, **more: object) -> Order:
+        """To work on the source, or on these files."""
+        return Order(sources=files or (self.source,), **more)  # type: ignore[arg-type]
+
     @contextmanager
     def runner(self, workers: Workers | None = None) -> Iterator[Runner]:
         ledger = self.open_ledger()
-        store = Routes({self.pipeline.inputs: FolderSource()}, FolderStore(self.objects, durable=False))
+        store = self.open_store()
         try:
             yield Runner(
                 pipeline=self.pipeline,
@@ -91,6 +142,7 @@ class World:
                 workers=workers or InlineWorkers(store),
                 channel=lambda: self.postbox,
                 code="test",
+                bucket=self.open_bucket(store),
                 clock=self.clock,
             )
         finally:
@@ -98,7 +150,7 @@ class World:
 
     def run(self, *files: Path, workers: Workers | None = None, **order: object) -> Ran:
         with self.runner(workers) as runner:
-            return runner.run(Order(sources=files or (self.source,), **order))  # type: ignore[arg-type]
+            return runner.run(self.order(*files, **order))
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
@@ -115,6 +167,10 @@ class World:
             for path in sorted(self.objects.rglob("*"))
             if path.is_file() and not any(part.startswith(".") for part in path.relative_to(self.objects).parts)
         }
+
+    def lose(self, path: str) -> None:
+        """Have a visible object vanish, as when somebody deletes it by hand or a disk loses it."""
+        (self.objects / path).unlink()
 
     def states(self) -> dict[str, dict[str, int]]:
         with self.ledger() as ledger:

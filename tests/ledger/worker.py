@@ -74,9 +74,28 @@ def fill(ledger):
         ready(type(exc).__name__, count)
 
 
+def share(ledger):
+    """Take batches and end them until none is left; name what was taken."""
+    ready()
+    sys.stdin.readline()
+    with ledger.session() as owner:
+        while taken := ledger.take_batch(owner, 60.0):
+            say(taken.id)
+            ledger.end_batch(taken)
+
+
+def hold_batch(ledger):
+    """Take a batch and wait to be killed."""
+    with ledger.session() as owner:
+        ready(ledger.take_batch(owner, 3600.0).id)
+        signal.pause()
+
+
 def main(path, command, *words):
     ledger = SqliteLedger(Path(path))
-    {"hold": hold, "drain": drain, "churn": churn, "fill": fill}[command](ledger, *words)
+    {"hold": hold, "drain": drain, "churn": churn, "fill": fill, "share": share, "hold_batch": hold_batch}[command](
+        ledger, *words
+    )
     ledger.close()
 
 

@@ -345,8 +345,8 @@ def put_raw(etcd, key, value):
 
 def test_a_newer_form_is_refused_with_what_to_do(etcd, make, prefix):
     make(etcd.endpoint, prefix=prefix).close()
-    put_raw(etcd, prefix.encode() + b"\0!", b"2")
-    with pytest.raises(InputRejected, match=r"newer.*2.*knows 1.*update"):
+    put_raw(etcd, prefix.encode() + b"\0!", b"3")
+    with pytest.raises(InputRejected, match=r"newer.*3.*knows 2.*update"):
         make(etcd.endpoint, prefix=prefix)
 
 

@@ -7,6 +7,7 @@ slot's holder writes is covered by the claim.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -181,12 +182,15 @@ class EtcdBook:
             name = self._draft.name(keys.PATH, bucket, key)
             if foreign:
                 self._draft.expect(name, path.mod_revision)
-            if len(path.makers) > NEWEST:
-                block, path.makers = path.makers[: NEWEST // 2], path.makers[NEWEST // 2 :]
-                number = path.blocks.to_bytes(4, "big")
-                self._draft.put(self._draft.name(keys.MAKERS, bucket, key) + number, values.dump(block))
-                path.blocks += 1
-            self._draft.put(name, forms.write_path(path))
+            # A path that nobody holds goes, so that those there are cost what is live; who made it stays.
+            older = len(path.makers) if path.holder is None else NEWEST // 2 if len(path.makers) > NEWEST else 0
+            if older:
+                block, path.makers = path.makers[:older], path.makers[older:]
+                self._draft.put(self._draft.name(keys.MAKERS, bucket, key) + os.urandom(12), values.dump(block))
+            if path.holder is None:
+                self._draft.delete(name)
+            else:
+                self._draft.put(name, forms.write_path(path))
 
     def _write_alerts(self) -> None:
         for id_, kept in self._put.items():

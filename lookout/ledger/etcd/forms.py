@@ -6,10 +6,11 @@ Positional arrays, as in ``codec``; a form is changed only with the form number 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lookout.datum import Alert, AlertState, ObjectRef, Observation
+from lookout.datum import Alert, AlertState, ObjectRef, Observation, Reference
 from lookout.ledger import codec
 from lookout.ledger.base import RunRecord
 from lookout.ledger.etcd.values import corrupt, dump, encode, load, pack, text_of
@@ -21,25 +22,24 @@ from lookout.objects.base import Publish
 
 @dataclass(slots=True)
 class Path:
-    """Who holds a path and who made it: the newest makers last, older ones in ``blocks`` blocks of their own."""
+    """Who holds a path and who made it: the newest makers last, older ones in blocks of their own."""
 
     holder: tuple[str, str] | None = None
-    blocks: int = 0
     makers: list[str] = field(default_factory=list)
     mod_revision: int = 0
 
 
 def write_path(path: Path) -> bytes:
     """The value of a path's key."""
-    return dump([*(path.holder or (None, None)), path.blocks, *path.makers])
+    return dump([*(path.holder or (None, None)), *path.makers])
 
 
 def read_path(kv: Kv) -> Path:
     """What ``write_path`` wrote."""
 
     def build(value: Any) -> Path:
-        stage, key, blocks, *makers = value
-        return Path(None if stage is None else (stage, key), blocks, makers, kv.mod_revision)
+        stage, key, *makers = value
+        return Path(None if stage is None else (stage, key), makers, kv.mod_revision)
 
     return load(kv, build)
 
@@ -97,6 +97,21 @@ def read_input(bucket: str, key: str, kv: Kv) -> Observation:
             observed_at_s=observed_at_s,
             error=error,
         )
+
+    return load(kv, build)
+
+
+def write_references(references: Sequence[Reference]) -> bytes:
+    """The value of a bucket's references in force."""
+    by_name = {reference.name: codec.write_reference(reference) for reference in references}
+    return dump(sorted(by_name.items()))
+
+
+def read_references(bucket: str, kv: Kv) -> tuple[Reference, ...]:
+    """What ``write_references`` wrote, in the order of their names."""
+
+    def build(value: Any) -> tuple[Reference, ...]:
+        return tuple(codec.read_reference(bucket, each, text) for each, text in value)
 
     return load(kv, build)
 

@@ -58,15 +58,13 @@ class HistoryPart(EtcdPart):
         return {names[name] for name, kv in found.items() if values.read_record(kv)[2] is None}
 
     def makers(self, bucket: str, key: str) -> list[Record]:
-        name = self._name(keys.PATH, bucket, key)
-        kv = self._etcd.get_many([name]).get(name)
-        if kv is None:
-            return []
-        path = forms.read_path(kv)
-        blocks = self._name(keys.MAKERS, bucket, key)
-        older = self._etcd.get_many([blocks + n.to_bytes(4, "big") for n in range(path.blocks)])
-        hashes = [hash_ for name in sorted(older) for hash_ in values.load(older[name], _texts)]
-        newest_first = list(dict.fromkeys(reversed([*hashes, *path.makers])))
+        answer = self._etcd.read(
+            [wire.get(self._name(keys.PATH, bucket, key)), wire.get(*self._range(keys.MAKERS, bucket, key))]
+        )
+        hashes = read_makers(answer.get(1).kvs)
+        for kv in answer.get(0).kvs:
+            hashes += forms.read_path(kv).makers
+        newest_first = list(dict.fromkeys(reversed(hashes)))
         records = self.find_records(newest_first)
         # A hash that was made anew may not write the path any more.
         return [
@@ -170,6 +168,12 @@ class HistoryPart(EtcdPart):
             for record in sorted(records, key=lambda record: record.key)
             if record.group == group and record.outputs
         ]
+
+
+def read_makers(blocks: Iterable[Kv]) -> list[str]:
+    """The hashes in a path's blocks of older makers, the oldest first."""
+    in_order = sorted(blocks, key=lambda kv: (kv.create_revision, kv.key))
+    return [hash_ for kv in in_order for hash_ in values.load(kv, _texts)]
 
 
 def _texts(value: Any) -> list[str]:

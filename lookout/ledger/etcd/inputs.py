@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from lookout.datum import Mark, Observation, Reference
 from lookout.errors import InputRejected
-from lookout.ledger import codec, settling
+from lookout.ledger import settling
 from lookout.ledger.etcd import forms, keys, values, wire
 from lookout.ledger.etcd.draft import Draft
 from lookout.ledger.etcd.part import EtcdPart
@@ -144,19 +144,14 @@ class InputsPart(EtcdPart):
     def references(self, bucket: str) -> tuple[Reference, ...]:
         name = self._name(keys.REFERENCES, bucket)
         kv = self._etcd.get_many([name]).get(name)
-        if kv is None:
-            return ()
-
-        def build(value: Any) -> tuple[Reference, ...]:
-            return tuple(codec.read_reference(bucket, each, text) for each, text in value)
-
-        return values.load(kv, build)
+        return forms.read_references(bucket, kv) if kv is not None else ()
 
     def enforce(self, bucket: str, references: Sequence[Reference]) -> None:
-        by_name = {reference.name: codec.write_reference(reference) for reference in references}
-        value = values.dump(sorted(by_name.items()))
+        value = forms.write_references(references)
         if len(value) > wire.MAX_BYTES // 2:
-            raise InputRejected(f"{len(by_name)} references are too many at once", bucket, "give fewer or smaller ones")
+            raise InputRejected(
+                f"{len(references)} references are too many at once", bucket, "give fewer or smaller ones"
+            )
         self._write([], [wire.put(self._name(keys.REFERENCES, bucket), value)])
 
     def basis(self, stage: str) -> str | None:

@@ -35,9 +35,9 @@ RECORD: Final = b"r"
 USER: Final = b"u"
 """sha256, hash: the record read these bytes."""
 PATH: Final = b"p"
-"""bucket, key -> its holder and the newest of its makers."""
+"""bucket, key -> its holder and the newest of its makers; only paths that somebody holds."""
 MAKERS: Final = b"m"
-"""bucket, key, (block) -> older makers."""
+"""bucket, key, (any 12 bytes) -> older makers, in blocks; their order is that of their making, by etcd's revisions."""
 MEMBER: Final = b"g"
 """group, stage, (at, newest first), key: live datums of a group."""
 TALLY: Final = b"t"
@@ -68,6 +68,16 @@ RUN_START: Final = b"y"
 """(started, newest first), id."""
 RUN_OPEN: Final = b"z"
 """owner, id: runs that have not ended."""
+BATCH: Final = b"B"
+"""id -> a batch, without its keys."""
+BATCH_KEYS: Final = b"K"
+"""id -> basis and keys of a batch, which never change."""
+BATCH_STATE: Final = b"S"
+"""state, id -> who holds it until when, or when it was done."""
+BATCH_RUN: Final = b"R"
+"""run, state, id: the same, of one run."""
+CUT: Final = b"C"
+"""changed whenever a batch is added: those who add follow one another."""
 OWNER: Final = b"W"
 """owner: a session that has not been ended or buried."""
 ALIVE: Final = b"w"
@@ -80,7 +90,7 @@ KINDS: Final = frozenset(
         (
             META, SLOT, DIRTY, SUSPECT, STATE, LABEL, CLAIM, LEASE, TOKEN, RECORD, USER, PATH, MAKERS, MEMBER, TALLY,
             CHANGE, PUBLISHING, INPUT, INPUTS, REFERENCES, BASIS, NOTE, ALERT, ALERT_STATE, ALERT_RUN, RUN, RUN_START,
-            RUN_OPEN, OWNER, ALIVE, WRITER,
+            RUN_OPEN, BATCH, BATCH_KEYS, BATCH_STATE, BATCH_RUN, CUT, OWNER, ALIVE, WRITER,
         )
     )
 )  # fmt: skip

@@ -11,7 +11,7 @@ from heapq import merge
 from typing import Final
 
 from lookout.datum import Alert, AlertState
-from lookout.errors import Corrupt
+from lookout.errors import Corrupt, Unavailable
 from lookout.ledger import delivery
 from lookout.ledger.base import Delivered
 from lookout.ledger.etcd import forms, keys, values, wire
@@ -72,16 +72,25 @@ class OutboxPart(EtcdPart):
             some = due[:TOGETHER]
             if not some:
                 return taken
-            found = self._find_alerts(some)
+            # The index was read before: what another has taken since then is no longer open.
+            found = {id_: kept for id_, kept in self._find_alerts(some).items() if _is_due(kept.alert, now_s)}
             draft = Draft(self._prefix)
+            draft.expect_there(self._name(keys.ALIVE, owner))
             for kept in found.values():
                 self._change_alert(draft, kept, KeptAlert(delivery.taken(kept.alert), owner, kept.withdrawn))
             if not self._write(draft.compares, draft.atoms).succeeded:
+                self._check_alive(owner)
                 continue
             taken += [found[id_].alert for id_ in some if id_ in found]
             if len(due) == len(some):
                 return taken
         return taken
+
+    def _check_alive(self, owner: str) -> None:
+        """Raises Unavailable when the session has ended: nobody would find out that it died with an alert at hand."""
+        name = self._name(keys.ALIVE, owner)
+        if not self._etcd.get_many([name], keys_only=True):
+            raise Unavailable(self._etcd.address.name, f"the session {owner} has ended, and takes no more alerts")
 
     def _due(self, now_s: float, ids: Collection[str] | None) -> list[str]:
         """The ids of open alerts that are due, in the order of their creation."""
@@ -219,6 +228,10 @@ class OutboxPart(EtcdPart):
             if answer.get(n).total:
                 counts[state] = counts.get(state, 0) + answer.get(n).total
         return counts
+
+
+def _is_due(alert: Alert, now_s: float) -> bool:
+    return delivery.is_open(alert) and alert.due_at_s <= now_s
 
 
 def _pair(value: list[object]) -> tuple[float, str | None]:

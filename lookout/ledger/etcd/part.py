@@ -24,8 +24,10 @@ from lookout.ledger.etcd.values import Kept, Part
 from lookout.ledger.etcd.wire import Kv
 from lookout.ledger.settling import Row
 
-FORM: Final = 1
+FORM: Final = 2
 """Raised whenever an older program could misread what a newer one wrote: keys, values, or the forms of ``codec``."""
+FILLING: Final = b"filling"
+"""In the place of the form while a ledger is filled from a backup."""
 TRIES: Final = 60
 """How often a transaction is tried against others that change the same keys: each failure is another's success."""
 
@@ -83,13 +85,20 @@ class EtcdPart(Ledger):
         if kv is None:
             self._etcd.write([wire.same_life(name, 0)], [wire.put(name, b"%d" % FORM)])
             return
+        if kv.value == FILLING:
+            raise InputRejected(
+                "a backup is being restored into it, or that was cut off",
+                where,
+                "wait; or restore into another prefix, or remove all keys of this one first",
+            )
         if not kv.value.isdigit():
             raise InputRejected(f"not a ledger: {kv.key!r} holds {kv.value[:40]!r}", where, "give another prefix")
-        if int(kv.value) > FORM:
+        if int(kv.value) != FORM:
+            age, hint = ("a newer", "update Lookout") if int(kv.value) > FORM else ("an older", "begin anew")
             raise InputRejected(
-                f"written by a newer Lookout: its form is {int(kv.value)}, this one knows {FORM}",
+                f"written by {age} Lookout: its form is {int(kv.value)}, this one knows {FORM}",
                 where,
-                "update Lookout, or give another prefix",
+                f"{hint}, or give another prefix",
             )
 
     def close(self) -> None:

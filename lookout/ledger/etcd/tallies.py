@@ -32,8 +32,13 @@ class Shard:
     mod_revision: int = 0
 
 
-def read_shard(kv: Kv) -> Shard:
+def write_shard(shard: Shard) -> bytes:
     """The value of a shard's key."""
+    return values.dump([shard.live, shard.last_at_s, int(shard.stale), shard.counts])
+
+
+def read_shard(kv: Kv) -> Shard:
+    """What ``write_shard`` wrote."""
 
     def build(value: Any) -> Shard:
         live, last_at_s, stale, counts = value
@@ -86,11 +91,11 @@ class GroupSums:
             self._live += sign
         if record.at_s is not None:
             (self._come if sign > 0 else self._gone).append(record.at_s)
-        if record.at_s is None and not record.outputs:
+        if not is_member(record):
             return
-        tail = keys.text(record.stage) + at_part(record.at_s) + keys.text(record.key)
+        tail, value = member_of(record)
         if sign > 0:
-            self._members[tail] = b"1" if record.outputs else b""
+            self._members[tail] = value
         elif self._members.get(tail) is None:  # the new one comes before the old one goes
             self._members[tail] = None
 
@@ -122,7 +127,17 @@ class GroupSums:
         if not shard.live and not shard.counts and shards.by_number.keys() <= {number}:
             draft.delete(key)
             return
-        draft.put(key, values.dump([shard.live, shard.last_at_s, int(shard.stale), shard.counts]))
+        draft.put(key, write_shard(shard))
+
+
+def is_member(record: Record) -> bool:
+    """Whether a live record is among the members of its group."""
+    return record.at_s is not None or bool(record.outputs)
+
+
+def member_of(record: Record) -> tuple[bytes, bytes]:
+    """The end of a member's key, and its value: whether it has outputs."""
+    return keys.text(record.stage) + at_part(record.at_s) + keys.text(record.key), b"1" if record.outputs else b""
 
 
 def at_part(at_s: float | None) -> bytes:
