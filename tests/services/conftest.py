@@ -28,9 +28,6 @@ from .world import Place, ServerWorld
 
 HERE = Path(__file__).parent
 
-for _part in ("ledger_claims", "ledger_commits", "ledger_views", "ledger_outbox", "stateful_ledger", "objects"):
-    pytest.register_assert_rewrite(f"lookout.testing.{_part}")
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
