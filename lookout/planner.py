@@ -227,6 +227,8 @@ class Planner:
         old = claim.slot.record
         failed = state in (State.FAILED, State.UNRUNNABLE)
         healed = claim.slot.state not in (State.SUCCESS, State.PENDING)
+        if new is old and not failed and not healed:
+            return  # a skip: what reads this datum has read it
         for reader in self._pipeline.readers(claim.stage):
             if reader.grouped:
                 continue
