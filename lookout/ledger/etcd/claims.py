@@ -38,6 +38,8 @@ class Choice:
     chosen: list[Seat] = field(default_factory=list)
     runs: list[tuple[str, str]] = field(default_factory=list)
     """First and last key of marks that lie together."""
+    revived: Seat | None = None
+    """The first of those that were given up as suspects and have been marked since: they are in no cohort."""
 
 
 class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
@@ -146,6 +148,8 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         self._choose_fresh(choice, stage, limit, only, before, held)
         if not choice.chosen and suspects.kvs and limit:
             self._choose_suspects(choice, stage, limit, only, before, held, suspects.kvs)
+        if not choice.chosen and choice.revived is not None:
+            choice.chosen, choice.runs = [choice.revived], [(choice.revived.key, choice.revived.key)]
         return choice
 
     def _check_session(self, owner: str, alive: Sequence[wire.Kv]) -> None:
@@ -173,6 +177,8 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
             rows = self._pick(self._name(keys.SLOT, stage), free, choice.revision)
             found = seats(stage, free, rows, page, [])
             fresh = {key for key in free if not found[key].row.suspect}
+            if choice.revived is None:
+                choice.revived = next((seat for seat in found.values() if seat.row.suspect and _rests(seat)), None)
             together = False
             for key in page:
                 if len(choice.chosen) >= limit:
@@ -255,3 +261,8 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         suspect = known[together[0]].row.suspect
         choice.chosen = [known[key] for key in together[: min(limit, settling.portion(suspect))]]
         choice.runs = [(seat.key, seat.key) for seat in choice.chosen if seat.version]
+
+
+def _rests(seat: Seat) -> bool:
+    """Whether nothing but its mark says that the slot waits."""
+    return seat.kept is not None and seat.kept.rests
