@@ -103,7 +103,7 @@ def test_no_room_for_a_result_ends_the_run_with_75_and_the_next_one_finishes(wor
 
 
 def test_no_room_for_the_model_ends_the_run_with_75(empty_world: World) -> None:
-    why = empty_world.refused("run", "photos", "--state", "state", code=75, before=small_files(200_000))
+    why = empty_world.refused("run", "photos", "--state", "state", code=75, before=small_files(2_000_000))
     assert "larger than" in why
 
 
