@@ -243,7 +243,8 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """The live view of one datum. ``record`` is the last success and stays while a newer try has failed."""
+    """The live view of one datum. ``record`` is the last success and stays while a newer try has failed. ``losses``
+    counts the engines in a row that died while they worked on it alone."""
 
     stage: str
     key: str
@@ -255,6 +256,7 @@ class Slot:
     token: int = 0
     owner: str | None = None
     tries: int = 0
+    losses: int = 0
     salt: str = ""
     error: str | None = None
     updated_at_s: float = 0.0
@@ -265,7 +267,8 @@ class Claim:
     """The right to settle one slot until the lease ends. Every write about the slot carries it.
 
     ``dirty`` is the slot's counter when it was claimed: if it moved since, the outcome is of an older input.
-    ``slot`` is the live view at that moment, before the claim (with its error, tries and last record).
+    ``slot`` is the live view at that moment, before the claim (with its error, tries and last record). ``suspect``
+    says that a dead owner held it: who works on it works on nothing else, or the blame cannot be told.
     """
 
     stage: str
@@ -274,6 +277,7 @@ class Claim:
     token: int
     dirty: int
     slot: Slot
+    suspect: bool = False
 
 
 class AlertState(StrEnum):

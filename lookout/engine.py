@@ -68,8 +68,9 @@ class Report:
 class Engine:
     """Works on the slots of some stages of one pipeline for one owner and one run.
 
-    ``reobserve`` is asked to look again at an input that changed or vanished while it was read. Everything that the
-    outside decides (clock, code version, workers) is passed in.
+    ``reobserve`` is asked to look again at an input that changed or vanished while it was read. ``publishes`` names the
+    buckets whose committed changes it makes visible, if it may not write to all. Everything that the outside decides
+    (clock, code version, workers) is passed in.
     """
 
     def __init__(
@@ -87,9 +88,10 @@ class Engine:
         on_alerts: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
         lease_s: float = 60.0,
+        publishes: Collection[str] | None = None,
     ) -> None:
         self._pipeline, self._ledger, self._store, self._workers = pipeline, ledger, store, workers
-        self._owner, self._lease_s = owner, lease_s
+        self._owner, self._lease_s, self._publishes = owner, lease_s, publishes
         self._on_progress, self._on_alerts = on_progress, on_alerts
         self._make_outcomes = partial(
             Outcomes, pipeline=pipeline, ledger=ledger, run=run, code=code, reobserve=reobserve, clock=clock
@@ -102,6 +104,8 @@ class Engine:
         self._ready_since_s = 0.0
         self._scope: frozenset[str] = frozenset()
         self._maybe: set[str] = set()
+        self._put_off: set[str] = set()
+        self._secluded = False
         self._extended_at_s = 0.0
         self._stopping = False
         self._fatal: Unavailable | None = None
@@ -192,7 +196,7 @@ class Engine:
     def publish(self) -> None:
         """Make visible what is committed, of this engine or of one that died before it could."""
         while True:
-            with self._ledger.unpublished() as changes:
+            with self._ledger.unpublished(buckets=self._publishes) as changes:
                 if not changes:
                     return
                 self._store.publish(changes)
@@ -218,7 +222,13 @@ class Engine:
 
     def _fill(self, stages: Sequence[Stage], keys: Collection[str] | None, *, patient: bool = False) -> None:
         """Claim and begin as much as there is room for, stage by stage: afterwards a stage that is still in
-        ``_maybe`` waits for room, or, if it is grouped, for those before it."""
+        ``_maybe`` waits for room, or, if it is grouped, for those before it.
+
+        What a dead engine held comes when all else is done, and is worked on with nothing beside it: so whatever kills
+        the next one holds up nothing else, and is blamed alone."""
+        if self._secluded and self._flights:
+            return
+        self._secluded = False
         for stage in stages:
             if stage.grouped and not patient and self._upstream_busy(stage, stages):
                 continue
@@ -228,16 +238,31 @@ class Engine:
                 and (room := CLAIM_LIMIT - len(self._flights)) > CLAIM_LIMIT // 2
             ):
                 self._claim(stage, room, None if stage.grouped else keys)
+        for stage in stages:
+            while stage.name in self._put_off and not (self._stopping or self._flights or self._ready):
+                self._secluded = True
+                self._claim(stage, CLAIM_LIMIT, None if stage.grouped else keys)
 
     def _claim(self, stage: Stage, room: int, keys: Collection[str] | None) -> None:
         behind = () if stage.grouped else self._pipeline.upstream(stage.name)
         claims = self._ledger.claim(stage.name, self._owner, room, self._lease_s, keys, behind)
+        suspected = not self._secluded and any(claim.suspect for claim in claims)
         if not self._keeps_up(stage):
-            self._commit([(claim, Outcome(state=State.PENDING)) for claim in claims])
-            return
-        if not claims:
+            self._give_back(claims)
+        elif not claims:
             self._maybe.discard(stage.name)
-            return
+            self._put_off.discard(stage.name)
+        elif suspected:
+            self._give_back(claims)
+            self._maybe.discard(stage.name)
+            self._put_off.add(stage.name)
+        else:
+            self._begin_work(stage, claims)
+
+    def _give_back(self, claims: Sequence[Claim]) -> None:
+        self._commit([(claim, Outcome(state=State.PENDING)) for claim in claims])
+
+    def _begin_work(self, stage: Stage, claims: Sequence[Claim]) -> None:
         settled: list[tuple[Claim, Outcome]] = []
         jobs: list[Ticketed] = []
         for claim, decision in zip(claims, self._planner.plan(stage, claims), strict=True):

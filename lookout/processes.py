@@ -6,7 +6,9 @@ Jobs travel in parcels, because the way to another process costs as much as a sh
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +48,8 @@ class ProcessWorkers(Workers):
     store: ObjectStore
     size: int = field(default=2)
     _pool: ProcessPool | None = field(default=None, init=False)
+    _broken: list[ProcessPool] = field(default_factory=list, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _usual_s: dict[str, float] = field(default_factory=dict, init=False)
     """How long the latest job of each stage took."""
 
@@ -65,6 +69,8 @@ class ProcessWorkers(Workers):
     def _send(self, parcel: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
         def end(future: Future[list[Made | Exception]]) -> None:
             ends = _ends(future, timeout_s)
+            if isinstance(ends, Exception) and self._pool is None:
+                return  # the pool was stopped, which breaks what runs: whoever stopped it hands the claims back
             if isinstance(ends, Exception) and len(parcel) > 1:
                 # One of them ended the worker: they go again one by one, so that it ends only itself.
                 for ticketed in parcel:
@@ -86,14 +92,8 @@ class ProcessWorkers(Workers):
         future = self._started().schedule(_call, args=(function, arguments), timeout=CALL_TIMEOUT_S)
 
         def wait() -> object:
-            from pebble import ProcessExpired
-
-            try:
+            with _told(CALL_TIMEOUT_S):
                 return future.result()
-            except TimeoutError as exc:
-                raise StageTimeoutError(f"took longer than {CALL_TIMEOUT_S:g} s") from exc
-            except ProcessExpired as exc:
-                raise WorkerDiedError(_death(exc.exitcode)) from exc
 
         return wait
 
@@ -102,20 +102,28 @@ class ProcessWorkers(Workers):
             self._started().schedule(_preload, args=(tuple(modules),))
 
     def _started(self) -> ProcessPool:
-        if self._pool is None:
-            # Imported here: a run that finds nothing to do need not load them.
-            import multiprocessing
+        with self._lock:  # a job that goes again is sent by a thread of the pool
+            if self._pool is not None and not self._pool.active:
+                # A process that dies between two jobs can break the pool. Its threads tell us: they cannot wait for it.
+                self._broken.append(self._pool)
+                self._pool = None
+            if self._pool is None:
+                # Imported here: a run that finds nothing to do need not load them.
+                import multiprocessing
 
-            from pebble import ProcessPool
+                from pebble import ProcessPool
 
-            # Spawned, not forked: a child must not inherit the locks by which an owner is known to be alive.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPool(self.size, initializer=_start, initargs=(self.store,), context=context)
-        return self._pool
+                # Spawned, not forked: a child must not inherit the locks by which an owner is known to be alive.
+                context = multiprocessing.get_context("spawn")
+                self._pool = ProcessPool(self.size, initializer=_start, initargs=(self.store,), context=context)
+            return self._pool
 
     def stop(self) -> None:
+        pools, self._broken = [*self._broken], []
         if self._pool is not None:
-            pool, self._pool = self._pool, None
+            pools.append(self._pool)
+            self._pool = None
+        for pool in pools:
             pool.stop()  # type: ignore[no-untyped-call]
             pool.join()
 
@@ -125,18 +133,26 @@ def _ends(future: Future[list[Made | Exception]], timeout_s: float) -> list[Made
     hands the claims back."""
     from concurrent.futures import CancelledError
 
+    try:
+        with _told(timeout_s):
+            return future.result()
+    except CancelledError:
+        return None
+    except Exception as exc:  # noqa: BLE001 - an answer that cannot be sent is a failure of the datum too
+        return exc
+
+
+@contextmanager
+def _told(timeout_s: float) -> Iterator[None]:
+    """The pool's errors as ours."""
     from pebble import ProcessExpired
 
     try:
-        return future.result()
-    except CancelledError:
-        return None
-    except TimeoutError:
-        return StageTimeoutError(f"took longer than {timeout_s:g} s")
+        yield
+    except TimeoutError as exc:
+        raise StageTimeoutError(f"took longer than {timeout_s:g} s") from exc
     except ProcessExpired as exc:
-        return WorkerDiedError(_death(exc.exitcode))
-    except Exception as exc:  # noqa: BLE001 - an answer that cannot be sent is a failure of the datum too
-        return exc
+        raise WorkerDiedError(_death(exc.exitcode)) from exc
 
 
 def _death(exitcode: int | None) -> str:

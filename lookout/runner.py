@@ -98,14 +98,9 @@ class Runner:
         started_s = time.monotonic()
         with self._session("run") as session:
             refused = self._enforce(order)
-            if order.sources:
-                intake = self._intake()
-                engine = self._engine(intake.look_again, session)
-                taken = self._take(intake, order)
-            else:
-                bucket = self._bucket_intake()
-                engine = self._engine(bucket.look_again, session)
-                taken = bucket.take(verify=order.verify, allow_deletions=order.allow_deletions)
+            intake = self._intake() if order.sources else self._bucket_intake()
+            engine = self._engine(intake.look_again, session)
+            taken = self._take(intake, order)
             if order.verify:
                 self._verify()
             self._revive(taken.keys)
@@ -237,13 +232,16 @@ class Runner:
         self.on_engine(engine)
         return engine
 
-    def _take(self, intake: Intake, order: Order) -> Taken:
+    def _take(self, intake: Intake | BucketIntake, order: Order) -> Taken:
+        if isinstance(intake, BucketIntake):
+            return intake.take(verify=order.verify, allow_deletions=order.allow_deletions)
         if len(order.sources) == 1 and not order.sources[0].is_file():
             return intake.take_folder(order.sources[0], verify=order.verify, allow_deletions=order.allow_deletions)
         return intake.take_files(order.sources)
 
     def _revive(self, keys: frozenset[str] | None) -> None:
-        """A run gives what failed before another go, with all its tries."""
+        """A run gives what failed before another go, with all its tries: but not what kills whoever works on it, or a
+        run that is started again when it has died would die for ever. That takes ``lookout datums retry``."""
         if keys is None:
             failed = list(self.ledger.slots(states=(State.FAILED,)))
         else:
@@ -253,7 +251,8 @@ class Runner:
                 for slot in self.ledger.find_slots(stage.name, keys).values()
                 if slot.state is State.FAILED
             ]
-        self.ledger.mark([Mark(stage=slot.stage, key=slot.key) for slot in failed], revive=True)
+        again = [slot for slot in failed if slot.losses < self.ledger.max_lone_losses]
+        self.ledger.mark([Mark(stage=slot.stage, key=slot.key) for slot in again], revive=True)
 
     def _verify(self) -> None:
         """Have every datum done again whose outputs are not in the store as the ledger names them."""

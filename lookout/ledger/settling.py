@@ -67,6 +67,7 @@ class Row:
             token=self.token,
             owner=self.owner,
             tries=self.tries,
+            losses=self.losses,
             salt=self.salt,
             error=self.error,
             updated_at_s=self.updated_at_s,
@@ -157,16 +158,22 @@ def hold(row: Row, owner: str, token: int, now_s: float, lease_s: float) -> Clai
     before = row.slot()
     row.state, row.owner, row.token = State.RUNNING, owner, token
     row.lease_end_s, row.updated_at_s = now_s + lease_s, now_s
-    return Claim(stage=row.stage, key=row.key, owner=owner, token=token, dirty=row.dirty, slot=before)
+    return Claim(
+        stage=row.stage, key=row.key, owner=owner, token=token, dirty=row.dirty, slot=before, suspect=row.suspect > 0
+    )
 
 
 def lose(rows: Collection[Row], max_lone_losses: int, now_s: float) -> None:
-    """Take slots away from owners that are dead or late: those of one claim call were lost together."""
+    """Take slots away from owners that are dead or late: those of one claim call were lost together.
+
+    Alone is only who was suspect before, as suspects are worked on with nothing beside them. A first loss says nothing:
+    its owner may have had slots of other claim calls in hand."""
     together = Counter(row.token for row in rows)
     for row in rows:
+        alone = row.suspect > 0 and together[row.token] == 1
         row.suspect, row.cohort = together[row.token], row.token
         let_go(row, State.PENDING, now_s)
-        if row.suspect > 1:
+        if not alone:
             continue
         row.tries += 1
         row.losses += 1

@@ -71,8 +71,9 @@ class Model:
         for name, held in late.items():
             del self.held[name]
             slot = self.slots[name]
+            alone = slot.lost_with > 0 and together[held.call] == 1
             slot.state, slot.lost_with = State.PENDING, together[held.call]
-            if slot.lost_with == 1:
+            if alone:
                 slot.tries += 1
                 slot.lone_losses += 1
                 if slot.lone_losses == Ledger.max_lone_losses:
@@ -181,9 +182,14 @@ class LedgerMachine(RuleBasedStateMachine):
         answers = self.ledger.commit(outcomes)
         assert answers == [self._expect(claim, outcome) for claim, outcome in outcomes]
 
-    @rule(fails=st.booleans(), limit=st.integers(1, 3))
-    def publish(self, fails: bool, limit: int) -> None:
-        self._hand_out(self.store, limit, fails=fails)
+    @rule(fails=st.booleans(), limit=st.integers(1, 3), buckets=st.sampled_from([None, ["bucket", "other"]]))
+    def publish(self, fails: bool, limit: int, buckets: list[str] | None) -> None:
+        self._hand_out(self.store, limit, buckets, fails=fails)
+
+    @rule()
+    def publish_elsewhere(self) -> None:
+        with self.ledger.unpublished(buckets=["other"]) as changes:
+            assert list(changes) == []
 
     @rule()
     def new_session(self) -> None:
@@ -194,8 +200,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.session = self.ledger.session()
         self.owner = self.session.__enter__()
 
-    def _hand_out(self, store: dict[tuple[str, str], ObjectRef], limit: int, *, fails: bool) -> None:
-        with suppress(InterruptedError), self.ledger.unpublished(limit) as changes:
+    def _hand_out(
+        self, store: dict[tuple[str, str], ObjectRef], limit: int, buckets: list[str] | None = None, *, fails: bool
+    ) -> None:
+        with suppress(InterruptedError), self.ledger.unpublished(limit, buckets) as changes:
             for change in changes:
                 if change.ref is None:
                     store.pop((change.bucket, change.key), None)

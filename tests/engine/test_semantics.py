@@ -463,16 +463,66 @@ def test_many_outputs_of_one_run(world: World) -> None:
     assert len(world.postbox.letters[0].alerts) == world.many
 
 
-def test_a_datum_that_the_ledger_gave_up_makes_those_behind_it_unrunnable(world: World) -> None:
-    world.put("a/1", "alarm")
+class Listed(InlineWorkers):
+    """Runs jobs here, and remembers which were handed over together."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.open_store())
+        self.handed: list[list[str]] = []
+
+    def submit(self, jobs, timeout_s, done) -> None:
+        self.handed += [[f"{job.stage} {job.key}" for job, _ in jobs]] if jobs else []
+        super().submit(jobs, timeout_s, done)
+
+
+def enter(world: World) -> None:
+    """Have everything in the source known, and nothing worked on."""
     with world.runner() as runner:
         replace(runner, on_engine=lambda engine: engine.stop(), workers=Unanswering()).run(world.order())
+
+
+def die_with(world: World, number: int, times: int) -> None:
+    """Have that many owners die, each with this many datums of the first stage in hand."""
     with world.ledger() as ledger:
-        for _ in range(ledger.max_lone_losses):
+        for _ in range(times):
             with ledger.session() as owner:
-                ledger.claim("first", owner, 1, lease_s=1.0)
+                assert ledger.claim("first", owner, number, lease_s=1.0)
                 world.now_s += 2.0
                 ledger.claim("third", owner, 1, lease_s=1.0)
+
+
+def test_what_a_dead_engine_held_comes_last_and_alone(world: World) -> None:
+    for key in ("a/1", "a/2", "b/1"):
+        world.put(key, "calm")
+    enter(world)
+    die_with(world, 2, times=1)
+    workers = Listed(world)
+    world.run(workers=workers)
+    one_by_one = [["first b/1"], ["second b/1"], ["first a/1"], ["second a/1"], ["first a/2"], ["second a/2"]]
+    assert [jobs for jobs in workers.handed if not jobs[0].startswith(("third", "sums"))] == one_by_one
+    assert world.states()["third"] == {"success": 3}
+
+
+def test_what_took_engines_down_is_not_tried_again_by_a_run_but_by_a_word(world: World) -> None:
+    world.put("a/1", "calm")
+    enter(world)
+    with world.ledger() as ledger:
+        die_with(world, 1, times=ledger.max_lone_losses + 1)
+    for _ in range(2):
+        world.run()
+        assert world.states()["first"] == {"failed": 1}
+    with world.ledger() as ledger:
+        assert ledger.find_slots("first", ["a/1"])["a/1"].losses == ledger.max_lone_losses
+        ledger.mark([Mark(stage="first", key="a/1")], revive=True)
+    world.run()
+    assert world.states()["first"] == {"success": 1}
+
+
+def test_a_datum_that_the_ledger_gave_up_makes_those_behind_it_unrunnable(world: World) -> None:
+    world.put("a/1", "alarm")
+    enter(world)
+    with world.ledger() as ledger:
+        die_with(world, 1, times=ledger.max_lone_losses + 1)
         assert ledger.find_slots("first", ["a/1"])["a/1"].state is State.FAILED
         with ledger.session() as owner:
             engine = Engine(

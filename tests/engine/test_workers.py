@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lookout.datum import State
+from lookout.engine import Engine
 from lookout.errors import InputRejected
 from lookout.objects.folder import FolderStore
 from lookout.objects.routes import Routes
@@ -63,6 +66,37 @@ def test_a_text_that_hangs_times_out_and_spares_the_others(world: World, process
     with world.ledger() as ledger:
         assert ledger.find_slots("first", ["a/1"])["a/1"].error == "StageTimeoutError: took longer than 1 s"
         assert ledger.find_slots("third", ["a/2"])["a/2"].state is State.SUCCESS
+
+
+def test_a_stop_at_any_moment_counts_no_try(world: World, processes: ProcessWorkers) -> None:
+    """Also while workers come up, when what is stopped breaks."""
+    for i in range(4):
+        world.put(f"a/{i}", "hang")
+    for delay_s in (0.0, 0.05, 0.1, 0.2, 0.4, 0.8):
+
+        def stop_soon(engine: Engine, delay_s: float = delay_s) -> None:
+            threading.Timer(delay_s, engine.stop).start()
+
+        with world.runner(processes) as runner:
+            assert replace(runner, on_engine=stop_soon).run(world.order()).stopped
+        assert world.states()["first"] == {"killed": 4}
+        with world.ledger() as ledger:
+            assert {slot.tries for slot in ledger.slots("first")} == {0}
+
+
+def test_processes_that_die_between_two_runs_are_replaced(world: World, processes: ProcessWorkers) -> None:
+    """All of them, with nothing at work: the memory of the machine ran out, or somebody cleaned up."""
+    for i in range(3):
+        world.put(f"a/{i}", "calm")
+        world.run(workers=processes)
+        died = multiprocessing.active_children()
+        assert died
+        for child in died:
+            child.kill()
+            child.join()
+        world.put(f"b/{i}", "calm")
+        world.run(workers=processes)
+    assert world.states()["first"] == {"success": 6}
 
 
 def test_fewer_than_one_worker_is_refused(world: World) -> None:

@@ -268,7 +268,7 @@ def test_a_datum_that_was_given_up_is_taken_again_when_it_is_marked_and_not_besi
 ) -> None:
     with world.ledger() as ledger:
         ledger.mark([Mark(stage="s", key="k")])
-        for _ in range(ledger.max_lone_losses):
+        for _ in range(ledger.max_lone_losses + 1):
             with ledger.session() as owner:
                 assert [claim.key for claim in ledger.claim("s", owner, 9, 1.0)] == ["k"]
                 world.now_s += 2.0
