@@ -129,30 +129,41 @@ class Intake:
         return observe_file(root, gone.key, self.bucket, self.clock())
 
 
-class BucketPart(Protocol):
-    """A stretch of a bucket that was compared with what is known of it."""
+class Part(Protocol):
+    """A stretch of a source that was compared with what is known of it: every key after the part before, up to
+    ``through``, is settled by it; None: to the end. ``gone`` has observations without a ref. ``unchanged`` counts
+    objects."""
 
     @property
     def changed(self) -> Sequence[Observation]: ...
     @property
     def gone(self) -> Sequence[Observation]: ...
+    @property
+    def unchanged(self) -> int: ...
+    @property
+    def through(self) -> str | None: ...
 
 
-class Bucket(Protocol):
-    """The bucket of pictures in a store, as something to look at. ``origin`` names it for good."""
+class Looked(Protocol):
+    """What pictures come from, looked at by name. ``origin`` names it for good."""
 
-    origin: str
-
-    def scan(self, known: Iterable[Observation], now_s: float, *, verify: bool) -> Iterator[BucketPart]:
-        """Compare all of it with what is known, in the order of keys, in parts."""
-        ...
+    @property
+    def origin(self) -> str: ...
 
     def observe(self, key: str, now_s: float) -> Observation:
         """One key as it is now, there or gone."""
         ...
 
     def is_blank(self) -> bool:
-        """Whether it holds no object, nor a trace of one that was deleted."""
+        """Whether it holds no object, nor a trace of one that was deleted, and should have one of all that were."""
+        ...
+
+
+class Bucket(Looked, Protocol):
+    """The bucket of pictures in a store."""
+
+    def scan(self, known: Iterable[Observation], now_s: float, *, verify: bool) -> Iterator[Part]:
+        """Compare all of it with what is known, in the order of keys, in parts."""
         ...
 
 
@@ -171,25 +182,11 @@ class BucketIntake:
         seen. Raises InputRejected when this state belongs to another source, or when so much is gone that it looks like
         an accident; then nothing has been retracted."""
         bind(self.ledger, self.source.origin)
-        changed = 0
-        gone: list[str] = []
-        known = self.ledger.inputs(self.bucket)
-        for part in self.source.scan(known, self.clock(), verify=verify):
-            changed += self.ledger.observe(part.changed, self.readers)
-            gone += [seen.key for seen in part.gone]
-        if gone and not allow_deletions:
-            self._check_deletions(len(gone))
-        for first in range(0, len(gone), _AT_ONCE):
-            again = [self.source.observe(key, self.clock()) for key in gone[first : first + _AT_ONCE]]
-            self.ledger.observe(again, self.readers)
-        return Taken(changed=changed, gone=len(gone))
-
-    def _check_deletions(self, gone: int) -> None:
-        if self.source.is_blank():
-            # What is deleted in a versioned bucket leaves a trace for weeks: this one was made anew, or wiped.
-            what = f"holds nothing, not even older versions; {gone} pictures are known from it"
-            raise InputRejected(what, self.source.origin, ALLOW_HINT)
-        check_share(self.ledger, self.bucket, self.source.origin, gone)
+        parts = self.source.scan(self.ledger.inputs(self.bucket), self.clock(), verify=verify)
+        merged = merge(
+            self.ledger, self.source, parts, self.bucket, self.readers, self.clock, allow_deletions=allow_deletions
+        )
+        return Taken(changed=merged.changed, gone=merged.gone)
 
     def look_again(self, key: str) -> None:
         """Observe one picture anew, because it was not what it had been when it was read."""
@@ -203,6 +200,60 @@ def bind(ledger: Ledger, origin: str) -> None:
         ledger.put_note(SOURCE_NOTE, origin)
     elif bound != origin:
         raise InputRejected(f"this state belongs to the source {bound}", origin, "use another --state")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Merged:
+    """``seen`` objects were compared, ``changed`` inputs were new or differed, ``gone`` ones are deleted."""
+
+    seen: int
+    changed: int
+    gone: int
+
+
+def merge(
+    ledger: Ledger,
+    source: Looked,
+    parts: Iterable[Part],
+    bucket: str,
+    readers: tuple[str, ...],
+    clock: Callable[[], float],
+    *,
+    allow_deletions: bool,
+    on_settled: Callable[[str], None] = lambda _through: None,
+) -> Merged:
+    """Take in what a comparison of a source with the inputs of the bucket finds, part by part.
+
+    What is gone is looked for once more, by name, and taken in when all was seen. Until something is gone, each part is
+    a place to go on from, told to ``on_settled``. Memory holds a part, and the keys of what is gone: a fifth of all at
+    most. Raises InputRejected when so much is gone that it looks like an accident; then nothing has been retracted.
+    """
+    seen = changed = really = 0
+    gone: list[str] = []
+    for part in parts:
+        changed += ledger.observe(part.changed, readers)
+        seen += len(part.changed) + part.unchanged
+        gone += [item.key for item in part.gone]
+        if part.gone and len(gone) > MASS_DELETION and not allow_deletions:
+            check_deletions(ledger, bucket, source, len(gone))
+        if part.through is not None and not gone:
+            on_settled(part.through)
+    if not allow_deletions:
+        check_deletions(ledger, bucket, source, len(gone))
+    for first in range(0, len(gone), _AT_ONCE):
+        again = [source.observe(key, clock()) for key in gone[first : first + _AT_ONCE]]
+        ledger.observe(again, readers)
+        really += sum(item.ref is None and item.error is None for item in again)
+    return Merged(seen=seen, changed=changed, gone=really)
+
+
+def check_deletions(ledger: Ledger, bucket: str, source: Looked, gone: int) -> None:
+    """Raises InputRejected when what is gone from the source looks like an accident."""
+    if gone and source.is_blank():
+        # What is deleted in a versioned bucket leaves a trace for weeks: this one was made anew, or wiped.
+        what = f"holds nothing, not even older versions; {gone} pictures are known from it"
+        raise InputRejected(what, source.origin, ALLOW_HINT)
+    check_share(ledger, bucket, source.origin, gone)
 
 
 def check_share(ledger: Ledger, bucket: str, origin: str, gone: int) -> None:

@@ -7,14 +7,14 @@ follows from it can only be foreseen: such an item is not ``sure``, it falls awa
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from heapq import merge
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Final, TypeAlias, cast
+from typing import Final, cast
 
 from lookout.datum import (
     Claim,
@@ -29,21 +29,17 @@ from lookout.datum import (
     State,
     Tally,
 )
-from lookout.errors import InputRejected
 from lookout.identity import sha256
 from lookout.ledger.base import Ledger
 from lookout.ledger.batching import BatchLedger
 from lookout.objects.base import ObjectStore
-from lookout.pipeline import OVERVIEW, Accept, Accepted, Pipeline, Refused, Stage, UsesReferences, load
+from lookout.pipeline import OVERVIEW, Pipeline, Refused, Stage, UsesReferences
 from lookout.planner import Decision, Planner, Process
-from lookout.references import find_files
-from lookout.workers import StageTimeoutError, WorkerDiedError, Workers
+from lookout.references import Examined, accept, find_files, merge, tried
+from lookout.workers import Workers
 
 AT_ONCE: Final = 500
 TRY_FILES: Final = "lookout.plan:try_files"
-
-Tried: TypeAlias = tuple[tuple[Reference, ...], tuple[Refused, ...]]
-"""Usable units, none of them stored, and what is refused."""
 
 
 class Action(StrEnum):
@@ -92,35 +88,27 @@ def suppose(
 ) -> tuple[tuple[Reference, ...], tuple[Refused, ...]]:
     """What would be in force if ``path`` were given, and which of its files would be refused and why. They are tried
     in a worker, as when they are given; nothing is stored. Raises InputRejected when the path cannot be read."""
-    files = find_files(uses, path)
-    try:
-        units, refused = cast(Tried, workers.call(TRY_FILES, uses, files)())
-    except (StageTimeoutError, WorkerDiedError) as exc:
-        units, refused = (), (Refused(name=path.name, reason=f"{path}: when it was tried, {exc}"),)
+    examined = tried(workers.call(TRY_FILES, uses, find_files(uses, path)), path)
     before = {unit.name: unit for unit in ledger.references(uses.bucket)}
-    kept = {answer.name: before[answer.name] for answer in refused if answer.name in before}
-    after = {**kept, **{unit.name: unit for unit in units}} or before
-    return tuple(after[name] for name in sorted(after)), refused
+    after = merge(before, examined.accepted, examined.refused)
+    return tuple(after[name] for name in sorted(after)), examined.refused
 
 
-def try_files(uses: UsesReferences, files: Mapping[str, Path]) -> Tried:
-    """In a worker: have the stage's own function look at the files."""
-    try:
-        data = {name: file.read_bytes() for name, file in files.items()}
-    except OSError as exc:
-        raise InputRejected(f"cannot be read: {exc.strerror}", str(exc.filename)) from exc
-    answers = cast(Accept, load(uses.accept))(data)
-    units = tuple(
-        Reference(
-            bucket=uses.bucket,
-            name=answer.name,
-            files={role: _unstored(uses.bucket, f"{answer.name}/{role}", made) for role, made in answer.files.items()},
-            meta=answer.meta,
-        )
-        for answer in answers
-        if isinstance(answer, Accepted)
+def try_files(uses: UsesReferences, files: Mapping[str, Path]) -> Examined:
+    """In a worker: have the stage's own function look at the files; the units are stored nowhere."""
+    units, refused = accept(uses, files)
+    return Examined(
+        accepted=tuple(
+            Reference(
+                bucket=uses.bucket,
+                name=unit.name,
+                files={role: _unstored(uses.bucket, f"{unit.name}/{role}", made) for role, made in unit.files.items()},
+                meta=unit.meta,
+            )
+            for unit in units
+        ),
+        refused=refused,
     )
-    return units, tuple(answer for answer in answers if isinstance(answer, Refused))
 
 
 def _unstored(bucket: str, key: str, data: bytes) -> ObjectRef:
@@ -186,7 +174,7 @@ class _Foresight:
 
     def items(self) -> Iterator[Item]:
         for stage in self._pipeline.stages:
-            keys = iter([key for key, _ in groupby(merge(*self._candidates(stage)))])
+            keys = iter([key for key, _ in groupby(heapq.merge(*self._candidates(stage)))])
             while some := list(islice(keys, AT_ONCE)):
                 for item in self._plan(stage, some):
                     self._doing[stage.name][item.key] = item

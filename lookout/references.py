@@ -37,7 +37,7 @@ class Enforced:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Examined:
-    """What the files given are good for: units that are stored and not visible yet, and what was refused."""
+    """What the files given are good for: units, not visible yet, and what was refused."""
 
     accepted: tuple[Reference, ...]
     refused: tuple[Refused, ...]
@@ -67,7 +67,8 @@ def propose(
     examined = workers.call(EXAMINE, uses, files, store, before)
 
     def enforce() -> Enforced:
-        accepted, refused = _examined(examined, path)
+        found = tried(examined, path)
+        accepted, refused = found.accepted, found.refused
         refused += tuple(Refused(name=name, reason=f"{name!r}: its name is not valid UTF-8") for name in unnamed)
         if not accepted and not refused:
             refused = (Refused(name=path.name, reason=f"{path}: no usable file in it"),)
@@ -75,7 +76,7 @@ def propose(
             reasons = "; ".join(answer.reason for answer in refused)
             raise InputRejected(reasons, f"--{uses.bucket}", f"nothing else is in force in {uses.bucket} yet")
         _show(store, accepted)
-        after = _merge(before, accepted, refused)
+        after = merge(before, accepted, refused)
         changed = _identity(after) != _identity(before)
         if changed:
             ledger.enforce(uses.bucket, [after[name] for name in sorted(after)])
@@ -86,15 +87,16 @@ def propose(
     return enforce
 
 
-def _examined(examined: Callable[[], object], path: Path) -> tuple[tuple[Reference, ...], tuple[Refused, ...]]:
+def tried(examined: Callable[[], object], path: Path) -> Examined:
+    """What came of trying the files at ``path`` in a worker; those that killed it, or made it hang, are refused."""
     try:
-        found = cast(Examined, examined())
+        return cast(Examined, examined())
     except (StageTimeoutError, WorkerDiedError) as exc:
-        return (), (Refused(name=path.name, reason=f"{path}: when it was tried, {exc}"),)
-    return found.accepted, found.refused
+        refused = Refused(name=path.name, reason=f"{path}: when it was tried, {exc}")
+        return Examined(accepted=(), refused=(refused,))
 
 
-def _merge(
+def merge(
     before: Mapping[str, Reference], accepted: Sequence[Reference], refused: Sequence[Refused]
 ) -> dict[str, Reference]:
     """What is in force afterwards, by name."""
@@ -110,14 +112,17 @@ def examine(
 ) -> Examined:
     """Have the stage's own function look at the files, and store those of the units that it accepts. Raises
     InputRejected for a file that cannot be read."""
+    units, refused = accept(uses, paths)
+    accepted = tuple(_store(store, uses.bucket, unit, before.get(unit.name)) for unit in units)
+    return Examined(accepted=accepted, refused=refused)
+
+
+def accept(uses: UsesReferences, paths: Mapping[str, Path]) -> tuple[tuple[Accepted, ...], tuple[Refused, ...]]:
+    """What the stage's own function says of the files. Raises InputRejected for one that cannot be read."""
     answers = cast(Accept, load(uses.accept))({name: _read(file) for name, file in paths.items()})
-    return Examined(
-        accepted=tuple(
-            _store(store, uses.bucket, answer, before.get(answer.name))
-            for answer in answers
-            if isinstance(answer, Accepted)
-        ),
-        refused=tuple(answer for answer in answers if isinstance(answer, Refused)),
+    return (
+        tuple(answer for answer in answers if isinstance(answer, Accepted)),
+        tuple(answer for answer in answers if isinstance(answer, Refused)),
     )
 
 

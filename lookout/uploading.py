@@ -30,9 +30,10 @@ from lookout.objects.files import words
 from lookout.objects.minio import MinioStore
 from lookout.objects.minio.errors import Denied, NoBucket
 from lookout.objects.minio.names import check_object_key
-from lookout.objects.source import FolderSource, key_of, observe_file, origin_of
-from lookout.objects.uploads import MAX_UPLOAD_BYTES
+from lookout.objects.source import OF_THE_SYSTEM, FolderSource, key_of, observe_file, origin_of
 
+MAX_UPLOAD_BYTES: Final = 5 * 1024**3
+"""What S3 takes in one request, and so as one version that is there whole or not at all."""
 _READS: Final = 3
 _LARGE_BYTES: Final = 64 * 1024**2
 """Larger files are sent one at a time, as a file is in memory while it is sent."""
@@ -40,7 +41,6 @@ _GIVE_UP_AFTER: Final = 16
 """Files in a row that the server did not take: then it is not the files."""
 _AHEAD: Final = 4
 """Files waiting a worker."""
-_OF_THE_SYSTEM: Final = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,7 +206,7 @@ def _walk(root: str) -> Iterator[str]:
                     if not entry.is_dir(follow_symlinks=False):
                         if _may_be_a_file(entry):
                             yield above + entry.name
-                    elif entry.name not in _OF_THE_SYSTEM:
+                    elif entry.name not in OF_THE_SYSTEM:
                         pending.append(f"{above}{entry.name}/")
         except OSError as error:
             raise InputRejected(f"cannot be listed: {words(error)}", folder, "nothing was uploaded") from error

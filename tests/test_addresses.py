@@ -8,6 +8,7 @@ import pytest
 
 from lookout.addresses import DEFAULT_LEDGER_PREFIX, LedgerAddress, StoreAddress
 from lookout.errors import InputRejected
+from lookout.ledger.etcd import Address
 from lookout.settings import Settings
 
 SECRET = "s3cret-of-the-store"
@@ -107,6 +108,8 @@ def test_without_an_address_the_ledger_is_in_the_folder(environment: dict[str, s
         ("etcd://127.0.0.1:2379//site1/", ("127.0.0.1:2379",), False, "site1"),
         ("etcd://127.0.0.1:2379/a/b", ("127.0.0.1:2379",), False, "a/b"),
         ("etcds://a:1,b:2,[::1]:3/x", ("a:1", "b:2", "[::1]:3"), True, "x"),
+        ("etcd://h:1,10.0.0.1:2/", ("h:1", "10.0.0.1:2"), False, DEFAULT_LEDGER_PREFIX),
+        ("etcds://[::1]:1/site/a/", ("[::1]:1",), True, "site/a"),
     ],
 )
 def test_an_address_of_a_ledger(url: str, endpoints: tuple[str, ...], secure: bool, prefix: str) -> None:
@@ -122,8 +125,10 @@ def test_an_address_of_a_ledger(url: str, endpoints: tuple[str, ...], secure: bo
     [
         "127.0.0.1:2379",
         "http://127.0.0.1:2379",
+        "etcd:",
         "etcd://",
         "etcd://127.0.0.1",
+        "etcd://h:x",
         "etcd://127.0.0.1:0",
         "etcd://127.0.0.1:70000",
         "etcd://a:1,",
@@ -153,6 +158,30 @@ def test_a_user_needs_a_password_and_a_password_alone_is_not_read() -> None:
     both = ledger("etcd://a:1", **USER)
     assert both is not None
     assert (both.user, both.password) == ("me", PASSWORD)
+
+
+def test_etcd_is_told_all_but_the_prefix(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("ca", "cert", "key")}
+    for file in files.values():
+        file.write_text("-")
+    told = ledger(
+        "etcds://h:1,10.0.0.1:2/site", **USER, **{f"LOOKOUT_LEDGER_{n.upper()}": str(f) for n, f in files.items()}
+    )
+    assert told is not None
+    address = Address.of(told)
+    assert address == Address(endpoints=("h:1", "10.0.0.1:2"), tls=True, user="me", password=PASSWORD, **files)
+    assert PASSWORD not in repr(address)
+    plain = ledger("etcd://h:1")
+    assert plain is not None
+    assert Address.of(plain) == Address(endpoints=("h:1",))
+
+
+def test_half_of_a_certificate_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cert").write_text("-")
+    told = ledger("etcds://h:1", LOOKOUT_LEDGER_CERT=str(tmp_path / "cert"))
+    assert told is not None
+    with pytest.raises(InputRejected, match="certificate without its key"):
+        Address.of(told)
 
 
 # --- files and secrets -----------------------------------------------------------------------------------------------

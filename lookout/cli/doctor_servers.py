@@ -95,17 +95,7 @@ def check_ledger(address: LedgerAddress) -> Iterator[Check]:
     from lookout.ledger.etcd import Address
     from lookout.ledger.etcd.health import look
 
-    members = look(
-        Address(
-            endpoints=address.endpoints,
-            tls=address.secure,
-            ca=address.ca,
-            cert=address.cert,
-            key=address.key,
-            user=address.user,
-            password=address.password,
-        )
-    )
+    members = look(Address.of(address))
     for member in members:
         yield from check_member(member)
     if all(member.error is not None for member in members):
@@ -127,6 +117,9 @@ def check_member(member: Member) -> Iterator[Check]:
     if member.error is not None:
         yield Check(name=name, ok=False, found=member.error, hint="is it running, and LOOKOUT_LEDGER right?")
         return
+    if member.electing:
+        hint = "once is no trouble; if it is said again, look at the network between the members and at their disks"
+        yield Check(name=name, ok=True, warning=True, found="saw no leader, and a moment later one", hint=hint)
     parts = re.findall(r"\d+", member.version)[:2]
     yield Check(
         name=name,

@@ -9,13 +9,11 @@ from typing import Final
 
 import click
 
-from lookout.cli.ledger import upkeep_ledger
+from lookout.cli.ledger import sweep_all
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json
 from lookout.cli.state import open_state
 from lookout.settings import Settings
-from lookout.upkeep import Sweep, Swept
-from stages.pipeline import PIPELINE
 
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_S: Final = 100 * 365 * 86400.0
@@ -65,18 +63,8 @@ def gc(
     It can run at any time and beside anything, and goes on where it was cut off. Removed results stay readable as old
     versions until these are freed.
     """
-    total = Swept()
     with open_state(settings, state) as opened:
-        sweep = Sweep(
-            ledger=upkeep_ledger(opened),
-            store=opened.store,
-            clock=time.time,
-            repair=False,
-            grace_s=grace_s,
-            dry_run=dry_run,
-        )
-        for stage in PIPELINE.stages:
-            total.add(sweep.bucket(stage.name))
+        total = sweep_all(opened, repair=False, grace_s=grace_s, dry_run=dry_run)
         freed = None
         if older_than_s is not None and not dry_run:
             freed = opened.store.collect(time.time() - older_than_s)

@@ -15,7 +15,10 @@ from lookout.errors import InputRejected
 from lookout.ledger.archive import Archived, backup, inspect, restore
 from lookout.ledger.upkeeping import UpkeepLedger
 from lookout.settings import Settings
+from lookout.upkeep import Sweep, Swept
+from lookout.upkeep.sweep import GRACE_S
 from lookout.version import code_version
+from stages.pipeline import PIPELINE
 
 
 def upkeep_ledger(opened: Deployment) -> UpkeepLedger:
@@ -23,6 +26,32 @@ def upkeep_ledger(opened: Deployment) -> UpkeepLedger:
     if not isinstance(opened.ledger, UpkeepLedger):
         raise InputRejected("this ledger cannot be saved, filled or compared with a store", "LOOKOUT_LEDGER")
     return opened.ledger
+
+
+def sweep_all(
+    opened: Deployment,
+    *,
+    remove: bool = True,
+    repair: bool = True,
+    thorough: bool = False,
+    grace_s: float = GRACE_S,
+    dry_run: bool,
+) -> Swept:
+    """Compare the buckets of all stages with the ledger. See ``Sweep``."""
+    sweep = Sweep(
+        ledger=upkeep_ledger(opened),
+        store=opened.store,
+        clock=time.time,
+        remove=remove,
+        repair=repair,
+        thorough=thorough,
+        grace_s=grace_s,
+        dry_run=dry_run,
+    )
+    total = Swept()
+    for stage in PIPELINE.stages:
+        total.add(sweep.bucket(stage.name))
+    return total
 
 
 @click.group(short_help="Save the ledger, fill one from a file, show its size.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +16,8 @@ from lookout.datum import Json
 from lookout.errors import InputRejected, Unavailable
 from lookout.intake import Bucket
 from lookout.ledger.base import Ledger
-from lookout.ledger.sqlite import SqliteLedger
 from lookout.objects.base import ObjectStore
 from lookout.objects.files import words
-from lookout.objects.folder import FolderStore
-from lookout.objects.routes import Routes
-from lookout.objects.source import FolderSource
 from lookout.outbox import Channel
 from lookout.pipeline import Pipeline, load
 from lookout.settings import Settings
@@ -66,30 +62,28 @@ class Deployment:
 
 
 @contextmanager
-def open_state(settings: Settings, chosen: Path | None, *, create: bool = False) -> Iterator[Deployment]:
+def open_state(
+    settings: Settings,
+    chosen: Path | None,
+    *,
+    create: bool = False,
+    on_store: Callable[[ObjectStore], None] = lambda _: None,
+) -> Iterator[Deployment]:
     """Open the ledger and the store that the settings name, or those of the chosen state folder, or of the one of the
-    settings. Raises InputRejected when the folder is not there or is none, or an address is of no use; Unavailable
-    when something does not answer or cannot be written; Corrupt when the ledger is damaged."""
+    settings. ``on_store`` is told of the store first: what it begins goes on while the ledger is connected to. Raises
+    InputRejected when the folder is not there or is none, or an address is of no use; Unavailable when something does
+    not answer or cannot be written; Corrupt when the ledger is damaged."""
     path = chosen or settings.state
     if settings.store is None or settings.ledger is None:
         _prepare(path, create=create or (settings.store is not None or settings.ledger is not None))
+    store, bucket = _open_store(settings, path)
+    on_store(store)
     another = partial(open_ledger, settings, path)
     ledger = another()
     try:
-        if settings.store is None:
-            objects = FolderStore((path / OBJECTS_FOLDER).absolute(), durable=settings.durable)
-            store: ObjectStore = Routes({PIPELINE.inputs: FolderSource()}, objects)
-            yield Deployment(path=path, ledger=ledger, open_ledger=another, store=store)
-        else:
-            minio, bucket = _open_minio(settings.store)
-            yield Deployment(
-                path=path,
-                ledger=ledger,
-                open_ledger=another,
-                store=minio,
-                bucket=bucket,
-                address=settings.store,
-            )
+        yield Deployment(
+            path=path, ledger=ledger, open_ledger=another, store=store, bucket=bucket, address=settings.store
+        )
     finally:
         ledger.close()
 
@@ -100,28 +94,30 @@ def buckets() -> list[str]:
     return [PIPELINE.inputs, *references, *(stage.name for stage in PIPELINE.stages)]
 
 
+def find_object(settings: Settings, name: str, among: Collection[str]) -> tuple[str, str]:
+    """Bucket and key of ``<bucket>/<key>``, where the bucket has its full name, as in what a store tells of it; gives
+    it without the deployment's prefix. Raises InputRejected unless it is one of ``among``."""
+    prefix = settings.store.prefix if settings.store is not None else ""
+    full, _, key = name.partition("/")
+    bucket = full[len(prefix) :] if full.startswith(prefix) else ""
+    if bucket not in among or not key:
+        known = " or ".join(f"{prefix}{bucket}/<key>" for bucket in among)
+        raise InputRejected(f"expected {known}, got {name!r}", "--object", "the store is that of LOOKOUT_STORE")
+    return bucket, key
+
+
 def open_ledger(settings: Settings, path: Path) -> Ledger:
     """A connection to the ledger that the settings name, or to the one in the folder. Raises as ``open_state``."""
+    # Imported here: who works in a folder need not load what speaks to servers, and the other way round.
     if settings.ledger is None:
+        from lookout.ledger.sqlite import SqliteLedger
+
         return SqliteLedger(path / LEDGER_FILE)
-    # Imported here: who works in a folder need not load what speaks to servers. gRPC's core writes to stderr what it
-    # also answers as an error, unless it is told before it is loaded.
+    # gRPC's core writes to stderr what it also answers as an error, unless it is told before it is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from lookout.ledger.etcd import Address, EtcdLedger
 
-    address = settings.ledger
-    return EtcdLedger(
-        Address(
-            endpoints=address.endpoints,
-            tls=address.secure,
-            ca=address.ca,
-            cert=address.cert,
-            key=address.key,
-            user=address.user,
-            password=address.password,
-        ),
-        prefix=f"/{address.prefix}",
-    )
+    return EtcdLedger(Address.of(settings.ledger), prefix=f"/{settings.ledger.prefix}")
 
 
 def open_minio(address: StoreAddress) -> MinioStore:
@@ -139,11 +135,19 @@ def open_minio(address: StoreAddress) -> MinioStore:
     )
 
 
-def _open_minio(address: StoreAddress) -> tuple[ObjectStore, Bucket]:
-    from lookout.objects.bucket import BucketSource
+def _open_store(settings: Settings, path: Path) -> tuple[ObjectStore, Bucket | None]:
+    """The store, and the bucket of pictures, if the store has it. Nothing is asked for yet."""
+    if settings.store is not None:
+        from lookout.objects.bucket import BucketSource
 
-    store = open_minio(address)
-    return store, BucketSource(store, PIPELINE.inputs)
+        minio = open_minio(settings.store)
+        return minio, BucketSource(minio, PIPELINE.inputs)
+    from lookout.objects.folder import FolderStore
+    from lookout.objects.routes import Routes
+    from lookout.objects.source import FolderSource
+
+    objects = FolderStore((path / OBJECTS_FOLDER).absolute(), durable=settings.durable)
+    return Routes({PIPELINE.inputs: FolderSource()}, objects), None
 
 
 def channel_for(settings: Settings, state: Deployment) -> Channel:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from lookout.cli.ledger import upkeep_ledger
+from lookout.cli.ledger import sweep_all
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json
 from lookout.cli.state import Deployment, open_state
 from lookout.errors import InputRejected
 from lookout.intake import SOURCE_ID_NOTE, SOURCE_NOTE
 from lookout.settings import Settings
-from lookout.upkeep import Source, Sweep, Swept, reconcile, reconcile_recent, retract
+from lookout.upkeep import Source, reconcile, reconcile_recent, retract
 from lookout.upkeep.sources import BucketPictures, FolderPictures
 from stages.pipeline import PIPELINE
 
@@ -45,18 +45,8 @@ def repair_command(settings: Settings, thorough: bool, dry_run: bool, state: Pat
     A wrong version is replaced by the named one; the datum of a result that is nowhere is marked to be done again. It
     goes on where it was cut off.
     """
-    total = Swept()
     with open_state(settings, state) as opened:
-        sweep = Sweep(
-            ledger=upkeep_ledger(opened),
-            store=opened.store,
-            clock=time.time,
-            remove=False,
-            thorough=thorough,
-            dry_run=dry_run,
-        )
-        for stage in PIPELINE.stages:
-            total.add(sweep.bucket(stage.name))
+        total = sweep_all(opened, remove=False, thorough=thorough, dry_run=dry_run)
     if as_json:
         said = {"objects": total.objects, "stale": total.stale, "lost": total.lost, "marked": total.marked}
         echo_json({**said, "dry_run": dry_run})
@@ -84,7 +74,7 @@ def retract_command(
         done = retract(
             PIPELINE,
             opened.ledger,
-            _source(opened),
+            source_of(opened),
             time.time,
             allow_deletions=allow_deletions,
             dry_run=dry_run,
@@ -115,7 +105,7 @@ def reconcile_command(
     if recent and (verify or allow_deletions):
         raise InputRejected("--recent neither rereads nor retracts", "lookout upkeep reconcile", "leave it out")
     with open_state(settings, state) as opened:
-        source = _source(opened)
+        source = source_of(opened)
         if recent:
             done = reconcile_recent(opened.ledger, source, PIPELINE.inputs, READERS, time.time)
         else:
@@ -134,7 +124,7 @@ def reconcile_command(
     click.echo(f"{count(done.seen, 'picture')} compared: {done.changed:,} new or changed, {done.gone:,} gone")
 
 
-def _source(opened: Deployment) -> Source:
+def source_of(opened: Deployment) -> Source:
     """The source that the state belongs to. Raises InputRejected when it has none."""
     if opened.bucket is not None:
         return BucketPictures(store=cast("MinioStore", opened.store), bucket=PIPELINE.inputs)

@@ -11,12 +11,10 @@ The store must not know the ledger: it never decides which version counts.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,11 +32,13 @@ from lookout.objects.files import (
     sync_folder,
     write_new,
 )
+from lookout.objects.folders import Folders
 from lookout.objects.listing import listing
 
 _VERSION: Final = re.compile(r"[0-9a-f]{32}")
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS})
-_PUBLISH_TRIES: Final = 10
+_TRIES: Final = 10
+_BUSY: Final = "other processes keep changing this object"
 
 
 class FolderStore(ObjectStore):
@@ -54,6 +54,7 @@ class FolderStore(ObjectStore):
         self._root = str(self.root)
         self._staging = f"{self._root}/.staging"
         self._versions = f"{self._root}/.versions"
+        self._folders = Folders(self._root)
 
     def __repr__(self) -> str:
         return f"FolderStore({self._root!r}, durable={self.durable})"
@@ -98,7 +99,7 @@ class FolderStore(ObjectStore):
         """See the contract. ``content_type`` is not kept: a file's name says it."""
         target = self._target(bucket, key)
         try:
-            self._refuse_folder(bucket, key, target)
+            self._folders.refuse(bucket, key)
             version = self._stage(data)
         except OSError as error:
             raise failure(target, error) from error
@@ -207,30 +208,19 @@ class FolderStore(ObjectStore):
             if self._is_shown(ref, target):
                 return
             staged = self._restage(ref)
-        for _ in range(_PUBLISH_TRIES):
+        for _ in range(_TRIES):
             self._keep(target, ref.sha256)
             try:
-                touched.update(self._move(staged, target))
+                touched.update(self._folders.move(staged, target))
             except FileNotFoundError:  # another process published this version meanwhile
                 if self._is_shown(ref, target):
                     return
                 staged = self._restage(ref)
             except (FileExistsError, IsADirectoryError, NotADirectoryError):
-                self._refuse_folder(change.bucket, change.key, target)
+                self._folders.refuse(change.bucket, change.key)
             else:
                 return
-        raise OSError(errno.EBUSY, "other processes keep changing this object")
-
-    def _move(self, staged: str, target: str) -> set[str]:
-        """Rename into place, with the folders above made; says in which folders names of folders were made."""
-        try:
-            os.replace(staged, target)
-        except FileNotFoundError:
-            with self._locked(fcntl.LOCK_SH):  # else another process may remove the folders as empty
-                made = self._make_parents(target)
-                os.replace(staged, target)
-            return made
-        return set()
+        raise OSError(errno.EBUSY, _BUSY)
 
     def _is_shown(self, ref: ObjectRef, target: str) -> bool:
         if file_size(target) != ref.size:
@@ -249,85 +239,45 @@ class FolderStore(ObjectStore):
         self._keep(target, None)
         with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
             os.unlink(target)
-        self._remove_empty(os.path.dirname(target), f"{self._root}/{change.bucket}")
+        self._folders.remove_empty(change.bucket, os.path.dirname(target))
 
     def _keep(self, target: str, unless: str | None) -> None:
         """Give what is visible a second name under its digest, before it loses the first, unless that is its digest.
 
-        The way through a spare name also renews a kept version that was there already: its age begins anew.
+        It is named first and read by that name, so that what is kept is what was read, whatever other processes show
+        meanwhile. The new name also renews a kept version that was there already: its age begins anew.
         """
-        data = read_file(target)
-        if data is None:
+        for _ in range(_TRIES):
+            if file_size(target) is None:
+                return
+            spare = self._second_name(target)
+            data = None if spare is None else read_file(spare)
+            if spare is None or data is None:
+                continue  # replaced or removed just now
+            found = sha256(data)
+            if found != unless:
+                os.replace(spare, f"{self._versions}/{found}")
+            # Renaming one name of a file onto another name of it does nothing at all: then the spare one is left.
+            with suppress(FileNotFoundError):
+                os.unlink(spare)
             return
-        found = sha256(data)
-        if found == unless:
-            return
+        raise OSError(errno.EBUSY, _BUSY)
+
+    def _second_name(self, target: str) -> str | None:
+        """Another name for the file, or for a copy where files can have but one; None when it is not there any more."""
+        if not os.path.exists(self._versions) or not os.path.exists(self._staging):
+            self._make_hidden_folders()
         spare = f"{self._staging}/{_fresh_name()}"
         try:
-            if not os.path.exists(self._versions) or not os.path.exists(self._staging):
-                self._make_hidden_folders()
             os.link(target, spare)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            spare = f"{self._staging}/{self._stage(data)}"
-        os.replace(spare, f"{self._versions}/{found}")
-        # Renaming one name of a file onto another name of it does nothing at all: then the spare one is left.
-        with suppress(FileNotFoundError):
-            os.unlink(spare)
-
-    def _make_parents(self, target: str) -> set[str]:
-        folder = os.path.dirname(target)
-        made = set()
-        while not os.path.isdir(folder) and len(folder) > len(self._root):
-            folder = os.path.dirname(folder)
-            made.add(folder)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        return made
-
-    @contextmanager
-    def _locked(self, how: int) -> Iterator[None]:
-        """Hold the lock between making folders (shared) and removing empty ones. A killed holder holds it no more."""
-        fd = os.open(f"{self._root}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(fd, how)
-            yield
-        finally:
-            os.close(fd)
-
-    def _refuse_folder(self, bucket: str, key: str, target: str) -> None:
-        """Raises InputRejected if the key is a folder of other keys, or a part of it is a key itself."""
-        try:
-            is_folder = stat.S_ISDIR(os.lstat(target).st_mode)
-        except NotADirectoryError:
-            if not os.path.isdir(f"{self._root}/{bucket}"):
-                raise  # not the key but the store's own folder is in trouble
-            raise InputRejected(
-                "a part of the key is an object itself, so it cannot be a folder too", f"{bucket}/{key!r}"
-            ) from None
-        except FileNotFoundError:
-            return
-        if is_folder:
-            for folder, _, _ in os.walk(target, topdown=False):
-                self._remove_empty(folder, f"{self._root}/{bucket}")
-            if os.path.isdir(target):
-                raise InputRejected("other keys lie below this one, so it cannot be an object", f"{bucket}/{key!r}")
-
-    def _remove_empty(self, folder: str, top: str) -> None:
-        """Remove a folder and those above it, below ``top``, as far as they are empty."""
-        if len(folder) <= len(top) or not os.path.isdir(top):
-            return
-        with self._locked(fcntl.LOCK_EX):
-            while len(folder) > len(top):
-                try:
-                    os.rmdir(folder)
-                except (FileNotFoundError, NotADirectoryError):
-                    pass
-                except OSError as error:
-                    if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
-                        return
-                    raise
-                folder = os.path.dirname(folder)
+            data = read_file(target)
+            return None if data is None else f"{self._staging}/{self._stage(data)}"
+        return spare
 
     def _sync(self, folders: set[str]) -> None:
         for folder in folders:

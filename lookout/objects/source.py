@@ -33,6 +33,8 @@ from lookout.objects.base import ObjectReader
 from lookout.objects.files import failure, file_size, is_text, read_file, words
 
 BEING_WRITTEN: Final = "is being written"
+OF_THE_SYSTEM: Final = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
+"""Folders that a file system or an operating system keeps for itself, often unreadable to users."""
 
 _CHUNK_BYTES: Final = 1024 * 1024
 _READS: Final = 3
@@ -42,8 +44,6 @@ _COARSE_TICK_NS: Final = 2_000_000_000
 """For file systems that keep whole seconds; FAT keeps every second one."""
 _ESCAPE: Final = re.compile(r"\\x([89a-f][0-9a-f]|5c)")
 _LOOKS_ESCAPED: Final = re.compile(r"\\(?=x(?:[89a-f][0-9a-f]|5c))")
-_OF_THE_SYSTEM: Final = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
-"""Folders that a file system or an operating system keeps for itself, often unreadable to users."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -317,7 +317,7 @@ class _Walk:
                             mark = _mark(entry)
                             if mark is not None:
                                 files[prefix + key_of(name)] = mark
-                        elif name not in _OF_THE_SYSTEM:
+                        elif name not in OF_THE_SYSTEM:
                             pending.append((entry.path, f"{prefix}{key_of(name)}/"))
             except OSError as error:
                 if path == self.origin and isinstance(error, PermissionError):

@@ -95,18 +95,12 @@ class EtcdServer(Server):
             "log-outputs": "stderr",
         }
         if self.tls is not None:
-            files = {
-                "cert-file": self.tls.server_certificate,
-                "key-file": self.tls.server_key,
-                "trusted-ca-file": self.tls.ca,
-            }
-            flags |= {flag: str(file) for flag, file in files.items()}
-            flags |= {f"peer-{flag}": str(file) for flag, file in files.items()}
-            flags["peer-client-cert-auth"] = "true"
-        if self.client_certificates:
-            flags["client-cert-auth"] = "true"
-        else:
-            flags.pop("trusted-ca-file", None)  # whoever names it to etcd demands certificates of clients
+            files = {"cert-file": str(self.tls.server_certificate), "key-file": str(self.tls.server_key)}
+            # Whoever names an authority to etcd demands certificates: of members always, of clients if asked to.
+            demands = {"trusted-ca-file": str(self.tls.ca), "client-cert-auth": "true"}
+            flags |= files | {f"peer-{flag}": value for flag, value in (files | demands).items()}
+            if self.client_certificates:
+                flags |= demands
         if self._compaction is not None:
             flags["auto-compaction-mode"], flags["auto-compaction-retention"] = self._compaction
         if not self._fsync:

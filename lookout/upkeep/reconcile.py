@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Final
 
 from lookout.datum import Observation
 from lookout.errors import Corrupt, InputRejected
-from lookout.intake import bind, check_share
+from lookout.intake import bind, merge
 from lookout.ledger.base import Ledger
 from lookout.upkeep.sources import Source
 
@@ -55,35 +56,24 @@ def reconcile(
 ) -> Reconciled:
     """Compare all of the source with all known inputs of the bucket; ``readers`` are the stages that read them.
 
-    What is new or changed is taken in part by part. What is gone is looked for once more, by name, and taken in when
-    all was seen and it is not so much that it looks like an accident. A pass that is cut off goes on from the last part
-    before which nothing was gone, so that what is gone is counted whole. Memory holds a part, the last key of each
-    series, and the keys of what is gone: a fifth of all at most.
+    See ``merge``. A pass that is cut off goes on from the last part before which nothing was gone, so that what is gone
+    is counted whole. Memory also holds the last key of each series.
 
     Raises InputRejected when the state belongs to another source or too much is gone: then nothing has been retracted,
     and the next pass begins anew. Raises Unavailable when source or ledger do not answer.
     """
     bind(ledger, source.origin)
     after = "" if verify else (ledger.find_note(CURSOR_NOTE) or "")
-    resumed = bool(after)
-    seen = changed = 0
-    gone: list[str] = []
-    for part in source.compare(ledger.inputs(bucket, after=after), clock(), after=after, verify=verify):
-        changed += ledger.observe(part.changed, readers)
-        seen += len(part.changed) + part.unchanged
-        gone += [item.key for item in part.gone]
-        if not allow_deletions:
-            _check(ledger, bucket, source.origin, len(gone))
-        if part.through is not None and not gone:
-            ledger.put_note(CURSOR_NOTE, part.through)
-    really = 0
-    for keys in _batches(gone):
-        again = [source.observe(key, clock()) for key in keys]
-        ledger.observe(again, readers)
-        really += sum(item.ref is None and item.error is None for item in again)
-    ledger.put_note(CURSOR_NOTE, "")
+    parts = source.compare(ledger.inputs(bucket, after=after), clock(), after=after, verify=verify)
+    keep = partial(ledger.put_note, CURSOR_NOTE)
+    try:
+        found = merge(ledger, source, parts, bucket, readers, clock, allow_deletions=allow_deletions, on_settled=keep)
+    except InputRejected:
+        keep("")
+        raise
+    keep("")
     _put_tails(ledger, _known_tails(ledger, bucket))
-    return Reconciled(seen=seen, changed=changed, gone=really, resumed=resumed)
+    return Reconciled(seen=found.seen, changed=found.changed, gone=found.gone, resumed=bool(after))
 
 
 def reconcile_recent(
@@ -120,14 +110,6 @@ def _behind(source: Source, tails: Mapping[str, str]) -> Iterator[str]:
             yield key
         elif key < tail:
             keys = source.keys(tail)
-
-
-def _check(ledger: Ledger, bucket: str, origin: str, gone: int) -> None:
-    try:
-        check_share(ledger, bucket, origin, gone)
-    except InputRejected:
-        ledger.put_note(CURSOR_NOTE, "")
-        raise
 
 
 def _batches(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 
 from lookout.datum import Mark, Slot, State
-from lookout.intake import check_share
+from lookout.intake import check_deletions
 from lookout.ledger.base import Ledger
 from lookout.log import get_logger
 from lookout.pipeline import Pipeline, Stage
@@ -70,7 +70,7 @@ def retract(
             baseless = {key for key in unknown if key in gone} | _without_result(stage, pipeline, ledger, settled)
             orphans += [Mark(stage=stage.name, key=key) for key in sorted(baseless)]
     if not allow_deletions:
-        check_share(ledger, pipeline.inputs, source.origin, len(gone))
+        check_deletions(ledger, pipeline.inputs, source, len(gone))
     if not dry_run:
         ledger.mark(orphans)
     for mark in orphans:

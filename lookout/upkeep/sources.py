@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lookout.datum import Observation
 from lookout.errors import InputRejected
+from lookout.intake import Looked, Part
 from lookout.objects.listing import listing
 from lookout.objects.source import key_of, observe_file, origin_of, scan
 
@@ -17,41 +18,18 @@ if TYPE_CHECKING:
     from lookout.objects.minio import MinioStore
 
 
-class Stretch(Protocol):
-    """A part of a comparison: every key after the part before, up to ``through``, is settled by it; None: to the end.
-
-    ``gone`` has observations without a ref. ``unchanged`` counts objects.
-    """
-
-    @property
-    def changed(self) -> Sequence[Observation]: ...
-    @property
-    def gone(self) -> Sequence[Observation]: ...
-    @property
-    def unchanged(self) -> int: ...
-    @property
-    def through(self) -> str | None: ...
-
-
-class Source(Protocol):
-    """All of a user's pictures. ``origin`` names it for good."""
-
-    @property
-    def origin(self) -> str: ...
+class Source(Looked, Protocol):
+    """All of a user's pictures."""
 
     def compare(
         self, known: Iterable[Observation], now_s: float, *, after: str = "", verify: bool = False
-    ) -> Iterator[Stretch]:
+    ) -> Iterator[Part]:
         """Compare every key after ``after`` with what is known of it, in the order of keys, in parts. ``known`` comes
         in that order; only what was seen in this origin can be gone. ``verify`` reads all again."""
         ...
 
     def keys(self, after: str = "") -> Iterator[str]:
         """The keys after that key, in their order, streamed: beginning anywhere costs one page."""
-        ...
-
-    def observe(self, key: str, now_s: float) -> Observation:
-        """One key as it is now, there or gone."""
         ...
 
 
@@ -79,7 +57,7 @@ class FolderPictures:
 
     def compare(
         self, known: Iterable[Observation], now_s: float, *, after: str = "", verify: bool = False
-    ) -> Iterator[Stretch]:
+    ) -> Iterator[Part]:
         """See ``Source``. Raises InputRejected for a folder that is missing, or is another one now and empty."""
         found = scan(self.root, self.bucket, known, now_s, verify=verify, exclude=self.exclude)
         if found.gone and not found.total and self.identity not in (None, found.root_id):
@@ -103,6 +81,10 @@ class FolderPictures:
     def observe(self, key: str, now_s: float) -> Observation:
         return observe_file(self.root, key, self.bucket, now_s)
 
+    def is_blank(self) -> bool:
+        """Never: a folder keeps no trace of what was deleted. ``compare`` asks whether it is another one."""
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class BucketPictures:
@@ -119,7 +101,7 @@ class BucketPictures:
 
     def compare(
         self, known: Iterable[Observation], now_s: float, *, after: str = "", verify: bool = False
-    ) -> Iterator[Stretch]:
+    ) -> Iterator[Part]:
         from lookout.objects import bucket
 
         return bucket.scan_bucket(self.store, self.bucket, known, now_s, after=after, verify=verify)
@@ -131,3 +113,8 @@ class BucketPictures:
         from lookout.objects import bucket
 
         return bucket.observe_object(self.store, self.bucket, key, now_s)
+
+    def is_blank(self) -> bool:
+        from lookout.objects import bucket
+
+        return bucket.is_blank(self.store, self.bucket)

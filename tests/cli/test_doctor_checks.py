@@ -67,6 +67,14 @@ def test_an_alarm_and_a_member_that_cannot_work_are_bad() -> None:
     assert (bad.ok, bad.name, bad.found) == (False, "etcd a:1", "does not answer")
 
 
+def test_an_election_is_a_warning_and_hides_nothing() -> None:
+    election, version, room = check_member(member(electing=True))
+    assert (election.ok, election.warning, election.name) == (True, True, "etcd a:1")
+    assert [version, room] == list(check_member(member()))
+    (bad,) = check_member(Member(endpoint="a:1", error="sees no leader", electing=True))
+    assert (bad.ok, bad.found) == (False, "sees no leader")
+
+
 def test_what_ends_the_looking_is_a_bad_check_after_what_was_seen() -> None:
     def checks():
         yield Check(name="first", ok=True, found="right")

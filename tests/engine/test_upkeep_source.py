@@ -39,6 +39,7 @@ class Shelf:
     files: dict[str, str] = field(default_factory=dict)
     origin: str = "shelf"
     parts_left: int = 1000
+    blank: bool = False
     listed: int = 0
     observed: list[str] = field(default_factory=list)
 
@@ -52,6 +53,9 @@ class Shelf:
     def observe(self, key: str, now_s: float) -> Observation:
         self.observed.append(key)
         return self.see(key)
+
+    def is_blank(self) -> bool:
+        return self.blank
 
     def compare(
         self, known: Iterable[Observation], now_s: float, *, after: str = "", verify: bool = False
@@ -164,6 +168,17 @@ def test_an_accident_retracts_nothing_and_takes_in_what_is_new(ledger: MemoryLed
     with pytest.raises(InputRejected, match="gone; nothing was retracted"):
         merge(ledger, shelf)
     assert len(known(ledger)) == 51
+
+
+def test_a_source_that_was_wiped_retracts_nothing_however_small_it_was(ledger: MemoryLedger) -> None:
+    shelf = Shelf({f"k{n}": "1" for n in range(5)})
+    merge(ledger, shelf)
+    before, wiped = known(ledger), Shelf(blank=True)
+    with pytest.raises(InputRejected, match="holds nothing, not even older versions; 5 pictures are known from it"):
+        merge(ledger, wiped)
+    assert known(ledger) == before
+    assert merge(ledger, wiped, allow_deletions=True).gone == 5
+    assert merge(ledger, wiped) == Reconciled(seen=0, changed=0, gone=0)
 
 
 def test_what_a_listing_missed_is_looked_for_by_name(ledger: MemoryLedger) -> None:

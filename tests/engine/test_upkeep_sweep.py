@@ -249,6 +249,8 @@ def test_a_sweep_goes_on_where_it_was_cut_off(world: World) -> None:
 # --- beside writers --------------------------------------------------------------------------------------------------
 
 ROUNDS = 6
+DEADLINE_S = 300
+"""For what takes a few seconds on an idle machine."""
 
 
 def _write(root: Path, barrier: object) -> None:
@@ -284,14 +286,14 @@ def test_sweeping_beside_writers_removes_nothing_live(tmp_path: Path) -> None:
     alone = context.Barrier(1)
     _write(calm.root, alone)
     barrier, stop = context.Barrier(3), context.Event()
-    writer = context.Process(target=_write, args=(raced.root, barrier))
-    sweepers = [context.Process(target=_sweep, args=(raced.root, barrier, stop)) for _ in range(2)]
+    writer = context.Process(target=_write, args=(raced.root, barrier), daemon=True)
+    sweepers = [context.Process(target=_sweep, args=(raced.root, barrier, stop), daemon=True) for _ in range(2)]
     for process in (writer, *sweepers):
         process.start()
-    writer.join(120)
+    writer.join(DEADLINE_S)
     stop.set()
     for process in sweepers:
-        process.join(60)
+        process.join(DEADLINE_S)
     assert [process.exitcode for process in (writer, *sweepers)] == [0, 0, 0]
     with raced.ledger() as ledger:
         for stage in STAGES:

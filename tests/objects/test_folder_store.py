@@ -287,6 +287,27 @@ def test_several_processes_make_and_empty_one_folder(tmp_path):
     assert [found.key for found in store.list(BUCKET)] == [f"shared/deep/{number}" for number in range(3)]
 
 
+def _flicker(root: Path, number: int, rounds: int) -> None:
+    store = FolderStore(root, durable=False)
+    for turn in range(rounds):
+        store.publish([show(put(store, "one", f"{number} {turn}".encode())), hide(BUCKET, "one")])
+
+
+def test_several_processes_show_and_hide_one_key(tmp_path):
+    """What one keeps while others replace and remove it is kept under its own digest, and nothing fails."""
+    spawn = multiprocessing.get_context("spawn")
+    workers = [spawn.Process(target=_flicker, args=(tmp_path / "objects", number, 300)) for number in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    kept = list((tmp_path / "objects" / ".versions").iterdir())
+    assert len(kept) > 300
+    assert [path.name for path in kept if sha256(path.read_bytes()) != path.name] == []
+    assert list((tmp_path / "objects" / ".staging").iterdir()) == []
+
+
 # --- trouble ---------------------------------------------------------------------------------------------------------
 
 FULL = """

@@ -184,6 +184,14 @@ def test_pages_follow_each_other_by_what_the_server_says():
     assert (server.asked[1]["key-marker"], server.asked[1]["version-id-marker"]) == ("a+b", "v2")
 
 
+def test_a_stretch_ends_with_its_last_key_and_asks_for_no_page_after_it():
+    more = "<NextKeyMarker>c</NextKeyMarker><NextVersionIdMarker>v4</NextVersionIdMarker>"
+    items = [version("a", "v1", 1, latest=True), version("b", "v3", 3, latest=True), version("b", "v2", 2)]
+    server = Server(page(*items, version("c", "v4", 4, latest=True), more=more))
+    assert [entry.version for entry in versions(server, "", "", "b")] == ["v1", "v3", "v2"]
+    assert len(server.asked) == 1
+
+
 def test_one_keys_versions_end_where_the_next_key_begins():
     server = Server(page(version("a", "v2", 2, latest=True), version("a", "v1", 1), version("a b", "v3", 3)))
     assert [entry.version for entry in versions_of(server, "a")] == ["v2", "v1"]

@@ -9,11 +9,12 @@ import time
 import pytest
 
 from lookout.datum import ObjectRef, Observation
-from lookout.errors import InputRejected, Unavailable
+from lookout.errors import Unavailable
 from lookout.identity import sha256
 from lookout.objects.base import Publish
 from lookout.objects.bucket import BucketSource, observe_object, origin_of, scan_bucket
-from lookout.objects.uploads import history, upload_file
+from lookout.objects.history import history
+from lookout.uploading import File, find_files, upload
 from tests.services.minio_kit import Minio
 
 pytestmark = pytest.mark.services
@@ -253,21 +254,20 @@ def test_an_object_that_comes_back_after_the_listing_is_not_called_gone(store, m
 def test_a_listing_that_breaks_off_calls_nothing_gone_and_goes_on_where_it_was(many, monkeypatch):
     store, known = many
     assert [item.key for item in known] == MANY
-    page, pages = store.connection.page, []
+    page = store.connection.page
 
-    def two_pages(*asked):
-        pages.append(asked)
-        if len(pages) > 2:
+    def no_third_stretch(bucket, query):
+        if query.get("key-marker", "") > MANY[1000]:
             raise Unavailable("the server", "went away")
-        return page(*asked)
+        return page(bucket, query)
 
-    monkeypatch.setattr(store.connection, "page", two_pages)
+    monkeypatch.setattr(store.connection, "page", no_third_stretch)
     parts = []
     with pytest.raises(Unavailable, match="went away"):
         keep(parts, scan_bucket(store, IMAGES, iter(known), NOW_S))
     monkeypatch.undo()
-    assert [(part.changed, part.gone, part.unchanged) for part in parts] == [((), (), 1000)] * len(parts)
-    assert parts[-1].through == MANY[1000 * len(parts) - 1]
+    assert [(part.changed, part.gone) for part in parts] == [((), ()), ((), ())]
+    assert parts[-1].through == MANY[sum(part.unchanged for part in parts) - 1]
     rest = list(scan_bucket(store, IMAGES, iter(known), NOW_S, after=parts[-1].through))
     assert [(part.changed, part.gone) for part in rest] == [((), ())] * len(rest)
     assert sum(part.unchanged for part in (*parts, *rest)) == len(MANY)
@@ -315,20 +315,24 @@ def test_without_versioning_the_fingerprint_still_moves_with_the_bytes(minio):
 def test_an_upload_is_skipped_when_the_same_bytes_are_there(store, tmp_path):
     file = tmp_path / "a.jpg"
     file.write_bytes(b"picture")
-    first = upload_file(store, file, IMAGES, "porch/a.jpg")
-    again = upload_file(store, file, IMAGES, "porch/a.jpg")
+    (first,) = upload(store, IMAGES, find_files([file], "porch/"))
+    (again,) = upload(store, IMAGES, find_files([file], "porch/"))
     assert (first.is_new, again.is_new, again.ref) == (True, False, first.ref)
     file.write_bytes(b"another")
-    assert upload_file(store, file, IMAGES, "porch/a.jpg").is_new
+    (changed,) = upload(store, IMAGES, find_files([file], "porch/"))
+    assert changed.is_new
     seen = store.connection.stat(store.full(IMAGES), "porch/a.jpg")
     assert (seen.content_type, seen.sha256) == ("image/jpeg", sha256(b"another"))
 
 
 def test_an_upload_of_no_file_or_under_no_key_is_refused(store, tmp_path):
     (tmp_path / "a").write_bytes(b"1")
-    for path, key in ((tmp_path, "a"), (tmp_path / "a", "../a")):
-        with pytest.raises(InputRejected):
-            upload_file(store, path, IMAGES, key)
+    no_file = File(root=tmp_path.parent, name=tmp_path.name, key="a")
+    no_key = File(root=tmp_path, name="a", key="../a")
+    assert [(sent.file, sent.ref) for sent in upload(store, IMAGES, [no_file, no_key]) if sent.error] == [
+        (no_file, None),
+        (no_key, None),
+    ]
     assert scan(store) == ([], [], 0)
 
 
@@ -353,7 +357,33 @@ def test_history_tells_every_version_and_removal_newest_first(store):
 def test_parts_are_of_a_bounded_size(many):
     store, known = many
     parts = list(scan_bucket(store, IMAGES, iter(known), NOW_S))
-    assert [(part.unchanged, part.through) for part in parts] == [(1000, MANY[999]), (1000, MANY[1999]), (500, None)]
+    assert [(part.unchanged, part.through) for part in parts] == [(950, MANY[949]), (950, MANY[1899]), (600, None)]
+
+
+def test_what_is_new_between_what_is_known_is_found_where_a_stretch_has_more_of_it_than_a_part(many):
+    store, known = many
+    new = MANY[::10]
+    before = [item for item in known if item.key not in new]
+    parts = list(scan_bucket(store, IMAGES, iter(before), NOW_S))
+    assert [item.key for part in parts for item in part.changed] == new
+    assert [part.gone for part in parts] == [()] * len(parts)
+    assert sum(part.unchanged for part in parts) == len(before)
+    ends = [part.through for part in parts]
+    assert ends == [MANY[999], before[949].key, MANY[MANY.index(before[949].key) + 1000], before[1899].key, None]
+
+
+def test_stretches_between_any_keys_are_the_whole_listing(store):
+    keys = sorted(["a!", "a-b", "a/b", "a/b/c", "a/c/d", "a0", "ab", "B/x", "é", "z\n", "z z"])
+    for key in keys:
+        put(store, key)
+        hide(store, key)
+        put(store, key)
+    whole = list(store.versions(IMAGES))
+    for bound in ["", "a", "a/", "a/b!", *keys, "~"]:
+        cut = [*store.versions(IMAGES, through=bound), *store.versions(IMAGES, after=bound)]
+        assert cut == whole
+    assert [entry.key for entry in store.versions(IMAGES, after="a!", through="a-b")] == ["a-b"] * 3
+    assert list(store.versions(IMAGES, page=1)) == whole
 
 
 def test_many_unchanged_objects_cost_requests_by_the_thousand_only(many, monkeypatch):

@@ -16,8 +16,8 @@ from lookout.objects.minio.admin import make_users, user_name
 from lookout.objects.minio.buckets import BucketFacts, find_buckets, make_buckets
 from lookout.objects.minio.errors import Denied
 from lookout.objects.minio.policies import Role, roles
-from lookout.objects.uploads import upload_file
 from lookout.testing.objects import hide, show
+from lookout.uploading import find_files, upload
 from stages.pipeline import PIPELINE
 from tests.services.minio_kit import Minio
 
@@ -161,7 +161,7 @@ def test_an_uploader_puts_without_looking(site, tmp_path):
     admin, _, stores = site
     (tmp_path / "a.jpg").write_bytes(b"picture")
     for _ in range(2):
-        uploaded = upload_file(stores["uploader"], tmp_path / "a.jpg", "images", "new/a.jpg")
+        (uploaded,) = upload(stores["uploader"], "images", find_files([tmp_path / "a.jpg"], "new/"))
         assert uploaded.is_new
         assert admin.get(uploaded.ref) == b"picture"
 

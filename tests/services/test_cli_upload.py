@@ -11,8 +11,8 @@ import pytest
 
 from lookout.errors import Unavailable
 from lookout.identity import sha256
+from lookout.objects.history import history
 from lookout.objects.minio.buckets import make_buckets
-from lookout.objects.uploads import history
 from lookout.servers.ports import free_port
 from lookout.uploading import File, find_files, upload
 from tests.cli.shell import CALM, PHOTOS, THREAT

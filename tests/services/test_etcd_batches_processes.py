@@ -1,12 +1,9 @@
 """Several processes on the batches of one ledger in etcd: pulling, cutting, killed, frozen."""
 
 import signal
-import subprocess
-import sys
 import threading
 import time
-from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -16,10 +13,7 @@ from lookout.identity import sha256
 from lookout.ledger.base import RunRecord
 from lookout.ledger.batching import UNFINISHED, Batch, BatchState
 from lookout.ledger.etcd import Address, EtcdLedger
-from lookout.servers.etcd import encode
-
-ROOT = Path(__file__).parents[2]
-TTL_S = 2
+from tests.services.etcd_kit import TTL_S, await_end, working
 
 
 @pytest.fixture
@@ -42,30 +36,7 @@ def ledger(make):
 @pytest.fixture
 def worker(etcd, prefix):
     """Starts a process that works on the ledger; killed at the end if it still runs."""
-
-    @contextmanager
-    def start(command):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.services.etcd_batch_worker", etcd.endpoint, prefix, str(TTL_S), command],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            process.said = process.stdout.readline().split()
-            assert process.said[:1] == ["ready"]
-            yield process
-        finally:
-            process.kill()
-            process.communicate()
-
-    return start
-
-
-def tell(process, *words):
-    process.stdin.write(" ".join(words) + "\n")
-    process.stdin.flush()
+    return partial(working, "etcd_batch_worker", etcd, prefix)
 
 
 def batch(id_, *keys, run=""):
@@ -80,14 +51,6 @@ def await_batch(ledger, owner):
             return taken
         time.sleep(0.05)
     raise AssertionError("nothing became open")
-
-
-def await_end(etcd, prefix, owner):
-    """Wait until etcd has ended the session."""
-    deadline_s = time.monotonic() + 10 * TTL_S
-    while etcd.ask("kv/range", {"key": encode(f"{prefix}\0w{owner}\0".encode())}).get("count", "0") != "0":
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
 
 
 def is_sound(ledger, runs):
@@ -115,7 +78,7 @@ def test_two_processes_share_one_list_and_one_of_them_ends_the_run(ledger, worke
     ledger.add_batches([batch(id_, run="r") for id_ in ids])
     with worker("pull") as one, worker("pull") as two:
         for process in (one, two):
-            tell(process)
+            process.tell()
         said = [process.stdout.read().split() for process in (one, two)]
         assert [process.wait() for process in (one, two)] == [0, 0]
     assert "closed" in (said[0][-1], said[1][-1])
@@ -128,8 +91,8 @@ def test_two_processes_share_one_list_and_one_of_them_ends_the_run(ledger, worke
 
 def test_processes_that_cut_at_once_get_each_key_once(ledger, worker):
     with worker("cut") as one, worker("cut") as two:
-        tell(one, "a", "7")
-        tell(two, "b", "11")
+        one.tell("a", "7")
+        two.tell("b", "11")
         assert [process.wait() for process in (one, two)] == [0, 0]
     found = is_sound(ledger, [])
     assert sorted(key for one in found.values() for key in one.keys) == [f"{n:03}" for n in range(300)]
@@ -164,7 +127,7 @@ def test_what_a_killed_process_held_is_open_when_its_claims_are_free(ledger, wor
     ledger.mark([Mark(stage="s", key="k")])
     ledger.add_batches([batch("1", "k")])
     with ledger.session() as me, worker("hold") as process:
-        assert process.said[1:] == ["1", "k"]
+        assert process.said == ["1", "k"]
         assert ledger.take_batch(me, 60.0) is None
         process.kill()
         process.wait()
@@ -194,7 +157,7 @@ def test_a_frozen_process_is_refused_when_another_has_its_batch(ledger, worker):
         process.send_signal(signal.SIGSTOP)
         taken = await_batch(ledger, me)
         process.send_signal(signal.SIGCONT)
-        tell(process)
+        process.tell()
         assert [process.stdout.readline().strip() for _ in range(3)] == ["False", "lost", "lost"]
         assert ledger.find_batches(["1"])["1"] == taken
         ledger.end_batch(taken)
@@ -206,7 +169,7 @@ def test_a_frozen_process_is_refused_though_nobody_has_taken_its_batch(ledger, w
         process.send_signal(signal.SIGSTOP)
         await_end(etcd, prefix, ledger.find_batches(["1"])["1"].owner)
         process.send_signal(signal.SIGCONT)
-        tell(process)
+        process.tell()
         assert [process.stdout.readline().strip() for _ in range(3)] == ["False", "lost", "lost"]
     assert ledger.find_batches(["1"])["1"].state is BatchState.TAKEN
 

@@ -8,7 +8,7 @@ import pytest
 from lookout.datum import Mark, State
 from lookout.errors import Corrupt, InputRejected, Unavailable
 from lookout.ledger.base import Settled
-from lookout.ledger.etcd import Address, EtcdLedger, read_url, wire
+from lookout.ledger.etcd import Address, EtcdLedger, wire
 from lookout.ledger.etcd.client import Etcd
 from lookout.servers.etcd import encode
 from lookout.testing.ledger_kit import SKIP, alert, done, record, ref, seen
@@ -289,28 +289,6 @@ def test_tls_with_a_client_certificate_works_and_a_foreign_authority_is_refused(
 def test_a_certificate_that_cannot_be_read_is_named(make, tmp_path):
     with pytest.raises(InputRejected, match=r"none\.pem"):
         make("127.0.0.1:1", tls=True, ca=tmp_path / "none.pem")
-
-
-@pytest.mark.parametrize(
-    ("url", "endpoints", "prefix"),
-    [
-        ("etcd://h:1", ("h:1",), "/lookout"),
-        ("etcd://h:1,10.0.0.1:2/", ("h:1", "10.0.0.1:2"), "/lookout"),
-        ("etcds://[::1]:1/site/a/", ("[::1]:1",), "/site/a"),
-    ],
-)
-def test_an_address_is_read(url, endpoints, prefix):
-    address, got = read_url(url, user="u", password=SECRET)
-    assert (address.endpoints, got, address.tls) == (endpoints, prefix, url.startswith("etcds"))
-
-
-@pytest.mark.parametrize(
-    "url", ["", "etcd:", "http://h:1", "etcd://", "etcd://h", "etcd://h:x", f"etcd://u:{SECRET}@h:1", "etcd://h:1,,"]
-)
-def test_another_address_is_refused_and_not_shown(url):
-    with pytest.raises(InputRejected, match="LOOKOUT_LEDGER") as refused:
-        read_url(url)
-    assert SECRET not in str(refused.value)
 
 
 def test_a_publisher_that_etcd_left_takes_its_publication_up_again(new_etcd, make):

@@ -1,12 +1,9 @@
 """Several processes on one ledger in etcd: killed, frozen past their session, publishing, racing."""
 
 import signal
-import subprocess
-import sys
 import threading
 import time
-from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -15,9 +12,7 @@ from lookout.ledger.base import Settled
 from lookout.ledger.etcd import Address, EtcdLedger
 from lookout.servers.etcd import encode
 from lookout.testing.ledger_kit import SKIP, alert, done, record, ref
-
-ROOT = Path(__file__).parents[2]
-TTL_S = 2
+from tests.services.etcd_kit import TTL_S, await_end, working
 
 
 @pytest.fixture
@@ -30,25 +25,7 @@ def ledger(etcd, prefix):
 @pytest.fixture
 def worker(etcd, prefix):
     """Starts a process that works on the ledger; killed at the end if it still runs."""
-
-    @contextmanager
-    def start(command):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.services.etcd_worker", etcd.endpoint, prefix, str(TTL_S), command],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            process.said = process.stdout.readline().split()
-            assert process.said[:1] == ["ready"]
-            yield process
-        finally:
-            process.kill()
-            process.communicate()
-
-    return start
+    return partial(working, "etcd_worker", etcd, prefix)
 
 
 def mark(ledger, *keys):
@@ -71,20 +48,12 @@ def await_claim(ledger, owner):
     raise AssertionError("nothing became free")
 
 
-def await_end(etcd, prefix, owner):
-    """Wait until etcd has ended the session."""
-    deadline_s = time.monotonic() + 10 * TTL_S
-    while etcd.ask("kv/range", {"key": encode(f"{prefix}\0w{owner}\0".encode())}).get("count", "0") != "0":
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-
-
 def test_what_a_killed_process_held_is_taken_over_when_its_session_ends(ledger, worker):
     with ledger.session() as me:
         settle(ledger, me, "k", done(record("k", alerts=[alert("a")]), alerts=[alert("a")]))
         mark(ledger, "a", "b")
         with worker("hold") as process:
-            assert process.said[1:] == ["a", "b"]
+            assert process.said == ["a", "b"]
             assert ledger.claim("s", me, 10, 60.0) == []
             process.kill()
             process.wait()
@@ -100,8 +69,7 @@ def test_a_frozen_process_is_refused_when_it_wakes_after_its_session(ledger, wor
         (claim,) = await_claim(ledger, me)
         assert ledger.commit([(claim, done(record("k", "newer")))]) == [Settled.DONE]
         process.send_signal(signal.SIGCONT)
-        process.stdin.write("go\n")
-        process.stdin.flush()
+        process.tell()
         assert process.stdout.readline().split() == ["lost"]
         assert "has ended" in process.stdout.readline()
         assert ledger.find_slots("s", ["k"])["k"].hash == "newer"
@@ -115,8 +83,7 @@ def test_a_frozen_process_is_refused_though_nobody_has_taken_its_claims_over(led
         process.send_signal(signal.SIGSTOP)
         await_end(etcd, prefix, owner)
         process.send_signal(signal.SIGCONT)
-        process.stdin.write("go\n")
-        process.stdin.flush()
+        process.tell()
         assert process.stdout.readline().split() == ["lost"]
         assert ledger.find_slots("s", ["k"])["k"].record is None
 
@@ -149,7 +116,7 @@ def test_a_publisher_that_is_killed_holds_others_up_only_until_its_lease_ends(le
     with ledger.session() as me:
         settle(ledger, me, "k", done(record("k", "h1")))
         with worker("publish") as process:
-            assert process.said[1:] == ["k.json"]
+            assert process.said == ["k.json"]
             process.kill()
             process.wait()
             assert settle(ledger, me, "k", done(record("k", "h2"))) == [Settled.DONE]
@@ -192,8 +159,7 @@ def test_processes_that_share_one_group_neither_overlap_nor_lose_a_sum(ledger, w
     mark(ledger, *keys)
     with worker("drain") as one, worker("drain") as two:
         for process in (one, two):
-            process.stdin.write("go\n")
-            process.stdin.flush()
+            process.tell()
         taken = [process.stdout.read().split() for process in (one, two)]
         assert [process.wait() for process in (one, two)] == [0, 0]
     assert sorted(taken[0] + taken[1]) == keys

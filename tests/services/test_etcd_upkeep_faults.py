@@ -2,12 +2,9 @@
 
 import os
 import resource
-import subprocess
-import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -22,8 +19,7 @@ from lookout.ledger.upkeeping import Basis, KeptSlot, Note
 from lookout.servers.etcd import encode
 from lookout.testing.ledger_kit import GONE, Bench, ManualClock, alert, done, open_desk, record, ref, seen
 from lookout.testing.ledger_upkeep import UpkeepContract, view
-
-ROOT = Path(__file__).parents[2]
+from tests.services.etcd_kit import working
 
 
 @pytest.fixture
@@ -59,21 +55,8 @@ def sqlite(tmp_path, closing, clock):
 def process(etcd, prefix):
     """Starts a process that works on the ledger of the prefix; killed at the end if it still runs."""
 
-    @contextmanager
     def start(module, command):
-        worker = subprocess.Popen(
-            [sys.executable, "-m", f"tests.services.{module}", etcd.endpoint, prefix, "2", command],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert worker.stdout.readline().strip() == "ready"
-            yield worker
-        finally:
-            worker.kill()
-            worker.communicate()
+        return working(module, etcd, prefix, command)
 
     return start
 

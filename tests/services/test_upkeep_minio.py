@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from lookout.datum import ObjectRef
+from lookout.errors import InputRejected
 from lookout.ledger.sqlite import SqliteLedger
 from lookout.ledger.upkeeping import UpkeepLedger
 from lookout.objects.minio import MinioStore
@@ -120,6 +121,24 @@ def test_a_bucket_is_reconciled_whole_and_behind_its_last_keys(world: MinioWorld
         assert retract(world.pipeline, ledger, source, world.clock).gone == 0
     world.run()
     assert {path for path in world.results() if path.startswith("third/")} == {"third/b/dev_1.alarm"}
+
+
+def test_a_bucket_that_was_wiped_retracts_nothing(world: MinioWorld) -> None:
+    """Not by a reconcile either: deleted pictures would have left a trace each."""
+    before = world.results()
+    source = BucketPictures(store=world.store, bucket=INPUTS)
+    for key in ("a/dev_1", "a/dev_2", "b/dev_1"):
+        world.lose(f"{INPUTS}/{key}")
+    with world.ledger() as ledger:
+        for _ in range(2):
+            with pytest.raises(InputRejected, match="holds nothing, not even older versions; 3 pictures are known"):
+                reconcile(ledger, source, INPUTS, ("first",), world.clock)
+        assert ledger.count_inputs(INPUTS) == 3
+        assert ledger.count_dirty("first") == 0
+        assert world.results() == before
+        assert reconcile(ledger, source, INPUTS, ("first",), world.clock, allow_deletions=True).gone == 3
+    world.run()
+    assert not [path for path in world.results() if path.startswith("third/")]
 
 
 def test_an_alert_is_proved_after_its_text_was_replaced_and_destroyed_by_the_validated_copy(world: MinioWorld) -> None:
