@@ -14,6 +14,10 @@ from typing import Final
 
 from lookout.datum import InputRef, Json, JsonObject, Member, Reference, Tally
 
+_encode: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False, check_circular=False
+).encode
+
 
 def sha256(data: bytes) -> str:
     """Hex sha256 of the bytes."""
@@ -27,8 +31,7 @@ def digest(kind: str, *parts: Json) -> str:
     """
     for part in parts:
         _check(part)
-    text = json.dumps([kind, *parts], sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return sha256(text.encode("ascii"))
+    return sha256(_encode([kind, *parts]).encode("ascii"))
 
 
 def slot_id(stage: str, key: str) -> str:

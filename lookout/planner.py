@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from lookout.datum import (
     Claim,
@@ -41,6 +41,8 @@ class Process:
 
 
 Decision: TypeAlias = Process | Outcome
+
+_SKIP: Final = Outcome(state=State.SUCCESS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,6 +141,9 @@ class Planner:
             inputs.append(found)
         refs = tuple(InputRef(role=item.role, ref=item.ref) for item in inputs)
         selected = self._in_force[stage.name].select(claim.key)
+        hash_ = datum_hash(stage.name, claim.key, refs, selected.digest, selected.recipe, claim.slot.salt)
+        if _is_live(claim, hash_):
+            return _SKIP  # before a job is put together that nobody would run
         job = Job(
             stage=stage.name,
             key=claim.key,
@@ -150,7 +155,7 @@ class Planner:
         )
         return Process(
             job=job,
-            hash=datum_hash(stage.name, claim.key, refs, selected.digest, selected.recipe, claim.slot.salt),
+            hash=hash_,
             group=self._pipeline.group_of(claim.key),
             recipe=selected.recipe,
             inputs=refs + tuple(_reference_inputs(selected.references)),
@@ -200,18 +205,18 @@ class Planner:
         missing = {
             draft.hash
             for claim, draft in zip(claims, drafts, strict=True)
-            if isinstance(draft, Process) and claim.slot.hash != draft.hash
+            if isinstance(draft, Process) and not _is_live(claim, draft.hash)
         }
         history = self._ledger.find_records(missing) if missing else {}
         decisions: list[Decision] = []
         for claim, draft in zip(claims, drafts, strict=True):
             if isinstance(draft, Process):
-                if claim.slot.record is not None and claim.slot.hash == draft.hash:
-                    draft = self.with_marks(claim, Outcome(state=State.SUCCESS), claim.slot.record)
+                if _is_live(claim, draft.hash):
+                    draft = self.with_marks(claim, _SKIP, claim.slot.record)
                 elif (old := history.get(draft.hash)) is not None and all(self._store.has(old.outputs)):
                     draft = self.with_marks(claim, Outcome(state=State.SUCCESS, record=old, republished=True), old)
             else:
-                draft = self.with_marks(claim, draft)
+                draft = self.with_marks(claim, draft, claim.slot.record if draft is _SKIP else None)
             decisions.append(draft)
         return decisions
 
@@ -221,7 +226,8 @@ class Planner:
         """The outcome with the marks that its commit must set: for readers whose input it changes, and for groups."""
         if outcome.state in (State.KILLED, State.PENDING) or (outcome.state is State.FAILED and not outcome.final):
             return outcome
-        return replace(outcome, marks=tuple(self._marks(claim, outcome.state, record)))
+        marks = tuple(self._marks(claim, outcome.state, record))
+        return replace(outcome, marks=marks) if marks else outcome
 
     def _marks(self, claim: Claim, state: State, new: Record | None) -> Iterable[Mark]:
         old = claim.slot.record
@@ -249,6 +255,11 @@ class Planner:
                 yield Mark(stage=stage.name, key=self._pipeline.group_of(claim.key))
             if tallied:
                 yield Mark(stage=stage.name, key=OVERVIEW)
+
+
+def _is_live(claim: Claim, hash_: str) -> bool:
+    """Whether the slot holds just this datum."""
+    return claim.slot.record is not None and claim.slot.hash == hash_
 
 
 def _manifest(stage: Stage, group: str, listed: str, size: int) -> InputRef:

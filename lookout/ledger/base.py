@@ -158,8 +158,9 @@ class Ledger(ABC):
         given; none whose key is dirty in one of the stages ``behind``, so that nothing is made of a result that is
         about to be replaced); each gets state RUNNING and a token greater than any it had. A slot whose lease ended or
         whose owner is dead is free again and suspect. Suspects are not mixed with others: of those lost together, n at
-        once, a claim takes at most half, those lost alone at most one, and a lone one's loss counts as a try. Reaching
-        ``max_lone_losses`` tries that way makes the slot FAILED with an error that says its worker died.
+        once, a claim takes at most half, those lost alone at most one. The loss of one that was claimed as a suspect,
+        alone, counts as a try; reaching ``max_lone_losses`` tries that way makes the slot FAILED with an error that
+        says its worker died. So an owner that claims suspects works on nothing beside them.
 
         Lost together are those of one claim call. Suspects wait until no other slot is free, the largest cohort first,
         so a claim may give less than ``limit`` though more is waiting; only an empty one says that nothing is free.
@@ -178,12 +179,14 @@ class Ledger(ABC):
         that ``unpublished`` will hand out. Never raises ClaimLost: the answer says LOST."""
 
     @abstractmethod
-    def unpublished(self, limit: int = 1000) -> AbstractContextManager[Sequence[Publish]]:
-        """Hand out, in order, committed changes that may not be visible in the store yet, and forget them when the
-        context ends without an exception. No commit that touches the same paths runs meanwhile, so that an older
-        version never ends up over a newer one. Empty when nothing is due. Of one commit, what is new comes before what
-        goes; a later change of a path takes the place of an earlier one. The ledger may be read inside, writing to it
-        there raises RuntimeError."""
+    def unpublished(
+        self, limit: int = 1000, buckets: Collection[str] | None = None
+    ) -> AbstractContextManager[Sequence[Publish]]:
+        """Hand out, in order, committed changes that may not be visible in the store yet (of these buckets only, if
+        given: those that the caller may write), and forget them when the context ends without an exception. No commit
+        that touches the same paths runs meanwhile, so that an older version never ends up over a newer one. Empty when
+        nothing is due. Of one commit, what is new comes before what goes; a later change of a path takes the place of
+        an earlier one. The ledger may be read inside, writing to it there raises RuntimeError."""
 
     @abstractmethod
     def find_slots(self, stage: str, keys: Collection[str]) -> dict[str, Slot]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, repeat
 from typing import Any, Final, TypeVar
 
-from lookout.datum import Alert, AlertDraft, AlertState, InputRef, JsonObject, ObjectRef, Record, Reference
+from lookout.datum import Alert, AlertDraft, AlertState, InputRef, JsonObject, ObjectRef, Observation, Record, Reference
 from lookout.errors import Corrupt
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ def read_records(rows: Sequence[tuple[str, str, str, str]]) -> list[Record]:
 def _records(rows: Sequence[tuple[str, str, str, str]]) -> list[Record]:
     if not rows:
         return []
-    bodies = [_decode(text) for _, _, _, text in rows]
+    bodies = decode_all([text for _, _, _, text in rows])
     groups, recipes, inputs, outputs, *rest, alert_ids = zip(*bodies, strict=True)
     facts, counts, labels, times_s, runs, codes, starts_s, ends_s = rest
     read = _slices(_input_refs([item for items in inputs for item in items]), inputs)
@@ -134,6 +134,38 @@ def _slices(things: Sequence[T], like: Sequence[Sequence[object]]) -> list[tuple
     """The things in tuples that are as long as those of ``like``."""
     source = iter(things)
     return [tuple(islice(source, len(items))) for items in like]
+
+
+def decode_all(texts: Sequence[str]) -> list[Any]:
+    """What these JSON texts say, in their order: in half the time that they take one by one. Raises ValueError."""
+    values = _decode(f"[{','.join(texts)}]")
+    if len(values) != len(texts):
+        raise ValueError(f"expected {len(texts)} values, got {len(values)}")
+    return list(values)
+
+
+def build_inputs(bucket: str, rows: Sequence[tuple[Any, ...]]) -> list[Observation]:
+    """Inputs from their columns: key, origin, sha256, size and version (all None without a ref), fingerprint, when it
+    was observed, error. Every run reads all inputs, so they are built by columns; see ``build``."""
+    if not rows:
+        return []
+    keys, origins, sha256s, sizes, versions, fingerprints, times_s, errors = zip(*rows, strict=True)
+    refs: list[ObjectRef | None] = list(
+        build(ObjectRef, len(rows), bucket=repeat(bucket), key=keys, sha256=sha256s, size=sizes, version=versions)
+    )
+    if None in sha256s:
+        refs = [ref if sha256 is not None else None for ref, sha256 in zip(refs, sha256s, strict=True)]
+    return build(
+        Observation,
+        len(rows),
+        bucket=repeat(bucket),
+        key=keys,
+        origin=origins,
+        ref=refs,
+        fingerprint=fingerprints,
+        observed_at_s=times_s,
+        error=errors,
+    )
 
 
 def build(kind: type[T], count: int, **columns: Iterable[object]) -> list[T]:

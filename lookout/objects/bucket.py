@@ -17,9 +17,11 @@ below a key that is an object itself) or what changed since is asked for by name
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import Final
 
 from lookout.datum import ObjectRef, Observation
@@ -30,6 +32,10 @@ from lookout.objects.minio.listing import Entry
 from lookout.objects.minio.names import check_object_key
 
 _PART: Final = 1000
+_STRETCH: Final = 950
+"""Known keys in one request for a page of 1000: what is new among them comes with it."""
+_AHEAD: Final = 4
+"""Requests at once: the server walks through one listing on one core."""
 _UNVERSIONED: Final = "null"
 
 
@@ -68,8 +74,13 @@ class BucketSource:
         return observe_object(self._store, self._bucket, key, now_s)
 
     def is_blank(self) -> bool:
-        """Whether it holds no version of any object and no delete marker. Raises Unavailable when it is not there."""
-        return next(self._store.versions(self._bucket), None) is None
+        """See ``is_blank``."""
+        return is_blank(self._store, self._bucket)
+
+
+def is_blank(store: MinioStore, bucket: str) -> bool:
+    """Whether it holds no version of any object and no delete marker. Raises Unavailable when it is not there."""
+    return next(store.versions(bucket, page=1), None) is None
 
 
 # --- one object ------------------------------------------------------------------------------------------------------
@@ -128,6 +139,7 @@ def scan_bucket(
     verify: bool = False,
 ) -> Iterator[Part]:
     """Compare the bucket with what is known of it, a thousand keys at a time; memory stays flat however many there are.
+    What is known says where the listing can be cut, so that several pages are asked for at once.
 
     ``known`` comes in the order of keys (as ``Ledger.inputs`` gives it); only what was seen in this same bucket (by
     origin) can be gone. ``prefix`` and ``after`` restrict both sides; a scan that was cut off goes on after the
@@ -137,67 +149,81 @@ def scan_bucket(
     nothing is said of the keys after them.
     """
     origin = origin_of(store, bucket)
-    listed = (entry for entry in store.versions(bucket, prefix, after) if entry.is_latest and not entry.is_marker)
-    relevant = (item for item in known if item.key > after and item.key.startswith(prefix))
-    pairs = _merged(listed, relevant)
-    while True:
-        part = list(islice(pairs, _PART))
-        yield _compare(store, bucket, origin, part, now_s, verify=verify)
-        if len(part) < _PART:
-            return
+    relevant = (item for item in known if item.origin == origin and item.key > after and item.key.startswith(prefix))
+    begin = partial(_begin, store, bucket, prefix)
+    for stretch, listed in store.connection.ahead(begin, _stretches(relevant, after), _AHEAD):
+        then = deque(stretch.known)
+        while True:
+            now = list(islice(listed, _PART))
+            through = now[-1].key if len(now) == _PART else stretch.through
+            yield _compare(store, bucket, now, list(_up_to(through, then)), now_s, verify=verify, through=through)
+            if len(now) < _PART:
+                break
 
 
-_Pair = tuple[str, Entry | None, Observation | None]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Stretch:
+    """Every key after ``after`` and not after ``through`` (None: to the end), with what is known of them."""
+
+    after: str
+    through: str | None
+    known: list[Observation]
 
 
-def _merged(listed: Iterator[Entry], known: Iterator[Observation]) -> Iterator[_Pair]:
-    """Both sides beside each other, by key."""
-    entry, item = next(listed, None), next(known, None)
-    while entry is not None and item is not None:
-        if entry.key < item.key:
-            yield entry.key, entry, None
-            entry = next(listed, None)
-        elif item.key < entry.key:
-            yield item.key, None, item
-            item = next(known, None)
-        else:
-            yield entry.key, entry, item
-            entry, item = next(listed, None), next(known, None)
-    while entry is not None:
-        yield entry.key, entry, None
-        entry = next(listed, None)
-    while item is not None:
-        yield item.key, None, item
-        item = next(known, None)
+def _stretches(known: Iterator[Observation], after: str) -> Iterator[_Stretch]:
+    """The whole of the keys, cut where a page of the listing will most likely reach a little further."""
+    through: str | None = after
+    while through is not None:
+        some = list(islice(known, _STRETCH))
+        after, through = through, some[-1].key if len(some) == _STRETCH else None
+        yield _Stretch(after=after, through=through, known=some)
 
 
-def _compare(store: MinioStore, bucket: str, origin: str, part: list[_Pair], now_s: float, *, verify: bool) -> Part:
-    suspects = [pair for pair in part if _is_suspect(pair, origin, verify=verify)]
-    seen = store.connection.each(lambda pair: _observe(store, bucket, pair[0], pair[1], now_s), suspects)
+def _begin(store: MinioStore, bucket: str, prefix: str, stretch: _Stretch) -> tuple[_Stretch, Iterator[Entry]]:
+    """The visible objects of a stretch, as many as make a part being here already. Its bounds are keys, so nothing is
+    listed twice or missed, whatever changes meanwhile in this stretch or another."""
+    entries = store.versions(bucket, prefix, stretch.after, stretch.through)
+    visible = (entry for entry in entries if entry.is_latest and not entry.is_marker)
+    return stretch, chain(list(islice(visible, _PART)), visible)
+
+
+def _up_to(through: str | None, known: deque[Observation]) -> Iterator[Observation]:
+    while known and (through is None or known[0].key <= through):
+        yield known.popleft()
+
+
+def _compare(
+    store: MinioStore,
+    bucket: str,
+    now: Iterable[Entry],
+    then: Iterable[Observation],
+    now_s: float,
+    *,
+    verify: bool,
+    through: str | None,
+) -> Part:
+    """What is listed against what is known from here. Only where key or fingerprint differ, or all if ``verify``, the
+    object is looked at."""
+    listed, known = {entry.key: entry for entry in now}, {item.key: item for item in then}
+    marks = {key: _mark(entry) for key, entry in listed.items()}
+    marks_then = {key: item.fingerprint for key, item in known.items()}
+    differ = marks.keys() | marks_then.keys() if verify else {key for key, _ in marks.items() ^ marks_then.items()}
+    suspects = sorted(differ)
+    seen = store.connection.each(lambda key: _observe(store, bucket, key, listed.get(key), now_s), suspects)
     changed: list[Observation] = []
     gone: list[Observation] = []
-    same = sum(pair[1] is not None for pair in part) - sum(pair[1] is not None for pair in suspects)
-    for (_, _, before), item in zip(suspects, seen, strict=True):
+    same = len(listed.keys() - differ)
+    for key, item in zip(suspects, seen, strict=True):
+        before = known.get(key)
         if item.ref is None and item.error is None:
-            if before is not None and before.origin == origin:
+            if before is not None:
                 gone.append(item)
-        elif _says_the_same(before, item):
+        elif before is not None and _says_the_same(before, item):
             same += 1
         else:
             changed.append(item)
-    through = part[-1][0] if len(part) == _PART else None
     return Part(changed=tuple(changed), gone=tuple(gone), unchanged=same, through=through)
 
 
-def _is_suspect(pair: _Pair, origin: str, *, verify: bool) -> bool:
-    """Whether it must be looked at: listed and not known like this, or known from here and not listed."""
-    _, entry, before = pair
-    if entry is None:
-        return before is not None and before.origin == origin
-    return verify or before is None or before.origin != origin or before.fingerprint != _mark(entry)
-
-
-def _says_the_same(before: Observation | None, item: Observation) -> bool:
-    if before is None or before.origin != item.origin or before.fingerprint != item.fingerprint:
-        return False
-    return before.error == item.error and before.ref == item.ref
+def _says_the_same(before: Observation, item: Observation) -> bool:
+    return (before.fingerprint, before.error, before.ref) == (item.fingerprint, item.error, item.ref)

@@ -180,6 +180,26 @@ class CommitsContract:
         with desk.ledger.unpublished(2) as changes:
             assert [change.key for change in changes] == ["c.json"]
 
+    def test_changes_of_some_buckets_are_handed_out_and_those_of_others_stay_in_their_order(self, desk: Desk) -> None:
+        for key, bucket in [("a", "s"), ("b", "t"), ("c", "s"), ("d", "t")]:
+            desk.do(record(key, outputs=[ref(bucket, key)]))
+        for buckets in ([], ["u"]):
+            with desk.ledger.unpublished(buckets=buckets) as changes:
+                assert list(changes) == []
+        with desk.ledger.unpublished(1, ["t", "u"]) as changes:
+            assert [change.key for change in changes] == ["b"]
+        with pytest.raises(ZeroDivisionError), desk.ledger.unpublished(buckets=["s"]) as changes:
+            raise ZeroDivisionError
+        assert [change.key for change in desk.publish()] == ["a", "c", "d"]
+
+    def test_a_change_of_a_bucket_that_was_left_out_is_still_replaced_by_a_later_one(self, desk: Desk) -> None:
+        desk.do(record("a", "h1", outputs=[ref("s", "p", "1"), ref("t", "q", "1")]))
+        with desk.ledger.unpublished(buckets=["t"]) as changes:
+            assert [change.key for change in changes] == ["q"]
+        newest = [ref("s", "p", "2"), ref("t", "q", "2")]
+        desk.do(record("a", "h2", outputs=newest))
+        assert [change.ref for change in desk.publish()] == newest
+
     def test_the_ledger_can_be_read_but_not_written_while_changes_are_handed_out(self, desk: Desk) -> None:
         desk.do(record("k"))
         with desk.ledger.unpublished() as changes:

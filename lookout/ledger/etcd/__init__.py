@@ -7,7 +7,7 @@ rules are those of ``settling`` and ``delivery``; what lies where is in ``keys``
 
 from __future__ import annotations
 
-from lookout.ledger.etcd.address import Address, read_url
+from lookout.ledger.etcd.address import Address
 from lookout.ledger.etcd.batches import BatchesPart
 from lookout.ledger.etcd.commits import CommitsPart
 from lookout.ledger.etcd.inputs import InputsPart
@@ -24,4 +24,4 @@ class EtcdLedger(BatchesPart, CommitsPart, InputsPart, UpkeepPart, ViewsPart):
     """
 
 
-__all__ = ["Address", "EtcdLedger", "read_url"]
+__all__ = ["Address", "EtcdLedger"]

@@ -124,9 +124,10 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
                     wire.get(*self._range(keys.CLAIM, stage)),
                     wire.get(*self._range(keys.SUSPECT, stage), keys_only=True),
                     wire.get(token_name),
+                    wire.get(*self._range(keys.DIRTY, stage), limit=_page(limit)),
                 ]
             )
-            known, alive, leases, claims, suspects, tokens = (answer.get(n) for n in range(6))
+            known, alive, leases, claims, suspects, tokens, marks = (answer.get(n) for n in range(7))
             self._check_session(owner, alive.kvs)
             dead = self._dead(known.kvs, alive.kvs)
             now_s = self._clock()
@@ -145,7 +146,7 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         named = {kv.key[start:] for kv in claims.kvs}
         parts = self._read_parts(claims.kvs, [kv for kv in leases.kvs if kv.key[start:] in named])
         held = {key for part in parts for key in part.held}
-        self._choose_fresh(choice, stage, limit, only, before, held)
+        self._choose_fresh(choice, stage, limit, only, before, held, marks)
         if not choice.chosen and suspects.kvs and limit:
             self._choose_suspects(choice, stage, limit, only, before, held, suspects.kvs)
         if not choice.chosen and choice.revived is not None:
@@ -170,8 +171,9 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         only: Sequence[str] | None,
         before: Sequence[str],
         held: Collection[str],
+        marks: wire.Found,
     ) -> None:
-        for page in self._marked(stage, limit, only, choice.revision):
+        for page in self._marked(stage, limit, only, choice.revision, marks):
             waiting = self._waiting(before, list(page), choice.revision)
             free = [key for key in page if key not in held and key not in waiting]
             rows = self._pick(self._name(keys.SLOT, stage), free, choice.revision)
@@ -196,9 +198,9 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
                 return
 
     def _marked(
-        self, stage: str, limit: int, only: Sequence[str] | None, revision: int
+        self, stage: str, limit: int, only: Sequence[str] | None, revision: int, page: wire.Found
     ) -> Iterator[dict[str, wire.Kv]]:
-        """Marks in the order of their keys, page by page: of these keys, or of all."""
+        """Marks in the order of their keys: of these keys, or of all, page by page, the first of which is there."""
         if not limit:
             return
         prefix = self._name(keys.DIRTY, stage)
@@ -206,13 +208,13 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
             found = self._pick(prefix, only, revision)
             yield {key: found[key] for key in only if key in found}
             return
-        start, end = prefix, keys.after(prefix)
         while True:
-            page = self._etcd.read([wire.get(start, end, limit=max(limit, 100), revision=revision)]).get(0)
             yield {keys.parts(kv.key[len(prefix) :], 1)[0]: kv for kv in page.kvs}
             if not page.more:
                 return
             start = keys.behind(page.kvs[-1].key)
+            again = wire.get(start, keys.after(prefix), limit=_page(limit), revision=revision)
+            page = self._etcd.read([again]).get(0)
 
     def _waiting(self, before: Sequence[str], wanted: Sequence[str], revision: int) -> set[str]:
         """Those of the keys that are not settled in one of the stages before."""
@@ -220,15 +222,15 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         if not wanted:
             return waiting
         for stage in before:
-            waiting.update(self._pick(self._name(keys.DIRTY, stage), wanted, revision, keys_only=True))
-            answer = self._etcd.read(
-                [
-                    wire.get(*self._range(keys.CLAIM, stage), revision=revision),
-                    wire.get(*self._range(keys.SUSPECT, stage), revision=revision, keys_only=True),
-                ]
-            )
-            waiting.update(key for part in self._read_parts(answer.get(0).kvs, []) for key in part.held)
-            waiting.update(key for _, key in self._read_suspects(stage, answer.get(1).kvs))
+            asked = [
+                wire.get(*self._range(keys.CLAIM, stage), revision=revision),
+                wire.get(*self._range(keys.SUSPECT, stage), revision=revision, keys_only=True),
+            ]
+            found = self._pick_each([self._name(keys.DIRTY, stage)], wanted, asked, revision, keys_only=True)
+            claims, suspects = found.besides
+            waiting.update(found.picked[0])
+            waiting.update(key for part in self._read_parts(claims.kvs, []) for key in part.held)
+            waiting.update(key for _, key in self._read_suspects(stage, suspects.kvs))
         return waiting
 
     def _read_suspects(self, stage: str, found: Iterable[wire.Kv]) -> list[tuple[bytes, str]]:
@@ -261,6 +263,11 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         suspect = known[together[0]].row.suspect
         choice.chosen = [known[key] for key in together[: min(limit, settling.portion(suspect))]]
         choice.runs = [(seat.key, seat.key) for seat in choice.chosen if seat.version]
+
+
+def _page(limit: int) -> int:
+    """Marks to read at once for a claim of so many slots."""
+    return max(limit, 100)
 
 
 def _rests(seat: Seat) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from lookout.datum import Alert, AlertState, ObjectRef, Observation, Reference
 from lookout.ledger import codec
 from lookout.ledger.base import RunRecord
-from lookout.ledger.etcd.values import corrupt, dump, encode, load, pack, text_of
+from lookout.ledger.etcd.values import corrupt, dump, dump_plain, encode, load, pack, text_of
 from lookout.ledger.etcd.wire import Kv
 from lookout.objects.base import Publish
 
@@ -76,29 +77,23 @@ def write_input(seen: Observation) -> bytes:
     """The value of an input's key."""
     ref = seen.ref
     content = [ref.sha256, ref.size, ref.version] if ref is not None else None
-    return dump([seen.origin, content, seen.fingerprint, seen.observed_at_s, seen.error])
+    return dump_plain([seen.origin, content, seen.fingerprint, seen.observed_at_s, seen.error])
 
 
-def read_input(bucket: str, key: str, kv: Kv) -> Observation:
-    """What ``write_input`` wrote."""
+def read_inputs(bucket: str, named: Sequence[tuple[str, Kv]]) -> list[Observation]:
+    """What ``write_input`` wrote, of many keys, in their order. Raises Corrupt for the first that cannot be read."""
+    try:
+        said = codec.decode_all([text_of(kv.value) for _, kv in named])
+        rows = [_input(key, value) for (key, _), value in zip(named, said, strict=True)]
+    except (ValueError, TypeError):
+        rows = [load(kv, partial(_input, key)) for key, kv in named]  # says which
+    return codec.build_inputs(bucket, rows)
 
-    def build(value: Any) -> Observation:
-        origin, content, fingerprint, observed_at_s, error = value
-        ref = None
-        if content is not None:
-            sha256, size, version = content
-            ref = ObjectRef(bucket=bucket, key=key, sha256=sha256, size=size, version=version)
-        return Observation(
-            bucket=bucket,
-            key=key,
-            origin=origin,
-            ref=ref,
-            fingerprint=fingerprint,
-            observed_at_s=observed_at_s,
-            error=error,
-        )
 
-    return load(kv, build)
+def _input(key: str, value: Any) -> tuple[Any, ...]:
+    origin, content, fingerprint, observed_at_s, error = value
+    sha256, size, version = content or (None, None, None)
+    return key, origin, sha256, size, version, fingerprint, observed_at_s, error
 
 
 def write_references(references: Sequence[Reference]) -> bytes:

@@ -38,12 +38,11 @@ class InputsPart(EtcdPart):
         if start >= end:
             return
         for page in self._etcd.pages(start, end):
-            for kv in page:
-                yield forms.read_input(bucket, keys.parts(kv.key[cut:], 1)[0], kv)
+            yield from forms.read_inputs(bucket, [(keys.parts(kv.key[cut:], 1)[0], kv) for kv in page])
 
     def find_inputs(self, bucket: str, keys: Collection[str]) -> dict[str, Observation]:
         found = self._find_kvs(bucket, keys)
-        return {key: forms.read_input(bucket, key, kv) for key, kv in found.items()}
+        return {seen.key: seen for seen in forms.read_inputs(bucket, list(found.items()))}
 
     def _find_kvs(self, bucket: str, wanted: Collection[str]) -> dict[str, Kv]:
         return self._pick(self._name(keys.INPUT, bucket), wanted)
@@ -65,10 +64,11 @@ class InputsPart(EtcdPart):
     def _observe(self, batch: Sequence[Observation], readers: Sequence[str]) -> int:
         for attempt in self._attempts("observing"):
             found: dict[tuple[str, str], Kv] = {}
+            before: dict[tuple[str, str], Observation] = {}
             for bucket in {seen.bucket for seen in batch}:
-                wanted = {seen.key for seen in batch if seen.bucket == bucket}
-                found.update(((bucket, key), kv) for key, kv in self._find_kvs(bucket, wanted).items())
-            before = {name: forms.read_input(*name, kv) for name, kv in found.items()}
+                kvs = self._find_kvs(bucket, {seen.key for seen in batch if seen.bucket == bucket})
+                found.update(((bucket, key), kv) for key, kv in kvs.items())
+                before.update(((bucket, seen.key), seen) for seen in forms.read_inputs(bucket, list(kvs.items())))
             known: dict[tuple[str, str], Observation | None] = dict(before)
             changed: list[str] = []
             moved: dict[tuple[str, str], None] = {}

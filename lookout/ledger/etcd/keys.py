@@ -117,16 +117,12 @@ def parts(data: bytes, count: int) -> list[str]:
     found = data.split(b"\x00")
     if len(found) != count + 1 or found[-1]:
         raise Corrupt("a key in etcd", f"{count} parts", repr(data[:120]))
+    if b"\x01" in data:
+        found = [part.replace(b"\x01\x01", b"\x00").replace(b"\x01\x02", b"\x01") for part in found]
     try:
-        return [_plain(part) for part in found[:-1]]
+        return [part.decode() for part in found[:-1]]
     except UnicodeDecodeError as exc:
         raise Corrupt("a key in etcd", "UTF-8", repr(data[:120])) from exc
-
-
-def _plain(part: bytes) -> str:
-    if b"\x01" in part:
-        part = part.replace(b"\x01\x01", b"\x00").replace(b"\x01\x02", b"\x01")
-    return part.decode()
 
 
 def after(prefix: bytes) -> bytes:

@@ -28,8 +28,19 @@ FORM: Final = 2
 """Raised whenever an older program could misread what a newer one wrote: keys, values, or the forms of ``codec``."""
 FILLING: Final = b"filling"
 """In the place of the form while a ledger is filled from a backup."""
+GETS: Final = 120
+"""Ranges asked for at once: under etcd's limit of operations, with room for some beside them."""
 TRIES: Final = 60
 """How often a transaction is tried against others that change the same keys: each failure is another's success."""
+
+
+@dataclass(slots=True)
+class Picked:
+    """Some keys that were looked for: by prefix those that are there, what was asked for beside them, and when."""
+
+    picked: list[dict[str, Kv]]
+    besides: list[wire.Found]
+    revision: int
 
 
 @dataclass(slots=True)
@@ -142,20 +153,62 @@ class EtcdPart(Ledger):
     def _pick(
         self, prefix: bytes, wanted: Collection[str], revision: int = 0, *, keys_only: bool = False
     ) -> dict[str, Kv]:
-        """Those of the keys after the prefix that are there: by one range where they lie close, else one by one."""
-        names = {prefix + keys.text(key): key for key in wanted}
-        if not names:
-            return {}
-        order = sorted(names)
-        limit = len(order) + len(order) // 2 + 8
-        page = self._etcd.read(
-            [wire.get(order[0], keys.behind(order[-1]), limit=limit, revision=revision, keys_only=keys_only)]
-        ).get(0)
-        found = {names[kv.key]: kv for kv in page.kvs if kv.key in names}
-        if page.more:
-            last = page.kvs[-1].key
-            rest = self._etcd.get_many([name for name in order if name > last], revision, keys_only=keys_only)
-            found.update((names[name], kv) for name, kv in rest.items())
+        """Those of the keys after the prefix that are there."""
+        return self._pick_each([prefix], wanted, revision=revision, keys_only=keys_only).picked[0]
+
+    def _pick_each(
+        self,
+        prefixes: Sequence[bytes],
+        wanted: Collection[str],
+        besides: Sequence[bytes] = (),
+        revision: int = 0,
+        *,
+        keys_only: bool = False,
+    ) -> Picked:
+        """Those of the keys that are there after each of the prefixes, and what ``besides`` asks for; all at one
+        revision, and mostly by one request. Raises Compacted for a revision that was given and is gone."""
+        while True:
+            try:
+                return self._pick_at(prefixes, wanted, besides, revision, keys_only=keys_only)
+            except Compacted:
+                if revision:
+                    raise
+
+    def _pick_at(
+        self,
+        prefixes: Sequence[bytes],
+        wanted: Collection[str],
+        besides: Sequence[bytes],
+        revision: int,
+        *,
+        keys_only: bool,
+    ) -> Picked:
+        tails = {keys.text(key): key for key in wanted}
+        todo = [(n, run) for n in range(len(prefixes)) for run in runs(sorted(tails))]
+        found = Picked([{} for _ in prefixes], [], revision)
+        while todo or besides:
+            some, todo = todo[:GETS], todo[GETS:]
+            asked = [
+                wire.get(
+                    prefixes[n] + run[0],
+                    keys.behind(prefixes[n] + run[-1]),
+                    limit=len(run) + len(run) // 2 + 8,
+                    revision=found.revision,
+                    keys_only=keys_only,
+                )
+                for n, run in some
+            ]
+            answer = self._etcd.read([*besides, *asked])
+            found.revision = found.revision or answer.revision
+            for number, (n, run) in enumerate(some, len(besides)):
+                page, cut = answer.get(number), len(prefixes[n])
+                there = {kv.key[cut:]: kv for kv in page.kvs}
+                found.picked[n].update((tails[tail], there[tail]) for tail in run if tail in there)
+                if page.more:  # others lie between them
+                    last = page.kvs[-1].key[cut:]
+                    todo += [(n, [tail]) for tail in run if tail > last]
+            found.besides += [answer.get(number) for number in range(len(besides))]
+            besides = ()
         return found
 
     def _read_parts(self, claims: Sequence[Kv], leases: Sequence[Kv]) -> list[Part]:
@@ -192,14 +245,24 @@ class EtcdPart(Ledger):
         """The slots of these keys that are there, at one revision."""
         if not wanted:
             return {}
-        while True:
-            parts, revision = self._parts_of(stage)
-            try:
-                rows = self._pick(self._name(keys.SLOT, stage), wanted, revision)
-                marks = self._pick(self._name(keys.DIRTY, stage), wanted, revision)
-            except Compacted:
-                continue
-            return seats(stage, wanted, rows, marks, parts)
+        asked = [wire.get(*self._range(kind, stage)) for kind in (keys.CLAIM, keys.LEASE)]
+        found = self._pick_each([self._name(kind, stage) for kind in (keys.SLOT, keys.DIRTY)], wanted, asked)
+        rows, marks = found.picked
+        return seats(stage, wanted, rows, marks, self._read_parts(*[each.kvs for each in found.besides]))
+
+
+def runs(order: Sequence[bytes]) -> list[list[bytes]]:
+    """Keys in their order, cut into those that most likely lie beside each other, as pictures of one device and day do:
+    each begins like the one before. To look for what lies far apart by one range would have etcd count, and give, much
+    of what lies between."""
+    found: list[list[bytes]] = []
+    for key in order:
+        half = len(key) // 2
+        if found and found[-1][-1][:half] == key[:half]:
+            found[-1].append(key)
+        else:
+            found.append([key])
+    return found
 
 
 def seats(

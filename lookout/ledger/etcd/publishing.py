@@ -32,9 +32,9 @@ class PublishingPart(HistoryPart):
     _life: Life | None = None
 
     @contextmanager
-    def unpublished(self, limit: int = 1000) -> Iterator[Sequence[Publish]]:
+    def unpublished(self, limit: int = 1000, buckets: Collection[str] | None = None) -> Iterator[Sequence[Publish]]:
         self._check_writing()
-        taken = self._take_changes(limit)
+        taken = self._take_changes(limit, buckets)
         if taken is None:
             yield ()
             return
@@ -58,7 +58,9 @@ class PublishingPart(HistoryPart):
 
     # --- taking -----------------------------------------------------------------------------------------------------
 
-    def _take_changes(self, limit: int) -> tuple[int, list[tuple[Kv, list[Publish]]], list[Publish]] | None:
+    def _take_changes(
+        self, limit: int, buckets: Collection[str] | None
+    ) -> tuple[int, list[tuple[Kv, list[Publish]]], list[Publish]] | None:
         """Hold the publishing key: since which revision, all entries, and what is handed out. None: nothing is due."""
         name = self._name(keys.PUBLISHING)
         for _attempt in self._attempts("taking changes to publish"):
@@ -67,16 +69,19 @@ class PublishingPart(HistoryPart):
             if not answer.get(0).kvs:
                 return None
             held = answer.get(1).kvs
-            if held and not self._is_mine(held[0]):
-                self._wait_for_publisher(held[0], answer.revision)
-                continue
             found = [kv for page in self._etcd.pages(start, end) for kv in page]
             entries = [(kv, forms.read_changes(kv)) for kv in sorted(found, key=lambda kv: kv.create_revision)]
             latest: dict[PathName, Publish] = {}
             for _, changes in entries:
                 for change in changes:
                     latest.pop((change.bucket, change.key), None)
-                    latest[change.bucket, change.key] = change
+                    if buckets is None or change.bucket in buckets:
+                        latest[change.bucket, change.key] = change
+            if not latest:
+                return None
+            if held and not self._is_mine(held[0]):
+                self._wait_for_publisher(held[0], answer.revision)
+                continue
             handed = list(latest.values())[: max(0, limit)]
             life = self._publisher_life()
             paths = [[change.bucket, change.key] for change in handed]

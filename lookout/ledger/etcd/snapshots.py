@@ -45,7 +45,7 @@ class Snapshot:
             yield from forms.read_references(keys.parts(tail, 1)[0], kv)
         for tail, _, kv in self._tails(keys.INPUT):
             bucket, key = keys.parts(tail, 2)
-            yield forms.read_input(bucket, key, kv)
+            yield from forms.read_inputs(bucket, [(key, kv)])
         yield from self._records()
         yield from self._slots()
         yield from self._paths()

@@ -52,6 +52,11 @@ def dump(value: object) -> bytes:
     return pack(encode(value).encode("utf-8", "surrogatepass"))
 
 
+def dump_plain(value: object) -> bytes:
+    """A JSON value that is not deflated: for what is read all at once, where inflating would take longest."""
+    return _PLAIN + encode(value).encode("utf-8", "surrogatepass")
+
+
 def pack(data: bytes) -> bytes:
     """The bytes, deflated when that pays."""
     if len(data) >= _PAYS_FROM:
@@ -163,10 +168,10 @@ def read_slots(named: list[tuple[str, str, Kv]]) -> list[Kept]:
     kept: list[Kept] = []
     bodies: list[tuple[str, str, str, str]] = []
     holders: list[Kept] = []
-    for stage, key, kv in named:
+    texts = [_head_and_body(kv) for _, _, kv in named]
+    for (stage, key, kv), (head, body), said in zip(named, texts, _heads(named, texts), strict=True):
         try:
-            head, _, body = text_of(kv.value).partition("\n")
-            one, hash_ = _slot(stage, key, json.loads(head))
+            one, hash_ = _slot(stage, key, said)
             one.head, one.hash = head, hash_
         except (ValueError, TypeError, KeyError) as exc:
             raise corrupt(kv, exc) from exc
@@ -179,6 +184,26 @@ def read_slots(named: list[tuple[str, str, Kv]]) -> list[Kept]:
         one.row.record = record
         one.labelled = record.label is not None
     return kept
+
+
+def _head_and_body(kv: Kv) -> tuple[str, str]:
+    try:
+        head, _, body = text_of(kv.value).partition("\n")
+    except ValueError as exc:
+        raise corrupt(kv, exc) from exc
+    return head, body
+
+
+def _heads(named: list[tuple[str, str, Kv]], texts: list[tuple[str, str]]) -> list[Any]:
+    try:
+        return codec.decode_all([head for head, _ in texts])
+    except ValueError:
+        for (_, _, kv), (head, _) in zip(named, texts, strict=True):  # says which
+            try:
+                json.loads(head)
+            except ValueError as exc:
+                raise corrupt(kv, exc) from exc
+        raise
 
 
 def _slot(stage: str, key: str, head: Any) -> tuple[Kept, str | None]:

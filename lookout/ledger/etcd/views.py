@@ -17,6 +17,8 @@ from lookout.ledger.etcd.values import LETTERS, STATES
 from lookout.ledger.etcd.wire import Kv
 
 PAGE: Final = 500
+_ALL: Final = (keys.SLOT, keys.DIRTY, keys.CLAIM)
+"""Kinds of keys of which every slot has one."""
 
 
 class ViewsPart(EtcdPart):
@@ -35,7 +37,7 @@ class ViewsPart(EtcdPart):
         after: tuple[str, str] = ("", ""),
     ) -> Iterator[Slot]:
         wanted = frozenset(states)
-        for name in [stage] if stage is not None else self._stages():
+        for name in [stage] if stage is not None else self._stages(_kinds(wanted, labelled=labelled)):
             if name < after[0]:
                 continue
             # The key "" is a slot's too, so a stage that "after" does not reach begins with it.
@@ -58,17 +60,21 @@ class ViewsPart(EtcdPart):
                 if not labelled or (slot.record is not None and slot.record.label is not None):
                     yield slot
 
-    def _stages(self) -> list[str]:
-        """The stages that have slots, each found by one step."""
+    def _stages(self, kinds: Iterable[bytes]) -> list[str]:
+        """The stages that have keys of these kinds, found by a step each. A step costs etcd the more the more keys
+        there are behind it, as it counts them."""
         found: set[str] = set()
-        for kind in (keys.SLOT, keys.DIRTY, keys.CLAIM):
-            start, end = self._range(kind)
-            cut = len(start)
-            while page := self._etcd.read([wire.get(start, end, limit=1, keys_only=True)]).get(0).kvs:
-                stage, end_of_text, _ = page[0].key[cut:].partition(b"\x00")
+        spans = {kind: self._range(kind) for kind in kinds}
+        while spans:
+            answer = self._etcd.read([wire.get(*span, limit=1, keys_only=True) for span in spans.values()])
+            for n, (kind, (_, end)) in enumerate(list(spans.items())):
+                if not answer.get(n).kvs:
+                    del spans[kind]
+                    continue
+                stage, end_of_text, _ = answer.get(n).kvs[0].key[len(self._prefix) + len(kind) :].partition(b"\x00")
                 (name,) = keys.parts(stage + end_of_text, 1)
                 found.add(name)
-                start = keys.after(self._name(kind, name))
+                spans[kind] = keys.after(self._name(kind, name)), end
         return sorted(found)
 
     # --- by an index ------------------------------------------------------------------------------------------------
@@ -160,7 +166,7 @@ class ViewsPart(EtcdPart):
 
     def count_slots(self, stages: Collection[str] | None = None) -> dict[str, dict[State, int]]:
         counts: dict[str, dict[State, int]] = {}
-        for stage in self._stages() if stages is None else stages:
+        for stage in self._stages(_ALL) if stages is None else stages:
             found = {state: count for state, count in self._count(stage).items() if count}
             if found:
                 counts[stage] = found
@@ -212,6 +218,16 @@ class ViewsPart(EtcdPart):
         apart.update(_by_key(answer.get(1).kvs, cut))
         both = self._pick(self._name(keys.DIRTY, stage), apart, answer.revision, keys_only=True)
         return answer.get(0).total + len(apart) - len(both)
+
+
+def _kinds(wanted: Collection[State], *, labelled: bool) -> Iterable[bytes]:
+    """The kinds of keys that slots in these states, or with a label, have at least one of."""
+    if labelled:
+        return [keys.LABEL]
+    if not wanted or State.SUCCESS in wanted:
+        return _ALL
+    waiting = [keys.DIRTY] if State.PENDING in wanted else []
+    return [keys.STATE, *waiting, *([keys.CLAIM] if State.RUNNING in wanted else [])]
 
 
 def _by_key(found: Iterable[Kv], cut: int) -> dict[str, Kv]:

@@ -184,9 +184,10 @@ class MemoryLedger(HistoryPart, BatchesPart, UpkeepPart):
             return [settling.settle(data, claim, outcome, now_s) for claim, outcome in outcomes]
 
     @contextmanager
-    def unpublished(self, limit: int = 1000) -> Iterator[Sequence[Publish]]:
+    def unpublished(self, limit: int = 1000, buckets: Collection[str] | None = None) -> Iterator[Sequence[Publish]]:
         with self._use(writing=True) as data:
-            changes = list(data.changes.values())[:limit]
+            due = [change for change in data.changes.values() if buckets is None or change.bucket in buckets]
+            changes = due[:limit]
             self._publishing = True
             try:
                 yield changes

@@ -44,19 +44,23 @@ class CommitsPart(Part):
         return answers
 
     @contextmanager
-    def unpublished(self, limit: int = 1000) -> Iterator[Sequence[Publish]]:
+    def unpublished(self, limit: int = 1000, buckets: Collection[str] | None = None) -> Iterator[Sequence[Publish]]:
+        chosen = "1" if buckets is None else f"bucket IN ({','.join('?' * len(buckets))})"
+        names = tuple(buckets or ())
         with self._db.read() as connection:
-            due = connection.execute("SELECT 1 FROM changes LIMIT 1").fetchone() is not None
+            sql = f"SELECT 1 FROM changes WHERE {chosen} LIMIT 1"  # noqa: S608 - of constants and question marks
+            due = connection.execute(sql, names).fetchone() is not None
         if not due:
             yield ()
             return
         with self._db.write() as connection:
-            rows = connection.execute(
-                "SELECT seq, bucket, key, sha256, size, version FROM changes ORDER BY seq LIMIT ?", (limit,)
-            ).fetchall()
-            yield [_change(*columns) for _, *columns in rows]
+            columns = "seq, bucket, key, sha256, size, version"
+            sql = f"SELECT {columns} FROM changes WHERE {chosen} ORDER BY seq LIMIT ?"  # noqa: S608 - likewise
+            rows = connection.execute(sql, (*names, limit)).fetchall()
+            yield [_change(*change) for _, *change in rows]
             if rows:
-                connection.execute("DELETE FROM changes WHERE seq <= ?", (rows[-1][0],))
+                sql = f"DELETE FROM changes WHERE {chosen} AND seq <= ?"  # noqa: S608 - likewise
+                connection.execute(sql, (*names, rows[-1][0]))
 
 
 def _change(bucket: str, key: str, sha256: str | None, size: int, version: str | None) -> Publish:

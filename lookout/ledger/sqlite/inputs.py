@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice, repeat
-from typing import Any, Final
+from itertools import islice
+from typing import Final
 
-from lookout.datum import ObjectRef, Observation, Reference
+from lookout.datum import Observation, Reference
 from lookout.ledger import codec, settling
 from lookout.ledger.sqlite.database import by_first, select_in
 from lookout.ledger.sqlite.part import MARK, Part
@@ -41,7 +41,7 @@ class InputsPart(Part):
                     f"SELECT {_COLUMNS} FROM inputs WHERE bucket = ? AND key {comparison} ? ORDER BY key LIMIT ?",  # noqa: S608
                     (bucket, start, PAGE),
                 ).fetchall()
-            for seen in _observations(bucket, page):
+            for seen in codec.build_inputs(bucket, page):
                 if not seen.key.startswith(prefix):
                     return
                 yield seen
@@ -146,30 +146,7 @@ class InputsPart(Part):
 
 def _find(connection: sqlite3.Connection, bucket: str, keys: Collection[str]) -> dict[str, Observation]:
     sql = f"SELECT {_COLUMNS} FROM inputs WHERE bucket = ? AND key IN ({{}})"  # noqa: S608
-    return {seen.key: seen for seen in _observations(bucket, list(select_in(connection, sql, [bucket], keys)))}
-
-
-def _observations(bucket: str, rows: Sequence[tuple[Any, ...]]) -> list[Observation]:
-    """Inputs from their columns. Every run reads all of them, so they are built by columns; see ``build``."""
-    if not rows:
-        return []
-    keys, origins, sha256s, sizes, versions, fingerprints, times_s, errors = zip(*rows, strict=True)
-    refs: list[ObjectRef | None] = list(
-        codec.build(ObjectRef, len(rows), bucket=repeat(bucket), key=keys, sha256=sha256s, size=sizes, version=versions)
-    )
-    if None in sha256s:
-        refs = [ref if sha256 is not None else None for ref, sha256 in zip(refs, sha256s, strict=True)]
-    return codec.build(
-        Observation,
-        len(rows),
-        bucket=repeat(bucket),
-        key=keys,
-        origin=origins,
-        ref=refs,
-        fingerprint=fingerprints,
-        observed_at_s=times_s,
-        error=errors,
-    )
+    return {seen.key: seen for seen in codec.build_inputs(bucket, list(select_in(connection, sql, [bucket], keys)))}
 
 
 def _fields(seen: Observation) -> tuple[object, ...]:

@@ -29,6 +29,7 @@ from lookout.objects.minio.store import MinioStore
 DEFAULT_DAYS: Final = 30
 MIN_DAYS: Final = 7
 RULE_ID: Final = "lookout-replaced-versions"
+PASSING_RULE_ID: Final = "lookout-passing"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +68,19 @@ def make_buckets(store: MinioStore, buckets: Sequence[str], *, keep_days: int = 
     ]
 
 
+def make_passing_bucket(store: MinioStore, bucket: str, *, keep_days: int = DEFAULT_DAYS) -> BucketState:
+    """Make a bucket whose objects themselves go after ``keep_days`` days and that keeps no versions, as for logs. Never
+    for what a ledger names. Raises InputRejected for a name that no bucket can have."""
+    name, connection = store.full(bucket), store.connection
+    done = _make_if_missing(connection, name)
+    rule = Rule(
+        status=ENABLED, rule_filter=Filter(prefix=""), rule_id=PASSING_RULE_ID, expiration=Expiration(days=keep_days)
+    )
+    if _set_rule(connection, name, rule):
+        done.append(f"objects go after {keep_days} days")
+    return BucketState(bucket=bucket, full_name=name, done=tuple(done))
+
+
 def find_buckets(store: MinioStore, buckets: Sequence[str]) -> list[BucketFacts]:
     """How the buckets are on the server, in the order asked; changes nothing."""
     return [_look_at(store, bucket) for bucket in buckets]
@@ -90,31 +104,38 @@ def _look_at(store: MinioStore, bucket: str) -> BucketFacts:
 
 
 def _make(connection: Connection, name: str, keep_days: int) -> list[str]:
-    done = []
-    if not connection.has_bucket(name):
-        _create(connection, name)
-        done.append("made")
+    done = _make_if_missing(connection, name)
     with translated(connection.access.url, name):
         if connection.client.get_bucket_versioning(name).status != ENABLED:
             connection.client.set_bucket_versioning(name, VersioningConfig(ENABLED))
             if not done:
                 done.append("versioning turned on; what was overwritten before is lost")
-    before = _rules(connection, name)
-    after = [*(rule for rule in before if rule.rule_id != RULE_ID), _rule(keep_days)]
-    if before != after:
-        with translated(connection.access.url, name):
-            connection.client.set_bucket_lifecycle(name, LifecycleConfig(after))
+    if _set_rule(connection, name, _rule(keep_days)):
         done.append(f"replaced and removed versions go after {keep_days} days")
     return done
 
 
-def _create(connection: Connection, name: str) -> None:
+def _make_if_missing(connection: Connection, name: str) -> list[str]:
+    if connection.has_bucket(name):
+        return []
     try:
         with translated(connection.access.url, name):
             connection.client.make_bucket(name)
     except Unavailable:
         if not connection.has_bucket(name):  # else another process made it in this moment
             raise
+    return ["made"]
+
+
+def _set_rule(connection: Connection, name: str, rule: Rule) -> bool:
+    """Let the bucket have this rule beside those of others; False when it has it."""
+    before = _rules(connection, name)
+    after = [*(other for other in before if other.rule_id != rule.rule_id), rule]
+    if before == after:
+        return False
+    with translated(connection.access.url, name):
+        connection.client.set_bucket_lifecycle(name, LifecycleConfig(after))
+    return True
 
 
 def _rules(connection: Connection, name: str) -> list[Rule]:

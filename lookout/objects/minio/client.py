@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -214,6 +215,21 @@ class Connection:
         futures = [self._threads.submit(call, item) for item in work]
         wait(futures)
         return [future.result() for future in futures]
+
+    def ahead(self, call: Callable[[Item], Answer], items: Iterable[Item], at_once: int) -> Iterator[Answer]:
+        """As ``each``, but streamed: the calls for ``at_once`` items are under way before the first answer is given.
+        The items are taken in the caller's thread. After an error nothing more is begun."""
+        begun: deque[Future[Answer]] = deque()
+        try:
+            for item in items:
+                begun.append(self._threads.submit(call, item))
+                if len(begun) == at_once:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for future in begun:
+                future.cancel()
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,8 @@ caller gives: query parameters in, XML out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
@@ -21,37 +20,59 @@ Fetch: TypeAlias = Callable[[Mapping[str, str]], bytes]
 """One request for a page: the query parameters in, the body of the answer out."""
 
 _NAMESPACE: Final = "{http://s3.amazonaws.com/doc/2006-03-01/}"
-_PAGE: Final = 1000
+_KEY, _VERSION, _LATEST, _MODIFIED, _SIZE, _ETAG, _MARKER = (
+    _NAMESPACE + name for name in ("Key", "VersionId", "IsLatest", "LastModified", "Size", "ETag", "DeleteMarker")
+)
+_KINDS: Final = frozenset({_NAMESPACE + "Contents", _NAMESPACE + "Version", _MARKER})
+PAGE: Final = 1000
+"""Entries that a server gives at once, at most: for each it reads an object's metadata from its disk."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One version of one key, or a delete marker, which has no bytes. Of one key the newest comes first.
 
-    ``etag`` is the server's own digest, which is not the content's sha256; in a listing without versions ``version``
-    is empty.
+    In a listing without versions ``version`` is empty. The texts are as the server wrote them: of most entries nobody
+    asks for more than key and version, and reading times would take longer than all the rest.
     """
 
     key: str
     version: str
-    size: int
-    etag: str
-    modified_at_s: float
     is_latest: bool
     is_marker: bool
+    modified_text: str
+    size_text: str
+    etag_text: str
+
+    @property
+    def size(self) -> int:
+        """In bytes; 0 of a delete marker."""
+        return int(self.size_text)
+
+    @property
+    def etag(self) -> str:
+        """The server's own digest, which is not the content's sha256."""
+        return self.etag_text.strip('"')
+
+    @property
+    def modified_at_s(self) -> float:
+        """When it was written."""
+        return datetime.fromisoformat(self.modified_text).timestamp()
 
 
 def current(fetch: Fetch, prefix: str, after: str) -> Iterator[Entry]:
     """The visible objects whose keys start with ``prefix`` and come after ``after``, in the order of code points."""
-    query = {"list-type": "2"}
+    query = {"list-type": "2", "max-keys": str(PAGE)}
     return _entries(fetch, query, prefix, after, "start-after", _after_objects)
 
 
-def versions(fetch: Fetch, prefix: str, after: str) -> Iterator[Entry]:
-    """All versions and delete markers of the keys that start with ``prefix`` and come after ``after``: keys in the
-    order of code points, of each key the newest first."""
-    query = {"versions": ""}
-    return _entries(fetch, query, prefix, after, "key-marker", _after_versions)
+def versions(fetch: Fetch, prefix: str, after: str, through: str | None = None, page: int = PAGE) -> Iterator[Entry]:
+    """All versions and delete markers of the keys that start with ``prefix``, come after ``after`` and not after
+    ``through`` (None: to the end): keys in the order of code points, of each key the newest first."""
+    query = {"versions": "", "max-keys": str(page)}
+    for entry in _entries(fetch, query, prefix, after, "key-marker", _after_versions):
+        if through is not None and entry.key > through:
+            return
+        yield entry
 
 
 def versions_of(fetch: Fetch, key: str) -> Iterator[Entry]:
@@ -73,7 +94,7 @@ def _entries(
     asked = servable_prefix(prefix)
     if asked is None or (after >= prefix and not after.startswith(prefix)):
         return  # no key can begin like that, or all that do come before
-    query |= {"prefix": asked, "delimiter": "", "encoding-type": "url", "max-keys": str(_PAGE)}
+    query |= {"prefix": asked, "delimiter": "", "encoding-type": "url"}
     begin = servable_prefix(after) or ""  # not after ``after``, so nothing is missed; what is too early is filtered
     more = {start: begin} if begin and begin.startswith(asked) else {}
     while True:
@@ -97,20 +118,19 @@ def _after_versions(page: ElementTree.Element) -> dict[str, str]:
 
 def _of_page(page: ElementTree.Element) -> Iterator[Entry]:
     for item in page:
-        kind = item.tag.removeprefix(_NAMESPACE)
-        if kind not in ("Contents", "Version", "DeleteMarker"):
+        if item.tag not in _KINDS:
             continue
-        fields = {field.tag.removeprefix(_NAMESPACE): field.text or "" for field in item}
-        key = unquote_plus(fields["Key"])
+        fields = {field.tag: field.text or "" for field in item}
+        key = unquote_plus(fields[_KEY])
         if not key.endswith("/"):  # somebody's empty folder: no key of ours
             yield Entry(
-                key=key,
-                version=fields.get("VersionId", ""),
-                size=int(fields.get("Size", "0")),
-                etag=fields.get("ETag", "").strip('"'),
-                modified_at_s=datetime.fromisoformat(fields["LastModified"]).timestamp(),
-                is_latest=fields.get("IsLatest", "true") == "true",
-                is_marker=kind == "DeleteMarker",
+                key,
+                fields.get(_VERSION, ""),
+                fields.get(_LATEST, "true") == "true",
+                item.tag == _MARKER,
+                fields[_MODIFIED],
+                fields.get(_SIZE, "0"),
+                fields.get(_ETAG, ""),
             )
 
 

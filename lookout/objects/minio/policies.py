@@ -16,6 +16,8 @@ from lookout.objects.minio.names import full_bucket
 
 ENGINE: Final = "engine"
 UPLOADER: Final = "uploader"
+LOGS: Final = "logs"
+LOGS_BUCKET: Final = "lookout-logs"
 
 _READ_OBJECTS: Final = ("s3:GetObject", "s3:GetObjectVersion")
 _READ_BUCKET: Final = (
@@ -50,6 +52,11 @@ def roles(inputs: str, stages: Mapping[str, Sequence[str]], references: Sequence
         Role(name=ENGINE, reads=(inputs,), writes=(*references, *stages), puts=(inputs,)),
         Role(name=UPLOADER, puts=(inputs,)),
     ]
+
+
+def logs_role() -> Role:
+    """Who keeps the logs of a cluster's workflows, in a bucket of their own: puts them and reads them."""
+    return Role(name=LOGS, reads=(LOGS_BUCKET,), puts=(LOGS_BUCKET,))
 
 
 def policy(role: Role, prefix: str) -> JsonObject:

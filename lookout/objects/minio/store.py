@@ -27,7 +27,7 @@ from lookout.identity import sha256
 from lookout.objects.base import Listed, ObjectStore, Publish
 from lookout.objects.minio.client import Access, Connection, Found
 from lookout.objects.minio.errors import NoBucket
-from lookout.objects.minio.listing import Entry, current, versions, versions_of
+from lookout.objects.minio.listing import PAGE, Entry, current, versions, versions_of
 from lookout.objects.minio.names import check_object_key, full_bucket
 
 _VERSION: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|null")
@@ -112,10 +112,13 @@ class MinioStore(ObjectStore):
         for entry in entries:
             yield _listed(entry)
 
-    def versions(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[Entry]:
-        """All versions and delete markers, keys in the order of code points, of each key the newest first; streamed.
-        Raises Unavailable for an unknown bucket: it must not look like one in which all was deleted."""
-        return versions(partial(self.connection.page, self.full(bucket)), prefix, after)
+    def versions(
+        self, bucket: str, prefix: str = "", after: str = "", through: str | None = None, page: int = PAGE
+    ) -> Iterator[Entry]:
+        """All versions and delete markers of the keys after ``after`` and not after ``through`` (None: to the end), in
+        the order of code points, of each key the newest first; streamed, ``page`` entries a request. Raises Unavailable
+        for an unknown bucket: it must not look like one in which all was deleted."""
+        return versions(partial(self.connection.page, self.full(bucket)), prefix, after, through, page)
 
     def versions_of(self, bucket: str, key: str) -> Iterator[Entry]:
         """All versions and delete markers of one key, the newest first."""

@@ -1,0 +1,137 @@
+"""Who may use an etcd: a user for the ledger, and nobody without a password. For ``lookout init``, as etcd's root.
+
+Asked over etcd's JSON gateway, as administration needs neither speed nor the ledger's patience. Where etcd demands
+client certificates, which its gateway does not pass on, users are made by its own tools.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Final
+
+from lookout.errors import InputRejected, LookoutError, Unavailable
+from lookout.ledger.etcd import keys
+from lookout.ledger.etcd.address import Address
+from lookout.ledger.etcd.health import connect, tls_context
+
+ROOT: Final = "root"
+_READWRITE: Final = 2
+
+
+def demand_passwords(address: Address, prefix: str, root_password: str) -> tuple[str, ...]:
+    """Let ``address.user`` in with its password, to read and write the ledger of this prefix and nothing else, and
+    nobody without a password. Says in words what was done; a second call does nothing. A password that is another one
+    now is set.
+
+    On an etcd that lets everybody in, ``root_password`` becomes root's; else it has to be root's. Raises InputRejected
+    when it is not, or when no user is named; Unavailable when no endpoint answers.
+    """
+    user, password = address.user, address.password
+    if user is None or password is None or user == ROOT:
+        raise InputRejected(f"expected a user that is not {ROOT}", address.name, "set LOOKOUT_LEDGER_USER")
+    gateway = _Gateway(address)
+    open_to_all = not gateway.log_in(ROOT, root_password)
+    done = []
+    if open_to_all:
+        gateway.add_user(ROOT, root_password, role=ROOT)
+    if gateway.add_user(user, password, role=user):
+        done.append(f"user {user} made")
+    elif not open_to_all and not _Gateway(address).is_let_in(user, password):
+        gateway.ask("auth/user/changepw", {"name": user, "password": password})
+        done.append(f"password of {user} set")
+    begin = keys.text(prefix.rstrip("/"))
+    may = {"permType": _READWRITE, "key": _base64(begin), "range_end": _base64(keys.after(begin))}
+    gateway.ask("auth/role/grant", {"name": user, "perm": may})
+    if open_to_all:
+        gateway.ask("auth/enable")
+        done.append("passwords demanded")
+    return tuple(done)
+
+
+class _Refused(Exception):
+    """What etcd answered instead of doing it."""
+
+
+class _Gateway:
+    """The JSON gateway of whichever endpoint answers, as the user that logged in."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._token = ""
+        self._context = tls_context(address) if address.tls else None
+
+    def log_in(self, user: str, password: str) -> bool:
+        """Be this user from now on; False when etcd asks nobody who they are. Raises InputRejected for a wrong one."""
+        try:
+            self._token = str(self._call("auth/authenticate", {"name": user, "password": password})["token"])
+        except _Refused as error:
+            if "not enabled" in str(error):
+                return False
+            if "invalid user ID or password" in str(error):
+                raise InputRejected(
+                    f"{user} is not let in: {error}", self._address.name, "check its password"
+                ) from error
+            raise Unavailable(self._address.name, str(error)) from error
+        return True
+
+    def is_let_in(self, user: str, password: str) -> bool:
+        try:
+            return self.log_in(user, password)
+        except InputRejected:
+            return False
+
+    def add_user(self, name: str, password: str, *, role: str) -> bool:
+        """Make a user, its role and the bond between them; False when the user is there, whose password then stays,
+        unless etcd lets everybody in: then it is left from an attempt that was cut short."""
+        self._add("auth/role/add", {"name": role})
+        is_new = self._add("auth/user/add", {"name": name, "password": password})
+        if not is_new and not self._token:
+            self.ask("auth/user/changepw", {"name": name, "password": password})
+        self.ask("auth/user/grant", {"user": name, "role": role})
+        return is_new
+
+    def ask(self, path: str, message: Mapping[str, object] | None = None) -> None:
+        """Raises Unavailable with etcd's words when it refuses."""
+        try:
+            self._call(path, message or {})
+        except _Refused as error:
+            raise Unavailable(self._address.name, f"{path}: {error}") from error
+
+    def _add(self, path: str, message: Mapping[str, object]) -> bool:
+        try:
+            self._call(path, message)
+        except _Refused as error:
+            if "already exists" in str(error):
+                return False
+            raise Unavailable(self._address.name, f"{path}: {error}") from error
+        return True
+
+    def _call(self, path: str, message: Mapping[str, object]) -> Mapping[str, object]:
+        trouble: LookoutError | None = None
+        for endpoint in self._address.endpoints:
+            try:
+                status, answer = self._post(endpoint, path, json.dumps(message).encode())
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                trouble = Unavailable(self._address.name, f"{endpoint}: {error or type(error).__name__}")
+                trouble.__cause__ = error
+                continue
+            if status == 200:
+                return answer
+            raise _Refused(answer.get("message") or answer.get("error") or f"status {status}")
+        raise trouble or Unavailable(self._address.name, "it has no endpoint")
+
+    def _post(self, endpoint: str, path: str, body: bytes) -> tuple[int, Mapping[str, object]]:
+        headers = {"Content-Type": "application/json"} | ({"Authorization": self._token} if self._token else {})
+        with closing(connect(endpoint, self._context)) as connection:
+            connection.request("POST", f"/v3/{path}", body, headers)
+            answer = connection.getresponse()
+            found = json.loads(answer.read())
+        return answer.status, found if isinstance(found, dict) else {}
+
+
+def _base64(key: bytes) -> str:
+    return base64.b64encode(key).decode("ascii")
