@@ -1,0 +1,233 @@
+"""What the workflows share: the containers of the stages and of the operator, and how a workflow lives and ends.
+
+Each container sees the settings, the ledger's credentials and its own user of the store, by environment only, and may
+write to ``/tmp`` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hera.workflows import (
+    ConfigMapEnvFrom,
+    Container,
+    ContainerNode,
+    ContainerSet,
+    Parameter,
+    Resources,
+    RetryStrategy,
+    SecretEnvFrom,
+    Step,
+    Steps,
+)
+from hera.workflows.models import (
+    Backoff,
+    Capabilities,
+    ConfigMapKeySelector,
+    EmptyDirVolumeSource,
+    IntOrString,
+    Metadata,
+    PodGC,
+    PodSecurityContext,
+    Quantity,
+    SeccompProfile,
+    SecurityContext,
+    SemaphoreRef,
+    Synchronization,
+    TTLStrategy,
+    ValueFrom,
+    Volume,
+    VolumeMount,
+    WorkflowMetadata,
+)
+
+LIMITS: Final = "lookout-limits"
+"""The ConfigMap that says how much may run at once, by semaphore."""
+RUN: Final = "--run={{workflow.name}}"
+"""The ledger's run has the workflow's name, so that provenance names the workflow."""
+HOUR_S: Final = 3600
+DAY_S: Final = 24 * HOUR_S
+
+_VERDICT: Final = "/tmp/verdict"  # noqa: S108 - the pod's own volume
+_OWN_WORD: Final = "^[0-9a-z-]+: [A-Za-z]+ [(]exit code "
+RETRYABLE: Final = (
+    'lastRetry.status == "Error"'
+    f' || lastRetry.message matches "{_OWN_WORD}(75|137|143)[)]"'
+    f' || !(lastRetry.message matches "{_OWN_WORD}")'
+)
+"""What a container said by its exit code is final, but for 75 (unavailable) and for being killed. What befell the pod,
+an eviction or a lost node, is not. The code comes from the message, because Argo knows only that of ``main``, which
+ends with one of its own when a container before it failed. A message begins with the container's name, so no picture's
+name can imitate it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A container: what runs in it, which Secrets it sees beside the ledger's, and what it needs.
+
+    ``memory_mib`` is request and limit; ``cpu`` is requested and not limited.
+    """
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...] = ()
+    secrets: tuple[str, ...]
+    cpu: float
+    memory_mib: int
+
+    def fields(self) -> dict[str, Any]:
+        """What a container has in any template."""
+        return {
+            "image": self.image,
+            "image_pull_policy": "IfNotPresent",
+            "command": list(self.command),
+            "args": list(self.args),
+            "env_from": [
+                ConfigMapEnvFrom(name="lookout-settings"),
+                *(SecretEnvFrom(name=name) for name in (*self.secrets, "lookout-ledger")),
+            ],
+            "resources": Resources(
+                cpu_request=self.cpu, memory_request=f"{self.memory_mib}Mi", memory_limit=f"{self.memory_mib}Mi"
+            ),
+            "security_context": SecurityContext(
+                allow_privilege_escalation=False,
+                capabilities=Capabilities(drop=["ALL"]),
+                read_only_root_filesystem=True,
+                run_as_non_root=True,
+                seccomp_profile=SeccompProfile(type="RuntimeDefault"),
+            ),
+            "termination_message_policy": "FallbackToLogsOnError",
+        }
+
+
+def stage(name: str, *args: str) -> Part:
+    """The container of a stage, with its own user of the store. Only threat-detect sends mail."""
+    cpu, memory_mib = _NEEDS[name]
+    return Part(
+        name=name,
+        image=f"lookout/{name}:dev",
+        command=("python", "-m", f"stages.{name.replace('-', '_')}"),
+        args=args,
+        secrets=(f"lookout-store-{name}", *(("lookout-mail",) if name == "threat-detect" else ())),
+        cpu=cpu,
+        memory_mib=memory_mib,
+    )
+
+
+def operator(name: str, *args: str, secrets: Sequence[str] = ()) -> Part:
+    """A container of the command line, ``lookout`` with these arguments."""
+    cpu, memory_mib = _NEEDS["operator"]
+    return Part(
+        name=name,
+        image="lookout/lookout:dev",
+        command=("lookout",),
+        args=args,
+        secrets=("lookout-store-operator", *secrets),
+        cpu=cpu,
+        memory_mib=memory_mib,
+    )
+
+
+def verdict(*args: str) -> Part:
+    """The last container: ends the run, and says what was found and what failed."""
+    return operator("main", "verdict", RUN, *args, f"--to={_VERDICT}")
+
+
+_NEEDS: Final = {
+    "validate": (0.1, 256),
+    "object-detect": (0.5, 768),
+    "threat-detect": (0.1, 256),
+    "plot": (0.1, 512),
+    "operator": (0.05, 256),
+}
+"""Cores requested, and MiB that are requested and the limit, by container. The containers of a chain work one after the
+other, but Kubernetes adds their requests up."""
+
+
+def chain(name: str, parts: Sequence[Part], **fields: Any) -> ContainerSet:
+    """One pod whose containers run one after the other, each when the one before it has ended with 0.
+
+    The names begin with the place in the chain, but for ``main``, which is Argo's word for the one that gives outputs:
+    Argo's message on a failed pod is that of the first container by name that failed, so this makes it the cause.
+    """
+    # Argo gives a pod the volumes that the set mounts, not those of its containers: so they share one /tmp.
+    with ContainerSet(name=name, retry_strategy=retry(), volume_mounts=[_tmp()], **fields) as made:
+        before: list[str] = []
+        for number, part in enumerate(parts, 1):
+            label = part.name if part.name == "main" else f"{number}-{part.name}"
+            ContainerNode(name=label, dependencies=before, **part.fields())
+            before = [label]
+    return made
+
+
+def single(name: str, part: Part, **fields: Any) -> Container:
+    """A pod of one container."""
+    return Container(name=name, retry_strategy=retry(), volume_mounts=[_tmp()], **part.fields(), **fields)
+
+
+def _tmp() -> VolumeMount:
+    return VolumeMount(name="tmp", mount_path="/tmp")  # noqa: S108 - the pod's own volume
+
+
+def retry() -> RetryStrategy:
+    """Again after 5, 10, 20, 40, 60, 60... s, for about ten minutes: servers come back in this time or not soon."""
+    return RetryStrategy(
+        limit=12,
+        retry_policy="Always",
+        expression=RETRYABLE,
+        backoff=Backoff(duration="5", factor=IntOrString(root=2), cap="60"),
+    )
+
+
+def output(name: str, path: str, default: str | None = None) -> Parameter:
+    """An output parameter that a container writes into a file."""
+    return Parameter(name=name, value_from=ValueFrom(path=path, default=default))
+
+
+def verdict_outputs() -> list[Parameter]:
+    """What a verdict says of its run, for the node in Argo's pages and for whoever waits for the workflow."""
+    return [output(name, f"{_VERDICT}/{name}", "") for name in ("device", "count", "found", "failed")]
+
+
+def closing(*args: str) -> Steps:
+    """The exit handler of a workflow with a run: a run that was not ended by its own verdict, because a stage failed
+    or somebody stopped the workflow, is ended here. Nothing runs after a success."""
+    close = single("close", operator("close", "verdict", RUN, *args))
+    with Steps(name="at-exit") as steps:
+        Step(name="close", template=close, when="{{workflow.status}} != Succeeded")
+    return steps
+
+
+def limit(semaphore: str) -> Synchronization:
+    """Waits until fewer run than LIMITS says for this semaphore."""
+    return Synchronization(
+        semaphores=[SemaphoreRef(config_map_key_ref=ConfigMapKeySelector(name=LIMITS, key=semaphore))]
+    )
+
+
+def life(component: str, description: str, *, deadline_s: int) -> dict[str, Any]:
+    """How every workflow lives: who it is, how long it may take, and what stays of it.
+
+    Pods that succeeded go at once, their logs are archived before. A workflow that succeeded is forgotten after an hour
+    and one that failed after three days: its history is in the ledger.
+    """
+    labels = {"app.kubernetes.io/part-of": "lookout", "app.kubernetes.io/component": component}
+    return {
+        "name": component,
+        "labels": labels,
+        "annotations": {"workflows.argoproj.io/description": description},
+        "service_account_name": "lookout-stage",
+        "security_context": PodSecurityContext(
+            run_as_non_root=True, seccomp_profile=SeccompProfile(type="RuntimeDefault")
+        ),
+        "active_deadline_seconds": deadline_s,
+        "archive_logs": True,
+        "pod_gc": PodGC(strategy="OnPodSuccess"),
+        "pod_metadata": Metadata(labels=labels),
+        "workflow_metadata": WorkflowMetadata(labels=labels),
+        "ttl_strategy": TTLStrategy(seconds_after_success=HOUR_S, seconds_after_failure=3 * DAY_S),
+        "volumes": [Volume(name="tmp", empty_dir=EmptyDirVolumeSource(size_limit=Quantity(root="1Gi")))],
+    }
