@@ -6,6 +6,7 @@ STATE ?= lookout-state
 SERVICES ?= lookout-services
 MINIO_PORT ?= 9000
 ETCD_PORT ?= 2379
+OVERLAY ?= k8s/overlays/production
 BIN := .venv/bin
 
 help: ## Print this help
@@ -31,14 +32,14 @@ run: .venv/run.stamp ## Take the sample photographs through all stages
 	@$(BIN)/lookout run examples/photos --state $(STATE) --rules examples/rules
 
 test: .venv/dev.stamp ## Set up and pass the tests; needs no server
-	$(BIN)/python -m pytest -m "not browser and not slow and not services"
+	$(BIN)/python -m pytest -m "not browser and not slow and not services and not cluster"
 
 test-page: .venv/dev.stamp ## Test the page in headless Chromium (installs Chromium by apt where it is missing and may)
 	@bash scripts/chromium.sh
 	$(BIN)/python -m pytest -m browser
 
 test-long: .venv/dev.stamp ## The long forms of the kill and property tests
-	$(BIN)/python -m pytest -m "slow and not services"
+	$(BIN)/python -m pytest -m "slow and not services and not cluster"
 
 test-services: .venv/dev.stamp servers ## Test on real MinIO and etcd, which each test starts and stops by itself
 	$(BIN)/python -m pytest -m "services and not slow"
@@ -54,6 +55,21 @@ services: .venv/run.stamp servers ## Start MinIO and etcd on this machine, and s
 
 services-down: .venv/run.stamp ## Stop them; what they hold stays in lookout-services
 	@$(BIN)/python -m lookout.servers down --folder $(SERVICES)
+
+cluster-servers: servers
+	@$(PYTHON) scripts/servers.py --group cluster
+
+cluster: .venv/run.stamp cluster-servers ## Bring up a Kubernetes of one node on this machine, with Argo and Lookout (as root; docs/cluster.md)
+	@$(BIN)/python -m k8s.local up
+
+cluster-images: .venv/run.stamp cluster-servers ## Build the images that changed, and hand them to the cluster
+	@$(BIN)/python -m k8s.local images
+
+cluster-down: .venv/run.stamp ## End the cluster and all that it kept
+	@$(BIN)/python -m k8s.local down
+
+deploy: ## Bring Lookout into the cluster that kubectl speaks to: make deploy OVERLAY=... (docs/kubernetes.md)
+	@$(PYTHON) -m k8s.deploy $(OVERLAY)
 
 check: .venv/dev.stamp ## Style, types, import rules
 	$(BIN)/ruff format --check .
@@ -76,4 +92,4 @@ lock: .venv/dev.stamp ## Lock the dependencies anew
 clean: ## Remove the environment and the sample state
 	rm -rf .venv $(STATE) build *.egg-info
 
-.PHONY: help setup run test test-page test-long test-services test-services-long servers services services-down check audit bench bench-services lock clean
+.PHONY: help setup run test test-page test-long test-services test-services-long servers services services-down cluster-servers cluster cluster-images cluster-down deploy check audit bench bench-services lock clean

@@ -2,7 +2,8 @@
 
 Needs Python and Go, nothing else. Programs land in ``bin`` of LOOKOUT_CACHE (``~/.cache/lookout``) as
 ``name-version-digest``, with ``name`` as a link to the newest: a changed version, flag or lock builds anew, all else is
-there at once. Names may be given as arguments; ``--list`` prints the table. Knows nothing of Lookout.
+there at once. Builds what ``make services`` needs, with ``--group cluster`` what ``make cluster`` needs beyond that, or
+what is named; ``--list`` prints the table. Knows nothing of Lookout.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -24,7 +26,6 @@ from typing import Final
 
 LOCKS: Final = Path(__file__).parent / "servers"
 GO_LEAST: Final = (1, 26)
-FLAGS: Final = ("-trimpath", "-ldflags=-s -w", "-buildvcs=false")
 # No C compiler is needed, and the programs run in an empty container image.
 ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
 
@@ -33,24 +34,66 @@ ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
 class Server:
     """A program to build: ``package`` of ``module`` at ``version``.
 
-    With ``lock``, a folder with go.mod and go.sum beside this script, it is built there, from exactly what is locked. A
-    module without ``replace`` lines needs none: Go takes its own list of dependencies, each checked against Go's
-    database of checksums.
+    With ``lock``, a folder with go.mod and go.sum beside this script, it is built there, from exactly what is locked or
+    from a main.go of ours. A module without ``replace`` lines needs none: Go takes its own list of dependencies, each
+    checked against Go's database of checksums.
+
+    A module carries no links and nothing that its project's own build makes first. With ``copies``, pairs of (file that
+    is missing, file of the module whose text it gets), it is built from a copy of the module that has them, as its own
+    go.mod and go.sum say. ``version_in`` is the variable that tells the program its version.
     """
 
     name: str
     module: str
     version: str
     package: str
+    group: str = "services"
     lock: str = ""
+    version_in: str = ""
+    copies: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        stamp = f" -X {self.version_in}={self.version}" if self.version_in else ""
+        return ("-trimpath", f"-ldflags=-s -w{stamp}", "-buildvcs=false")
 
     @property
     def file_name(self) -> str:
         """Name, version, and eight digits for all else that decides what comes out."""
-        digest = hashlib.sha256(repr((astuple(self), FLAGS, sorted(ENVIRONMENT.items()))).encode())
-        for file in ("go.mod", "go.sum") if self.lock else ():
-            digest.update((LOCKS / self.lock / file).read_bytes())
+        digest = hashlib.sha256(repr((astuple(self), self.flags, sorted(ENVIRONMENT.items()))).encode())
+        for file in ("go.mod", "go.sum", "main.go") if self.lock else ():
+            if (path := LOCKS / self.lock / file).exists():
+                digest.update(path.read_bytes())
         return f"{self.name}-{self.version}-{digest.hexdigest()[:8]}"
+
+
+def kubernetes(name: str) -> Server:
+    """A program of Kubernetes, whose go.mod takes the libraries from folders that its module does not carry."""
+    return Server(
+        name=name,
+        module="k8s.io/kubernetes",
+        version="v1.34.4",
+        package=f"k8s.io/kubernetes/cmd/{name}",
+        group="cluster",
+        lock="kubernetes",
+        version_in="k8s.io/component-base/version.gitVersion",
+    )
+
+
+def argo_workflows(name: str) -> Server:
+    """A program of Argo Workflows. Its user interface is built with Node, so here the page of the server is blank."""
+    return Server(
+        name=name,
+        module="github.com/argoproj/argo-workflows/v3",
+        version="v3.7.18",
+        package=f"github.com/argoproj/argo-workflows/v3/cmd/{name}",
+        group="cluster",
+        version_in="github.com/argoproj/argo-workflows/v3.version",
+        copies=(
+            ("workflow/executor/osspecific/signal_linux.go", "workflow/executor/osspecific/signal_darwin.go"),
+            ("ui/dist/app/index.html", "ui/src/index.html"),
+        ),
+    )
 
 
 SERVERS: Final = (
@@ -74,25 +117,69 @@ SERVERS: Final = (
         package="go.etcd.io/etcd/etcdctl/v3",
         lock="etcd",
     ),
+    Server(
+        name="pause",
+        module="lookout/scripts/servers/pause",
+        version="v1",
+        package="lookout/scripts/servers/pause",
+        group="cluster",
+        lock="pause",
+    ),
+    kubernetes("kube-apiserver"),
+    kubernetes("kube-controller-manager"),
+    kubernetes("kube-scheduler"),
+    kubernetes("kube-proxy"),
+    kubernetes("kubelet"),
+    kubernetes("kubectl"),
+    argo_workflows("workflow-controller"),
+    argo_workflows("argoexec"),
+    argo_workflows("argo"),
+    Server(
+        name="argo-events",
+        module="github.com/argoproj/argo-events",
+        version="v1.9.7",
+        package="github.com/argoproj/argo-events/cmd",
+        group="cluster",
+        # It has no replace lines, but without a lock Go asks for a list of versions, which the module proxy refuses.
+        lock="argo-events",
+        version_in="github.com/argoproj/argo-events.version",
+    ),
+    Server(
+        name="coredns",
+        module="github.com/coredns/coredns",
+        version="v1.14.1",
+        package="github.com/coredns/coredns",
+        group="cluster",
+    ),
+    Server(
+        name="nats-server",
+        module="github.com/nats-io/nats-server/v2",
+        version="v2.15.2",
+        package="github.com/nats-io/nats-server/v2",
+        group="cluster",
+    ),
 )
+GROUPS: Final = tuple(dict.fromkeys(server.group for server in SERVERS))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Build the servers that are missing or outdated.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(s.name for s in SERVERS)}; all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(s.name for s in SERVERS)}")
+    parser.add_argument("--group", choices=GROUPS, help=f"all of a group; without names: {GROUPS[0]}")
     parser.add_argument("--list", action="store_true", help="print names, modules, versions and packages")
     given = parser.parse_args(arguments)
     unknown = set(given.names) - {server.name for server in SERVERS}
     if unknown:
         parser.error(f"no such server: {', '.join(sorted(unknown))}")
-    wanted = [server for server in SERVERS if not given.names or server.name in given.names]
+    group = given.group or (None if given.names else GROUPS[0])
+    wanted = [server for server in SERVERS if server.group == group or server.name in given.names]
     if given.list:
         sys.stdout.write("".join(f"{s.name} {s.module} {s.version} {s.package}\n" for s in wanted))
         return
     cache = Path(os.environ.get("LOOKOUT_CACHE") or Path.home() / ".cache" / "lookout")
-    if not all(is_current(server, cache / "bin") for server in wanted):
-        with sole_builder(cache):
-            for server in wanted:
+    for server in wanted:
+        if not is_current(server, cache / "bin"):
+            with sole_builder(cache):
                 provide(server, cache)
 
 
@@ -130,35 +217,50 @@ def provide(server: Server, cache: Path) -> None:
         say(f"built {program} in {time.monotonic() - began_s:.0f} s")
     link = cache / "bin" / f"{server.name}.link"
     link.unlink(missing_ok=True)
-    link.symlink_to(server.file_name)
+    link.symlink_to(program.name)
     link.replace(cache / "bin" / server.name)
 
 
 def build(server: Server, folder: Path) -> Path:
     """Build into the folder; the program's file."""
     program = folder / server.name
-    if server.lock:
-        go("build", "-mod=readonly", *FLAGS, "-o", str(program), server.package, cwd=LOCKS / server.lock)
+    if server.lock or server.copies:
+        source = copy_module(server, folder / "source") if server.copies else LOCKS / server.lock
+        go("build", "-mod=readonly", *server.flags, "-o", str(program), server.package, cwd=source)
         return program
-    go("install", *FLAGS, f"{server.package}@{server.version}", cwd=folder, GOBIN=str(folder))
+    go("install", *server.flags, f"{server.package}@{server.version}", cwd=folder, GOBIN=str(folder))
     made = [file for file in folder.iterdir() if file.is_file()]
     if len(made) != 1:
         sys.exit(f"{server.package}: expected one program, got {', '.join(file.name for file in made) or 'none'}")
     return made[0]
 
 
-def go(*arguments: str, cwd: Path, **environment: str) -> None:
-    """Run Go; its words go to stderr as they come."""
+def copy_module(server: Server, folder: Path) -> Path:
+    """A copy of the module, as checked and unpacked by Go, with the files that it misses."""
+    said = go("mod", "download", "-json", f"{server.module}@{server.version}", cwd=folder.parent)
+    shutil.copytree(json.loads(said)["Dir"], folder, copy_function=shutil.copyfile)
+    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        path.chmod(0o755)  # Go keeps modules read-only.
+    for missing, like in server.copies:
+        (folder / missing).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / like, folder / missing)
+    return folder
+
+
+def go(*arguments: str, cwd: Path, **environment: str) -> str:
+    """Run Go; what it answered. Its talk goes to stderr as it comes."""
     done = subprocess.run(  # noqa: S603 (arguments from the table above)
         ["go", *arguments],  # noqa: S607 (the user's Go, as found in PATH)
         cwd=cwd,
         env={**os.environ, **ENVIRONMENT, **environment},
         stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
+        stdout=subprocess.PIPE,
+        text=True,
         check=False,
     )
     if done.returncode:
-        sys.exit(f"go {arguments[0]} ended with status {done.returncode}: see above")
+        sys.exit(f"{done.stdout}go {arguments[0]} ended with status {done.returncode}: see above")
+    return done.stdout
 
 
 def check_go() -> None:

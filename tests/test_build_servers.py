@@ -16,6 +16,7 @@ SCRIPT = ROOT / "scripts" / "servers.py"
 GO = """#!/bin/sh
 echo "$@" >> "$GO_CALLS"
 case "$1" in
+mod) echo "{\\"Dir\\": \\"$GO_MODULE\\"}"; exit ;;
 env) echo "${GO_FOUND:-go1.26.8}"; exit ;;
 build) while [ "$1" != -o ]; do shift; done; program=$2 ;;
 install) for last; do :; done; program=$GOBIN/$(basename "${last%@*}") ;;
@@ -54,11 +55,12 @@ def builds(environment: dict[str, str]) -> list[str]:
     """What Go was told to build, by the last word of each call."""
     file = Path(environment["GO_CALLS"])
     lines = file.read_text().splitlines() if file.exists() else []
-    return [line.split()[-1] for line in lines if not line.startswith("env")]
+    return [line.split()[-1] for line in lines if not line.startswith(("env", "mod"))]
 
 
-def table() -> list[list[str]]:
-    said = subprocess.run([sys.executable, SCRIPT, "--list"], capture_output=True, text=True, check=True).stdout
+def table(group: str = "services") -> list[list[str]]:
+    command = [sys.executable, SCRIPT, "--list", "--group", group]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [line.split() for line in said.splitlines()]
 
 
@@ -74,6 +76,40 @@ def test_all_are_built_once(build: Build, environment: dict[str, str], tmp_path:
     again = build()
     assert (again.returncode, again.stderr) == (0, "")
     assert len(builds(environment)) == len(table())
+
+
+def test_services_are_built_without_being_named_and_a_cluster_s_programs_are_not(
+    build: Build, environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert {row[0] for row in table()} == {"minio", "etcd", "etcdctl"}
+    assert not {row[0] for row in table()} & {row[0] for row in table("cluster")}
+    assert build("--group", "cluster", "etcd", GO_MODULE=str(module(tmp_path))).returncode == 0
+    assert len(builds(environment)) == len(table("cluster")) + 1
+
+
+def module(folder: Path) -> Path:
+    """A module as Go unpacks it: read-only, without links, and without what its own build makes."""
+    module = folder / "module"
+    for file in ("workflow/executor/osspecific/signal_darwin.go", "ui/src/index.html"):
+        path = module / file
+        path.parent.mkdir(parents=True)
+        path.write_text(f"that of {file}")
+        path.chmod(0o444)
+    for path in (module, *module.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    return module
+
+
+def test_what_a_module_misses_is_put_into_a_copy_that_is_built(
+    build: Build, environment: dict[str, str], tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    go = Path(environment["PATH"].split(":")[0]) / "go"
+    go.write_text(GO.replace("build) ", f"build) cat workflow/*/*/signal_linux.go ui/dist/app/index.html > {seen}; "))
+    done = build("argo", GO_MODULE=str(module(tmp_path)))
+    assert done.returncode == 0, done.stderr
+    assert seen.read_text() == "that of workflow/executor/osspecific/signal_darwin.gothat of ui/src/index.html"
+    assert not (tmp_path / "module" / "ui" / "dist").exists()
 
 
 def test_what_is_there_needs_no_go(build: Build) -> None:
@@ -144,15 +180,19 @@ def test_an_unknown_name_is_refused_with_the_known_ones(build: Build) -> None:
     assert "no such server: consul" in done.stderr
 
 
-def test_the_locks_say_what_the_table_says() -> None:
-    required = (ROOT / "scripts" / "servers" / "etcd" / "go.mod").read_text()
-    for name, module, version, _ in table():
-        if name.startswith("etcd"):
-            assert f"\t{module} {version}\n" in required
+@pytest.mark.parametrize(("lock", "group"), [("etcd", "services"), ("kubernetes", "cluster")])
+def test_the_locks_say_what_the_table_says(lock: str, group: str) -> None:
+    required = (ROOT / "scripts" / "servers" / lock / "go.mod").read_text()
+    rows = [row for row in table(group) if f"/{lock}" in row[1]]
+    assert rows
+    for _, module, version, _ in rows:
+        assert re.search(rf"^(require |\t){re.escape(module)} {re.escape(version)}$", required, flags=re.MULTILINE)
     assert re.search(r"^go 1\.26", required, flags=re.MULTILINE)
 
 
-def test_the_page_has_the_same_versions() -> None:
-    page = (ROOT / "docs" / "services.md").read_text(encoding="utf-8")
-    for name, module, version, _ in table():
-        assert f"| {name} | `{module}` | `{version}` |" in page
+@pytest.mark.parametrize(("group", "page"), [("services", "services.md"), ("cluster", "cluster.md")])
+def test_the_page_has_the_same_versions(group: str, page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for name, module, version, _ in table(group):
+        if not module.startswith("lookout/"):
+            assert f"| {name} | `{module}` | `{version}` |" in text

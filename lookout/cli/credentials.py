@@ -1,8 +1,12 @@
-"""Files with the credentials of users: ``FOLDER/<role>.env``, one variable a line, for their owner's eyes only.
+"""The credentials of users in files: written for a person, or given by whoever runs a cluster.
+
+What is written is ``FOLDER/<role>.env``, one variable a line, for their owner's eyes only.
 
 A server never gives a secret out again, so none may be lost on the way: it is in a file before the server hears of it.
 A renewed one waits beside the old one until the server has it; whatever is killed in between, one of both is right, and
 ``recover`` finds out which. Lines are plain ``NAME=value``, as shells, containers and clusters read them.
+
+What is given is ``FOLDER/<role>/<variable>``, a file a value, as clusters show their secrets. It is only read.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ _SECRET_BYTES: Final = 24
 _URL: Final = "LOOKOUT_STORE"
 _ACCESS_KEY: Final = "LOOKOUT_STORE_ACCESS_KEY"
 _SECRET_KEY: Final = "LOOKOUT_STORE_SECRET_KEY"  # noqa: S105 - a variable's name
+_LEDGER_ROOT: Final = Path("ledger-root", "LOOKOUT_LEDGER_ROOT_PASSWORD")
 
 
 class Credentials:
@@ -108,3 +113,40 @@ class Credentials:
             part.replace(file)
         except OSError as error:
             raise failure(str(file), error) from error
+
+
+class GivenSecrets:
+    """The secrets in a folder that somebody else filled. Raises InputRejected when it is none or cannot be read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not folder.is_dir():
+            raise InputRejected("is not a folder", str(folder))
+        try:
+            self._roles = frozenset(entry.name for entry in folder.iterdir() if (entry / _SECRET_KEY).is_file())
+        except OSError as error:
+            raise InputRejected(f"cannot be read: {words(error)}", str(folder)) from error
+
+    def __contains__(self, role: str) -> bool:
+        return role in self._roles
+
+    def secret(self, role: str, access_key: str) -> str:
+        """The secret of the role's user. Raises InputRejected when the folder names another user for the role."""
+        named = self._value(Path(role, _ACCESS_KEY))
+        if named != access_key:
+            raise InputRejected(f"expected {access_key}, got {named}", str(self.folder / role / _ACCESS_KEY))
+        return self._value(Path(role, _SECRET_KEY))
+
+    def find_ledger_root(self) -> str | None:
+        """The password of the root user of the ledger's server, if it is given."""
+        return self._value(_LEDGER_ROOT) if (self.folder / _LEDGER_ROOT).is_file() else None
+
+    def _value(self, name: Path) -> str:
+        file = self.folder / name
+        try:
+            value = file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputRejected("cannot be read", str(file)) from error
+        if not value:
+            raise InputRejected("is empty", str(file))
+        return value

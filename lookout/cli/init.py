@@ -3,159 +3,152 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from lookout.addresses import StoreAddress
-from lookout.cli.credentials import Credentials
+from lookout.cli import preparing
+from lookout.cli.credentials import Credentials, GivenSecrets
 from lookout.cli.options import PATH, json_option
 from lookout.cli.output import echo_json, printable, table
-from lookout.cli.state import buckets, open_minio, open_state
+from lookout.cli.preparing import Prepared, patiently
+from lookout.cli.state import open_minio, open_state
 from lookout.datum import JsonObject
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
+from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
 from lookout.settings import Settings
 from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
     from lookout.objects.minio import MinioStore
-    from lookout.objects.minio.policies import Role
 
 DEFAULT_KEEP_DAYS: Final = 30
 LEAST_KEEP_DAYS: Final = 7
 """As ``lookout.objects.minio.buckets`` has it; here so that ``--help`` need not load what speaks to servers."""
 MOST_KEEP_DAYS: Final = 36_500
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
-    """One bucket or user: what was done to it in words (empty: it was right), the file of a user's credentials, and
-    what a person has to do yet."""
-
-    name: str
-    full_name: str
-    done: tuple[str, ...] = ()
-    file: str | None = None
-    problem: str | None = None
+LONGEST_WAIT_S: Final = 3_600
 
 
 @click.command(short_help="Make buckets, and users for the stages, on the store's server.")
 @click.option("--users", type=PATH, metavar="FOLDER", help="Make users too; their credentials become files in there.")
 @click.option("--renew", is_flag=True, help="Give every user a new secret; the old one is refused from then on.")
+@click.option("--secrets", type=PATH, metavar="FOLDER", help="Make users with the secrets in there, and the ledger's.")
+@click.option("--logs", is_flag=True, help="Make the bucket for the logs of a cluster's workflows too.")
+@click.option("--notify", metavar="ARN", help="Let new pictures, models and rules be told to this target of MinIO's.")
 @click.option(
     "--keep-days",
     type=click.IntRange(LEAST_KEEP_DAYS, MOST_KEEP_DAYS),
     default=DEFAULT_KEEP_DAYS,
     show_default=True,
     metavar="N",
-    help="How many days the server keeps replaced and removed versions.",
+    help="How many days the server keeps replaced and removed versions, and logs.",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.IntRange(0, LONGEST_WAIT_S),
+    default=0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for servers that do not answer yet.",
 )
 @json_option
 @click.pass_obj
-def init(settings: Settings, users: Path | None, renew: bool, keep_days: int, as_json: bool) -> None:
+def init(
+    settings: Settings,
+    users: Path | None,
+    renew: bool,
+    secrets: Path | None,
+    logs: bool,
+    notify: str | None,
+    keep_days: int,
+    wait_s: int,
+    as_json: bool,
+) -> None:
     """Make the buckets on the server of LOOKOUT_STORE: versioned, and old versions go after a time.
 
-    With --users also a user a stage, one for a machine that runs all stages and one that only uploads, each with the
-    least rights. This needs the server's own credentials. What is there and right is left alone.
+    With --users or --secrets also a user a stage, one for a machine that runs all stages and one that only uploads,
+    each with the least rights. This needs the server's own credentials. What is there and right is left alone.
     """
     if settings.store is None:
         raise InputRejected("is not set", "LOOKOUT_STORE", "buckets are made on a server; a state folder needs none")
+    if users is not None and secrets is not None:
+        raise InputRejected("cannot go with --users", "--secrets", "secrets are either written there or read there")
     if renew and users is None:
         raise InputRejected("expected --users FOLDER with it", "--renew", "the new secrets become files in there")
-    store, wanted = open_minio(settings.store), roles_of_the_pipeline()
+    store, wanted = open_minio(settings.store), preparing.roles_of_the_pipeline()
     credentials = None if users is None else Credentials(users, settings.store)
     if credentials is not None:
-        credentials.prepare({role.name: _user_name(store, role) for role in wanted})
-    if settings.ledger is not None:
-        with open_state(settings, None):
-            pass  # opened: it answers, lets this user in, and has a form that this program knows
-    made = _make_buckets(store, keep_days)
-    people = [_make_user(store, role, credentials, renew=renew) for role in wanted] if credentials is not None else []
+        credentials.prepare({role.name: preparing.user_name(store, role) for role in wanted})
+    given = None if secrets is None else GivenSecrets(secrets)
+    ledger_done = _prepare_ledger(settings, given, wait_s)
+    patiently(lambda: store.exists(PIPELINE.inputs), wait_s)
+    made = preparing.make_buckets(store, keep_days)
+    if logs:
+        made.append(preparing.make_logs_bucket(store, keep_days))
+    people = _make_users(store, credentials, given, renew=renew)
+    if notify is not None:
+        told = preparing.notify(store, notify)
+        made = [replace(item, done=(*item.done, *told.get(item.name, ()))) for item in made]
     ledger = None if settings.ledger is None else settings.ledger.url
     if as_json:
-        found = [{"bucket": item.name, "full_name": item.full_name, "done": item.done} for item in made]
-        echo_json(
-            {
-                "store": settings.store.url,
-                "ledger": ledger,
-                "buckets": found,
-                "users": [_user_as_json(user) for user in people],
-            }
-        )
+        _show_json(settings.store, ledger, ledger_done, made, people)
     else:
-        click.echo(_as_text(settings.store, ledger, made, people))
+        click.echo(_as_text(settings.store, ledger, ledger_done, made, people))
     sys.exit(EXIT_DATUM_FAILED if any(user.problem for user in people) else EXIT_OK)
 
 
-def roles_of_the_pipeline() -> list[Role]:
-    """Who needs which buckets: each stage those that it reads, its references included."""
-    from lookout.objects.minio.policies import roles
+def _prepare_ledger(settings: Settings, given: GivenSecrets | None, wait_s: int) -> tuple[str, ...]:
+    """Its user, if root's password is given; then it must answer, let this user in, and have a form that this program
+    knows. What was done."""
+    address, root_password = settings.ledger, None if given is None else given.find_ledger_root()
+    if address is None:
+        return ()
+    done: tuple[str, ...] = ()
+    if root_password is not None:
+        done = patiently(lambda: preparing.make_ledger_user(address, root_password), wait_s)
 
-    reads = {stage.name: [read.bucket for read in stage.reads] for stage in PIPELINE.stages}
-    references = {stage.name: stage.references.bucket for stage in PIPELINE.stages if stage.references is not None}
-    for name, bucket in references.items():
-        reads[name].append(bucket)
-    return roles(PIPELINE.inputs, reads, list(references.values()))
+    def look() -> None:
+        with open_state(settings, None):
+            pass
 
-
-def _make_buckets(store: MinioStore, keep_days: int) -> list[Prepared]:
-    from lookout.objects.minio.buckets import make_buckets
-
-    return [
-        Prepared(name=state.bucket, full_name=state.full_name, done=state.done)
-        for state in make_buckets(store, buckets(), keep_days=keep_days)
-    ]
+    patiently(look, wait_s)
+    return done
 
 
-def _user_name(store: MinioStore, role: Role) -> str:
-    from lookout.objects.minio.admin import user_name
+def _make_users(
+    store: MinioStore, credentials: Credentials | None, given: GivenSecrets | None, *, renew: bool
+) -> list[Prepared]:
+    from lookout.objects.minio.policies import logs_role
 
-    return user_name(store.prefix, role)
-
-
-def _make_user(store: MinioStore, role: Role, credentials: Credentials, *, renew: bool) -> Prepared:
-    """One user at a time, so that each secret is in its file before the server hears of it."""
-    from lookout.objects.minio.admin import make_users
-
-    secret = partial(credentials.write_secret, role.name, _user_name(store, role), renew=renew)
-    (user,) = make_users(store, [role], secret, renew=renew)
-    file = credentials.path(role.name)
-    made = Prepared(name=role.name, full_name=user.access_key, done=user.done, file=str(file))
-    if user.secret_key is not None:
-        credentials.keep(role.name)
-        return made
-    if credentials.recover(role.name, partial(_is_secret, store, user.access_key)):
-        return made
-    problem = f"the secret in {file} is not the user's" if file.exists() else "the user's secret is in no file there"
-    return replace(made, file=None, problem=f"{problem}; --renew gives all users new ones")
+    wanted = preparing.roles_of_the_pipeline()
+    if credentials is not None:
+        return [preparing.make_user_with_file(store, role, credentials, renew=renew) for role in wanted]
+    if given is not None:
+        asked = [role for role in (*wanted, logs_role()) if role.name in given]
+        return [preparing.make_user_as_given(store, role, given) for role in asked]
+    return []
 
 
-def _is_secret(store: MinioStore, access_key: str, secret: str) -> bool:
-    """Whether the server lets the user in with it. A right that is denied is denied to a user that was let in."""
-    from lookout.objects.minio import MinioStore
-    from lookout.objects.minio.errors import Denied
-
-    access = store.access
-    theirs = MinioStore(
-        access.endpoint,
-        access_key=access_key,
-        secret_key=secret,
-        secure=access.secure,
-        prefix=store.prefix,
-        ca=access.ca,
-    )
-    try:
-        theirs.exists(PIPELINE.inputs)
-    except Denied:
-        return True
-    except Unavailable:
-        store.exists(PIPELINE.inputs)  # raises if not the secret but the server was the trouble
-        return False
-    return True
+def _show_json(
+    store: StoreAddress,
+    ledger: str | None,
+    ledger_done: Sequence[str],
+    made: Sequence[Prepared],
+    people: Sequence[Prepared],
+) -> None:
+    found = [{"bucket": item.name, "full_name": item.full_name, "done": item.done} for item in made]
+    document: Mapping[str, object] = {
+        "store": store.url,
+        "ledger": ledger,
+        "ledger_done": ledger_done,
+        "buckets": found,
+        "users": [_user_as_json(user) for user in people],
+    }
+    echo_json(document)
 
 
 def _user_as_json(user: Prepared) -> JsonObject:
@@ -168,14 +161,20 @@ def _user_as_json(user: Prepared) -> JsonObject:
     }
 
 
-def _as_text(store: StoreAddress, ledger: str | None, made: Sequence[Prepared], people: Sequence[Prepared]) -> str:
+def _as_text(
+    store: StoreAddress,
+    ledger: str | None,
+    ledger_done: Sequence[str],
+    made: Sequence[Prepared],
+    people: Sequence[Prepared],
+) -> str:
     rows = [("bucket", item.full_name, "; ".join(item.done) or "right") for item in made]
     rows += [
         ("user", user.full_name, "; ".join((*user.done, user.problem or "")).strip("; ") or "right") for user in people
     ]
     parts = [
         f"store   {store.url}",
-        f"ledger  {ledger or 'in the state folder'}",
+        "; ".join((f"ledger  {ledger or 'in the state folder'}", *ledger_done)),
         "",
         table(rows, ("what", "name", "done")),
     ]

@@ -66,7 +66,7 @@ def get_named(ledger: Ledger, bucket: str, key: str) -> ObjectRef:
 def server_history(store: MinioStore, ledger: Ledger, bucket: str, key: str) -> list[Entry]:
     """All versions and removals that the bucket has, and those that the ledger remembers and the bucket has not any
     more; the newest first."""
-    from lookout.objects.uploads import history
+    from lookout.objects.history import history
 
     named = find_named(ledger, bucket, key)
     made = {ref.version: (record, ref) for record, ref in _made(ledger, bucket, key)}

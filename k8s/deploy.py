@@ -1,0 +1,95 @@
+"""``python -m k8s.deploy OVERLAY``: brings Lookout into the cluster that kubectl speaks to, beside Argo.
+
+Namespace, Secrets, the overlay, and then waits until all of it serves. May be run again and again. Standard library
+only. Installs no Argo and makes no cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from k8s.kubectl import Failed, Kubectl
+from k8s.make_secrets import make_missing
+
+ROOT: Final = Path(__file__).parent
+DEADLINE_S: Final = 300.0
+_PAUSE_S: Final = 1.0
+_ARGO: Final = ("workflow-controller", "controller-manager")
+_CRDS: Final = ("workflows.argoproj.io", "cronworkflows.argoproj.io", "eventbus.argoproj.io", "sensors.argoproj.io")
+_HINT: Final = "install Argo Workflows and Argo Events into the namespace first: docs/kubernetes.md"
+
+
+def deploy(kubectl: Kubectl, overlay: Path, *, say: Callable[[str], None], deadline_s: float = DEADLINE_S) -> None:
+    """Raises Failed with what stands in the way; what was applied until then stays."""
+    built = kubectl("kustomize", str(overlay))  # a mistake in it is told before anything is changed
+    _check_argo(kubectl)
+    _apply(kubectl, "--filename", str(ROOT / "base" / "namespace.yaml"))
+    for name in make_missing(kubectl, os.environ, tls="lookout-store-tls" in built):
+        say(f"secret/{name} made")
+    # A Job cannot be changed; one that has ended is made anew, and finds everything right.
+    kubectl("delete", "job", "init", "--ignore-not-found", "--cascade=foreground")
+    say(_apply(kubectl, "--kustomize", str(overlay)))
+    _await(kubectl, deadline_s)
+
+
+def _apply(kubectl: Kubectl, *what: str) -> str:
+    return kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=lookout", *what).strip()
+
+
+def _check_argo(kubectl: Kubectl) -> None:
+    there = kubectl("get", "crd", "--output=name")
+    missing = [name for name in _CRDS if f"/{name}" not in there]
+    if missing:
+        raise Failed(f"the cluster has no {', '.join(missing)}: {_HINT}")
+    deployments = kubectl("get", "deployments", "--output=name")
+    missing = [name for name in _ARGO if f"/{name}" not in deployments]
+    if missing:
+        raise Failed(f"the namespace {kubectl.namespace} has no Deployment {', '.join(missing)}: {_HINT}")
+
+
+def _await(kubectl: Kubectl, deadline_s: float) -> None:
+    """Wait for the servers, for ``init``, and for the pods that Argo Events makes."""
+    end_s = time.monotonic() + deadline_s
+    for name in kubectl("get", "statefulsets,deployments", "--output=name").split():
+        _wait(kubectl, end_s, "rollout", "status", name)
+    _wait(kubectl, end_s, "wait", "--for=condition=Complete", "job/init")
+    for owner in ("eventsource-name=uploads", "sensor-name=uploads"):
+        # The controller makes the Deployment by and by; until then there is nothing to wait for.
+        while not kubectl("get", "deployments", f"--selector={owner}", "--output=name"):
+            if time.monotonic() > end_s:
+                raise Failed(f"Argo Events has made no Deployment with {owner}: see the log of controller-manager")
+            time.sleep(_PAUSE_S)
+        _wait(kubectl, end_s, "rollout", "status", "deployment", f"--selector={owner}")
+
+
+def _wait(kubectl: Kubectl, end_s: float, *what: str) -> None:
+    left_s = max(1, int(end_s - time.monotonic()))
+    try:
+        kubectl(*what, f"--timeout={left_s}s")
+    except Failed as error:
+        pods = kubectl("get", "pods", "--selector=app.kubernetes.io/part-of=lookout")
+        events = kubectl("get", "events", "--field-selector=type=Warning", "--sort-by=.lastTimestamp")
+        last = "\n".join(events.splitlines()[-10:])
+        raise Failed(f"{error}\n\n{pods}\n{last}") from error
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m k8s.deploy", description="Brings Lookout into a cluster.")
+    parser.add_argument("overlay", type=Path, help="a folder with a kustomization, such as k8s/overlays/production")
+    given = parser.parse_args()
+    try:
+        deploy(Kubectl(), given.overlay, say=print)
+    except Failed as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

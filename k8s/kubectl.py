@@ -1,0 +1,44 @@
+"""Calls kubectl, on whichever cluster the environment says. Secrets go to it by its input and never as an argument."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+NAMESPACE: Final = "lookout"
+_DEADLINE_S: Final = 600.0
+
+
+class Failed(Exception):
+    """What cannot be done, with the words of who refused it."""
+
+
+class Kubectl:
+    """kubectl for one namespace. Raises Failed when there is none."""
+
+    def __init__(self, program: str | None = None, namespace: str = NAMESPACE) -> None:
+        self.namespace = namespace
+        self._program = program or find_kubectl()
+
+    def __call__(self, *arguments: str, given: str | None = None) -> str:
+        """What it printed; ``given`` is its input. Raises Failed with its words."""
+        words = [self._program, f"--namespace={self.namespace}", *arguments]
+        done = subprocess.run(  # noqa: S603 - the callers' own words
+            words, input=given or "", capture_output=True, text=True, timeout=_DEADLINE_S, check=False
+        )
+        if done.returncode:
+            raise Failed(f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+
+def find_kubectl() -> str:
+    """The program: KUBECTL, else the one that ``make cluster`` has, else the one in PATH. Raises Failed."""
+    cache = Path(os.environ.get("LOOKOUT_CACHE") or Path.home() / ".cache" / "lookout")
+    for name in (os.environ.get("KUBECTL"), str(cache / "bin" / "kubectl"), "kubectl"):
+        found = shutil.which(name) if name else None
+        if found:
+            return found
+    raise Failed("there is no kubectl: install it, or name it in KUBECTL")

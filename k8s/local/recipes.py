@@ -1,0 +1,98 @@
+"""Which images the cluster needs, and what each is made of. Knows neither buildah nor containerd."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from k8s.local.programs import PAUSE_IMAGE
+from k8s.local.site import ROOT, Site
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerImage:
+    """Programs of ``scripts/servers.py`` and nothing else; ``programs`` are paths in the image, the first is run.
+
+    Names, paths and entry point are those of upstream's image, so that its manifests run as they are.
+    """
+
+    name: str
+    programs: tuple[str, ...]
+    user: int = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How the image is run."""
+        folders = dict.fromkeys(str(Path(path).parent) for path in self.programs)
+        return {"Entrypoint": [self.programs[0]], "User": str(self.user), "Env": [f"PATH={':'.join(folders)}"]}
+
+    def inputs(self, site: Site) -> str:
+        """Digest of what decides what is in the image."""
+        built = (str(site.program(Path(path).name).readlink()) for path in self.programs)
+        return _digest(repr(self), *built)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProjectImage:
+    """An image of this project, by its Dockerfile, whose context is the project's folder."""
+
+    name: str
+    dockerfile: str
+
+    @property
+    def copied(self) -> tuple[str, ...]:
+        """What the Dockerfile copies from the project, as written there."""
+        words = (line.split() for line in (ROOT / self.dockerfile).read_text(encoding="utf-8").splitlines())
+        copies = (line[1:] for line in words if line and line[0] == "COPY")
+        plain = (
+            [word for word in line if not word.startswith("--")] for line in copies if "--from=" not in " ".join(line)
+        )
+        return tuple(source for line in plain for source in line[:-1])
+
+    @property
+    def requirements(self) -> tuple[Path, ...]:
+        """The lists of locked packages among what it copies."""
+        return tuple(ROOT / path for path in self.copied if path.startswith("requirements/") and path.endswith(".txt"))
+
+    def inputs(self, base: str) -> str:
+        """Digest of what decides what is in the image, ``base`` among it."""
+        digest = hashlib.sha256(_digest(base, self.dockerfile).encode())
+        for path in _files(self.dockerfile, ".dockerignore", *self.copied):
+            digest.update(f"{path.relative_to(ROOT)}\0{path.stat().st_mode:o}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+SERVERS: Final = (
+    ServerImage(name=PAUSE_IMAGE, programs=("/pause",), user=65535),
+    ServerImage(name="coredns/coredns:1.14.1", programs=("/coredns",), user=65532),
+    ServerImage(name="quay.io/argoproj/workflow-controller:v3.7.18", programs=("/bin/workflow-controller",), user=8737),
+    ServerImage(name="quay.io/argoproj/argoexec:v3.7.18", programs=("/bin/argoexec",), user=8737),
+    ServerImage(name="quay.io/argoproj/argocli:v3.7.18", programs=("/bin/argo",), user=8737),
+    ServerImage(name="quay.io/argoproj/argo-events:v1.9.7", programs=("/bin/argo-events",), user=9731),
+    ServerImage(name="minio/minio:dev", programs=("/usr/bin/minio",)),
+    ServerImage(name="quay.io/coreos/etcd:v3.5.35", programs=("/usr/local/bin/etcd", "/usr/local/bin/etcdctl")),
+    ServerImage(name="nats:2.15.2", programs=("/nats-server",)),
+)
+PROJECT: Final = (
+    ProjectImage(name="lookout/validate:dev", dockerfile="stages/validate/Dockerfile"),
+    ProjectImage(name="lookout/object-detect:dev", dockerfile="stages/object_detect/Dockerfile"),
+    ProjectImage(name="lookout/threat-detect:dev", dockerfile="stages/threat_detect/Dockerfile"),
+    ProjectImage(name="lookout/plot:dev", dockerfile="stages/plot/Dockerfile"),
+    ProjectImage(name="lookout/lookout:dev", dockerfile="Dockerfile"),
+)
+
+
+def _files(*patterns: str) -> Iterator[Path]:
+    """The files of the project that the patterns mean, folders with all below, but for what Python leaves there."""
+    for pattern in patterns:
+        for found in sorted(ROOT.glob(pattern.rstrip("/"))):
+            below = sorted(found.rglob("*")) if found.is_dir() else [found]
+            yield from (path for path in below if path.is_file() and "__pycache__" not in path.parts)
+
+
+def _digest(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()

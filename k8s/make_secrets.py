@@ -1,0 +1,180 @@
+"""``python -m k8s.make_secrets``: makes the Secrets that Lookout's manifests name, where they are missing.
+
+Passwords are random, certificates are self-signed, and both are shown to nobody: they go to kubectl by its input, and
+what is there is looked at by name only. A Secret that is there stays as it is, so this may be run again and again, and
+a site may make any of them itself before. Standard library and ``openssl`` only. Knows the manifests, not Lookout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from k8s.kubectl import NAMESPACE, Failed, Kubectl
+
+_DAYS: Final = 3650
+_NATS_USER: Final = "lookout"
+_LEDGER_USER: Final = "lookout"
+_ROOT_USER: Final = "lookout-root"
+_MEMBERS: Final = tuple(f"etcd-{number}.etcd-members" for number in range(3))
+STORE_USERS: Final = {
+    "validate": "validate",
+    "object-detect": "object-detect",
+    "threat-detect": "threat-detect",
+    "plot": "plot",
+    "operator": "engine",
+    "uploader": "uploader",
+    "logs": "logs",
+}
+"""The store's user in each Secret ``lookout-store-<name>``; ``lookout init`` gives it its rights."""
+_NAMES_AND_KEYS: Final = '{{range .items}}{{.metadata.name}}{{range $key, $_ := .data}} {{$key}}{{end}}{{"\\n"}}{{end}}'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A Secret: its entries' names, and how they are made."""
+
+    keys: tuple[str, ...]
+    make: Callable[[], Mapping[str, str]]
+    kind: str = "Opaque"
+
+
+def make_missing(kubectl: Kubectl, environment: Mapping[str, str], *, prefix: str = "", tls: bool = False) -> list[str]:
+    """Make what is missing, and give the names of what was made. ``prefix`` begins the names of the store's users, as
+    it does in LOOKOUT_STORE; ``tls`` adds certificates for MinIO and etcd. Raises Failed when kubectl does, or when a
+    Secret that is there lacks an entry."""
+    there = {}
+    for line in kubectl("get", "secrets", f"--output=go-template={_NAMES_AND_KEYS}").splitlines():
+        name, *keys = line.split()
+        there[name] = set(keys)
+    made = []
+    for name, wanted in all_wanted(kubectl, environment, prefix, tls=tls).items():
+        if name not in there:
+            kubectl("create", "--filename=-", given=json.dumps(_manifest(name, wanted)))
+            made.append(name)
+        elif lacking := set(wanted.keys) - there[name]:
+            raise Failed(f"Secret {name} has no {', '.join(sorted(lacking))}: add it, or delete the Secret")
+    return made
+
+
+def all_wanted(
+    kubectl: Kubectl, environment: Mapping[str, str], prefix: str, *, tls: bool = False
+) -> dict[str, Wanted]:
+    """Every Secret by its name, in the order in which they can be made."""
+    found = {f"lookout-store-{name}": _store(prefix + user) for name, user in STORE_USERS.items()}
+    found["lookout-store-root"] = _of(MINIO_ROOT_USER=lambda: _ROOT_USER, MINIO_ROOT_PASSWORD=_password)
+    found["lookout-ledger"] = _of(LOOKOUT_LEDGER_USER=lambda: _LEDGER_USER, LOOKOUT_LEDGER_PASSWORD=_password)
+    found["lookout-ledger-root"] = _of(LOOKOUT_LEDGER_ROOT_PASSWORD=_password)
+    found["lookout-mail"] = _of(SENDGRID_API_KEY=lambda: environment.get("SENDGRID_API_KEY") or f"SG.{_password()}")
+    found["lookout-webhook"] = _of(token=_password)
+    certified: dict[str, tuple[str, ...]] = {"lookout-nats-tls": ("nats",)}
+    if tls:
+        certified |= {"lookout-store-tls": ("minio",), "lookout-ledger-tls": ("etcd", *_MEMBERS)}
+    for name, services in certified.items():
+        found[name] = _tls(services, kubectl)
+    found["lookout-nats"] = Wanted(
+        keys=("NATS_USER", "NATS_PASSWORD", "auth", "ca.crt"), make=lambda: _nats(_authority(kubectl))
+    )
+    return found
+
+
+def _of(**entries: Callable[[], str]) -> Wanted:
+    return Wanted(keys=tuple(entries), make=lambda: {key: make() for key, make in entries.items()})
+
+
+def _store(user: str) -> Wanted:
+    return _of(LOOKOUT_STORE_ACCESS_KEY=lambda: user, LOOKOUT_STORE_SECRET_KEY=_password)
+
+
+def _tls(services: Sequence[str], kubectl: Kubectl) -> Wanted:
+    return Wanted(
+        keys=("tls.crt", "tls.key", "ca.crt"),
+        make=lambda: _certificate(services, kubectl.namespace),
+        kind="kubernetes.io/tls",
+    )
+
+
+def _password() -> str:
+    """192 random bits that no configuration language takes for a number or a sign of its own."""
+    return f"k{secrets.token_hex(24)}"
+
+
+def _nats(authority: str) -> Mapping[str, str]:
+    """NATS reads two variables, Argo Events one file of YAML."""
+    password = _password()
+    return {
+        "NATS_USER": _NATS_USER,
+        "NATS_PASSWORD": password,
+        "auth": f"username: {_NATS_USER}\npassword: {password}\n",
+        "ca.crt": authority,
+    }
+
+
+def _authority(kubectl: Kubectl) -> str:
+    """Who vouches for NATS's certificate: no secret itself."""
+    return b64decode(kubectl("get", "secret", "lookout-nats-tls", r"--output=jsonpath={.data.ca\.crt}")).decode("ascii")
+
+
+def _certificate(services: Sequence[str], namespace: str) -> Mapping[str, str]:
+    """A certificate that vouches for itself, for all names that these have in the cluster. Members of an etcd show it
+    to each other, so it is a client's too."""
+    zones = ("", f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local")
+    names = ",".join(f"DNS:{service}{zone}" for service in services for zone in zones)
+    command = [
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"),
+        *("-days", str(_DAYS), "-subj", f"/CN={services[0]}", "-keyout", "-", "-out", "-"),
+        *("-addext", f"subjectAltName={names}", "-addext", "extendedKeyUsage=serverAuth,clientAuth"),
+        *("-addext", "basicConstraints=critical,CA:TRUE"),
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    except FileNotFoundError as error:
+        raise Failed("there is no openssl: install it, or make the Secret of the certificate yourself") from error
+    blocks = dict(re.findall(r"(?s)(-----BEGIN ([A-Z ]+)-----.*?-----END \2-----\n)", done.stdout))
+    found = {kind: block for block, kind in blocks.items()}
+    if done.returncode or set(found) != {"PRIVATE KEY", "CERTIFICATE"}:
+        raise Failed(f"openssl made no certificate: {done.stderr.strip()}")
+    return {"tls.crt": found["CERTIFICATE"], "tls.key": found["PRIVATE KEY"], "ca.crt": found["CERTIFICATE"]}
+
+
+def _manifest(name: str, wanted: Wanted) -> Mapping[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/part-of": "lookout"}},
+        "type": wanted.kind,
+        "stringData": wanted.make(),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m k8s.make_secrets", description="Makes the Secrets that are missing."
+    )
+    parser.add_argument("--namespace", default=NAMESPACE, help=f"by default {NAMESPACE}")
+    parser.add_argument("--prefix", default="", help="what the names of buckets begin with, as in LOOKOUT_STORE")
+    parser.add_argument("--tls", action="store_true", help="certificates for MinIO and etcd too")
+    given = parser.parse_args()
+    try:
+        made = make_missing(Kubectl(namespace=given.namespace), os.environ, prefix=given.prefix, tls=given.tls)
+    except Failed as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    for name in made:
+        sys.stdout.write(f"secret/{name} made\n")
+    if "lookout-mail" in made and not os.environ.get("SENDGRID_API_KEY"):
+        sys.stderr.write("lookout-mail has a random key, with which SendGrid sends nothing: see docs/kubernetes.md\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+module lookout/scripts/servers/pause
+
+go 1.26.0

@@ -1,0 +1,67 @@
+"""A kubectl for these tests, which need no cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.k8s.reading import ROOT
+
+
+@dataclass
+class Cluster:
+    """What the stand-in for kubectl keeps in a folder."""
+
+    folder: Path
+
+    def run(self, module: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """``python -m module`` on this cluster."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "KUBECTL": str(self.folder / "kubectl"),
+            "LOOKOUT_FAKE": str(self.folder),
+        }
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            env=environment | more,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    @property
+    def calls(self) -> list[list[str]]:
+        return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
+
+    @property
+    def secrets(self) -> dict[str, dict[str, Any]]:
+        return {file.name: json.loads(file.read_text()) for file in (self.folder / "secrets").iterdir()}
+
+    def answer(self, kind: str, text: str) -> None:
+        """What ``get KIND`` prints."""
+        (self.folder / "answers").mkdir(exist_ok=True)
+        (self.folder / "answers" / kind).write_text(text)
+
+    def refuse(self, verb: str, words: str) -> None:
+        (self.folder / "refuse").mkdir(exist_ok=True)
+        (self.folder / "refuse" / verb).write_text(words)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    program = tmp_path / "kubectl"
+    program.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -I -S "{Path(__file__).with_name("fake_kubectl.py")}" "$@"\n'
+    )
+    program.chmod(0o755)
+    return Cluster(tmp_path)

@@ -1,0 +1,61 @@
+"""Bringing it into a cluster: in which order, and what is said when something stands in the way."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.k8s.conftest import Cluster
+
+CRDS = "workflows.argoproj.io cronworkflows.argoproj.io eventbus.argoproj.io sensors.argoproj.io"
+OVERLAY = "k8s/overlays/local"
+
+
+@pytest.fixture
+def with_argo(cluster: Cluster) -> Cluster:
+    cluster.answer("crd", "".join(f"customresourcedefinition/{name}\n" for name in CRDS.split()))
+    cluster.answer("deployments", "deployment.apps/workflow-controller\ndeployment.apps/controller-manager\n")
+    cluster.answer("statefulsets,deployments", "statefulset.apps/etcd\nstatefulset.apps/minio\n")
+    return cluster
+
+
+def test_secrets_come_before_what_needs_them_and_then_all_is_waited_for(with_argo: Cluster) -> None:
+    done = with_argo.run("k8s.deploy", OVERLAY)
+    assert (done.returncode, done.stderr) == (0, "")
+    steps = [call for call in with_argo.calls if call[0] != "get"]
+    kinds = [" ".join(word for word in call if not word.startswith("--timeout"))[:40] for call in steps]
+    assert kinds[0].startswith("kustomize")
+    assert "namespace.yaml" in steps[1][-1]
+    assert {call[0] for call in steps[2:-8]} <= {"create"}
+    assert [call[:3] for call in steps[-7:-5]] == [
+        ["delete", "job", "init"],
+        ["apply", "--server-side", "--force-conflicts"],
+    ]
+    assert [call[0] for call in steps[-5:]] == ["rollout", "rollout", "wait", "rollout", "rollout"]
+
+
+def test_without_argo_it_says_what_to_do_and_changes_nothing(cluster: Cluster) -> None:
+    done = cluster.run("k8s.deploy", OVERLAY)
+    assert done.returncode == 1
+    assert "install Argo Workflows" in done.stderr
+    assert {call[0] for call in cluster.calls} == {"kustomize", "get"}
+    cluster.answer("crd", CRDS)
+    cluster.answer("crd", "\n".join(f"crd/{name}" for name in CRDS.split()))
+    assert "no Deployment workflow-controller" in cluster.run("k8s.deploy", OVERLAY).stderr
+
+
+def test_an_overlay_that_is_none_is_refused_first(with_argo: Cluster) -> None:
+    with_argo.refuse("kustomize", "error: no kustomization there")
+    done = with_argo.run("k8s.deploy", "nowhere")
+    assert (done.returncode, "no kustomization there" in done.stderr) == (1, True)
+    assert [call[0] for call in with_argo.calls] == ["kustomize"]
+
+
+def test_what_does_not_come_up_is_shown(with_argo: Cluster) -> None:
+    with_argo.refuse("rollout", "error: timed out waiting for the condition")
+    with_argo.answer("pods", "NAME   READY   STATUS\netcd-0   0/1   Pending\n")
+    with_argo.answer("events", "LAST SEEN\n1s   Warning   FailedScheduling\n")
+    done = with_argo.run("k8s.deploy", OVERLAY)
+    assert done.returncode == 1
+    assert "timed out" in done.stderr
+    assert "Pending" in done.stderr
+    assert "FailedScheduling" in done.stderr
