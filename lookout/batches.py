@@ -12,16 +12,16 @@ during an update do not undo each other's results by turns.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import merge
 from itertools import groupby
 from typing import Final
 
-from lookout.datum import Slot, State
+from lookout.datum import JsonObject
 from lookout.ledger.base import Ledger, RunRecord
-from lookout.ledger.batching import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger
+from lookout.ledger.batching import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState
 from lookout.log import get_logger
 from lookout.objects.base import ObjectStore
 from lookout.pipeline import Pipeline, Stage
@@ -33,6 +33,8 @@ BACKFILL: Final = "backfill"
 """The kind of batches, and of the run, that somebody asked for: taken after live ones."""
 
 
+_MOMENT_S: Final = 60.0
+"""A lease for as long as one call takes."""
 KEEP_S: Final = 30 * 24 * 3600.0
 """Done batches are remembered this long; each cut forgets some that are older."""
 
@@ -75,9 +77,11 @@ class Cutter:
         run: str = "",
         prefix: str = "",
         wanted: Callable[[str], bool] = lambda _: True,
+        stages: Collection[str] | None = None,
     ) -> list[Batch]:
-        """Cut what is dirty in any ordinary stage and in no unfinished batch: each key once, in their order; of this
-        prefix, and ``wanted``. Gives the batches that were kept. Raises InputRejected for a run that has ended.
+        """Cut what is dirty in any ordinary stage (of these, if given) and in no unfinished batch: each key once, in
+        their order; of this prefix, and ``wanted``. Gives the batches that were kept. Raises InputRejected for a run
+        that has ended.
 
         Its cost depends on what is dirty; only the keys of unfinished batches are held in memory. When there is nothing
         to cut, it only reads.
@@ -86,7 +90,8 @@ class Cutter:
         basis = {stage.name: found for stage in self.pipeline.stages if (found := self.ledger.basis(stage.name))}
         name = f"{_stamp(self.clock())}-{self.nonce()}"
         cut: list[Batch] = []
-        for number, keys in enumerate(self._pieces(prefix, wanted), start=1):
+        among = [stage for stage in ordinary(self.pipeline) if stages is None or stage.name in stages]
+        for number, keys in enumerate(self._pieces(among, prefix, wanted), start=1):
             batch = Batch(
                 id=f"{name}-{number:05}",
                 kind=kind,
@@ -107,9 +112,9 @@ class Cutter:
             if self.ledger.basis(stage) != basis:
                 log.info("rebased", stage=stage, marked=self.ledger.rebase(stage, basis))
 
-    def _pieces(self, prefix: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, ...]]:
+    def _pieces(self, stages: Sequence[Stage], prefix: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, ...]]:
         held = {key for batch in self.ledger.batches(states=UNFINISHED) for key in batch.keys}
-        streams = [self.ledger.dirty(stage.name, prefix) for stage in ordinary(self.pipeline)]
+        streams = [self.ledger.dirty(stage.name, prefix) for stage in stages]
         piece: list[str] = []
         for key, _ in groupby(merge(*streams)):
             if key in held or not wanted(key):
@@ -144,22 +149,38 @@ def run_id(now_s: float) -> str:
     return f"{datetime.fromtimestamp(now_s, UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
-def ensure_run(ledger: Ledger, run: str, now_s: float, kind: str = BACKFILL) -> None:
+def ensure_run(ledger: Ledger, run: str, now_s: float, kind: str = BACKFILL, summary: JsonObject | None = None) -> None:
     """Have a run that no session owns, so that it outlives all who work on it; one of that id may be there already.
 
     It is ended by ``BatchLedger.close_run``."""
     try:
-        ledger.start_run(RunRecord(id=run, kind=kind, owner="", started_at_s=now_s))
+        ledger.start_run(RunRecord(id=run, kind=kind, owner="", started_at_s=now_s, summary=summary))
     except ValueError:
         log.info("run goes on", run=run)
 
 
-def failures(pipeline: Pipeline, ledger: BatchLedger, run: str) -> Iterator[Slot]:
-    """The failed datums among the keys of a run's batches, batch by batch. Its cost depends on the run."""
-    for batch in ledger.batches(run=run):
-        for stage in ordinary(pipeline):
-            slots = ledger.find_slots(stage.name, batch.keys)
-            yield from (slots[key] for key in sorted(slots) if slots[key].state is State.FAILED)
+def abandoned(ledger: BatchLedger, before_s: float, but: str = "") -> list[Batch]:
+    """The open batches of runs, but one, at which nobody is and nobody has been since that time: whoever was to work on
+    them was stopped, or has never come. Until they end, their pictures are in no other batch."""
+    unfinished = [batch for batch in ledger.batches(states=UNFINISHED) if not but or batch.run != but]
+    at_work = {batch.run or batch.id for batch in unfinished if batch.state is BatchState.TAKEN}
+    idle = [batch for batch in unfinished if batch.updated_at_s <= before_s and (batch.run or batch.id) not in at_work]
+    runs = {batch.run for batch in idle if batch.run}
+    at_work = {run for run in runs if any(batch.updated_at_s > before_s for batch in ledger.batches(run=run))}
+    return [batch for batch in idle if batch.run not in at_work]
+
+
+def end_open(ledger: BatchLedger, batches: Sequence[Batch]) -> list[Batch]:
+    """End those of these batches that nobody holds, whatever waits of them: it belongs to the next cut. Gives them."""
+    ended: list[Batch] = []
+    if batches:
+        with ledger.session() as owner:
+            for batch in batches:
+                taken = ledger.take_batch(owner, _MOMENT_S, id_=batch.id)
+                if taken is not None:
+                    ledger.end_batch(taken)
+                    ended.append(taken)
+    return ended
 
 
 def _stamp(now_s: float) -> str:

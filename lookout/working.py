@@ -10,14 +10,14 @@ it may have settled on the older one; and if it died before that, whoever takes 
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from lookout.batches import bases, failures, ordinary
-from lookout.datum import JsonObject, Mark, State
+from lookout.batches import bases, ordinary
+from lookout.datum import Mark, State
+from lookout.ending import close, look_back
 from lookout.engine import Engine, Progress, Report
 from lookout.errors import ClaimLost, InputRejected, Unavailable
 from lookout.ledger.batching import UNFINISHED, Batch, BatchLedger, BatchState
@@ -49,7 +49,8 @@ class Worked:
 @dataclass(kw_only=True)
 class Working:
     """One worker, in a session of its own (``owner``). ``look`` observes an input again; ``send`` is called whenever a
-    batch is worked through, for what should not wait until the end of all."""
+    batch is worked through, for what should not wait until the end of all. ``publishes`` names the buckets to which it
+    may write, None: to all."""
 
     pipeline: Pipeline
     ledger: BatchLedger
@@ -61,6 +62,7 @@ class Working:
     clock: Callable[[], float]
     on_progress: Callable[[Progress], None] = lambda _: None
     send: Callable[[], None] = lambda: None
+    publishes: Collection[str] | None = None
     lease_s: float = 60.0
     stopped: bool = field(default=False, init=False)
     worked: Worked = field(default_factory=Worked, init=False)
@@ -87,37 +89,47 @@ class Working:
         self._finish(stage, run)
         return self.worked
 
-    def one_batch(self, id_: str, stage: Stage | None = None) -> Worked:
-        """Work on one batch, through all stages or one; one that is done already is left so.
+    def one_batch(self, id_: str, stage: Stage | None = None, run: str = "") -> Worked:
+        """Work on one batch, through all stages or one; one that is done already is left so. What is made names
+        ``run``, or else that of the batch.
 
         Raises InputRejected for an unknown one, Unavailable when another holds it or datums of it.
         """
         known = self.ledger.find_batches([id_]).get(id_)
         if known is None:
             raise InputRejected("no such batch", id_, "see lookout batches list")
+        run = run or known.run or known.id
         if stage is None or not stage.grouped:
             taken = self.ledger.take_batch(self.owner, self.lease_s, id_=id_)
             if taken is not None:
-                self._batch(taken, self._scope(stage))
+                self._batch(taken, self._scope(stage), run)
             else:
                 self._explain(id_)
         self._release_all()
         if not known.run:
-            self._finish(stage, known.id)
+            self._finish(stage, run)
         elif stage is not None and stage.grouped:
-            self._groups([stage], known.run)
+            self._groups([stage], run)
         return self.worked
 
     def pull(self, run: str, stage: Stage | None = None) -> Worked:
         """Work on one open batch of the run after the other until none is left. Whoever is through last works the
         grouped stages and ends the run.
 
+        With one stage, only on those in which something waits for it. Workers that go through one stage after the other
+        leave nothing behind, whenever each of them begins and ends: whoever lets go of a batch after one stage comes
+        back for it with the next.
+
         Raises InputRejected for an unknown run; Unavailable when all that is left is held by others who are not of this
         run, so that it should be tried again.
         """
-        if stage is None or not stage.grouped:
+        scope = self._scope(stage)
+        if stage is None:
             while not self.stopped and (taken := self.ledger.take_batch(self.owner, self.lease_s, run=run)):
-                self._batch(taken, self._scope(stage))
+                self._batch(taken, scope, run)
+        elif not stage.grouped:
+            for taken in self._taking(stage, run):
+                self._batch(taken, scope, run)
         self._release_all()
         if stage is not None:
             if stage.grouped:
@@ -129,10 +141,35 @@ class Working:
 
     # --- one batch --------------------------------------------------------------------------------------------------
 
-    def _batch(self, taken: Batch, scope: Sequence[Stage]) -> None:
+    def _taking(self, stage: Stage, run: str) -> Iterator[Batch]:
+        """The open batches of the run that wait for this stage, or for nothing any more; taken, each once. Looked for
+        until a whole round finds none."""
+        seen: set[str] = set()
+        found = True
+        while found:
+            found = False
+            for batch in self.ledger.batches(run=run, states=UNFINISHED):
+                if self.stopped:
+                    return
+                if batch.id in seen or not self._waits_for(stage, batch.keys):
+                    continue
+                taken = self.ledger.take_batch(self.owner, self.lease_s, id_=batch.id)
+                if taken is not None:
+                    seen.add(taken.id)
+                    found = True
+                    yield taken
+
+    def _waits_for(self, stage: Stage, keys: Collection[str]) -> bool:
+        """Whether something of these keys waits for the stage, or nothing at all for any."""
+        for each in (stage, *(other for other in ordinary(self.pipeline) if other is not stage)):
+            if any(slot.dirty for slot in self.ledger.find_slots(each.name, keys).values()):
+                return each is stage
+        return True
+
+    def _batch(self, taken: Batch, scope: Sequence[Stage], run: str) -> None:
         self._held.append(taken)
         self._mark_again(taken, scope)
-        self._through(scope, taken.keys, taken.run or taken.id)
+        self._through(scope, taken.keys, run)
         self.send()
         busy, waiting = self._left(taken.keys, scope)
         if busy and not self.stopped:
@@ -254,6 +291,7 @@ class Working:
             on_progress=self.on_progress,
             clock=self.clock,
             lease_s=self.lease_s,
+            publishes=self.publishes,
         )
         engine.report = self.worked.report
         self._engine = engine
@@ -290,11 +328,8 @@ class Working:
     # --- the end of a run -------------------------------------------------------------------------------------------
 
     def _close(self, run: str) -> bool:
-        failed = Counter(slot.stage for slot in failures(self.pipeline, self.ledger, run))
-        batches = sum(self.ledger.count_batches(run).values())
-        summary: JsonObject = {"batches": batches, "failed": sum(failed.values()), "stages": dict(failed)}
-        state = "failed" if failed else "success"
+        found = look_back(self.pipeline, self.ledger, run)
         try:
-            return self.ledger.close_run(run, state, self.clock(), summary)
+            return close(self.ledger, run, found, self.clock())
         except KeyError:
             raise InputRejected("no such run", run, "see lookout status") from None

@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "datums": ("lookout.cli.datums:datums", "List, show, retry and invalidate single datums."),
     "plan": ("lookout.cli.plan:plan_command", "Say what would be done and why, and change nothing."),
     "batches": ("lookout.cli.batches:batches", "Cut waiting work into batches for several workers, and list them."),
+    "verdict": ("lookout.cli.verdict:verdict", "End a run, and say what was found and what failed."),
+    "look": ("lookout.cli.look:look", "Enter what objects of the store are now into the ledger."),
     "work": ("lookout.cli.work:work", "Work on one batch, one picture, or all batches of a run."),
     "alerts": ("lookout.cli.alerts:alerts", "List alerts and send again."),
     "trace": ("lookout.cli.trace:trace", "Where an object comes from, and what was made from it."),
@@ -109,17 +111,23 @@ def cli(ctx: click.Context) -> None:
 
 
 def main() -> None:
-    """The entry point: runs the command and turns every error into one line on stderr and an exit code."""
+    """The entry point of ``lookout``."""
+    sys.exit(run_command(cli))
+
+
+def run_command(command: click.Command, name: str | None = None, stopped: int = EXIT_STOPPED) -> int:
+    """Run a command of this name, and turn every error into one line on stderr and an exit code: ``stopped`` when a
+    signal ended it."""
     _open_closed_streams()
     spare_the_collector()
     try:
-        code = cli.main(standalone_mode=False)
+        code = command.main(prog_name=name, standalone_mode=False)
     except click.ClickException as exc:
         exc.show()
         code = exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
-        code = EXIT_STOPPED
+        code = stopped
     except LookoutError as exc:
         click.echo(f"lookout: {printable(exc)}", err=True)
         if isinstance(exc, Corrupt):
@@ -131,7 +139,7 @@ def main() -> None:
         _let_go_of_stdout()
         click.echo(f"lookout: {printable(place)}{exc.strerror or exc}", err=True)
         code = Unavailable.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def spare_the_collector() -> None:

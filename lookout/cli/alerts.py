@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,11 +13,14 @@ import click
 
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json, echo_json_line, printable, when
-from lookout.cli.state import open_state
+from lookout.cli.state import channel_for, check_channel, open_state
 from lookout.datum import AlertState
 from lookout.errors import InputRejected
+from lookout.ledger.delivery import is_open
+from lookout.outbox import Outbox
 from lookout.settings import Settings
 
+WAITING: Final = (AlertState.PENDING, AlertState.UNKNOWN)
 GIVEN_UP: Final = (AlertState.DEAD, AlertState.CANCELED, AlertState.UNKNOWN)
 
 
@@ -72,6 +77,43 @@ def resend(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json
     if number < len(chosen):
         said = Counter(known[one].value for one in chosen if known[one] not in GIVEN_UP)
         click.echo("left alone: " + ", ".join(f"{many} {name}" for name, many in said.items()), err=True)
+
+
+@alerts.command("send", short_help="Send the alerts that are due.")
+@click.option(
+    "--max-mails",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="More alerts than this become one digest a recipient.",
+)
+@state_option
+@json_option
+@click.pass_obj
+def send(settings: Settings, max_mails: int, state: Path | None, as_json: bool) -> None:
+    """Send the alerts that are due, as every run and every worker of threat-detect does: for a clock to call.
+
+    What cannot be sent now goes on waiting and is no error.
+    """
+    check_channel(settings)
+    with open_state(settings, state) as opened, opened.ledger.session() as owner:
+        due = sum(1 for alert in opened.ledger.alerts(states=WAITING) if is_open(alert))
+        if due and settings.ledger is not None and not settings.sendgrid_api_key:
+            raise InputRejected(f"is not set, and {count(due, 'alert')} wait", "SENDGRID_API_KEY", "they go on waiting")
+        Outbox(
+            ledger=opened.ledger,
+            store=opened.store,
+            channel=partial(channel_for, settings, opened),
+            owner=owner,
+            clock=time.time,
+            max_letters=max_mails,
+        ).dispatch()
+        left = sum(1 for alert in opened.ledger.alerts(states=WAITING) if is_open(alert))
+    if as_json:
+        echo_json({"due": due, "waiting": left})
+    else:
+        click.echo(f"{count(due, 'alert')} waited, {left:,} wait")
 
 
 def _find(start: str, known: Collection[str]) -> str:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import click
 
-from lookout.batches import BACKFILL, Cutter, ensure_run, ordinary, run_id
-from lookout.cli.options import json_option, state_option
+from lookout.batches import BACKFILL, Cutter, abandoned, end_open, ensure_run, ordinary, run_id
+from lookout.cli.datums import STAGES, invalidate_range
+from lookout.cli.looking import keep_refused, take_pictures, take_references
+from lookout.cli.options import PATH, Templated, json_option, state_option
 from lookout.cli.output import count, echo_json, echo_json_line, printable, when
 from lookout.cli.ranges import Range, range_options
 from lookout.cli.state import Deployment, open_state, pipeline_for
 from lookout.datum import JsonObject
-from lookout.errors import InputRejected
-from lookout.ledger.batching import LIVE, MAX_KEYS, Batch, BatchState, with_batches
+from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
+from lookout.identity import digest
+from lookout.ledger.batching import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState, with_batches
+from lookout.objects.files import failure
+from lookout.pipeline import Refused
 from lookout.settings import Settings
+from lookout.upkeep import Reconciled
 from stages.pipeline import PIPELINE
+
+NONE, RECENT, FULL = "none", "recent", "full"
+LIVE_TAKE_OVER_S: Final = 3600.0
+"""Longer than the work on live batches waits for its turn."""
 
 
 @click.group(short_help="Cut waiting work into batches for several workers, and list them.")
@@ -25,9 +39,22 @@ def batches() -> None:
     """A batch is some pictures for one worker, which does all that waits of them. See lookout work."""
 
 
-@batches.command("cut", short_help="Cut what waits into batches.")
-@click.option("--run", metavar="ID", help="Of this run, which may be there already. [a new one]")
-@click.option("--live", is_flag=True, help="Outside any run, and taken before what belongs to one.")
+@batches.command("cut", cls=Templated, short_help="Cut what waits into batches.")
+@click.option("--run", default="", metavar="ID", help="Of this run, which may be there already. [a new one]")
+@click.option(
+    "--kind",
+    type=click.Choice([BACKFILL, LIVE]),
+    default=BACKFILL,
+    show_default=True,
+    help="Live batches are taken before others, and need no run.",
+)
+@click.option(
+    "--reconcile",
+    type=click.Choice([NONE, RECENT, FULL]),
+    default=NONE,
+    show_default=True,
+    help="Look first at what no event told of: behind the last key of each device, or everywhere.",
+)
 @click.option("--size", type=click.IntRange(1, MAX_KEYS), default=200, show_default=True, help="Pictures in a batch.")
 @click.option(
     "--age",
@@ -38,30 +65,54 @@ def batches() -> None:
     help="Leave fewer than that waiting until one has waited so long. [0]",
 )
 @range_options
+@click.option("--stage", type=STAGES, help="Only what waits for this stage.")
+@click.option("--force", type=bool, default=False, metavar="BOOL", help="Have what is done in this range done again.")
+@click.option(
+    "--take-over",
+    "take_over_s",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Cut anew what other runs left, at which nobody has been for so long. [0; 3600 if live]",
+)
+@click.option("--workers", type=click.IntRange(1), default=1, metavar="N", help="How many may work at once. [1]")
+@click.option("--workers-to", type=PATH, metavar="FILE", help="Write a JSON list there: 1, 2 and so on to that number.")
 @state_option
 @json_option
 @click.pass_obj
 def cut(
     settings: Settings,
-    run: str | None,
-    live: bool,
+    run: str,
+    kind: str,
+    reconcile: str,
     size: int,
     age_s: float,
     prefix: str,
     since: float | None,
     until: float | None,
+    stage: str | None,
+    force: bool,
+    take_over_s: float | None,
+    workers: int,
+    workers_to: Path | None,
     state: Path | None,
     as_json: bool,
 ) -> None:
     """Cut what waits, and is in no batch yet, into batches; by default of a new run, whose id is printed.
 
-    Recipes, model and rules that are new are taken into account: what they touch waits too.
+    Recipes, model and rules that are new are taken into account: what they touch waits too. With --reconcile, the
+    store's buckets are looked at first: pictures, models and rules. It ends with 1 if what was given there cannot be
+    used and nothing else is to be done; otherwise lookout verdict says so.
     """
-    if live and run is not None:
-        raise InputRejected("expected one of --live and --run", "lookout batches cut")
+    run = run or ("" if kind == LIVE else run_id(time.time()))
     chosen = Range(prefix=prefix, since_s=since, until_s=until)
     with open_state(settings, state) as opened:
         ledger = with_batches(opened.ledger)
+        if run:
+            ensure_run(ledger, run, time.time(), kind)
+        seen, refused = _look(opened, reconcile, run)
+        if force:
+            invalidate_range(ledger, stage, chosen, digest("invalidate/1", run or time.time_ns())[:16])
+        idle_s = take_over_s if take_over_s is not None else LIVE_TAKE_OVER_S if kind == LIVE else 0.0
         cutter = Cutter(
             pipeline=pipeline_for(opened, None),
             ledger=ledger,
@@ -70,20 +121,59 @@ def cut(
             size=size,
             age_s=age_s,
         )
-        run = "" if live else run or run_id(time.time())
-        if run:
-            ensure_run(ledger, run, time.time())
-        made = cutter.cut(kind=LIVE if live else BACKFILL, run=run, prefix=prefix, wanted=chosen.has)
-        if run and not made:
-            ledger.close_run(run, "success", time.time(), {"batches": 0, "failed": 0})
+        left = abandoned(ledger, time.time() - idle_s, but=run)
+        end_open(ledger, [batch for batch in left if any(_is_in(chosen, key) for key in batch.keys)])
+        made = cutter.cut(
+            kind=kind, run=run, prefix=prefix, wanted=chosen.has, stages=None if stage is None else (stage,)
+        )
+        wanted = _workers(ledger, run, made, at_most=workers, charts=kind == BACKFILL)
+        if run and not wanted:
+            ledger.close_run(run, "failed" if refused else "success", time.time(), {"batches": 0, "failed": 0})
+    if workers_to is not None:
+        _write(workers_to, json.dumps(wanted))
+    for one in refused:
+        click.echo(f"refused, so what was in force before stays so: {printable(one.reason)}", err=True)
     keys = sum(len(batch.keys) for batch in made)
     if as_json:
-        echo_json({"run": run or None, "keys": keys, "batches": [_brief(batch) for batch in made]})
+        looked = None if seen is None else {"seen": seen.seen, "changed": seen.changed, "gone": seen.gone}
+        said: JsonObject = {"run": run or None, "keys": keys, "batches": [_brief(batch) for batch in made]}
+        echo_json({**said, "workers": wanted, "reconciled": looked, "refused": [one.reason for one in refused]})
     elif not made:
         click.echo("Nothing waits that is in no batch.")
     else:
         click.echo(f"{count(len(made), 'batch', 'batches')} of {count(keys, 'picture')}")
         click.echo(f"lookout work --pull {run}" if run else "\n".join(f"lookout work --batch {one.id}" for one in made))
+    sys.exit(EXIT_DATUM_FAILED if refused and not wanted else EXIT_OK)
+
+
+def _look(opened: Deployment, how: str, run: str) -> tuple[Reconciled | None, list[Refused]]:
+    """What there is in the store's buckets that the ledger does not know."""
+    if how == NONE:
+        return None, []
+    seen = take_pictures(opened, full=how == FULL)
+    _, refused = take_references(opened)
+    keep_refused(opened.ledger, run, refused)
+    return seen, refused
+
+
+def _is_in(chosen: Range, key: str) -> bool:
+    return key.startswith(chosen.prefix) and chosen.has(key)
+
+
+def _workers(ledger: BatchLedger, run: str, made: Sequence[Batch], *, at_most: int, charts: bool) -> list[int]:
+    """The numbers of the workers for which there is a batch; of one, if only charts are to be drawn."""
+    counts = ledger.count_batches(run) if run else {BatchState.OPEN: len(made)}
+    number = sum(counts.get(state, 0) for state in UNFINISHED)
+    if not number and charts:
+        number = any(ledger.count_dirty(stage.name) for stage in PIPELINE.stages if stage.grouped)
+    return list(range(1, min(at_most, number) + 1))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise failure(str(path), error) from error
 
 
 @batches.command("list", short_help="List batches in the order of their making.")

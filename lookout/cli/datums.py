@@ -16,6 +16,7 @@ from lookout.cli.state import Deployment, open_state
 from lookout.datum import JsonObject, Mark, Slot, State
 from lookout.errors import InputRejected
 from lookout.identity import digest
+from lookout.ledger.base import Ledger
 from lookout.settings import Settings
 from stages.pipeline import PIPELINE
 
@@ -145,14 +146,20 @@ def invalidate(
         what = "expected one of a key, --all, and --prefix, --since or --until"
         raise InputRejected(what, "lookout datums invalidate")
     with open_state(settings, state) as opened:
-        if key is not None and stage is not None:
-            found: Iterable[Slot] = [_find(opened, stage, key)]
-        else:
-            slots = opened.ledger.slots(stage, prefix=prefix)
-            found = (slot for slot in slots if (chosen.has_group if slot.stage in GROUPED else chosen.has)(slot.key))
         salt = digest("invalidate/1", time.time_ns())[:16]
-        number = opened.ledger.mark(list(_marks(found)), revive=True, salt=salt)
+        if key is not None and stage is not None:
+            number = opened.ledger.mark(_marks([_find(opened, stage, key)]), revive=True, salt=salt)
+        else:
+            number = invalidate_range(opened.ledger, stage, chosen, salt)
     _say(number, "will be done again by the next run", as_json)
+
+
+def invalidate_range(ledger: Ledger, stage: str | None, chosen: Range, salt: str) -> int:
+    """Mark the finished and failed datums of a range, of one stage or all, as other ones than they were; says how
+    many. The same salt again makes none another one."""
+    slots = ledger.slots(stage, prefix=chosen.prefix)
+    found = (slot for slot in slots if (chosen.has_group if slot.stage in GROUPED else chosen.has)(slot.key))
+    return ledger.mark(list(_marks(found)), revive=True, salt=salt)
 
 
 def _find(opened: Deployment, stage: str, key: str) -> Slot:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_EMPTY: Final = re.compile(r"--[a-z][a-z-]*=")
+
 PATH = click.Path(path_type=Path)
+
+
+class Templated(click.Command):
+    """A command for templates, which name all their parameters: an option with an empty value is as if not given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [arg for arg in args if not _EMPTY.fullmatch(arg)])
 
 
 class _Probability(click.FloatRange):

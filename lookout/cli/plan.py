@@ -16,7 +16,7 @@ from lookout.cli.sources import check_folder
 from lookout.cli.state import Deployment, open_state, pipeline_for
 from lookout.datum import JsonObject, Observation, Reference
 from lookout.errors import InputRejected
-from lookout.intake import SOURCE_NOTE, check_share
+from lookout.intake import SOURCE_NOTE, check_deletions, check_share
 from lookout.ledger.batching import with_batches
 from lookout.objects.source import origin_of, scan
 from lookout.pipeline import Pipeline, Refused
@@ -111,7 +111,10 @@ def _look(opened: Deployment, source: Path | None, *, scan_own: bool) -> tuple[l
     if bound not in (None, origin):
         raise InputRejected(f"this state belongs to the source {bound}", origin, "use another --state")
     try:
-        check_share(opened.ledger, PIPELINE.inputs, origin, len(gone))
+        if opened.bucket is not None and origin == opened.bucket.origin:
+            check_deletions(opened.ledger, PIPELINE.inputs, opened.bucket, len(gone))
+        else:
+            check_share(opened.ledger, PIPELINE.inputs, origin, len(gone))
     except InputRejected as exc:
         return [*changed, *gone], str(exc)
     return [*changed, *gone], None

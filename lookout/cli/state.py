@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from lookout.addresses import StoreAddress
 from lookout.datum import Json
 from lookout.errors import InputRejected, Unavailable
 from lookout.intake import Bucket
+from lookout.later import Later
 from lookout.ledger.base import Ledger
 from lookout.objects.base import ObjectStore
 from lookout.objects.files import words
@@ -62,22 +63,14 @@ class Deployment:
 
 
 @contextmanager
-def open_state(
-    settings: Settings,
-    chosen: Path | None,
-    *,
-    create: bool = False,
-    on_store: Callable[[ObjectStore], None] = lambda _: None,
-) -> Iterator[Deployment]:
+def open_state(settings: Settings, chosen: Path | None, *, create: bool = False) -> Iterator[Deployment]:
     """Open the ledger and the store that the settings name, or those of the chosen state folder, or of the one of the
-    settings. ``on_store`` is told of the store first: what it begins goes on while the ledger is connected to. Raises
-    InputRejected when the folder is not there or is none, or an address is of no use; Unavailable when something does
-    not answer or cannot be written; Corrupt when the ledger is damaged."""
+    settings. Raises InputRejected when the folder is not there or is none, or an address is of no use; Unavailable
+    when something does not answer or cannot be written; Corrupt when the ledger is damaged."""
     path = chosen or settings.state
     if settings.store is None or settings.ledger is None:
         _prepare(path, create=create or (settings.store is not None or settings.ledger is not None))
     store, bucket = _open_store(settings, path)
-    on_store(store)
     another = partial(open_ledger, settings, path)
     ledger = another()
     try:
@@ -124,15 +117,25 @@ def open_minio(address: StoreAddress) -> MinioStore:
     """The store on the server; nothing is sent yet."""
     from lookout.objects.minio import MinioStore
 
-    return MinioStore(
-        address.endpoint,
-        access_key=address.access_key,
-        secret_key=address.secret_key,
-        secure=address.secure,
-        prefix=address.prefix,
-        ca=None if address.ca is None else str(address.ca),
-        collected=buckets()[1:],
-    )
+    return MinioStore(address.endpoint, **_minio_options(address))
+
+
+def minio_later(address: StoreAddress) -> ObjectStore:
+    """The same for worker processes: it is opened there, so that they can start before this process has loaded what
+    speaks to the server. It is of no use here."""
+    options = {"endpoint": address.endpoint, **_minio_options(address)}
+    return cast(ObjectStore, Later(function="lookout.objects.minio:MinioStore", arguments=options))
+
+
+def _minio_options(address: StoreAddress) -> dict[str, Any]:
+    return {
+        "access_key": address.access_key,
+        "secret_key": address.secret_key,
+        "secure": address.secure,
+        "prefix": address.prefix,
+        "ca": None if address.ca is None else str(address.ca),
+        "collected": buckets()[1:],
+    }
 
 
 def _open_store(settings: Settings, path: Path) -> tuple[ObjectStore, Bucket | None]:

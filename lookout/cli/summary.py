@@ -171,7 +171,7 @@ def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran) -> Summary:
 def _counts(ledger: Ledger, pipeline: Pipeline, keys: Collection[str] | None) -> dict[str, dict[State, int]]:
     """Slots by stage and state: all, or, for a run of single files, theirs and all charts."""
     if keys is None:
-        return ledger.count_slots()
+        return ledger.count_slots([stage.name for stage in pipeline.stages])
     counts = ledger.count_slots([stage.name for stage in pipeline.stages if stage.grouped])
     for stage in pipeline.stages:
         if not stage.grouped:

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from lookout.batches import BACKFILL, KEEP_S, Cutter, bases, ensure_run, failures
+from lookout.batches import BACKFILL, KEEP_S, Cutter, bases, ensure_run
 from lookout.datum import Mark, Reference, State
+from lookout.ending import look_back
 from lookout.errors import ClaimLost, InputRejected, Unavailable
 from lookout.intake import Intake
 from lookout.ledger.base import Settled
@@ -286,7 +287,9 @@ def test_a_failed_datum_does_not_keep_its_batch_open_and_fails_the_run(world: Wo
         assert set(hand.pull("r").batches.values()) == {"done"}
     assert runs(world) == {"r": "failed"}
     with world.ledger() as ledger:
-        assert [(slot.stage, slot.key) for slot in failures(world.pipeline, ledger, "r")] == [("first", "a/fails")]
+        found = look_back(world.pipeline, ledger, "r")
+        assert [(slot.stage, slot.key) for slot in found.failures] == [("first", "a/fails")]
+        assert (found.pictures, found.waiting) == (2, 0)
         (run,) = ledger.runs()
         assert run.summary == {"batches": 1, "failed": 1, "stages": {"first": 1}}
 

@@ -1,0 +1,64 @@
+"""``lookout look``: single objects of the store entered into the ledger, as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from lookout.cli.looking import REFERENCES, take_references
+from lookout.cli.options import json_option, state_option
+from lookout.cli.output import echo_json_line, printable
+from lookout.cli.state import Deployment, find_object, open_state
+from lookout.cli.worker import look_at
+from lookout.datum import Observation
+from lookout.settings import Settings
+from stages.pipeline import PIPELINE
+
+
+@click.command(short_help="Enter what objects of the store are now into the ledger.")
+@click.argument("objects", nargs=-1, required=True, metavar="OBJECT...")
+@state_option
+@json_option
+@click.pass_obj
+def look(settings: Settings, objects: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+    """Enter what objects are now into the ledger, whatever was told of them: OBJECT is BUCKET/KEY.
+
+    Of a picture it says new, changed, gone or known, and what differs waits then for the next cut. Of a model or a rule
+    file it says whether it came into force, was refused, or is known.
+    """
+    named = [(name, *find_object(settings, name, [PIPELINE.inputs, *REFERENCES])) for name in objects]
+    with open_state(settings, state) as opened:
+        observe = look_at(opened)
+        for name, bucket, key in named:
+            if bucket in REFERENCES:
+                became, why = _reference(opened, bucket)
+            else:
+                became, why = _picture(opened, observe, key), None
+            if as_json:
+                echo_json_line({"object": name, "is": became, "why": why})
+            else:
+                click.echo(printable(f"{became:<8} {name}" + (f"  ({why})" if why else "")))
+
+
+def _picture(opened: Deployment, observe: Callable[[str], None], key: str) -> str:
+    def known() -> Observation | None:
+        return opened.ledger.find_inputs(PIPELINE.inputs, [key]).get(key)
+
+    before = known()
+    observe(key)
+    now = known()
+    if now is None:
+        return "gone" if before is not None else "known"
+    if before is None:
+        return "new"
+    same = (before.ref and before.ref.sha256, before.error) == (now.ref and now.ref.sha256, now.error)
+    return "known" if same else "changed"
+
+
+def _reference(opened: Deployment, bucket: str) -> tuple[str, str | None]:
+    changed, refused = take_references(opened, [bucket])
+    if refused:
+        return "refused", "; ".join(one.reason for one in refused)
+    return ("in force" if changed else "known"), None

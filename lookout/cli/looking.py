@@ -1,0 +1,66 @@
+"""What a deployment's source and its buckets of references show, taken into the ledger."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Final, cast
+
+from lookout.cli.state import Deployment, references_for
+from lookout.cli.upkeep import READERS, source_of
+from lookout.datum import JsonObject
+from lookout.given import take_given
+from lookout.ledger.base import Ledger
+from lookout.pipeline import Refused
+from lookout.processes import ProcessWorkers
+from lookout.references import propose
+from lookout.upkeep import Reconciled, reconcile, reconcile_recent
+from stages.pipeline import PIPELINE
+
+if TYPE_CHECKING:
+    from lookout.objects.minio import MinioStore
+
+REFERENCES: Final = {stage.references.bucket: stage.references for stage in PIPELINE.stages if stage.references}
+"""What each bucket of references is for."""
+_REFUSED_NOTE: Final = "refused"
+
+
+def take_pictures(opened: Deployment, *, full: bool) -> Reconciled:
+    """Compare the source with the pictures that are known: all, or what lies behind the last key of each device."""
+    look = reconcile if full else reconcile_recent
+    return look(opened.ledger, source_of(opened), PIPELINE.inputs, READERS, time.time)
+
+
+def take_references(opened: Deployment, among: Collection[str] = tuple(REFERENCES)) -> tuple[list[str], list[Refused]]:
+    """Bring into force what was put into these buckets, and the shipped model where none is in force: the buckets in
+    which something else is in force than before, and what was refused."""
+    changed: list[str] = []
+    refused: list[Refused] = []
+    if opened.bucket is None:
+        return changed, refused  # a state folder is given references by a run
+    pool = ProcessWorkers(store=opened.store, size=1)
+    try:
+        for bucket in among:
+            done = take_given(opened.ledger, cast("MinioStore", opened.store), pool, REFERENCES[bucket])
+            if bucket == "model" and not opened.ledger.references(bucket):
+                shipped = references_for(opened, None, None)[bucket]
+                done = propose(opened.ledger, opened.store, pool, REFERENCES[bucket], shipped)()
+            changed += [bucket] if done.changed else []
+            refused += done.refused
+    finally:
+        pool.stop()
+    return changed, refused
+
+
+def keep_refused(ledger: Ledger, run: str, refused: Sequence[Refused]) -> None:
+    """Remember what this run was the first to see and cannot be used, for its verdict."""
+    if run and refused:
+        note: JsonObject = {"run": run, "reasons": [one.reason for one in refused]}
+        ledger.put_note(_REFUSED_NOTE, json.dumps(note))
+
+
+def find_refused(ledger: Ledger, run: str) -> list[str]:
+    """Why what this run was the first to see cannot be used."""
+    note = json.loads(ledger.find_note(_REFUSED_NOTE) or "{}")
+    return [str(reason) for reason in note["reasons"]] if note.get("run") == run else []

@@ -1,0 +1,174 @@
+"""``lookout verdict``: the end of a run, in a sentence, an exit code and a few small files."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from lookout.cli.looking import find_refused
+from lookout.cli.options import PATH, Templated, json_option, state_option
+from lookout.cli.output import count, echo_json, printable
+from lookout.cli.state import Deployment, find_object, open_state, pipeline_for
+from lookout.datum import JsonObject
+from lookout.ending import Found, close, give_up, look_back
+from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK
+from lookout.ledger.batching import with_batches
+from lookout.objects.files import failure
+from lookout.settings import Settings
+from stages.naming import UNNAMED
+from stages.pipeline import PIPELINE
+
+MESSAGE_FILE: Final = Path("/dev/termination-log")
+_MESSAGE_BYTES: Final = 3000
+"""Kubernetes keeps 4 KiB, of all containers of a pod 12."""
+_NAMED: Final = 5
+"""How many failed datums, and labels, are named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How a run went. ``found`` None: nothing of the run was ever begun."""
+
+    run: str
+    found: Found | None
+    alerts: dict[str, int]
+    refused: list[str]
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_DATUM_FAILED if self.refused or (self.found is not None and self.found.failures) else EXIT_OK
+
+    @property
+    def device(self) -> str:
+        """The device, or how many there are."""
+        found = self.found or Found()
+        devices = sorted({group.partition("/")[0] for group in found.groups} - {UNNAMED})
+        return devices[0] if len(devices) == 1 else f"{len(devices)} devices" if devices else ""
+
+    @property
+    def remarkable(self) -> str:
+        """What was found, the most frequent first."""
+        labels: Counter[str] = (self.found or Found()).labels
+        named = [f"{number} {label}" for label, number in sorted(labels.items(), key=lambda item: (-item[1], item[0]))]
+        more = [f"{len(named) - _NAMED} other kinds"] if len(named) > _NAMED else []
+        return ", ".join([*named[:_NAMED], *more]) or "nothing"
+
+    @property
+    def failed(self) -> str:
+        """Which datums failed and why; empty if none."""
+        failures = (self.found or Found()).failures
+        named = [f"{slot.stage} of {slot.key or 'all groups'}: {slot.error}" for slot in failures[:_NAMED]]
+        more = [f"and {len(failures) - _NAMED} more"] if len(failures) > _NAMED else []
+        return "; ".join([*named, *more])
+
+    def as_text(self) -> str:
+        """One line for people, what went wrong first: messages are cut."""
+        if self.found is None:
+            return f"run {self.run}: nothing of it was begun"
+        parts = [f"cannot be used: {'; '.join(self.refused)}"] if self.refused else []
+        if self.failed:
+            parts.append(f"failed: {len(self.found.failures)}: {self.failed}")
+        of = f" of {self.device}" if self.device else ""
+        parts.append(f"{count(self.found.pictures, 'picture')}{of}: {self.remarkable}")
+        if self.alerts:
+            parts.append("alerts: " + ", ".join(f"{number} {state}" for state, number in self.alerts.items()))
+        if self.found.waiting:
+            parts.append(f"left to the next cut: {count(self.found.waiting, 'datum', 'datums')}")
+        return printable(". ".join(parts))
+
+    def as_json(self) -> JsonObject:
+        """The contract of ``--json``; documented in docs/cli.md."""
+        found = self.found or Found()
+        return {
+            "run": self.run,
+            "begun": self.found is not None,
+            "device": self.device,
+            "pictures": found.pictures,
+            "found": dict(found.labels),
+            "made": found.made,
+            "failures": [{"stage": one.stage, "key": one.key, "error": one.error} for one in found.failures],
+            "refused": list(self.refused),
+            "alerts": dict(self.alerts),
+            "waiting": found.waiting,
+        }
+
+    def as_files(self) -> dict[str, str]:
+        """What a scheduler shows of a run, by file."""
+        pictures = self.found.pictures if self.found is not None else 0
+        return {"device": self.device, "count": str(pictures), "found": self.remarkable, "failed": self.failed}
+
+
+@click.command(cls=Templated, short_help="End a run, and say what was found and what failed.")
+@click.option("--run", required=True, metavar="ID", help="The run that ends.")
+@click.option("--object", "name", default="", metavar="BUCKET/KEY", help="The picture that it was about.")
+@click.option("--batch", default="", metavar="ID", help="The batch that it was about, if it is of no run.")
+@click.option("--to", type=PATH, metavar="DIR", help="Write the files device, count, found and failed there.")
+@click.option(
+    "--message",
+    type=PATH,
+    default=MESSAGE_FILE,
+    show_default=True,
+    metavar="FILE",
+    help="Where the sentence goes too, if that is there.",
+)
+@state_option
+@json_option
+@click.pass_obj
+def verdict(
+    settings: Settings,
+    run: str,
+    name: str,
+    batch: str,
+    to: Path | None,
+    message: Path,
+    state: Path | None,
+    as_json: bool,
+) -> None:
+    """End a run, and say what was found in its pictures and what failed.
+
+    What nobody holds of its batches ends; what still waits of them belongs to the next cut. It exits with 0 if all is
+    well, with 1 if datums failed or what was given cannot be used, and with 75 while somebody works on it.
+    """
+    keys = [find_object(settings, name, [PIPELINE.inputs])[1]] if name else []
+    with open_state(settings, state) as opened:
+        said = _end(opened, run, keys, batch)
+    text = said.as_text()
+    _write(said, text, to, message)
+    if as_json:
+        echo_json(said.as_json())
+    else:
+        click.echo(text, err=said.exit_code != EXIT_OK)
+    sys.exit(said.exit_code)
+
+
+def _end(opened: Deployment, run: str, keys: list[str], batch: str) -> Verdict:
+    ledger, pipeline = with_batches(opened.ledger), pipeline_for(opened, None)
+    ids = [batch] if batch else []
+    give_up(ledger, run, ids)
+    for known in ledger.find_batches(ids).values():
+        keys += known.keys
+    found: Found | None = look_back(pipeline, ledger, run, keys)
+    try:
+        close(ledger, run, found or Found(), time.time())
+    except KeyError:
+        found = None
+    alerts = {state.value: number for state, number in ledger.count_alerts(run).items() if number}
+    return Verdict(run=run, found=found, alerts=alerts, refused=find_refused(ledger, run))
+
+
+def _write(said: Verdict, text: str, to: Path | None, message: Path) -> None:
+    try:
+        if to is not None:
+            to.mkdir(parents=True, exist_ok=True)
+            for file, content in said.as_files().items():
+                (to / file).write_text(printable(content), encoding="utf-8")
+        if message.exists():
+            message.write_bytes(text.encode()[:_MESSAGE_BYTES].decode(errors="ignore").encode())
+    except OSError as error:
+        raise failure(str(error.filename or to), error) from error

@@ -1,0 +1,112 @@
+"""The command of a stage's container, ``python -m stages.validate``: ``lookout work`` of one stage, for schedulers.
+
+It says by its exit code whether to try again, takes empty values as not given, as templates name all parameters, and
+writes only to what its own user may write to. Imports come late: the first thing that a container does is to heed
+signals, which the kernel otherwise does not deliver to its first process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    import click
+
+    from lookout.cli.worker import Ended
+
+EXIT_TERMINATED: Final = 128 + signal.SIGTERM
+"""Stopped, and what was held is handed back: whoever sent the signal knows whether to start it again."""
+
+
+def main(stage: str) -> NoReturn:
+    """Run the stage's command with this process's arguments, to the process's end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    from lookout.cli import run_command
+
+    sys.exit(run_command(_command(stage), f"python -m stages.{stage.replace('-', '_')}", EXIT_TERMINATED))
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """Before there is anything to hand back."""
+    sys.exit(EXIT_TERMINATED)
+
+
+def _command(stage: str) -> click.Command:
+    import click
+
+    from lookout.cli.options import Templated, json_option
+
+    options = [
+        click.option("--run", default="", metavar="ID", help="What is made names this run, which is made if need be."),
+        click.option("--batch", default="", metavar="ID", help="What waits of this batch."),
+        click.option(
+            "--object", "name", default="", metavar="BUCKET/KEY", help="What waits of this picture, looked at first."
+        ),
+        click.option("--pull", default="", metavar="RUN", help="One batch of this run after the other."),
+        click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Worker processes. [one a core]"),
+        json_option,
+    ]
+    if stage == "threat-detect":
+        said = "More alerts than this become one digest a recipient."
+        options.append(click.option("--max-mails", type=click.IntRange(0), default=20, metavar="N", help=said))
+
+    def work(
+        *,
+        run: str,
+        batch: str,
+        name: str,
+        pull: str,
+        workers: int | None,
+        as_json: bool,
+        max_mails: int = 20,
+    ) -> None:
+        ended = _work(stage, run=run, batch=batch, name=name, pull=pull, workers=workers, max_mails=max_mails)
+        if as_json:
+            from lookout.cli.output import echo_json_line
+
+            echo_json_line(ended.as_json())
+        else:
+            click.echo(_as_text(stage, ended))
+        sys.exit(EXIT_TERMINATED if ended.stopped else 0)
+
+    for option in reversed(options):
+        work = option(work)
+    said = f"Do what waits for the stage {stage} of a batch, a picture or a run. Settings come from the environment."
+    return click.command(cls=Templated, help=said)(work)
+
+
+def _work(stage: str, *, run: str, batch: str, name: str, pull: str, workers: int | None, max_mails: int) -> Ended:
+    from lookout.cli.state import find_object
+    from lookout.cli.worker import Task, work_through
+    from lookout.log import configure
+    from lookout.settings import Settings
+    from stages.pipeline import PIPELINE
+
+    settings = Settings.from_environment(os.environ)
+    configure(settings.log_level)
+    _, key = find_object(settings, name, [PIPELINE.inputs]) if name else ("", "")
+    task = Task(
+        batch=batch,
+        key=key,
+        pull=pull,
+        run=run,
+        stage=stage,
+        workers=workers,
+        max_mails=max_mails,
+        alone=True,
+    )
+    return work_through(settings, task)
+
+
+def _as_text(stage: str, ended: Ended) -> str:
+    """One line, for a log."""
+    counts = ended.as_counts()[stage]
+    did = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "nothing to do"
+    ends = list(ended.worked.batches.values())
+    batches = "".join(f", batches {end}: {ends.count(end)}" for end in sorted(set(ends)))
+    return f"{stage}: {did}{batches}, {'stopped after' if ended.stopped else 'in'} {ended.elapsed_s:.1f} s"

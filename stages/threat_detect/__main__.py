@@ -1,0 +1,6 @@
+"""The command of the stage's container."""
+
+from stages.command import main
+
+if __name__ == "__main__":
+    main("threat-detect")
