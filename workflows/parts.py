@@ -54,29 +54,47 @@ _VERDICT: Final = "/tmp/verdict"  # noqa: S108 - the pod's own volume
 _OWN_WORD: Final = "^[0-9a-z-]+: [A-Za-z]+ [(]exit code "
 RETRYABLE: Final = (
     'lastRetry.status == "Error"'
-    f' || lastRetry.message matches "{_OWN_WORD}(75|137|143)[)]"'
+    f' || lastRetry.message matches "{_OWN_WORD}(75|130|137|143)[)]"'
     f' || !(lastRetry.message matches "{_OWN_WORD}")'
 )
-"""What a container said by its exit code is final, but for 75 (unavailable) and for being killed. What befell the pod,
+"""What a container said by its exit code is final, but for 75 (unavailable) and for being stopped or killed. What befell the pod,
 an eviction or a lost node, is not. The code comes from the message, because Argo knows only that of ``main``, which
 ends with one of its own when a container before it failed. A message begins with the container's name, so no picture's
 name can imitate it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """A container: what runs in it, which Secrets it sees beside the ledger's, and what it needs.
+class Need:
+    """Cores are requested and not limited. Memory is requested as it is used, and limited to what the worst picture
+    takes."""
 
-    ``memory_mib`` is request and limit; ``cpu`` is requested and not limited.
-    """
+    cpu: float
+    usual_mib: int
+    most_mib: int
+
+
+NEEDS: Final = {
+    "validate": Need(cpu=0.1, usual_mib=128, most_mib=1280),
+    "object-detect": Need(cpu=0.1, usual_mib=192, most_mib=1280),
+    "threat-detect": Need(cpu=0.1, usual_mib=128, most_mib=1280),
+    "plot": Need(cpu=0.1, usual_mib=128, most_mib=1024),
+    "operator": Need(cpu=0.05, usual_mib=64, most_mib=512),
+}
+"""Measured, docs/workflows.md says how. Containers of a chain work one after the other, but Kubernetes adds them up."""
+PROCESSES: Final = 2
+"""Worker processes of a stage on a batch. By default it would be one a core of the node, and its memory with them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A container: what runs in it, which Secrets it sees beside the ledger's, and how much of a node it asks for."""
 
     name: str
     image: str
     command: tuple[str, ...]
     args: tuple[str, ...] = ()
     secrets: tuple[str, ...]
-    cpu: float
-    memory_mib: int
+    need: Need
 
     def fields(self) -> dict[str, Any]:
         """What a container has in any template."""
@@ -90,7 +108,9 @@ class Part:
                 *(SecretEnvFrom(name=name) for name in (*self.secrets, "lookout-ledger")),
             ],
             "resources": Resources(
-                cpu_request=self.cpu, memory_request=f"{self.memory_mib}Mi", memory_limit=f"{self.memory_mib}Mi"
+                cpu_request=self.need.cpu,
+                memory_request=f"{self.need.usual_mib}Mi",
+                memory_limit=f"{self.need.most_mib}Mi",
             ),
             "security_context": SecurityContext(
                 allow_privilege_escalation=False,
@@ -105,46 +125,31 @@ class Part:
 
 def stage(name: str, *args: str) -> Part:
     """The container of a stage, with its own user of the store. Only threat-detect sends mail."""
-    cpu, memory_mib = _NEEDS[name]
     return Part(
         name=name,
         image=f"lookout/{name}:dev",
         command=("python", "-m", f"stages.{name.replace('-', '_')}"),
-        args=args,
+        args=(*args, f"--workers={PROCESSES}"),
         secrets=(f"lookout-store-{name}", *(("lookout-mail",) if name == "threat-detect" else ())),
-        cpu=cpu,
-        memory_mib=memory_mib,
+        need=NEEDS[name],
     )
 
 
 def operator(name: str, *args: str, secrets: Sequence[str] = ()) -> Part:
     """A container of the command line, ``lookout`` with these arguments."""
-    cpu, memory_mib = _NEEDS["operator"]
     return Part(
         name=name,
         image="lookout/lookout:dev",
         command=("lookout",),
         args=args,
         secrets=("lookout-store-operator", *secrets),
-        cpu=cpu,
-        memory_mib=memory_mib,
+        need=NEEDS["operator"],
     )
 
 
 def verdict(*args: str) -> Part:
     """The last container: ends the run, and says what was found and what failed."""
     return operator("main", "verdict", RUN, *args, f"--to={_VERDICT}")
-
-
-_NEEDS: Final = {
-    "validate": (0.1, 256),
-    "object-detect": (0.5, 768),
-    "threat-detect": (0.1, 256),
-    "plot": (0.1, 512),
-    "operator": (0.05, 256),
-}
-"""Cores requested, and MiB that are requested and the limit, by container. The containers of a chain work one after the
-other, but Kubernetes adds their requests up."""
 
 
 def chain(name: str, parts: Sequence[Part], **fields: Any) -> ContainerSet:
