@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -136,9 +136,16 @@ class Nowhere(ObjectStore):
         return [True] * len(refs)
 
     def put(
-        self, bucket: str, key: str, data: bytes, content_type: str, *, known_sha256: str | None = None
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        content_type: str,
+        *,
+        known_sha256: str | None = None,
+        made_by: Mapping[str, str] | None = None,
     ) -> ObjectRef:
-        del data, content_type, known_sha256
+        del data, content_type, known_sha256, made_by
         raise RuntimeError(f"{bucket}/{key}: nothing is written to a store that keeps nothing")
 
     def flush(self, refs: Sequence[ObjectRef]) -> None:

@@ -14,7 +14,7 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -91,7 +91,7 @@ class Engine:
         publishes: Collection[str] | None = None,
     ) -> None:
         self._pipeline, self._ledger, self._store, self._workers = pipeline, ledger, store, workers
-        self._owner, self._lease_s, self._publishes = owner, lease_s, publishes
+        self._owner, self._run, self._lease_s, self._publishes = owner, run, lease_s, publishes
         self._on_progress, self._on_alerts = on_progress, on_alerts
         self._make_outcomes = partial(
             Outcomes, pipeline=pipeline, ledger=ledger, run=run, code=code, reobserve=reobserve, clock=clock
@@ -269,7 +269,8 @@ class Engine:
             if isinstance(decision, Process):
                 self._ticket += 1
                 self._flights[self._ticket] = Flight(claim=claim, process=decision)
-                jobs.append((decision.job, self._ticket))
+                made_by = {"datum": decision.hash, "run": self._run}
+                jobs.append((replace(decision.job, made_by=made_by), self._ticket))
             else:
                 settled.append((claim, decision))
         self._workers.submit(jobs, stage.timeout_s, self._inbox.put)

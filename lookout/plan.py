@@ -185,7 +185,8 @@ class _Foresight:
     def _candidates(self, stage: Stage) -> Iterator[Iterable[str]]:
         """Keys that must be looked at, in order: waiting, failed, all on another basis, and those behind others."""
         yield self._ledger.dirty(stage.name)
-        yield (slot.key for slot in self._ledger.slots(stage.name, states=[State.FAILED]))
+        failed = self._ledger.slots(stage.name, states=[State.FAILED])
+        yield (slot.key for slot in failed if slot.losses < self._ledger.max_lone_losses)
         if self._planner.basis(stage) != self._ledger.basis(stage.name):
             slots = self._ledger.slots(stage.name)
             yield (slot.key for slot in slots if slot.state is not State.RETRACTED)

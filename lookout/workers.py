@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias, cast
 
@@ -45,6 +45,8 @@ class Job:
     inputs: tuple[JobInput, ...] = ()
     tallies: tuple[Tally, ...] = ()
     members: tuple[Member, ...] = ()
+    made_by: Mapping[str, str] = field(default_factory=dict)
+    """What each output is told of its making, for whoever finds it without the ledger."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,8 +103,16 @@ class StageRunner:
         try:
             for output in result.outputs:
                 known = _digest_of(output.data, inputs.values())
-                ref = self._store.put(job.stage, output.key, output.data, output.content_type, known_sha256=known)
-                outputs.append(ref)
+                outputs.append(
+                    self._store.put(
+                        job.stage,
+                        output.key,
+                        output.data,
+                        output.content_type,
+                        known_sha256=known,
+                        made_by=job.made_by,
+                    )
+                )
         except BaseException:
             self._store.discard(outputs)
             raise

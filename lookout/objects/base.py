@@ -10,7 +10,7 @@ picklable, so that a worker process can be given one.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lookout.datum import ObjectRef
@@ -52,12 +52,20 @@ class ObjectStore(ObjectReader):
 
     @abstractmethod
     def put(
-        self, bucket: str, key: str, data: bytes, content_type: str, *, known_sha256: str | None = None
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        content_type: str,
+        *,
+        known_sha256: str | None = None,
+        made_by: Mapping[str, str] | None = None,
     ) -> ObjectRef:
         """Write a new version and say how to read it; ``known_sha256`` spares hashing bytes whose digest the caller
-        has from reading them. It survives a kill at once, and a power cut after ``flush``. Not
-        visible under the key before ``publish`` where the backend can hide it; never half-visible. Raises
-        InputRejected for a key that the backend cannot hold."""
+        has from reading them. ``made_by`` is for people who look at the object itself: a backend that has a place for
+        it keeps it with the version, and nothing reads it. It survives a kill at once, and a power cut after
+        ``flush``. Not visible under the key before ``publish`` where the backend can hide it; never half-visible.
+        Raises InputRejected for a key that the backend cannot hold."""
 
     @abstractmethod
     def flush(self, refs: Sequence[ObjectRef]) -> None:

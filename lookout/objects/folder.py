@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -95,8 +95,9 @@ class FolderStore(ObjectStore):
         content_type: str,  # noqa: ARG002
         *,
         known_sha256: str | None = None,
+        made_by: Mapping[str, str] | None = None,  # noqa: ARG002
     ) -> ObjectRef:
-        """See the contract. ``content_type`` is not kept: a file's name says it."""
+        """See the contract. ``content_type`` is not kept: a file's name says it. Nor is ``made_by``."""
         target = self._target(bucket, key)
         try:
             self._folders.refuse(bucket, key)

@@ -34,11 +34,18 @@ class Routes(ObjectStore):
         return answer
 
     def put(
-        self, bucket: str, key: str, data: bytes, content_type: str, *, known_sha256: str | None = None
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        content_type: str,
+        *,
+        known_sha256: str | None = None,
+        made_by: Mapping[str, str] | None = None,
     ) -> ObjectRef:
         """See the contract. Raises InputRejected for a bucket that is only read."""
         self._refuse_read_only(bucket)
-        return self.store.put(bucket, key, data, content_type, known_sha256=known_sha256)
+        return self.store.put(bucket, key, data, content_type, known_sha256=known_sha256, made_by=made_by)
 
     def flush(self, refs: Sequence[ObjectRef]) -> None:
         self.store.flush([ref for ref in refs if ref.bucket not in self.readers])

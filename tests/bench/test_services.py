@@ -39,9 +39,9 @@ class Noted(FolderStore):
         self.seen["get", ref.bucket, ref.key, ref.sha256] += 1
         return super().get(ref)
 
-    def put(self, bucket, key, data, content_type, *, known_sha256=None):
+    def put(self, bucket, key, data, content_type, **more):
         self.seen["put", bucket, key, sha256(data)] += 1
-        return super().put(bucket, key, data, content_type, known_sha256=known_sha256)
+        return super().put(bucket, key, data, content_type, **more)
 
 
 class Client:

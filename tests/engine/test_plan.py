@@ -17,6 +17,7 @@ from lookout.plan import Action, Item, plan, suppose
 from lookout.runner import Order
 from lookout.testing.toy import toy_pipeline
 
+from .test_semantics import die_with, enter
 from .world import World, words
 
 
@@ -173,6 +174,18 @@ def test_a_failed_datum_would_be_tried_again_and_what_waits_for_it_perhaps(finis
         ("second", "a/bad", "process?", "failed"),
         ("third", "a/bad", "process?", "failed"),
     }
+
+
+def test_what_a_run_gave_up_is_no_part_of_the_plan_until_somebody_asks_for_it(world: World) -> None:
+    world.put("a/deadly", "calm")
+    enter(world)
+    die_with(world, 1, times=4)
+    world.run()
+    assert world.states()["first"] == {"failed": 1}
+    assert foresee(world) == []
+    with world.ledger() as ledger:
+        ledger.mark([Mark(stage="first", key="a/deadly")], revive=True)
+    assert ("first", "a/deadly", "process", "failed") in said(foresee(world))
 
 
 def test_an_input_that_cannot_be_read_would_fail(finished: World) -> None:

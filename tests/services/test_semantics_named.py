@@ -278,3 +278,22 @@ def test_a_datum_that_was_given_up_is_taken_again_when_it_is_marked_and_not_besi
         with ledger.session() as owner:
             found = [[claim.key for claim in ledger.claim("s", owner, 9, 60.0)] for _ in range(3)]
     assert found == [["j", "l"], ["k"], []]
+
+
+# --- what an object says of itself -----------------------------------------------------------------------------------
+
+
+def test_every_output_names_its_datum_and_the_run_that_made_it(world: ServerWorld) -> None:
+    fill(world)
+    first = world.run().run
+    world.put("a/000", "another")
+    world.run()
+    with world.ledger() as ledger:
+        records = [slot.record for slot in ledger.slots(states=[State.SUCCESS]) if slot.record is not None]
+    assert {record.run for record in records} > {first}
+    for record in records:
+        for ref in record.outputs:
+            found = world.store.connection.stat(world.store.full(ref.bucket), ref.key, ref.version)
+            assert found is not None
+            assert found.metadata["lookout-datum"] == record.hash
+            assert found.metadata["lookout-run"] == record.run

@@ -38,6 +38,9 @@ SHA256: Final = "sha256"
 COPY_OF: Final = "copy-of"
 """The metadata entry of a version that ``copy`` made: which version it was made from."""
 
+MADE_BY: Final = "lookout-"
+"""What the names of metadata entries begin with that say how a version was made."""
+
 _META: Final = "x-amz-meta-"
 _CHUNK_BYTES: Final = 1024 * 1024
 _CONNECT_S: Final = 5.0
@@ -106,8 +109,11 @@ class Connection:
 
     # --- one object -------------------------------------------------------------------------------------------------
 
-    def put(self, bucket: str, key: str, data: bytes, content_type: str, sha256: str) -> str:
-        """Write a version in one request and give its id."""
+    def put(
+        self, bucket: str, key: str, data: bytes, content_type: str, sha256: str, made_by: Mapping[str, str]
+    ) -> str:
+        """Write a version in one request and give its id. Metadata may only be ASCII: the rest is percent-encoded."""
+        about = {f"{MADE_BY}{name}": quote(value) for name, value in made_by.items()}
         with translated(self.access.url, bucket):
             written = self.client.put_object(
                 bucket,
@@ -115,7 +121,7 @@ class Connection:
                 io.BytesIO(data),
                 len(data),
                 content_type,
-                metadata={SHA256: sha256},
+                metadata={SHA256: sha256, **about},
                 part_size=max(len(data), _MIN_PART_BYTES),  # never in parts: half an object cannot be
             )
         return self._versioned(bucket, written.version_id)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -132,11 +132,19 @@ class MinioStore(ObjectStore):
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def put(
-        self, bucket: str, key: str, data: bytes, content_type: str, *, known_sha256: str | None = None
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        content_type: str,
+        *,
+        known_sha256: str | None = None,
+        made_by: Mapping[str, str] | None = None,
     ) -> ObjectRef:
+        """See the contract. ``made_by`` becomes user metadata, with ``lookout-`` before its names."""
         check_object_key(bucket, key)
         digest = known_sha256 or sha256(data)
-        version = self.connection.put(self.full(bucket), key, data, content_type, digest)
+        version = self.connection.put(self.full(bucket), key, data, content_type, digest, made_by or {})
         return ObjectRef(bucket=bucket, key=key, sha256=digest, size=len(data), version=version)
 
     def flush(self, refs: Sequence[ObjectRef]) -> None:
