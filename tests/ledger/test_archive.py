@@ -119,7 +119,16 @@ def test_a_place_that_is_none_is_refused(filled, tmp_path, clock):
     refused(tmp_path, clock, "Is a directory")
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x1f\x8b", gzip.compress(b"hello\n"), gzip.compress(b"{}\n")])
+OTHERS = {
+    "empty": b"",
+    "text": b"hello",
+    "half a head": b"\x1f\x8b",
+    "packed text": gzip.compress(b"hello\n", mtime=0),
+    "packed json": gzip.compress(b"{}\n", mtime=0),
+}
+
+
+@pytest.mark.parametrize("content", OTHERS.values(), ids=OTHERS)
 def test_another_file_is_no_backup(tmp_path, clock, content):
     (tmp_path / "other").write_bytes(content)
     refused(tmp_path / "other", clock, "no backup of a ledger|damaged")
