@@ -21,6 +21,8 @@ import pytest
 
 from .world import World
 
+SHARES = 4
+"""In how many tests the boundaries are dealt out, so that several may run at once."""
 FILE_EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
 
 
@@ -144,9 +146,10 @@ def _check_letters(world: World, where: str) -> None:
         assert repeats in ([False], [True], [False, True]), where
 
 
-def test_a_kill_at_every_write_boundary_changes_nothing_in_the_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", range(SHARES))
+def test_a_kill_at_every_write_boundary_changes_nothing_in_the_end(tmp_path: Path, share: int) -> None:
     trial = Trial(tmp_path)
-    for boundary in count(1):
+    for boundary in count(1 + share, SHARES):
         world = trial.begin()
         died = dies_at(boundary, partial(run, world))
         if died:
