@@ -7,6 +7,8 @@ SERVICES ?= lookout-services
 MINIO_PORT ?= 9000
 ETCD_PORT ?= 2379
 OVERLAY ?= k8s/overlays/production
+# One process of tests a core; PARALLEL= for all in one, as a debugger needs it.
+PARALLEL ?= --numprocesses auto --maxprocesses 8 --dist worksteal
 BIN := .venv/bin
 
 help: ## Print this help
@@ -32,17 +34,17 @@ run: .venv/run.stamp ## Take the sample photographs through all stages
 	@$(BIN)/lookout run examples/photos --state $(STATE) --rules examples/rules
 
 test: .venv/dev.stamp ## Set up and pass the tests; needs no server
-	$(BIN)/python -m pytest -m "not browser and not slow and not services and not cluster"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not browser and not slow and not services and not cluster"
 
 test-page: .venv/dev.stamp ## Test the page in headless Chromium (installs Chromium by apt where it is missing and may)
 	@bash scripts/chromium.sh
 	$(BIN)/python -m pytest -m browser
 
 test-long: .venv/dev.stamp ## The long forms of the kill and property tests
-	$(BIN)/python -m pytest -m "slow and not services and not cluster"
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not services and not cluster"
 
 test-services: .venv/dev.stamp servers ## Test on real MinIO and etcd, which each test starts and stops by itself
-	$(BIN)/python -m pytest -m "services and not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "services and not slow"
 
 test-services-long: .venv/dev.stamp servers ## The long forms of the tests on real servers
 	$(BIN)/python -m pytest -m "services and slow"
@@ -68,6 +70,12 @@ cluster-images: .venv/run.stamp cluster-servers ## Build the images that changed
 cluster-down: .venv/run.stamp ## End the cluster and all that it kept
 	@$(BIN)/python -m k8s.local down
 
+test-cluster: .venv/dev.stamp cluster ## Test on the local cluster, which it brings up (as root; minutes)
+	$(BIN)/python -m pytest -m "cluster and not slow"
+
+test-cluster-long: .venv/dev.stamp cluster ## The long forms: the cluster goes down and comes up again, empty
+	$(BIN)/python -m pytest -m "cluster and slow"
+
 deploy: ## Bring Lookout into the cluster that kubectl speaks to: make deploy OVERLAY=... (docs/kubernetes.md)
 	@$(PYTHON) -m k8s.deploy $(OVERLAY)
 
@@ -86,10 +94,13 @@ bench: .venv/dev.stamp ## Measure speed; prints a table (docs/benchmarks.md)
 bench-services: .venv/dev.stamp servers ## Measure speed on real MinIO and etcd, which it starts by itself
 	$(BIN)/python -m bench --services
 
+bench-cluster: .venv/dev.stamp ## Measure speed in the cluster of make cluster, which has to be up
+	$(BIN)/python -m bench --cluster
+
 lock: .venv/dev.stamp ## Lock the dependencies anew
 	@bash scripts/lock.sh
 
 clean: ## Remove the environment and the sample state
 	rm -rf .venv $(STATE) build *.egg-info
 
-.PHONY: help setup run test test-page test-long test-services test-services-long servers services services-down cluster-servers cluster cluster-images cluster-down deploy check audit bench bench-services lock clean
+.PHONY: help setup run test test-page test-long test-services test-services-long servers services services-down cluster-servers cluster cluster-images cluster-down test-cluster test-cluster-long deploy check audit bench bench-services bench-cluster lock clean

@@ -14,6 +14,8 @@ from __future__ import annotations
 from typing import Any, Final, Literal, NotRequired, TypedDict
 
 EVENT_SOURCE: Final = "uploads"
+BATCHES: Final = "batches"
+"""The event by which an intake asks for a workflow for a batch; without one, nobody sends it."""
 PORT: Final = 12000
 PICTURES: Final = "images$"
 REFERENCES: Final = "(model|rules)$"
@@ -32,6 +34,9 @@ _NAME: Final = (
 """``pipeline-porch-0123456789abcdef``: the same for the same event, and at most 56 letters."""
 _MINUTE: Final = 'landed-{{ (index .Input.body.Records 0).eventTime | substr 0 16 | lower | replace ":" "" }}'
 """``landed-2025-11-22t0800``: one a minute, however many files a model and its rules are."""
+_TOLD: Final = r"metadata.annotations.workflows\.argoproj\.io/description"
+_BATCH_NAME: Final = "pipeline-{{ .Input.body.batch }}-{{ .Input.body.attempt }}"
+_BATCH_DESCRIPTION: Final = "{{ .Input.body.objects }} landed, attempt {{ .Input.body.attempt }}"
 _DESCRIPTION: Final = "{{ .Input.body.EventName }}, {{ (index .Input.body.Records 0).eventTime }}"
 
 
@@ -137,7 +142,7 @@ def event_bus() -> Manifest:
 
 
 def event_source() -> Manifest:
-    """The webhook that MinIO posts to. Without the token in the Secret it answers 401."""
+    """The webhooks that MinIO or an intake posts to. Without the token in the Secret they answer 401."""
     return _manifest(
         "EventSource",
         EVENT_SOURCE,
@@ -145,20 +150,21 @@ def event_source() -> Manifest:
             "template": _pod(),
             "service": {"ports": [{"port": PORT, "targetPort": PORT}]},
             "webhook": {
-                EVENT_SOURCE: {
+                name: {
                     "port": str(PORT),
-                    "endpoint": "/uploads",
+                    "endpoint": f"/{name}",
                     "method": "POST",
                     "url": "",
                     "authSecret": Key(name="lookout-webhook", key="token"),
                 }
+                for name in (EVENT_SOURCE, BATCHES)
             },
         },
     )
 
 
 def sensor() -> Manifest:
-    """A pipeline for each picture; for anything else that landed, a backfill that looks for itself.
+    """A pipeline for each picture, or for each batch; for anything else that landed, a backfill that looks for itself.
 
     One dependency a trigger: of two with the same subject, a trigger of Argo Events would hear only one.
     """
@@ -168,12 +174,15 @@ def sensor() -> Manifest:
         {
             "template": {"serviceAccountName": "lookout-sensor", **_pod()},
             "dependencies": [
-                _dependency("picture", {"data": [_bucket(PICTURES), _key(PLAIN)]}),
+                _dependency("picture", EVENT_SOURCE, {"data": [_bucket(PICTURES), _key(PLAIN)]}),
+                _dependency("batch", BATCHES, {"data": [_id("batch"), _id("attempt")]}),
                 _dependency(
-                    "other", {"data": [_bucket(REFERENCES), _key(r"[\x00-\x1f\x7f\\{}]")], "dataLogicalOperator": "or"}
+                    "other",
+                    EVENT_SOURCE,
+                    {"data": [_bucket(REFERENCES), _key(r"[\x00-\x1f\x7f\\{}]")], "dataLogicalOperator": "or"},
                 ),
             ],
-            "triggers": [_picture(), _other()],
+            "triggers": [_picture(), _batch(), _other()],
         },
     )
 
@@ -183,7 +192,7 @@ def _picture() -> Trigger:
     API server, and until it is back, the others wait in the bus."""
     of = "picture"
     landed = _value(of, "spec.arguments.parameters.0.value", dataKey="body.Key")
-    told = _value(of, r"metadata.annotations.workflows\.argoproj\.io/description", dataTemplate=_DESCRIPTION)
+    told = _value(of, _TOLD, dataTemplate=_DESCRIPTION)
     made = _trigger(
         "pipeline",
         of,
@@ -199,6 +208,22 @@ def _picture() -> Trigger:
         Backoff(steps=20, duration="1s", factor=1.3),
     )
     return made
+
+
+def _batch() -> Trigger:
+    """No dead letter: the ledger has the batch, and the intake asks again for one that no workflow has taken."""
+    of = "batch"
+    return _trigger(
+        "batch",
+        of,
+        _workflow("pipeline", {"name": "pipeline"}, {"batch": ""}),
+        [
+            _value(of, "metadata.name", dataTemplate=_BATCH_NAME),
+            _value(of, _TOLD, dataTemplate=_BATCH_DESCRIPTION),
+            _value(of, "spec.arguments.parameters.0.value", dataKey="body.batch"),
+        ],
+        Backoff(steps=3, duration="500ms", factor=2),
+    )
 
 
 def _other() -> Trigger:
@@ -241,8 +266,13 @@ def _pod() -> dict[str, Any]:
     }
 
 
-def _dependency(name: str, filters: Filters) -> Dependency:
-    return {"name": name, "eventSourceName": EVENT_SOURCE, "eventName": EVENT_SOURCE, "filters": filters}
+def _dependency(name: str, event: str, filters: Filters) -> Dependency:
+    return {"name": name, "eventSourceName": EVENT_SOURCE, "eventName": event, "filters": filters}
+
+
+def _id(name: str) -> DataFilter:
+    """What may be a part of a workflow's name, and no template."""
+    return {"path": f"body.{name}", "type": "string", "value": ["^[a-z0-9-]{1,40}$"]}
 
 
 def _bucket(pattern: str) -> DataFilter:

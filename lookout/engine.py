@@ -14,6 +14,7 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -35,6 +36,7 @@ CLAIM_LIMIT: Final = 256
 COMMIT_LIMIT: Final = 64
 COMMIT_AFTER_S: Final = 0.25
 """A finished datum waits at most this long for company before it is committed, and not at all when little else runs."""
+_PIECE_S: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -311,7 +313,7 @@ class Engine:
         if self._ready:
             wait_s = min(wait_s, max(0.0, COMMIT_AFTER_S - (time.monotonic() - self._ready_since_s)))
         try:
-            item = self._inbox.get(timeout=wait_s) if block else self._inbox.get_nowait()
+            item = self._receive(wait_s) if block else self._inbox.get_nowait()
             while True:
                 if isinstance(item, Completion):
                     self._take(item)
@@ -327,6 +329,18 @@ class Engine:
             ready, self._ready = self._ready, []
             self._commit(ready)
         self._extend()
+
+    def _receive(self, wait_s: float) -> Completion | Callable[[], None]:
+        """The next thing in the inbox. Raises queue.Empty when none has come in that time.
+
+        It waits in pieces of a second: Python runs a signal's handler between two steps of its own, so what a handler
+        would put into the inbox is not there yet for a wait that began just then.
+        """
+        ends_s = time.monotonic() + wait_s
+        while (left_s := ends_s - time.monotonic()) > _PIECE_S:
+            with suppress(queue.Empty):
+                return self._inbox.get(timeout=_PIECE_S)
+        return self._inbox.get(timeout=max(0.0, left_s))
 
     def _take(self, completion: Completion) -> None:
         flight = self._flights.pop(completion.ticket, None)

@@ -6,6 +6,7 @@ sent. Only bytes with that digest are sent: a file that changes meanwhile is rea
 does not stop. Of one whose writer makes a pause nobody can know; the next upload brings the rest.
 
 Knows no stage and no ledger; nothing need be kept to go on after an interruption, as the bucket says what is there.
+Where the user may not look, a caller that remembers what it sent says so with each file (``keeping.py``).
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -28,9 +30,9 @@ from lookout.datum import ObjectRef
 from lookout.errors import InputRejected, LookoutError, ObjectChanged, ObjectMissing, Unavailable
 from lookout.objects.files import words
 from lookout.objects.minio import MinioStore
-from lookout.objects.minio.errors import Denied, NoBucket
+from lookout.objects.minio.errors import Denied, NoBucket, NotAccepted
 from lookout.objects.minio.names import check_object_key
-from lookout.objects.source import OF_THE_SYSTEM, FolderSource, key_of, observe_file, origin_of
+from lookout.objects.source import BEING_WRITTEN, OF_THE_SYSTEM, FolderSource, key_of, observe_file, origin_of
 
 MAX_UPLOAD_BYTES: Final = 5 * 1024**3
 """What S3 takes in one request, and so as one version that is there whole or not at all."""
@@ -56,14 +58,39 @@ class File:
         return f"{self.root}/{self.name}"
 
 
+class Became(StrEnum):
+    """What became of one file. ``BUSY`` changed whenever it was read: later it may be whole. ``GONE`` is not there any
+    more, or no regular file. ``FAILED`` cannot be brought until somebody changes it."""
+
+    NEW = "uploaded"
+    THERE = "there"
+    BUSY = "busy"
+    GONE = "gone"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sent:
-    """What became of one file: ``ref`` is what is in the bucket now; ``error`` says why the file is not there."""
+    """What became of one file: ``ref`` is what is in the bucket now, without a version if that was known and not asked;
+    ``error`` says why the file is not there. ``fingerprint`` proves that the file need not be read again, if it can."""
 
     file: File
+    became: Became
     ref: ObjectRef | None = None
-    is_new: bool = False
+    fingerprint: str = ""
     error: str | None = None
+
+    @property
+    def is_new(self) -> bool:
+        return self.became is Became.NEW
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lost:
+    """A file that the server did not take, and that is not to blame."""
+
+    file: File
+    error: Unavailable
 
 
 def find_files(paths: Sequence[Path], prefix: str = "") -> list[File]:
@@ -76,7 +103,7 @@ def find_files(paths: Sequence[Path], prefix: str = "") -> list[File]:
     for path in paths:
         root = Path(origin_of(path))
         if root.is_dir():
-            names = sorted(key_of(name) for name in _walk(str(root)))
+            names = sorted(key_of(name) for name in walk(str(root), _cannot_list))
             files += [File(root=root, name=name, key=prefix + name) for name in names]
         elif root.exists() or root.is_symlink():
             name = key_of(root.name)
@@ -98,22 +125,24 @@ def upload(store: MinioStore, bucket: str, files: Iterable[File], *, workers: in
     Raises Unavailable when the server, the bucket or the user's rights are in the way and not single files. What was
     said to be sent by then is; the same call goes on from there.
     """
-    sender = _Sender(store, bucket)
+    sender = Sender(store, bucket)
     rest = iter(files)
     lost_in_a_row = 0
     with ThreadPoolExecutor(workers, thread_name_prefix="upload") as pool:
-        waiting: deque[Future[Sent | _Lost]] = deque()
+        waiting: deque[Future[Sent | Lost]] = deque()
         try:
             while True:
-                waiting.extend(pool.submit(sender.send, file) for file in islice(rest, workers * _AHEAD - len(waiting)))
+                waiting.extend(
+                    pool.submit(_send, sender, file) for file in islice(rest, workers * _AHEAD - len(waiting))
+                )
                 if not waiting:
                     return
                 sent = waiting.popleft().result()
-                if isinstance(sent, _Lost):
+                if isinstance(sent, Lost):
                     lost_in_a_row += 1
                     if lost_in_a_row >= _GIVE_UP_AFTER:
                         raise sent.error
-                    sent = Sent(file=sent.file, error=str(sent.error))
+                    sent = Sent(file=sent.file, became=Became.FAILED, error=str(sent.error))
                 else:
                     lost_in_a_row = 0
                 yield sent
@@ -122,15 +151,15 @@ def upload(store: MinioStore, bucket: str, files: Iterable[File], *, workers: in
                 future.cancel()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Lost:
-    """A file that the server did not take."""
+def _send(sender: Sender, file: File) -> Sent | Lost:
+    """Raises what is in the way of all files, and can be seen to be."""
+    sent = sender.send(file)
+    if isinstance(sent, Lost) and isinstance(sent.error, Denied | NoBucket):
+        raise sent.error
+    return sent
 
-    file: File
-    error: Unavailable
 
-
-class _Sender:
+class Sender:
     """Brings one file; used by several threads at once."""
 
     def __init__(self, store: MinioStore, bucket: str) -> None:
@@ -140,46 +169,47 @@ class _Sender:
         self._large = threading.Lock()
         self._may_look = True
 
-    def send(self, file: File) -> Sent | _Lost:
-        """Raises Unavailable for what no file is to blame for."""
+    def send(self, file: File, known_sha256: str | None = None) -> Sent | Lost:
+        """Bring the file unless its bytes are there already: as the bucket says, or as ``known_sha256``, the digest of
+        what the caller knows to be under the key."""
         try:
             check_object_key(self._bucket, file.key)
             for _ in range(_READS):
-                sent = self._try(file)
+                sent = self._try(file, known_sha256)
                 if sent is not None:
                     return sent
-        except (Denied, NoBucket):
-            raise
+        except (InputRejected, NotAccepted) as error:
+            return Sent(file=file, became=Became.FAILED, error=str(error))
         except Unavailable as error:
-            return _Lost(file=file, error=error)
-        except InputRejected as error:
-            return Sent(file=file, error=str(error))
-        return Sent(file=file, error="is being written; upload it again when that has ended")
+            return Lost(file=file, error=error)
+        return Sent(file=file, became=Became.BUSY, error=f"{BEING_WRITTEN}; upload it again when that has ended")
 
-    def _try(self, file: File) -> Sent | None:
+    def _try(self, file: File, known_sha256: str | None) -> Sent | None:
         """None when the file changed between both readings."""
         seen = observe_file(file.root, file.name, self._bucket, time.time())
         if seen.ref is None:
-            return Sent(file=file, error=seen.error or "is not there any more, or is no regular file")
+            return _unread(file, seen.error)
         if seen.ref.size > MAX_UPLOAD_BYTES:
             raise InputRejected(f"expected at most {MAX_UPLOAD_BYTES} bytes, got {seen.ref.size}")
-        there = self._find(file.key, seen.ref)
+        there = self._find(file.key, seen.ref, known_sha256)
         if there is not None:
-            return Sent(file=file, ref=there)
+            return Sent(file=file, became=Became.THERE, ref=there, fingerprint=seen.fingerprint)
         with self._large if seen.ref.size > _LARGE_BYTES else nullcontext():
             try:
                 data = self._source.get(seen.ref)
             except (ObjectChanged, ObjectMissing):
                 return None
             except LookoutError as error:
-                return Sent(file=file, error=f"cannot be read: {error}")
+                return Sent(file=file, became=Became.FAILED, error=f"cannot be read: {error}")
             kind = mimetypes.guess_type(file.key, strict=True)[0] or "application/octet-stream"
             ref = self._store.put(self._bucket, file.key, data, kind, known_sha256=seen.ref.sha256)
-        return Sent(file=file, ref=ref, is_new=True)
+        return Sent(file=file, became=Became.NEW, ref=ref, fingerprint=seen.fingerprint)
 
-    def _find(self, key: str, wanted: ObjectRef) -> ObjectRef | None:
-        """What is visible under the key, if it declares these bytes. A user that may put and not look puts always: the
-        same bytes again are another version of the same content, and cost no processing."""
+    def _find(self, key: str, wanted: ObjectRef, known_sha256: str | None) -> ObjectRef | None:
+        """What is visible under the key, if it declares these bytes. A user that may put and not look puts always, but
+        for what is known: the same bytes again are another version of the same content, and cost no processing."""
+        if wanted.sha256 == known_sha256:
+            return ObjectRef(bucket=self._bucket, key=key, sha256=wanted.sha256, size=wanted.size)
         if not self._may_look:
             return None
         try:
@@ -192,13 +222,18 @@ class _Sender:
         return ObjectRef(bucket=self._bucket, key=key, sha256=wanted.sha256, size=wanted.size, version=found.version)
 
 
-def _walk(root: str) -> Iterator[str]:
-    """Paths of files below the folder, as the system gives them, relative to it."""
+def walk(
+    root: str, on_error: Callable[[str, OSError], None], exclude: Collection[tuple[int, int]] = ()
+) -> Iterator[str]:
+    """Paths of files below the folder, as the system gives them, relative to it, streamed. Told of a folder that cannot
+    be listed, it goes on with the others. ``exclude`` are folders to leave out, as (device, inode)."""
     pending = [""]
     while pending:
         above = pending.pop()
         folder = f"{root}/{above}"
         try:
+            if exclude and _identity(folder) in exclude:
+                continue
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name[0] == ".":
@@ -209,7 +244,23 @@ def _walk(root: str) -> Iterator[str]:
                     elif entry.name not in OF_THE_SYSTEM:
                         pending.append(f"{above}{entry.name}/")
         except OSError as error:
-            raise InputRejected(f"cannot be listed: {words(error)}", folder, "nothing was uploaded") from error
+            on_error(folder, error)
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    found = Path(folder).stat()
+    return found.st_dev, found.st_ino
+
+
+def _cannot_list(folder: str, error: OSError) -> None:
+    raise InputRejected(f"cannot be listed: {words(error)}", folder, "nothing was uploaded") from error
+
+
+def _unread(file: File, error: str | None) -> Sent:
+    """Of a file that could not be observed."""
+    if error is None:
+        return Sent(file=file, became=Became.GONE, error="is not there any more, or is no regular file")
+    return Sent(file=file, became=Became.BUSY if error == BEING_WRITTEN else Became.FAILED, error=error)
 
 
 def _may_be_a_file(entry: os.DirEntry[str]) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -24,11 +25,12 @@ EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 
 def main(stage: str) -> NoReturn:
     """Run the stage's command with this process's arguments, to the process's end."""
+    began_s = time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
     from lookout.cli import run_command
 
-    sys.exit(run_command(_command(stage), f"python -m stages.{stage.replace('-', '_')}", EXIT_TERMINATED))
+    sys.exit(run_command(_command(stage, began_s), f"python -m stages.{stage.replace('-', '_')}", EXIT_TERMINATED))
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
@@ -36,7 +38,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
     sys.exit(EXIT_TERMINATED)
 
 
-def _command(stage: str) -> click.Command:
+def _command(stage: str, began_s: float) -> click.Command:
     import click
 
     from lookout.cli.options import Templated, json_option
@@ -72,6 +74,7 @@ def _command(stage: str) -> click.Command:
             echo_json_line(ended.as_json())
         else:
             click.echo(_as_text(stage, ended))
+        _log_costs(stage, began_s)
         sys.exit(EXIT_TERMINATED if ended.stopped else 0)
 
     for option in reversed(options):
@@ -101,6 +104,23 @@ def _work(stage: str, *, run: str, batch: str, name: str, pull: str, workers: in
         alone=True,
     )
     return work_through(settings, task)
+
+
+def _log_costs(stage: str, began_s: float) -> None:
+    """What the container took, from this program's first line: seconds, and processor time of this process and of its
+    worker processes."""
+    import resource
+
+    from lookout.log import get_logger
+
+    own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    get_logger(__name__).info(
+        "ended",
+        stage=stage,
+        took_s=time.monotonic() - began_s,
+        cpu_s=own.ru_utime + own.ru_stime,
+        workers_cpu_s=others.ru_utime + others.ru_stime,
+    )
 
 
 def _as_text(stage: str, ended: Ended) -> str:

@@ -25,8 +25,11 @@ from lookout.settings import Settings
 
 COMMANDS: Final = {
     "run": ("lookout.cli.run:run", "Take photographs through all stages, once."),
-    "watch": ("lookout.cli.run:watch", "Take every photograph that lands in a folder, at once."),
+    "watch": ("lookout.cli.watch:watch", "Take every photograph that lands in a folder, at once."),
     "status": ("lookout.cli.status:status", "What is done, waiting, failed and alerted, and the last runs."),
+    "wait": ("lookout.cli.wait:wait", "Wait until a picture is through all stages, and say how it ended."),
+    "logs": ("lookout.cli.logs:logs", "Tell of a run: batches, datums, failures, alerts, and its containers' logs."),
+    "metrics": ("lookout.cli.metrics:metrics", "Say how it stands in Prometheus' format, once or by HTTP."),
     "datums": ("lookout.cli.datums:datums", "List, show, retry and invalidate single datums."),
     "plan": ("lookout.cli.plan:plan_command", "Say what would be done and why, and change nothing."),
     "batches": ("lookout.cli.batches:batches", "Cut waiting work into batches for several workers, and list them."),

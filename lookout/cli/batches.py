@@ -121,7 +121,11 @@ def cut(
             size=size,
             age_s=age_s,
         )
-        left = abandoned(ledger, time.time() - idle_s, but=run)
+        now_s = time.time()
+        left = abandoned(ledger, now_s - idle_s, but=run)
+        if take_over_s is None:
+            # What was cut live and has no run yet is still to be begun: a backfill must not put it behind itself.
+            left = [one for one in left if one.run or one.kind != LIVE or one.updated_at_s <= now_s - LIVE_TAKE_OVER_S]
         end_open(ledger, [batch for batch in left if any(_is_in(chosen, key) for key in batch.keys)])
         made = cutter.cut(
             kind=kind, run=run, prefix=prefix, wanted=chosen.has, stages=None if stage is None else (stage,)

@@ -1,4 +1,4 @@
-"""``lookout run`` and ``lookout watch``."""
+"""``lookout run``, and ``lookout watch`` where it works on what lands."""
 
 from __future__ import annotations
 
@@ -81,16 +81,11 @@ def run(
     sys.exit(_exit_code(summary, ran))
 
 
-@click.command(short_help="Take every photograph that lands in a folder, at once.")
-@click.argument("folder", type=PATH, metavar="DIR")
-@state_option
-@run_options
-@json_option
-@click.pass_obj
-def watch(
+def watch_folder(
     settings: Settings,
     folder: Path,
     state: Path | None,
+    *,
     rules: Path | None,
     model: Path | None,
     threshold: float | None,
@@ -98,11 +93,8 @@ def watch(
     max_mails: int,
     allow_deletions: bool,
     as_json: bool,
-) -> None:
-    """Take every photograph that lands in DIR, until stopped with Ctrl-C or SIGTERM.
-
-    What is in DIR already is taken too; a half-copied file waits until it is whole. With --json, one line a datum.
-    """
+) -> int:
+    """What ``lookout watch`` does with a ledger; gives the exit code."""
     from event_sources.folder import FolderWatch
 
     check_folder(settings, folder, state)
@@ -129,7 +121,7 @@ def watch(
         echo_json_line(summary.as_json())
     else:
         click.echo(summary.as_text(), err=True)
-    sys.exit(_exit_code(summary, ran))
+    return _exit_code(summary, ran)
 
 
 @contextmanager

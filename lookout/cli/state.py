@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 LEDGER_FILE: Final = "ledger.sqlite"
 OBJECTS_FOLDER: Final = "objects"
 OUTBOX_FOLDER: Final = "outbox"
+SENT_FILE: Final = "sent.sqlite"
+"""What `lookout watch --upload` has brought to a bucket."""
 PLOT: Final = "plot"
 PAGE: Final = "index.html"
 THRESHOLD_NOTE: Final = "threshold"
@@ -89,13 +91,17 @@ def buckets() -> list[str]:
 
 def find_object(settings: Settings, name: str, among: Collection[str]) -> tuple[str, str]:
     """Bucket and key of ``<bucket>/<key>``, where the bucket has its full name, as in what a store tells of it; gives
-    it without the deployment's prefix. Raises InputRejected unless it is one of ``among``."""
+    it without the deployment's prefix. Raises InputRejected unless it is one of ``among`` and the store can have it."""
     prefix = settings.store.prefix if settings.store is not None else ""
     full, _, key = name.partition("/")
     bucket = full[len(prefix) :] if full.startswith(prefix) else ""
     if bucket not in among or not key:
         known = " or ".join(f"{prefix}{bucket}/<key>" for bucket in among)
         raise InputRejected(f"expected {known}, got {name!r}", "--object", "the store is that of LOOKOUT_STORE")
+    if settings.store is not None:  # what cannot be there would be kept as a picture that fails for ever
+        from lookout.objects.minio.names import check_object_key
+
+        check_object_key(bucket, key)
     return bucket, key
 
 
@@ -197,7 +203,7 @@ def find_obstacle(path: Path) -> str | None:
     if not path.is_dir():
         return "is not a folder" if path.exists() or path.is_symlink() else None
     names = {entry.name for entry in path.iterdir()}
-    known = names & {LEDGER_FILE, OBJECTS_FOLDER, OUTBOX_FOLDER}
+    known = names & {LEDGER_FILE, OBJECTS_FOLDER, OUTBOX_FOLDER, SENT_FILE}
     return "holds other things than a state" if names and not known else None
 
 

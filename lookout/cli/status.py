@@ -1,17 +1,82 @@
-"""``lookout status``: where a state stands."""
+"""``lookout status``: where a state stands, once or for as long as somebody looks."""
 
 from __future__ import annotations
 
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import click
 
+from lookout.batches import ordinary
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import count, echo_json, printable, table, when
-from lookout.cli.state import open_state
-from lookout.datum import State
+from lookout.cli.output import count, echo_json, echo_json_line, printable, table, when
+from lookout.cli.state import Deployment, open_state
+from lookout.errors import EXIT_STOPPED, Unavailable
+from lookout.ledger.batching import with_batches
 from lookout.settings import Settings
+from lookout.standing import Backlog, Standing, Waiting, look, pause_s
 from stages.pipeline import PIPELINE
+
+DEVICES_SHOWN: Final = 20
+_CLEAR: Final = "\033[H\033[2J"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One look: numbers, and what is in force."""
+
+    state: Path
+    source: str | None
+    in_force: dict[str, list[str]]
+    standing: Standing
+
+    def as_json(self) -> dict[str, object]:
+        """The contract of ``--json``; documented in docs/cli.md."""
+        standing, oldest = self.standing, self.standing.backlog.oldest
+        backlog = {
+            "pictures": standing.backlog.pictures,
+            "devices": {device: dict(stages) for device, stages in standing.backlog.devices.items()},
+            "oldest": None if oldest is None else _oldest(oldest),
+            "whole": standing.backlog.whole,
+        }
+        return {
+            "state": str(self.state),
+            "source": self.source,
+            "pictures": standing.pictures,
+            "stages": {name: dict(row) for name, row in standing.stages.items()},
+            "in_force": {bucket: list(names) for bucket, names in self.in_force.items()},
+            "alerts": dict(standing.alerts),
+            "batches": dict(standing.batches),
+            "backlog": backlog,
+            "runs": standing.runs,
+        }
+
+    def as_text(self) -> str:
+        """What a person reads."""
+        standing = self.standing
+        lines = [f"source    {printable(self.source) or 'single files'}, {count(standing.pictures, 'picture')}"]
+        lines += [
+            f"{bucket:<9} {printable(', '.join(names)) or 'none in force'}" for bucket, names in self.in_force.items()
+        ]
+        lines.append(f"alerts    {_numbers(standing.alerts)}")
+        lines.append(f"batches   {_numbers(standing.batches)}")
+        lines += [f"waiting   {_waiting(standing)}", ""]
+        columns = ("success", "failed", "unrunnable", "killed", "retracted", "running", "waiting")
+        rows = [(name, *(row[column] for column in columns)) for name, row in standing.stages.items()]
+        lines.append(table(rows, ("stage", *columns)))
+        if standing.backlog.devices:
+            lines += ["", _devices(standing.backlog)]
+        if standing.runs:
+            runs = [
+                (run.id, run.kind, run.state, when(run.started_at_s), when(run.ended_at_s)) for run in standing.runs
+            ]
+            lines += ["", table(runs, ("run", "kind", "state", "started", "ended"))]
+        return "\n".join(lines)
 
 
 @click.command(short_help="What is done, waiting, failed and alerted, and the last runs.")
@@ -19,47 +84,108 @@ from stages.pipeline import PIPELINE
 @click.option(
     "--runs", "shown", type=click.IntRange(0, 1000), default=5, show_default=True, help="How many runs to show."
 )
+@click.option("--follow", is_flag=True, help="Look again and again, until Ctrl-C.")
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --follow: how long to wait between two looks, at least.",
+)
 @json_option
 @click.pass_obj
-def status(settings: Settings, state: Path | None, shown: int, as_json: bool) -> None:
-    """Show stages by state, pictures, what is in force, alerts and the last runs."""
+def status(settings: Settings, state: Path | None, shown: int, follow: bool, every_s: float, as_json: bool) -> None:
+    """Show stages by state, what waits since when and of which device, pictures, what is in force, alerts, last runs.
+
+    With --follow a terminal is redrawn; elsewhere all is printed again whenever something has changed, with --json as
+    one object a line.
+    """
     with open_state(settings, state) as opened:
-        ledger = opened.ledger
-        counts = ledger.count_slots()
-        stages = {
-            stage.name: {
-                **{one.value: counts.get(stage.name, {}).get(one, 0) for one in State},
-                "waiting": ledger.count_dirty(stage.name),
-            }
-            for stage in PIPELINE.stages
-        }
-        source = ledger.find_note("source")
-        pictures = ledger.count_inputs(PIPELINE.inputs)
-        in_force = {bucket: [unit.name for unit in ledger.references(bucket)] for bucket in ("model", "rules")}
-        alerts = {one.value: number for one, number in ledger.count_alerts().items()}
-        runs = ledger.runs(shown)
-    if as_json:
-        echo_json(
-            {
-                "state": str(opened.path),
-                "source": source,
-                "pictures": pictures,
-                "stages": stages,
-                "in_force": in_force,
-                "alerts": alerts,
-                "runs": runs,
-            }
-        )
-        return
-    columns = ("success", "failed", "unrunnable", "killed", "retracted", "waiting")
-    click.echo(f"source    {printable(source) or 'single files'}, {count(pictures, 'picture')}")
-    for bucket, names in in_force.items():
-        click.echo(f"{bucket:<9} {printable(', '.join(names)) or 'none in force'}")
-    said = ", ".join(f"{number:,} {name}" for name, number in alerts.items()) or "none"
-    click.echo(f"alerts    {said}\n")
-    click.echo(
-        table([(name, *(row[column] for column in columns)) for name, row in stages.items()], ("stage", *columns))
+        if not follow:
+            seen = _look(opened, shown)
+            if as_json:
+                echo_json(seen.as_json())
+            else:
+                click.echo(seen.as_text())
+            return
+        try:
+            _follow(opened, shown, every_s, as_json=as_json)
+        except KeyboardInterrupt:
+            sys.exit(EXIT_STOPPED)  # that is how one ends it: nothing need be said
+
+
+def _look(opened: Deployment, shown: int) -> Seen:
+    ledger = with_batches(opened.ledger)
+    return Seen(
+        state=opened.path,
+        source=ledger.find_note("source"),
+        in_force={bucket: [unit.name for unit in ledger.references(bucket)] for bucket in ("model", "rules")},
+        standing=look(PIPELINE, ledger, time.time(), runs=shown),
     )
-    if runs:
-        rows = [(run.id, run.kind, run.state, when(run.started_at_s), when(run.ended_at_s)) for run in runs]
-        click.echo("\n" + table(rows, ("run", "kind", "state", "started", "ended")))
+
+
+def _follow(opened: Deployment, shown: int, every_s: float, *, as_json: bool) -> None:
+    live = sys.stdout.isatty() and not as_json
+    before: dict[str, object] | None = None
+    for facts, text in _looks(opened, shown, every_s):
+        if live:
+            click.echo(f"{_CLEAR}{when(time.time())}\n\n{text}")
+        elif facts != before and as_json:
+            echo_json_line({"at_s": time.time(), **facts})
+        elif facts != before:
+            click.echo(f"{when(time.time())}\n{text}\n")
+        before = facts
+
+
+def _looks(opened: Deployment, shown: int, every_s: float) -> Iterator[tuple[dict[str, object], str]]:
+    """One look after the other, as JSON and as text; where the ledger does not answer, that: it may again."""
+    while True:
+        began_s = time.monotonic()
+        try:
+            seen = _look(opened, shown)
+        except Unavailable as error:
+            yield {"error": str(error)}, f"no answer: {printable(error)}"
+            time.sleep(every_s)
+        else:
+            took_s = time.monotonic() - began_s
+            yield seen.as_json(), seen.as_text()
+            time.sleep(pause_s(every_s, took_s))
+
+
+def _oldest(oldest: Waiting) -> dict[str, object]:
+    since_s = None if math.isinf(oldest.since_s) else oldest.since_s
+    return {"stage": oldest.stage, "key": oldest.key, "since_s": since_s}
+
+
+def _numbers(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number) or "none"
+
+
+def _waiting(standing: Standing) -> str:
+    backlog = standing.backlog
+    if backlog.oldest is None:
+        return "nothing"
+    said = f"{'' if backlog.whole else 'more than '}{count(backlog.pictures, 'picture')}"
+    if math.isinf(backlog.oldest.since_s):
+        return said
+    age = span(max(0.0, standing.at_s - backlog.oldest.since_s))
+    return f"{said}; the oldest for {age}: {printable(backlog.oldest.key)}, in {backlog.oldest.stage}"
+
+
+def _devices(backlog: Backlog) -> str:
+    """Those of which most waits."""
+    most = sorted(backlog.devices.items(), key=lambda item: (-max(item[1].values()), item[0]))
+    columns = [stage.name for stage in ordinary(PIPELINE)]
+    rows = [(device, *(stages.get(stage, 0) for stage in columns)) for device, stages in most[:DEVICES_SHOWN]]
+    text = table(rows, ("waiting of", *columns))
+    return text + (f"\nand of {len(most) - DEVICES_SHOWN:,} other devices" if len(most) > DEVICES_SHOWN else "")
+
+
+def span(seconds: float) -> str:
+    """A length of time: ``5 s``, ``12 min``, ``3 h``, ``2 days``."""
+    for limit_s, unit_s, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit_s:
+            return f"{seconds / unit_s:.0f} {name}"
+    return f"{seconds / 86400:.0f} days"

@@ -5,9 +5,10 @@ What a stage alone needs is imported here and nothing else: a container of valid
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +41,7 @@ from lookout.pipeline import Stage
 from lookout.processes import ProcessWorkers
 from lookout.settings import Settings
 from lookout.version import code_version
+from lookout.workers import Done, InlineWorkers, Ticketed, Workers
 from lookout.working import Worked, Working
 from stages.pipeline import PIPELINE
 
@@ -74,6 +76,12 @@ class Task:
     def size(self) -> int:
         """How many worker processes; for one picture never more than one."""
         return 1 if self.key else self.workers or default_workers()
+
+    @property
+    def by_itself(self) -> bool:
+        """Whether this process runs the stage itself: a container for one picture has no other that it could harm, and
+        a process more would take as long to load as all the rest. Charts may be many, so they are drawn by another."""
+        return self.alone and bool(self.key) and not any(stage.grouped for stage in self.stages)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -133,7 +141,7 @@ def work_through(settings: Settings, task: Task, state: Path | None = None) -> E
         open_state(settings, state) as opened,
         opened.ledger.session() as owner,
     ):
-        pool = early or ProcessWorkers(store=opened.store, size=task.size)
+        pool = early or _workers(opened, task)
         try:
             working = _working(settings, opened, owner, pool, task)
             _stop_on_signals(working)
@@ -176,7 +184,7 @@ def _one_object(working: Working, key: str, only: Stage | None) -> tuple[str, Wo
 def _early_pool(settings: Settings, task: Task) -> Iterator[ProcessWorkers | None]:
     """The worker processes of a container, which was started because there is something to do: they load what they need
     while this process loads what speaks to the servers, and connects. None where there is no hurry."""
-    if not task.alone or settings.store is None:
+    if not task.alone or task.by_itself or settings.store is None:
         yield None
         return
     pool = ProcessWorkers(store=minio_later(settings.store), size=task.size)
@@ -187,7 +195,24 @@ def _early_pool(settings: Settings, task: Task) -> Iterator[ProcessWorkers | Non
         pool.stop()
 
 
-def _working(settings: Settings, opened: Deployment, owner: str, pool: ProcessWorkers, task: Task) -> Working:
+class OwnProcess(InlineWorkers):
+    """Runs jobs in this process, and ends it when they take longer than they may. It leaves its claims as a killed one
+    does: whoever claims them next works on them alone, in a process of their own."""
+
+    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+        # Not by a signal: a decoder that hangs lets no handler run, and the first process of a container gets no other.
+        faulthandler.dump_traceback_later(timeout_s * max(1, len(jobs)), exit=True)
+        try:
+            super().submit(jobs, timeout_s, done)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _workers(opened: Deployment, task: Task) -> Workers:
+    return OwnProcess(opened.store) if task.by_itself else ProcessWorkers(store=opened.store, size=task.size)
+
+
+def _working(settings: Settings, opened: Deployment, owner: str, pool: Workers, task: Task) -> Working:
     working = Working(
         pipeline=pipeline_for(opened, None),
         ledger=with_batches(opened.ledger),

@@ -131,6 +131,16 @@ def test_what_cannot_be_worked_is_refused(world: World) -> None:
     assert "has ended" in world.refused("batches", "cut", "--run", run, "--state", "state")
 
 
+def test_a_backfill_leaves_alone_what_was_cut_live_and_is_not_begun(world: World) -> None:
+    world.lookout("datums", "invalidate", "validate", THREAT, "--state", "state")
+    (live,) = cut(world, "--kind", "live")["batches"]
+    world.lookout("datums", "invalidate", "validate", CALM, "--state", "state")
+    (after,) = cut(world)["batches"]
+    assert (live["keys"], after["keys"]) == (1, 1)
+    assert world.lookout("batches", "show", live["id"], "--state", "state", "--json").json["state"] == "open"
+    assert cut(world, "--take-over", "0")["keys"] == 2
+
+
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 

@@ -131,10 +131,15 @@ def test_a_live_backfill_looks_at_the_listing_for_keys_it_is_not_told() -> None:
     assert given == {"kind": "live", "reconcile": "recent"}
 
 
-def test_the_webhook_asks_for_a_token_and_listens_where_minio_posts() -> None:
-    (webhook,) = event_source()["spec"]["webhook"].values()
-    assert webhook["authSecret"] == {"name": "lookout-webhook", "key": "token"}
-    assert (webhook["port"], webhook["endpoint"], webhook["method"]) == ("12000", "/uploads", "POST")
+def test_the_webhooks_ask_for_a_token_and_listen_where_minio_and_an_intake_post() -> None:
+    webhooks = event_source()["spec"]["webhook"]
+    assert {name: webhook["endpoint"] for name, webhook in webhooks.items()} == {
+        "uploads": "/uploads",
+        "batches": "/batches",
+    }
+    for webhook in webhooks.values():
+        assert webhook["authSecret"] == {"name": "lookout-webhook", "key": "token"}
+        assert (webhook["port"], webhook["method"]) == ("12000", "POST")
     assert event_source()["spec"]["service"]["ports"] == [{"port": 12000, "targetPort": 12000}]
 
 

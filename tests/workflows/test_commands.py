@@ -38,7 +38,7 @@ def test_the_command_takes_its_arguments(container, spec) -> None:
     given["workflow.name"] = "pipeline-porch-0123456789abcdef"
     args = [re.sub(r"\{\{(.*?)\}\}", lambda tag: given[tag[1]], one) for one in container["args"]]
     stage = container["command"][-1].removeprefix("stages.").replace("_", "-")
-    assert taken(cli if container["command"] == ["lookout"] else _command(stage), args) is not None
+    assert taken(cli if container["command"] == ["lookout"] else _command(stage, 0.0), args) is not None
 
 
 def test_a_command_line_that_is_none_is_found_out() -> None:

@@ -40,6 +40,10 @@ class NoBucket(Unavailable):
     """There is no such bucket: for a caller to whom that is the same as an empty one."""
 
 
+class NotAccepted(Unavailable):
+    """The server will never take this object, by its name or its size: for a caller that has others."""
+
+
 _KEYS_HINT: Final = "check LOOKOUT_STORE_ACCESS_KEY and LOOKOUT_STORE_SECRET_KEY"
 _WORDS: Final = {
     "NoSuchBucket": "there is no such bucket; run `lookout init` to make it",
@@ -64,7 +68,14 @@ _WORDS: Final = {
     "RequestTimeout": "the request did not reach the server in time",
 }
 _CLOCK_TOLERANCE: Final = timedelta(minutes=15)
-_KINDS: Final = {"AccessDenied": Denied, "NoSuchBucket": NoBucket}
+_KINDS: Final = {
+    "AccessDenied": Denied,
+    "NoSuchBucket": NoBucket,
+    "EntityTooLarge": NotAccepted,
+    "KeyTooLongError": NotAccepted,
+    "XMinioInvalidObjectName": NotAccepted,
+    "XMinioObjectExistsAsDirectory": NotAccepted,
+}
 
 
 @contextmanager

@@ -1,0 +1,87 @@
+"""``python -m event_sources.intake``: the settings, the servers and the pipeline, put together and served.
+
+The only module here that knows where things are. The pipeline is read for the names of its buckets and stages: no
+stage's code is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from event_sources.intake.app import Buckets
+from event_sources.intake.posting import EventSource
+from event_sources.intake.service import Intake, Where, listen
+from event_sources.intake.settings import IntakeSettings
+from lookout.cli import run_command
+from lookout.cli.state import open_ledger, open_minio
+from lookout.datum import Observation
+from lookout.errors import InputRejected, Unavailable
+from lookout.ledger.batching import with_batches
+from lookout.log import configure, get_logger
+from lookout.objects.bucket import observe_object
+from lookout.settings import Settings
+from stages.pipeline import PIPELINE
+
+if TYPE_CHECKING:
+    from lookout.objects.minio import MinioStore
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class BucketPictures:
+    """The bucket of pictures on a server. See ``Pictures``."""
+
+    store: MinioStore
+
+    def observe(self, key: str, now_s: float) -> Observation:
+        return observe_object(self.store, PIPELINE.inputs, key, now_s)
+
+    def is_still(self, seen: Observation) -> bool:
+        if seen.error is not None:
+            return True  # a key that cannot be used stays so
+        found = self.store.connection.stat(self.store.full(PIPELINE.inputs), seen.key)
+        return (found and found.version) == (seen.ref and seen.ref.version)
+
+    def check(self) -> None:
+        if not self.store.exists(PIPELINE.inputs):
+            raise Unavailable(self.store.full(PIPELINE.inputs), "no such bucket; run `lookout init`")
+
+
+@click.command()
+def main() -> None:
+    """Take events of MinIO, enter what they are about into the ledger, and have a workflow started for each batch.
+
+    All settings come from the environment: docs/intake.md names them.
+    """
+    settings = Settings.from_environment(os.environ)
+    configure(settings.log_level)
+    own = IntakeSettings.from_environment(os.environ)
+    if settings.store is None:
+        raise InputRejected("is not set", "LOOKOUT_STORE", "an intake hears of objects on a server")
+    store = open_minio(settings.store)
+    references = [stage.references.bucket for stage in PIPELINE.stages if stage.references is not None]
+    where = Where(
+        open_ledger=lambda: with_batches(open_ledger(settings, settings.state)),
+        pictures=BucketPictures(store),
+        pipeline=PIPELINE,
+        buckets=Buckets(
+            pictures=store.full(PIPELINE.inputs), references=frozenset(store.full(name) for name in references)
+        ),
+        event_source=EventSource(url=own.post_to, token=own.post_token),
+    )
+    intake = Intake(where, token=own.token, pace=own.pace, clock=time.time, nonce=uuid.uuid4().hex[:8])
+    listening = listen(own.host, own.port)
+    log.info("listening", address="{}:{}".format(*listening.getsockname()[:2]), post_to=own.post_to)
+    intake.serve(listening)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, "python -m event_sources.intake"))

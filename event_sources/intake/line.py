@@ -1,0 +1,103 @@
+"""Keys that have landed and wait for a batch: in memory only, as the ledger has a mark for each. Thread-safe.
+
+Knows no ledger and no clock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+
+class Line:
+    """The key that has waited longest comes first. ``size`` of them leave at once; fewer when one has waited for
+    ``age_s``."""
+
+    def __init__(self, *, size: int, age_s: float) -> None:
+        self._size, self._age_s = size, age_s
+        self._since_s: dict[str, float] = {}
+        """In the order of their times."""
+        self._parked: dict[str, tuple[float, float]] = {}
+        """By key, since when it waits and when it comes back into the line."""
+        self._news = False
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._since_s) + len(self._parked)
+
+    def add(self, keys: Iterable[str], now_s: float) -> None:
+        """Have keys wait from now on; one that waits already stays where it is."""
+        with self._changed:
+            before = len(self._since_s)
+            for key in keys:
+                if key not in self._parked:
+                    self._since_s.setdefault(key, now_s)
+            if not before < len(self._since_s):
+                return
+            if not before or before < self._size <= len(self._since_s):
+                self._tell()
+
+    def take(self, now_s: float) -> dict[str, float]:
+        """The next keys for one batch and since when each waits; empty when none is due. They are in the line no more:
+        what lands from now on is news, whatever becomes of these."""
+        with self._changed:
+            back = {key: since_s for key, (since_s, due_s) in self._parked.items() if due_s <= now_s}
+            for key in back:
+                del self._parked[key]
+            self._insert(back)
+            if len(self._since_s) < self._size and now_s - self._oldest_s(now_s) < self._age_s:
+                return {}
+            taken = dict(islice(self._since_s.items(), self._size))
+            for key in taken:
+                del self._since_s[key]
+            return taken
+
+    def put_back(self, taken: Mapping[str, float], due_s: float | None = None) -> None:
+        """Have keys wait on that were taken, in the line or beside it until then. One that has landed again meanwhile
+        keeps the earlier time."""
+        with self._changed:
+            if due_s is None:
+                self._insert(taken)
+            else:
+                for key, since_s in taken.items():
+                    self._parked[key] = (min(since_s, self._since_s.pop(key, since_s)), due_s)
+
+    def due_at_s(self) -> float | None:
+        """When the next batch may leave; None when nothing waits."""
+        with self._changed:
+            times = [due_s for _, due_s in self._parked.values()]
+            if self._since_s:
+                oldest_s = self._oldest_s(0.0)
+                times.append(oldest_s if len(self._since_s) >= self._size else oldest_s + self._age_s)
+            return min(times, default=None)
+
+    def oldest_s(self) -> float | None:
+        """Since when the key waits that has waited longest; None when nothing waits."""
+        with self._changed:
+            times = [since_s for since_s, _ in self._parked.values()]
+            times += islice(self._since_s.values(), 1)
+            return min(times, default=None)
+
+    def wait(self, seconds: float) -> None:
+        """Until something lands in an empty line, there is enough for a batch, or somebody wakes; at most so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._news, max(0.0, seconds))
+            self._news = False
+
+    def wake(self) -> None:
+        """End the waiting."""
+        with self._changed:
+            self._tell()
+
+    def _oldest_s(self, otherwise_s: float) -> float:
+        return next(iter(self._since_s.values()), otherwise_s)
+
+    def _insert(self, taken: Mapping[str, float]) -> None:
+        if taken:
+            both = {**self._since_s, **{key: min(at, self._since_s.get(key, at)) for key, at in taken.items()}}
+            self._since_s = dict(sorted(both.items(), key=lambda item: item[1]))
+
+    def _tell(self) -> None:
+        self._news = True
+        self._changed.notify_all()

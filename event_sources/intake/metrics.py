@@ -1,0 +1,70 @@
+"""What an intake counts, for Prometheus. One registry an intake, none of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+_ANSWERS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_DELAYS_S = (0.25, 0.5, 0.75, 1.0, 2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_OBJECTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+class Metrics:
+    """The counters, by what they count; docs/intake.md lists them."""
+
+    def __init__(self) -> None:
+        self._registry = kept = CollectorRegistry()
+        ProcessCollector(registry=kept)
+        self.events = Counter(
+            "lookout_intake_events", "Events taken, by bucket and what happened", ["bucket", "kind"], registry=kept
+        )
+        self.ignored = Counter(
+            "lookout_intake_ignored", "Events answered without a look, by reason", ["reason"], registry=kept
+        )
+        self.refused = Counter(
+            "lookout_intake_refused", "Posts that were not taken, by reason", ["reason"], registry=kept
+        )
+        self.changed = Counter(
+            "lookout_intake_changed", "Objects that differed from what the ledger knew", registry=kept
+        )
+        self.batches = Counter(
+            "lookout_intake_batches", "Batches, by what was done: cut, posted, reposted", ["what"], registry=kept
+        )
+        self.troubles = Counter(
+            "lookout_intake_troubles", "Rounds of cutting and posting that ended in an error", registry=kept
+        )
+        self.answered = Histogram(
+            "lookout_intake_answer_seconds", "From a post to its answer", buckets=_ANSWERS_S, registry=kept
+        )
+        self.together = Histogram(
+            "lookout_intake_together_objects", "Objects entered by one write", buckets=_OBJECTS, registry=kept
+        )
+        self.cut_objects = Histogram(
+            "lookout_intake_batch_objects", "Objects in a batch", buckets=_OBJECTS, registry=kept
+        )
+        self.left = Histogram(
+            "lookout_intake_wait_seconds",
+            "From the entry of a batch's first object into the ledger to the batch's first post",
+            buckets=_DELAYS_S,
+            registry=kept,
+        )
+        self.live = Gauge("lookout_intake_live_batches", "Batches that are cut and not done", registry=kept)
+        self.held_back = Gauge(
+            "lookout_intake_held_back", "1 while objects wait because enough batches are live", registry=kept
+        )
+        self._waiting = Gauge("lookout_intake_waiting_objects", "Objects that wait for a batch", registry=kept)
+        self._oldest = Gauge(
+            "lookout_intake_oldest_waiting_seconds", "How long the first of them has waited; 0 if none", registry=kept
+        )
+
+    def ask(self, waiting: Callable[[], int], oldest_s: Callable[[], float]) -> None:
+        """Where to ask for what waits, whenever somebody reads."""
+        self._waiting.set_function(waiting)
+        self._oldest.set_function(oldest_s)
+
+    def as_text(self) -> bytes:
+        """In the form that Prometheus reads."""
+        return generate_latest(self._registry)

@@ -1,0 +1,137 @@
+"""An intake, put together and served: the door, the taker and the dispatcher. Knows no environment and no backend."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from event_sources.intake.app import ANSWER_S, Buckets, Door
+from event_sources.intake.dispatching import Dispatcher, Pace
+from event_sources.intake.metrics import Metrics
+from event_sources.intake.posting import EventSource
+from event_sources.intake.taking import Pictures, Taker
+from lookout.errors import InputRejected
+from lookout.ledger.batching import BatchLedger
+from lookout.objects.files import words
+from lookout.pipeline import Pipeline
+
+GRACE_S: Final = 7
+"""How long posts that have come may take when it is told to end; with what follows it ends within ten seconds."""
+_STOP_S: Final = 0.7
+_AT_ONCE: Final = 512
+"""Connections; more are answered 503 at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """What an intake stands between. ``buckets`` are full names; each thread opens a ledger of its own."""
+
+    open_ledger: Callable[[], BatchLedger]
+    pictures: Pictures
+    pipeline: Pipeline
+    buckets: Buckets
+    event_source: EventSource
+
+
+class Intake:
+    """One intake; ``nonce`` sets it apart from others. A post is answered within ``answer_s``."""
+
+    def __init__(
+        self,
+        where: Where,
+        *,
+        token: str,
+        pace: Pace,
+        clock: Callable[[], float],
+        nonce: str,
+        answer_s: float = ANSWER_S,
+    ) -> None:
+        readers = [stage.name for stage in where.pipeline.readers(where.pipeline.inputs)]
+        self.metrics = Metrics()
+        self.dispatcher = Dispatcher(
+            open_ledger=where.open_ledger,
+            post=where.event_source.post_batch,
+            readers=readers,
+            stages=[stage.name for stage in where.pipeline.stages],
+            pace=pace,
+            clock=clock,
+            nonce=nonce,
+            metrics=self.metrics,
+        )
+        self.taker = Taker(
+            open_ledger=where.open_ledger,
+            pictures=where.pictures,
+            readers=readers,
+            clock=clock,
+            on_taken=lambda keys: self.dispatcher.line.add(sorted(keys), clock()),
+            metrics=self.metrics,
+        )
+        self.door = Door(
+            token=token,
+            buckets=where.buckets,
+            taker=self.taker,
+            forward=where.event_source.post_event,
+            is_alive=lambda: self.taker.is_alive and self.dispatcher.is_alive,
+            metrics=self.metrics,
+            answer_s=answer_s,
+        )
+
+    def serve(self, listening: socket.socket) -> None:
+        """Serve until SIGTERM or SIGINT, then answer what has come and end, within ten seconds."""
+        server = self.server()
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            server.should_exit = True  # before it serves and after; while it does, it has a handler of its own
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        self.run(server, listening)
+
+    def server(self) -> uvicorn.Server:
+        """What ``run`` runs; ``should_exit`` ends it."""
+        return uvicorn.Server(
+            uvicorn.Config(
+                self.door.app(),
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                limit_concurrency=_AT_ONCE,
+                timeout_graceful_shutdown=GRACE_S,
+            )
+        )
+
+    def run(self, server: uvicorn.Server, listening: socket.socket) -> None:
+        """Work and serve until the server is told to exit."""
+        self.taker.start()
+        self.dispatcher.start()
+        try:
+            server.run([listening])
+        finally:
+            self.dispatcher.stop(_STOP_S)
+            self.taker.stop(_STOP_S)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; with port 0 the system chooses one. Raises InputRejected."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sends without delay only where the protocol is named, and an answer goes out in two pieces: otherwise the
+    # second waits for 40 ms, until the other side has confirmed the first.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(_AT_ONCE)
+    except OSError as exc:
+        listening.close()
+        raise InputRejected(f"cannot listen on {host}:{port}: {words(exc)}", "LOOKOUT_INTAKE_LISTEN") from exc
+    return listening

@@ -1,0 +1,86 @@
+"""What the environment says to an intake, beside what it says to everybody: read once, by the entry point."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from event_sources.intake.dispatching import Pace
+from lookout.errors import InputRejected
+from lookout.ledger.batching import MAX_KEYS
+
+DEFAULT_LISTEN: Final = "127.0.0.1:12100"
+
+_LISTEN: Final = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\]):([0-9]{1,5})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntakeSettings:
+    """``token`` is what whoever posts events must show, ``post_token`` what is shown to the EventSource at
+    ``post_to``."""
+
+    token: str = field(repr=False)
+    post_to: str
+    post_token: str = field(repr=False)
+    host: str
+    port: int
+    pace: Pace
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> IntakeSettings:
+        """Read LOOKOUT_INTAKE_TOKEN, _POST_TO, _POST_TOKEN, _LISTEN, _SIZE, _AGE_S, _MOST and _AGAIN_S. Raises
+        InputRejected that names the variable and shows no secret."""
+        listen = _LISTEN.fullmatch(environment.get("LOOKOUT_INTAKE_LISTEN") or DEFAULT_LISTEN)
+        if listen is None or int(listen[3]) > 65535:
+            raise InputRejected("expected host:port", "LOOKOUT_INTAKE_LISTEN")
+        usual = Pace()
+        return cls(
+            token=_token(environment, "LOOKOUT_INTAKE_TOKEN", "what MinIO's webhook target shows"),
+            post_to=_url(environment, "LOOKOUT_INTAKE_POST_TO"),
+            post_token=_token(environment, "LOOKOUT_INTAKE_POST_TOKEN", "what the EventSource asks for"),
+            host=listen[1] or listen[2],
+            port=int(listen[3]),
+            pace=Pace(
+                size=int(_number(environment, "LOOKOUT_INTAKE_SIZE", usual.size, least=1, most=MAX_KEYS, whole=True)),
+                age_s=_number(environment, "LOOKOUT_INTAKE_AGE_S", usual.age_s, least=0, most=60),
+                most=int(_number(environment, "LOOKOUT_INTAKE_MOST", usual.most, least=1, most=1000, whole=True)),
+                again_s=_number(environment, "LOOKOUT_INTAKE_AGAIN_S", usual.again_s, least=1, most=3600),
+            ),
+        )
+
+
+def _token(environment: Mapping[str, str], name: str, hint: str) -> str:
+    token = environment.get(name, "")
+    if not token:
+        raise InputRejected("is not set", name, hint)
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise InputRejected("has characters that no token has", name, hint)
+    return token
+
+
+def _url(environment: Mapping[str, str], name: str) -> str:
+    url = environment.get(name, "").rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or url != f"{parts.scheme}://{parts.netloc}":
+        raise InputRejected(
+            "expected http://host:port without a path", name, "e.g. http://uploads-eventsource-svc:12000"
+        )
+    return url
+
+
+def _number(
+    environment: Mapping[str, str], name: str, usual: float, *, least: float, most: float, whole: bool = False
+) -> float:
+    text = environment.get(name) or str(usual)
+    try:
+        number = int(text) if whole else float(text)
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        kind = "a whole number" if whole else "a number"
+        raise InputRejected(f"expected {kind} from {least} to {most}, got {text!r}", name)
+    return number

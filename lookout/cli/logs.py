@@ -1,0 +1,89 @@
+"""``lookout logs``: what can be told of a run: from the ledger, and the logs of its containers, where a cluster keeps
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+import click
+
+from lookout.chronicle import find_run, tell
+from lookout.cli.options import json_option, state_option
+from lookout.cli.output import echo_json_line, printable, when
+from lookout.cli.state import Deployment, find_object, open_state, pipeline_for
+from lookout.errors import InputRejected
+from lookout.ledger.base import RunRecord
+from lookout.ledger.batching import with_batches
+from lookout.settings import Settings
+from stages.pipeline import PIPELINE
+
+if TYPE_CHECKING:
+    from lookout.objects.minio import MinioStore
+
+_DAYS: Final = (-1, 0, 1)
+"""Logs lie below the day on which the workflow was made, by the cluster's clock."""
+
+
+@click.command(short_help="Tell of a run: batches, datums, failures, alerts, and its containers' logs.")
+@click.argument("run", metavar="RUN")
+@click.option("--object", "name", default="", metavar="BUCKET/KEY", help="The picture that it was about.")
+@click.option("--each", is_flag=True, help="Tell of each datum that was made, not only of how many.")
+@click.option(
+    "--containers/--no-containers", default=True, show_default=True, help="Whether to show logs of containers too."
+)
+@state_option
+@json_option
+@click.pass_obj
+def logs(
+    settings: Settings, run: str, name: str, each: bool, containers: bool, state: Path | None, as_json: bool
+) -> None:
+    """Tell what happened in a run, in the order of time.
+
+    A run that was about one picture has no batch that says so: with --object it is found at once, else all datums are
+    looked through. Logs of containers are there where a cluster's workflows keep them, for a user who may read them.
+    """
+    with open_state(settings, state) as opened:
+        found = find_run(opened.ledger, run)
+        if found is None:
+            raise InputRejected("no such run", run, "see lookout status --runs 100")
+        keys = [find_object(settings, name, [PIPELINE.inputs])[1]] if name else []
+        for event in tell(pipeline_for(opened, None), with_batches(opened.ledger), found, keys, each=each):
+            if as_json:
+                echo_json_line({"at_s": event.at_s, "event": event.kind, "text": event.text, **event.facts})
+            else:
+                click.echo(f"{when(event.at_s)}  {printable(event.text)}")
+        if containers and opened.address is not None:
+            for place, text in _kept(opened, found):
+                _show(place, text, as_json=as_json)
+
+
+def _kept(opened: Deployment, run: RunRecord) -> Iterator[tuple[str, str]]:
+    """The kept logs of the workflow of that name: where each is, and what it says."""
+    from lookout.objects.minio.errors import Denied, NoBucket
+    from lookout.objects.minio.policies import LOGS_BUCKET
+
+    store = cast("MinioStore", opened.store)
+    began = datetime.fromtimestamp(run.started_at_s, UTC)
+    try:
+        for days in _DAYS:
+            for listed in store.list(LOGS_BUCKET, f"{began + timedelta(days):%Y-%m-%d}/{run.id}/"):
+                data = store.connection.read(store.full(LOGS_BUCKET), listed.key)
+                if data is not None:
+                    yield listed.key, data.decode("utf-8", "replace")
+    except Denied:
+        where = store.full(LOGS_BUCKET)
+        click.echo(f"the logs of containers are not shown: this user may not read the bucket {where}", err=True)
+    except NoBucket:
+        return  # no cluster keeps its logs here
+
+
+def _show(place: str, text: str, *, as_json: bool) -> None:
+    if as_json:
+        echo_json_line({"event": "log", "container": place, "text": text})
+        return
+    click.echo(f"\n{printable(place)}")
+    for line in text.splitlines():
+        click.echo(f"  {printable(line)}")

@@ -1,0 +1,94 @@
+"""``lookout metrics``: how a deployment stands, for Prometheus: once, or for as long as it is asked."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from lookout.cli.options import state_option
+from lookout.cli.output import printable
+from lookout.cli.state import open_state
+from lookout.errors import InputRejected, Unavailable
+from lookout.ledger.batching import BatchLedger, with_batches
+from lookout.log import get_logger
+from lookout.objects.files import words
+from lookout.settings import Settings
+from lookout.standing import look, pause_s
+from stages.pipeline import PIPELINE
+
+if TYPE_CHECKING:
+    from lookout.measures import Measures
+
+log = get_logger(__name__)
+
+
+@click.command(short_help="Say how it stands in Prometheus' format, once or by HTTP.")
+@click.option("--once", is_flag=True, help="Print the metrics and end.")
+@click.option("--port", type=click.IntRange(1, 65535), default=9466, show_default=True, help="Where to answer.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Of which address.")
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait between two looks at the ledger, at least.",
+)
+@state_option
+@click.pass_obj
+def metrics(settings: Settings, once: bool, port: int, host: str, every_s: float, state: Path | None) -> None:
+    """Say how it stands: datums by stage and outcome, what waits and since when, alerts, how long pictures take.
+
+    Scrapes are answered from the last look at the ledger, so that they cost it nothing. It runs until a signal ends it.
+    """
+    from lookout.measures import Measures  # here, as it takes a while, and --help need not wait
+
+    signal.signal(signal.SIGTERM, _interrupt)  # the first process of a container has no other way to hear of it
+    with open_state(settings, state) as opened:
+        ledger = with_batches(opened.ledger)
+        measures = Measures(PIPELINE, follows=not once)
+        if once:
+            measures.take(look(PIPELINE, ledger, time.time()), ledger)
+            click.echo(measures.text(), nl=False)
+            return
+        _serve(measures, host, port)
+        click.echo(f"http://{printable(host)}:{port}/metrics", err=True)
+        _follow(measures, ledger, every_s)
+
+
+def _serve(measures: Measures, host: str, port: int) -> None:
+    """Answer in threads of its own, until the process ends."""
+    from prometheus_client import start_http_server
+
+    try:
+        start_http_server(port, host, measures.registry)
+    except OSError as error:
+        raise InputRejected(
+            f"cannot be listened on: {words(error)}", f"{host}:{port}", "choose another --port"
+        ) from error
+
+
+def _follow(measures: Measures, ledger: BatchLedger, every_s: float) -> NoReturn:
+    was_up = True
+    while True:
+        began_s = time.monotonic()
+        try:
+            measures.take(look(PIPELINE, ledger, time.time()), ledger)
+        except Unavailable as error:
+            measures.fail()
+            if was_up:
+                log.error("no answer", error=error, then="asking again")  # noqa: TRY400 a stack would say nothing
+            was_up, wait_s = False, every_s
+        else:
+            was_up, wait_s = True, pause_s(every_s, time.monotonic() - began_s)
+        time.sleep(wait_s)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)

@@ -1,0 +1,105 @@
+"""``lookout wait``: until all datums of one picture are settled, and how they ended."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+
+from lookout.awaiting import End, Ended, find_end
+from lookout.cli.options import json_option, state_option
+from lookout.cli.output import echo_json, printable
+from lookout.cli.state import Deployment, find_object, open_state
+from lookout.datum import Observation
+from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
+from lookout.intake import SOURCE_NOTE
+from lookout.objects.source import observe_file
+from lookout.settings import Settings
+from stages.pipeline import PIPELINE
+
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 1.0
+_LOOK_AGAIN_S: Final = 5.0
+
+
+@click.command(short_help="Wait until a picture is through all stages, and say how it ended.")
+@click.argument("object_", metavar="OBJECT")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(0), metavar="SECONDS", help="Wait no longer than this. [for ever]"
+)
+@state_option
+@json_option
+@click.pass_obj
+def wait(settings: Settings, object_: str, timeout_s: float | None, state: Path | None, as_json: bool) -> None:
+    """Wait until all datums of a picture are settled in every stage. OBJECT is BUCKET/KEY.
+
+    The picture may have been uploaded a moment ago: what is in the store or the folder now is what is waited for, not
+    what the ledger knew before; and it may still have to come. It exits with 0 when all went well (an invalid picture
+    is an ordinary result), with 1 when a datum failed or the picture was removed, and with 75 when the time was over.
+    """
+    try:
+        _, key = find_object(settings, object_, [PIPELINE.inputs])
+    except InputRejected as error:
+        raise InputRejected(error.what, "OBJECT", error.hint) from error
+    began_s = time.monotonic()
+    with open_state(settings, state) as opened:
+        ended = _wait(opened, key, None if timeout_s is None else began_s + timeout_s)
+    elapsed_s = time.monotonic() - began_s
+    if as_json:
+        facts = {"stages": ended.stages, "labels": ended.labels, "failures": ended.failures, "alerts": ended.alerts}
+        echo_json({"object": object_, "is": ended.end, **facts, "elapsed_s": round(elapsed_s, 3)})
+    else:
+        click.echo(printable(f"{object_}: {_text(ended)}"))
+    sys.exit(EXIT_OK if ended.end is End.SUCCESS else EXIT_DATUM_FAILED)
+
+
+def _wait(opened: Deployment, key: str, end_s: float | None) -> Ended:
+    """Raises Unavailable when the time is over. The ledger tells nobody of changes, so it is asked, ever more seldom;
+    the picture may change meanwhile, so it is looked at again from time to time."""
+    pause_s, look_at_s = _FIRST_PAUSE_S, 0.0
+    while True:
+        if time.monotonic() >= look_at_s:
+            now, look_at_s = _find_now(opened, key), time.monotonic() + _LOOK_AGAIN_S
+        ended = find_end(PIPELINE, opened.ledger, key, now)
+        if ended is not None:
+            return ended
+        left_s = math.inf if end_s is None else end_s - time.monotonic()
+        if left_s <= 0:
+            raise Unavailable(f"{PIPELINE.inputs}/{key}", _why(opened, key))
+        time.sleep(min(pause_s, left_s))
+        pause_s = min(_LONGEST_PAUSE_S, pause_s * 1.5)
+
+
+def _find_now(opened: Deployment, key: str) -> Observation | None:
+    """What is there at this moment; None if nobody can say: this user may not look, or the source is single files."""
+    if opened.bucket is not None:
+        from lookout.objects.minio.errors import Denied
+
+        try:
+            return opened.bucket.observe(key, time.time())
+        except Denied:
+            return None
+    root = opened.ledger.find_note(SOURCE_NOTE)
+    return None if root is None else observe_file(Path(root), key, PIPELINE.inputs, time.time())
+
+
+def _why(opened: Deployment, key: str) -> str:
+    """What a picture still waits for when the time is over."""
+    for stage in PIPELINE.stages:
+        slot = None if stage.grouped else opened.ledger.find_slots(stage.name, [key]).get(key)
+        if slot is not None and slot.dirty:
+            return f"the time is over; {stage.name} is {slot.state.value}"
+    return "the time is over, and the ledger has not heard of this picture as it is now"
+
+
+def _text(ended: Ended) -> str:
+    """One line."""
+    parts = [f"{stage}: {error}" for stage, error in ended.failures.items()]
+    parts += [] if parts else list(dict.fromkeys(ended.labels.values()))
+    if ended.alerts:
+        parts.append("alerts: " + ", ".join(f"{number} {state}" for state, number in ended.alerts.items()))
+    return ended.end.value + (f" ({'; '.join(parts)})" if parts else "")

@@ -1,0 +1,71 @@
+"""``lookout watch``: what lands in a folder is worked on at once, or, with ``--upload``, brought to the store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from lookout.cli.options import PATH, json_option, run_options, state_option
+from lookout.settings import Settings
+
+_OF_A_RUN: Final = ("rules", "model", "threshold", "max_mails", "allow_deletions")
+
+
+@click.command(short_help="Take every photograph that lands in a folder, at once.")
+@click.argument("folder", type=PATH, metavar="DIR")
+@state_option
+@run_options
+@click.option("--upload", is_flag=True, help="Only bring the files into the store's bucket; another machine works.")
+@click.option("--prefix", default="", metavar="TEXT", help="With --upload: what every key begins with.")
+@json_option
+@click.pass_context
+def watch(
+    context: click.Context,
+    folder: Path,
+    state: Path | None,
+    rules: Path | None,
+    model: Path | None,
+    threshold: float | None,
+    workers: int | None,
+    max_mails: int,
+    allow_deletions: bool,
+    upload: bool,
+    prefix: str,
+    as_json: bool,
+) -> None:
+    """Take every photograph that lands in DIR, until stopped with Ctrl-C or SIGTERM.
+
+    What is in DIR already is taken too; a half-copied file waits until it is whole. With --json, one line a datum.
+
+    With --upload nothing is worked on here: each file goes into the bucket of photographs of LOOKOUT_STORE, as soon as
+    it is whole and the store can be reached. What is deleted from DIR stays in the bucket.
+    """
+    settings: Settings = context.obj
+    # Imported here: a device has neither models nor a ledger, and what works on pictures need not speak to a store.
+    if upload:
+        from lookout.cli.watch_upload import check_alone, watch_and_upload
+
+        check_alone(context, _OF_A_RUN)
+        where = state or settings.state
+        sys.exit(watch_and_upload(settings, folder, prefix=prefix, workers=workers, state=where, as_json=as_json))
+    if prefix:
+        raise click.UsageError("--prefix is for --upload; here a picture's key is its path below DIR.")
+    from lookout.cli.run import watch_folder
+
+    sys.exit(
+        watch_folder(
+            settings,
+            folder,
+            state,
+            rules=rules,
+            model=model,
+            threshold=threshold,
+            workers=workers,
+            max_mails=max_mails,
+            allow_deletions=allow_deletions,
+            as_json=as_json,
+        )
+    )

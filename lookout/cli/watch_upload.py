@@ -1,0 +1,142 @@
+"""``lookout watch DIR --upload``: what lands in a folder goes into the bucket on the server, through any trouble.
+
+For a device or a gateway: it knows no ledger, no stage's code and no model, and imports none of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import click
+
+from lookout.bringing import Bringing
+from lookout.cli.output import echo_json_line, printable
+from lookout.cli.state import SENT_FILE, open_minio
+from lookout.errors import EXIT_STOPPED, InputRejected, LookoutError
+from lookout.keeping import Memory
+from lookout.objects.minio.names import check_object_key
+from lookout.settings import Settings
+from lookout.uploading import Sender, Sent
+from stages.pipeline import PIPELINE
+
+DEFAULT_WORKERS: Final = 4
+
+
+def watch_and_upload(
+    settings: Settings, folder: Path, *, prefix: str, workers: int | None, state: Path, as_json: bool
+) -> int:
+    """Bring what is in the folder and what lands in it until a signal ends it; gives the exit code."""
+    from event_sources.folder import Change, FolderWatch
+
+    if settings.store is None:
+        raise InputRejected("is not set, so there is no bucket to upload to", "LOOKOUT_STORE", "or leave out --upload")
+    check_object_key(PIPELINE.inputs, f"{prefix}x")
+    if not folder.is_dir():
+        raise InputRejected("no such folder to watch", str(folder), "check the name, and that its disk is mounted")
+    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(state)):
+        raise InputRejected(f"is in the state folder {state}", str(folder), "choose another with --state")
+    store = open_minio(settings.store)
+    target = f"{store.access.url}/{store.full(PIPELINE.inputs)}"
+    teller = _Teller(as_json)
+    memory = Memory(state / SENT_FILE, target)
+    found = state.stat()
+    bringing = Bringing(
+        folder,
+        Sender(store, PIPELINE.inputs).send,
+        memory,
+        tell=teller.tell,
+        tell_trouble=teller.tell_trouble,
+        prefix=prefix,
+        workers=workers or DEFAULT_WORKERS,
+        exclude=((found.st_dev, found.st_ino),),
+    )
+
+    def on_change(change: Change) -> None:
+        if not change.gone:  # what was brought stays in the bucket
+            bringing.changed(change.key)
+
+    def on_lost(error: LookoutError) -> None:
+        if error.retryable:
+            bringing.look_again()
+        else:
+            bringing.end(error)
+
+    _stop_on_signals(bringing)
+    try:
+        with FolderWatch(folder, on_change, on_lost=on_lost, exclude=(state.absolute(),)):
+            click.echo(f"watching {printable(folder)} for {printable(target)}", err=True)
+            bringing.run()
+    finally:
+        teller.sum_up(bringing)
+        memory.close()
+    return EXIT_STOPPED
+
+
+def check_alone(context: click.Context, foreign: Sequence[str]) -> None:
+    """Raises UsageError for an option of the way with a ledger that was given beside ``--upload``."""
+    given = [name for name in foreign if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    if given:
+        names = " and ".join("--" + name.replace("_", "-") for name in given)
+        raise click.UsageError(f"{names} cannot be used with --upload, which only brings files to the bucket.")
+
+
+class _Teller:
+    """A line for each file on stderr, or with ``--json`` on stdout; trouble once, until it changes."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._began_s = time.monotonic()
+        self._trouble: str | None = None
+
+    def tell(self, sent: Sent) -> None:
+        size = sent.ref.size if sent.ref is not None else None
+        if self._as_json:
+            echo_json_line({"key": sent.file.key, "is": sent.became, "bytes": size, "error": sent.error})
+            return
+        why = f": {printable(sent.error)}" if sent.error else f" ({size:,} bytes)"
+        click.echo(f"{sent.became.value}: {printable(sent.file.key)}{why}", err=True)
+
+    def tell_trouble(self, error: LookoutError | None, pause_s: float) -> None:
+        text = None if error is None else printable(error)
+        if text is None:
+            click.echo("the store takes files again", err=True)
+        elif text != self._trouble:
+            then = f"; trying again in {pause_s:.0f} s, and from then on" if pause_s else ""
+            click.echo(f"waiting: {text}{then}" if pause_s else f"passed over: {text}", err=True)
+        self._trouble = text
+
+    def sum_up(self, bringing: Bringing) -> None:
+        counts, elapsed_s = bringing.counts, time.monotonic() - self._began_s
+        if self._as_json:
+            facts = {"uploaded": counts.uploaded, "skipped": counts.skipped, "failed": counts.failed}
+            more = {"gone": counts.gone, "waiting": bringing.waiting, "bytes": counts.sent_bytes}
+            echo_json_line({**facts, **more, "elapsed_s": round(elapsed_s, 3)})
+            return
+        parts = [
+            f"{counts.uploaded:,} uploaded ({counts.sent_bytes / 1e6:,.1f} MB)",
+            f"{counts.skipped:,} there already",
+        ]
+        named = {"failed": counts.failed, "gone before they were sent": counts.gone, "waiting": bringing.waiting}
+        parts += [f"{number:,} {name}" for name, number in named.items() if number]
+        click.echo(f"{', '.join(parts)}, in {elapsed_s:.1f} s", err=True)
+
+
+def _stop_on_signals(bringing: Bringing) -> None:
+    """The first signal ends it in good order, within a second; another one at once."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, _interrupt)
+        bringing.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)

@@ -1,0 +1,108 @@
+"""Keys leave the line when there are enough, or one has waited long enough; the oldest first, and none is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from event_sources.intake.line import Line
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line(size=3, age_s=5.0)
+
+
+def test_nothing_leaves_an_empty_line(line: Line) -> None:
+    assert line.take(100.0) == {}
+    assert (line.due_at_s(), line.oldest_s(), len(line)) == (None, None, 0)
+
+
+def test_fewer_than_a_batch_leave_when_the_first_is_old_enough(line: Line) -> None:
+    line.add(["b"], 10.0)
+    line.add(["a"], 12.0)
+    assert line.due_at_s() == 15.0
+    assert line.take(14.9) == {}
+    assert line.take(15.0) == {"b": 10.0, "a": 12.0}
+    assert not len(line)
+
+
+def test_enough_for_a_batch_leave_at_once_and_the_rest_waits(line: Line) -> None:
+    line.add(["d", "c", "b", "a"], 10.0)
+    assert line.due_at_s() == 10.0
+    assert list(line.take(10.0)) == ["d", "c", "b"]
+    assert line.take(10.0) == {}
+    assert line.due_at_s() == 15.0
+
+
+def test_a_key_that_lands_again_waits_no_longer_for_that(line: Line) -> None:
+    line.add(["a"], 10.0)
+    line.add(["a"], 14.0)
+    assert line.take(15.0) == {"a": 10.0}
+
+
+def test_with_no_age_everything_leaves_at_once() -> None:
+    line = Line(size=3, age_s=0.0)
+    assert line.take(1.0) == {}
+    line.add(["a"], 1.0)
+    assert line.take(1.0) == {"a": 1.0}
+
+
+def test_what_is_put_back_comes_first(line: Line) -> None:
+    line.add(["a"], 10.0)
+    taken = line.take(15.0)
+    line.add(["b"], 16.0)
+    line.put_back(taken)
+    assert line.oldest_s() == 10.0
+    assert list(line.take(16.0)) == ["a", "b"]
+
+
+def test_what_is_parked_waits_beside_the_line_until_its_time(line: Line) -> None:
+    line.add(["a", "b"], 10.0)
+    taken = line.take(15.0)
+    line.put_back({"a": taken["a"]}, 20.0)
+    line.add(["c"], 15.0)
+    assert (len(line), line.due_at_s(), line.oldest_s()) == (2, 20.0, 10.0)
+    line.add(["a"], 16.0)
+    assert len(line) == 2, "a parked key that lands again stays parked"
+    assert line.take(19.9) == {}
+    assert line.take(20.0) == {"a": 10.0, "c": 15.0}
+
+
+def test_what_lands_while_it_is_taken_is_news_and_may_be_parked_with_the_earlier_time(line: Line) -> None:
+    line.add(["a"], 10.0)
+    taken = line.take(15.0)
+    line.add(["a"], 15.5)
+    assert len(line) == 1
+    line.put_back(taken, 20.0)
+    assert (len(line), line.oldest_s()) == (1, 10.0)
+
+
+@pytest.mark.parametrize("how", ["landing", "enough", "waking"])
+def test_waiting_ends_when_there_is_news(line: Line, how: str) -> None:
+    if how == "enough":
+        line.add(["a"], 10.0)
+        line.wait(0)
+    began_s = time.monotonic()
+    waiter = threading.Thread(target=line.wait, args=(30.0,))
+    waiter.start()
+    if how == "landing":
+        line.add(["a"], 10.0)
+    elif how == "enough":
+        line.add(["b", "c"], 10.0)
+    else:
+        line.wake()
+    waiter.join(20)
+    assert time.monotonic() - began_s < 10
+
+
+def test_news_from_before_the_waiting_ends_it_once(line: Line) -> None:
+    line.add(["a"], 10.0)
+    began_s = time.monotonic()
+    line.wait(30.0)
+    assert time.monotonic() - began_s < 10
+    line.add(["b"], 10.0)
+    line.wait(0.01)
+    assert line.due_at_s() == 15.0

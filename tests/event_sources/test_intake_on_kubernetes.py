@@ -1,0 +1,182 @@
+"""What an intake asks for is what Argo Events makes a workflow of, and its manifests fit it and each other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from event_sources.argo import event_source, sensor
+from event_sources.intake.app import PATH
+from event_sources.intake.posting import EventSource
+from event_sources.intake.settings import IntakeSettings
+from lookout.ledger.batching import LIVE, Batch
+from tests.engine.world import World
+from tests.event_sources.intake_kit import POST_TOKEN, Play, serving_bus
+from tests.k8s.reading import K8S, documents, named, restricted_faults
+from tests.workflows.reading import resources
+
+COMPONENT = K8S / "components" / "intake"
+MADE = {one["kind"]: one for one in documents(COMPONENT / "intake.yaml")}
+POD = MADE["Deployment"]["spec"]["template"]
+CONTAINER = POD["spec"]["containers"][0]
+TRIGGER = {one["template"]["name"]: one for one in sensor()["spec"]["triggers"]}["batch"]
+
+
+def posted(tmp_path: Path) -> dict[str, str]:
+    """What an intake says of a batch that it has cut."""
+    play = Play(World(tmp_path))
+    dispatcher = play.dispatcher("0123abcd")
+    play.land("a/1", at=[dispatcher])
+    play.later(1)
+    dispatcher.step()
+    (batch,) = play.batches()
+    with serving_bus() as bus:
+        EventSource(url=bus.url, token=POST_TOKEN).post_batch(batch, 12)
+        (one,) = bus.posted
+    assert one.path == event_source()["spec"]["webhook"]["batches"]["endpoint"]
+    found: dict[str, str] = one.body
+    return found
+
+
+def rendered(template: str, body: dict[str, str]) -> str:
+    return re.sub(r"{{ \.Input\.body\.(\w+) }}", lambda found: body[found[1]], template)
+
+
+def test_a_batch_becomes_a_workflow_named_by_batch_and_attempt(tmp_path: Path) -> None:
+    body = posted(tmp_path)
+    values = {one["dest"]: one["src"] for one in TRIGGER["template"]["k8s"]["parameters"]}
+    name = rendered(values["metadata.name"]["dataTemplate"], body)
+    assert name == f"pipeline-{body['batch']}-12"
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name)
+    assert len(name) <= 56
+    assert values["spec.arguments.parameters.0.value"]["dataKey"] == "body.batch"
+    (told,) = (src["dataTemplate"] for dest, src in values.items() if "description" in dest)
+    assert rendered(told, body) == "1 landed, attempt 12"
+    made = TRIGGER["template"]["k8s"]["source"]["resource"]["spec"]
+    assert made["workflowTemplateRef"] == {"name": "pipeline"}
+    assert [one["name"] for one in made["arguments"]["parameters"]] == ["batch"]
+    template = resources()["WorkflowTemplate/pipeline"]["spec"]["arguments"]["parameters"]
+    assert "batch" in [one["name"] for one in template]
+
+
+def test_only_what_may_be_a_name_passes(tmp_path: Path) -> None:
+    (dependency,) = (one for one in sensor()["spec"]["dependencies"] if one["name"] == "batch")
+    assert (dependency["eventSourceName"], dependency["eventName"]) == ("uploads", "batches")
+    filters = {one["path"].removeprefix("body."): one["value"] for one in dependency["filters"]["data"]}
+    body = posted(tmp_path)
+    assert set(filters) == {"batch", "attempt"}
+    for field, (pattern,) in filters.items():
+        pattern = pattern.replace("$", r"\Z")
+        assert re.search(pattern, body[field])
+        for other in ("", "{{workflow.name}}", "A", "a b", "a/b", "a\n", "x" * 41):
+            assert not re.search(pattern, other)
+
+
+def test_a_repeat_needs_no_dead_letter() -> None:
+    """It is refused, as the workflow is there; what was not made is asked for again."""
+    assert "dlqTrigger" not in TRIGGER
+    assert TRIGGER["atLeastOnce"] is True
+
+
+def test_the_ids_of_batches_are_told_apart_by_intake_and_number(tmp_path: Path) -> None:
+    Batch(id=posted(tmp_path)["batch"], kind=LIVE, keys=("a",), created_at_s=0.0)
+    assert re.fullmatch(r"\d{8}t\d{9}-0123abcd-00001", posted(tmp_path / "again")["batch"])
+
+
+# --- manifests -------------------------------------------------------------------------------------------------------
+
+
+def kustomization(name: str) -> dict[str, Any]:
+    (found,) = documents(K8S / "components" / name / "kustomization.yaml")
+    assert found["kind"] == "Component"
+    return found
+
+
+def test_each_file_of_the_component_is_listed() -> None:
+    assert {path.name for path in COMPONENT.iterdir()} == {*kustomization("intake")["resources"], "kustomization.yaml"}
+
+
+def test_the_pod_is_restricted_and_has_no_rights() -> None:
+    assert restricted_faults(POD["spec"]) == []
+    assert POD["spec"]["automountServiceAccountToken"] is False
+    assert CONTAINER["securityContext"]["readOnlyRootFilesystem"] is True
+    assert {"cpu", "memory"} <= set(CONTAINER["resources"]["requests"])
+    assert "memory" in CONTAINER["resources"]["limits"]
+
+
+def test_the_settings_are_what_an_intake_reads() -> None:
+    env = {one["name"]: one.get("value", "1") for one in CONTAINER["env"]}
+    read = IntakeSettings.from_environment(env)
+    (port,) = CONTAINER["ports"]
+    assert read.port == port["containerPort"]
+    assert read.post_to == "http://uploads-eventsource-svc:12000"
+    for one in CONTAINER["env"]:
+        if one["name"].endswith("TOKEN"):
+            assert one["valueFrom"]["secretKeyRef"] == {"name": "lookout-webhook", "key": "token"}
+
+
+def test_no_more_batches_are_live_than_pipelines_may_run() -> None:
+    (most,) = (one for one in CONTAINER["env"] if one["name"] == "LOOKOUT_INTAKE_MOST")
+    chosen = most["valueFrom"]["configMapKeyRef"]
+    assert chosen["key"] in named("ConfigMap", chosen["name"])["data"]
+    lock = resources()["WorkflowTemplate/pipeline"]["spec"]["synchronization"]["semaphores"]
+    assert [one["configMapKeyRef"] for one in lock] == [chosen]
+
+
+def test_the_service_leads_to_the_pod_and_minio_to_the_service() -> None:
+    spec = MADE["Service"]["spec"]
+    assert spec["selector"].items() <= POD["metadata"]["labels"].items()
+    assert spec["ports"][0]["targetPort"] == CONTAINER["ports"][0]["name"]
+    patches = [yaml.safe_load(one["patch"]) for one in kustomization("intake")["patches"]]
+    ((told,),) = (one["spec"]["template"]["spec"]["containers"][0]["env"] for one in patches if isinstance(one, dict))
+    assert told["value"] == f"http://intake:{spec['ports'][0]['port']}{PATH}"
+    env = named("StatefulSet", "minio")["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert told["name"] in [one["name"] for one in env]
+
+
+def test_probes_and_metrics_ask_where_they_are_answered() -> None:
+    paths = {CONTAINER[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
+    assert paths == {"/healthz", "/readyz"}
+    annotations = POD["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(CONTAINER["ports"][0]["containerPort"])
+    assert annotations["prometheus.io/path"] == "/metrics"
+    assert POD["spec"]["terminationGracePeriodSeconds"] > 10
+
+
+def test_each_way_that_the_network_is_to_allow_is_allowed_on_both_sides() -> None:
+    policies = {one["metadata"]["name"]: one["spec"] for one in documents(COMPONENT / "network.yaml")}
+    egress = {
+        (str(way["to"][0]["podSelector"]["matchLabels"]), way["ports"][0]["port"])
+        for way in policies["intake"]["egress"]
+    }
+    base = {one["metadata"]["name"]: one["spec"] for one in documents(K8S / "base" / "network.yaml")}
+    open_to_all = {(str(base["minio"]["podSelector"]["matchLabels"]), base["minio"]["ingress"][0]["ports"][0]["port"])}
+    let_in = {
+        (str(spec["podSelector"]["matchLabels"]), spec["ingress"][0]["ports"][0]["port"])
+        for name, spec in policies.items()
+        if name.startswith("intake-to-")
+    }
+    assert egress == let_in | open_to_all
+    assert policies["minio-to-intake"]["egress"][0]["ports"] == policies["intake"]["ingress"][0]["ports"]
+
+
+def test_the_api_server_is_out_of_reach() -> None:
+    (patch,) = (one for one in kustomization("intake")["patches"] if one["target"]["kind"] == "NetworkPolicy")
+    (operation,) = yaml.safe_load(patch["patch"])
+    assert operation["value"] == POD["metadata"]["labels"]["app.kubernetes.io/name"]
+    base = {one["metadata"]["name"]: one["spec"] for one in documents(K8S / "base" / "network.yaml")}
+    (rule, *_) = base[patch["target"]["name"]]["podSelector"]["matchExpressions"]
+    assert operation["path"] == "/spec/podSelector/matchExpressions/0/values/-"
+    assert (rule["key"], rule["operator"]) == ("app.kubernetes.io/name", "NotIn")
+
+
+def test_with_tls_it_sees_the_authorities_that_the_settings_of_production_name() -> None:
+    (patch,) = (yaml.safe_load(one["patch"]) for one in kustomization("intake-authorities")["patches"])
+    pod = patch["spec"]["template"]["spec"]
+    paths = {item["path"] for one in pod["volumes"][0]["projected"]["sources"] for item in one["secret"]["items"]}
+    (settings,) = documents(K8S / "overlays" / "production" / "settings.yaml")
+    wanted = {value for name, value in settings["data"].items() if name.endswith("_CA")}
+    assert {f"{pod['containers'][0]['volumeMounts'][0]['mountPath']}/{path}" for path in paths} == wanted

@@ -1,0 +1,275 @@
+"""What an event was about is in the ledger before it is answered, as it is then, whatever came in between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from event_sources.intake.metrics import Metrics
+from event_sources.intake.taking import LOOKERS, Taker
+from lookout.datum import Observation
+from lookout.errors import Unavailable
+from lookout.ledger.base import Ledger
+from tests.engine.world import World
+from tests.event_sources.intake_kit import AWAY, READERS, FolderPictures
+
+WAIT_S = 10.0
+
+
+class Watched:
+    """A ledger whose ``observe`` waits for the gate and is counted; it raises ``trouble``."""
+
+    def __init__(self, ledger: Ledger, site: Site) -> None:
+        self._ledger, self._site = ledger, site
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def observe(self, observations: list[Observation], readers: tuple[str, ...]) -> int:
+        self._site.writing.release()
+        assert self._site.gate.wait(WAIT_S)
+        if self._site.trouble is not None:
+            raise self._site.trouble
+        self._site.written.append([seen.key for seen in observations])
+        return self._ledger.observe(observations, readers)
+
+
+class Site:
+    """A world, and takers in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.world = World(root)
+        self.pictures = FolderPictures(self.world)
+        self.taken: list[str] = []
+        self.written: list[list[str]] = []
+        self.writing = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.trouble: Unavailable | None = None
+        self.stack = ExitStack()
+
+    def taker(self, pictures: FolderPictures | None = None, open_ledger: Callable[[], Any] | None = None) -> Taker:
+        taker = Taker(
+            open_ledger=open_ledger or (lambda: Watched(self.world.open_ledger(), self)),
+            pictures=pictures or self.pictures,
+            readers=READERS,
+            clock=lambda: 1_700_000_000.0,
+            on_taken=self.taken.extend,
+            metrics=Metrics(),
+        )
+        taker.start()
+        self.stack.callback(taker.stop, WAIT_S)
+        return taker
+
+    def dirty(self) -> set[str]:
+        with self.world.ledger() as ledger:
+            return {slot.key for slot in ledger.slots("first") if slot.dirty}
+
+    def content(self, key: str) -> bytes | None:
+        """What the ledger says that the object holds."""
+        with self.world.ledger() as ledger:
+            seen = ledger.find_inputs("texts", [key]).get(key)
+            return None if seen is None or seen.ref is None else self.world.open_store().get(seen.ref)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    with site.stack:
+        yield site
+        site.gate.set()
+
+
+def test_an_object_is_in_the_ledger_when_it_is_answered(site: Site) -> None:
+    site.world.put("a/1", "calm")
+    site.taker().take("a/1").result(WAIT_S)
+    assert (site.dirty(), site.content("a/1"), site.taken) == ({"a/1"}, b"calm", ["a/1"])
+
+
+def test_what_waits_while_the_ledger_is_written_is_written_together(site: Site) -> None:
+    taker = site.taker()
+    keys = [f"a/{n:02}" for n in range(50)]
+    for key in keys:
+        site.world.put(key, "calm")
+    site.gate.clear()
+    answers = [taker.take(keys[0])]
+    assert site.writing.acquire(timeout=WAIT_S)
+    answers += [taker.take(key) for key in keys[1:]]
+    while len(site.pictures.looks) < len(keys):
+        threading.Event().wait(0.01)
+    site.gate.set()
+    for answer in answers:
+        answer.result(WAIT_S)
+    assert site.dirty() == set(keys)
+    assert len(site.written) <= 4
+    assert max(map(len, site.written)) > 40
+
+
+def test_repeats_that_wait_share_a_look_and_all_are_answered(site: Site) -> None:
+    site.world.put("a/1", "calm")
+    hold, taker = threading.Event(), site.taker()
+    site.pictures.looked = lambda _: assert_set(hold)
+    busy = [taker.take(f"busy/{n}") for n in range(LOOKERS)]
+    answers = [taker.take("a/1") for _ in range(20)]
+    hold.set()
+    for answer in (*busy, *answers):
+        answer.result(WAIT_S)
+    assert site.pictures.looks.count("a/1") == 1
+    assert site.dirty() == {"a/1"}
+
+
+def assert_set(event: threading.Event) -> None:
+    assert event.wait(WAIT_S)
+
+
+def test_an_event_that_comes_during_a_look_has_a_look_of_its_own(site: Site) -> None:
+    """The look may have begun before what the event tells of."""
+    site.world.put("a/1", "calm")
+    seen, hold = threading.Event(), threading.Event()
+
+    def look(_: Observation) -> None:
+        seen.set()
+        assert_set(hold)
+
+    site.pictures.looked = look
+    taker = site.taker()
+    first = taker.take("a/1")
+    assert_set(seen)
+    site.world.put("a/1", "alarm")
+    second = taker.take("a/1")
+    hold.set()
+    first.result(WAIT_S)
+    second.result(WAIT_S)
+    assert site.content("a/1") == b"alarm"
+
+
+def test_a_look_that_was_overtaken_does_not_have_the_last_word(site: Site) -> None:
+    """Another intake enters the newer text between the look of this one and its write."""
+    site.world.put("a/1", "old")
+    looked, hold = threading.Event(), threading.Event()
+    slow = FolderPictures(site.world)
+
+    def look(_: Observation) -> None:
+        looked.set()
+        assert_set(hold)
+
+    slow.looked = look
+    overtaken = site.taker(slow).take("a/1")
+    assert_set(looked)
+    site.world.put("a/1", "newer")
+    site.taker().take("a/1").result(WAIT_S)
+    assert site.content("a/1") == b"newer"
+    hold.set()
+    overtaken.result(WAIT_S)
+    assert site.content("a/1") == b"newer"
+
+
+def test_events_out_of_order_late_and_twice_end_in_what_is_there(site: Site) -> None:
+    taker = site.taker()
+    site.world.put("a/1", "one")
+    taker.take("a/1").result(WAIT_S)
+    text = site.world.put("a/1", "two")
+    for _ in range(3):
+        taker.take("a/1").result(WAIT_S)
+    assert site.content("a/1") == b"two"
+    text.unlink()
+    for _ in range(2):
+        taker.take("a/1").result(WAIT_S)
+    assert site.content("a/1") is None
+    assert site.dirty() == {"a/1"}
+
+
+def test_what_never_was_leaves_nothing(site: Site) -> None:
+    site.taker().take("never/was").result(WAIT_S)
+    assert site.dirty() == set()
+
+
+def test_an_object_that_cannot_be_looked_at_fails_alone(site: Site) -> None:
+    site.world.put("a/1", "calm")
+    taker = site.taker()
+    site.pictures.trouble = Unavailable("minio", "does not answer")
+    with pytest.raises(Unavailable, match="minio"):
+        taker.take("a/1").result(WAIT_S)
+    assert site.dirty() == set()
+    site.pictures.trouble = None
+    taker.take("a/1").result(WAIT_S)
+    assert site.dirty() == {"a/1"}
+
+
+def test_while_the_ledger_is_away_nothing_is_answered_well_and_afterwards_it_is(site: Site) -> None:
+    site.world.put("a/1", "calm")
+    taker = site.taker()
+    site.trouble = AWAY
+    with pytest.raises(Unavailable, match="etcd"):
+        taker.take("a/1").result(WAIT_S)
+    site.trouble = None
+    taker.take("a/1").result(WAIT_S)
+    assert site.dirty() == {"a/1"}
+
+
+def test_a_ledger_that_cannot_be_opened_at_first_is_opened_later(site: Site) -> None:
+    site.world.put("a/1", "calm")
+    tries = iter([True, True, False])
+
+    def open_ledger() -> Ledger:
+        if next(tries):
+            raise AWAY
+        return site.world.open_ledger()
+
+    taker = site.taker(open_ledger=open_ledger)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            taker.take("a/1").result(WAIT_S)
+    taker.take("a/1").result(WAIT_S)
+    assert site.dirty() == {"a/1"}
+
+
+def test_a_check_asks_both(site: Site) -> None:
+    taker = site.taker()
+    taker.check().result(WAIT_S)
+    site.pictures.trouble = Unavailable("minio", "does not answer")
+    with pytest.raises(Unavailable, match="minio"):
+        taker.check().result(WAIT_S)
+
+    def open_ledger() -> Ledger:
+        raise AWAY
+
+    with pytest.raises(Unavailable, match="etcd"):
+        site.taker(FolderPictures(site.world), open_ledger).check().result(WAIT_S)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_that_nobody_has_foreseen_is_answered_and_told_by_the_health_check(site: Site) -> None:
+    site.world.put("a/1", "calm")
+    taker = site.taker()
+
+    def look(_: Observation) -> None:
+        raise ZeroDivisionError
+
+    site.pictures.looked = look
+    assert taker.is_alive
+    with pytest.raises(ZeroDivisionError):
+        taker.take("a/1").result(WAIT_S)
+    for _ in range(1000):
+        if not taker.is_alive:
+            break
+        threading.Event().wait(0.01)
+    assert not taker.is_alive
+
+
+def test_it_ends_at_once_when_there_is_nothing_to_do_and_does_not_wait_for_what_hangs(site: Site) -> None:
+    idle = site.taker()
+    idle.stop(WAIT_S)
+    assert not idle.is_alive
+    hold, stuck = threading.Event(), FolderPictures(site.world)
+    stuck.looked = lambda _: assert_set(hold)
+    busy = site.taker(stuck)
+    answer = busy.take("a/1")
+    busy.stop(0.2)
+    assert not answer.done()
+    hold.set()

@@ -1,0 +1,135 @@
+"""A real Prometheus: what it makes of the metrics, the rules and the way to scrape."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lookout.servers.binaries import find_binary
+from lookout.servers.ports import free_port
+from tests.cli.shell import CALM, RULES, THREAT
+from tests.services.cli_kit import Site
+from tests.uploading.site import until
+
+ROOT = Path(__file__).parents[2]
+MONITORING = ROOT / "k8s" / "monitoring"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs() -> None:
+    """Debian's, which the script unpacks where they are missing."""
+    subprocess.run(["bash", ROOT / "scripts" / "prometheus.sh"], check=True)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [["check", "config", "prometheus.yaml"], ["check", "rules", "rules.yaml"], ["test", "rules", "rules_test.yaml"]],
+)
+def test_promtool_finds_rules_and_configuration_sound(asked: list[str]) -> None:
+    done = subprocess.run(
+        [find_binary("promtool"), *asked], cwd=MONITORING, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def panels() -> dict[str, str]:
+    """The expressions of the dashboard, by the panel and its letter."""
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
+    found = {f"{one['title']} {each['refId']}": each["expr"] for one in dashboard["panels"] for each in one["targets"]}
+    assert len(found) >= len(dashboard["panels"]) > 0
+    return found
+
+
+class Prometheus:
+    """One that scrapes a target each second and has the rules."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ask(self, path: str, **query: str) -> Any:
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def value(self, expression: str) -> float | None:
+        """The one value of an expression, None if there is none."""
+        found = self.ask("query", query=expression)["result"]
+        assert len(found) <= 1
+        return float(found[0]["value"][1]) if found else None
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=10):
+                return True
+        except OSError:
+            return False
+
+
+@contextmanager
+def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
+    """Started with the project's configuration, whose one job asks ``target``."""
+    config = yaml.safe_load((MONITORING / "prometheus.yaml").read_text(encoding="utf-8"))
+    (job,) = (job for job in config["scrape_configs"] if job["job_name"] == "lookout")
+    job |= {"scrape_interval": "1s", "scrape_timeout": "1s", "static_configs": [{"targets": [target]}]}
+    rules = str(MONITORING / "rules.yaml")
+    whole = {**config, "global": {"evaluation_interval": "1s"}, "rule_files": [rules], "scrape_configs": [job]}
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
+    address = f"127.0.0.1:{free_port()}"
+    arguments = ["--config.file=prometheus.yaml", f"--web.listen-address={address}", "--storage.tsdb.path=data"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen([find_binary("prometheus"), *arguments], cwd=folder, stdout=log, stderr=log)
+    try:
+        running = Prometheus(f"http://{address}")
+        until(running.is_ready, 60)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def site(tmp_path: Path, store_settings: dict[str, str], ledger_settings: dict[str, str]) -> Site:
+    site = Site(root=tmp_path, environment=store_settings | ledger_settings)
+    site.lookout("init")
+    return site
+
+
+def test_prometheus_reads_what_the_ledger_says_while_work_goes_on(site: Site, tmp_path: Path) -> None:
+    site.put(CALM)
+    site.lookout("upload", "photos")
+    site.work("--rules", RULES)
+    port = free_port()
+    with site.start("metrics", "--port", port, "--every", 0.2) as exporter:
+        exporter.expect_talk("/metrics")
+        with prometheus(tmp_path, f"127.0.0.1:{port}") as asked:
+            until(lambda: asked.value("lookout_pictures") == 1, 60)
+            assert asked.value("lookout_ledger_up") == 1
+            assert asked.value('lookout_datums{stage="threat-detect",state="success"}') == 1
+            assert [target["health"] for target in asked.ask("targets")["activeTargets"]] == ["up"]
+            site.put(THREAT)
+            site.lookout("upload", "photos")
+            site.lookout("batches", "cut", "--run", "wf", "--reconcile", "full")
+            until(lambda: asked.value("lookout_waiting_pictures") == 1, 60)
+            assert (asked.value("lookout_oldest_waiting_seconds") or 0) >= 0
+            assert asked.value('lookout_batches{state="open"}') == 1
+            site.lookout("work", "--pull", "wf", "--workers", 1)
+            until(lambda: asked.value("lookout_latency_seconds_count") == 1, 60)
+            said = site.lookout("status", "--json").json
+            until(lambda: asked.value("lookout_waiting_pictures") == 0, 60)
+            for stage, row in said["stages"].items():
+                for state in ("success", "failed", "unrunnable"):
+                    assert asked.value(f'lookout_datums{{stage="{stage}",state="{state}"}}') == row[state]
+            for title, expression in panels().items():
+                assert asked.ask("query", query=expression)["resultType"] == "vector", title
+            (group,) = asked.ask("rules")["groups"]
+            assert {rule["health"] for rule in group["rules"]} == {"ok"}
+            assert asked.ask("alerts")["alerts"] == []
+        exporter.kill()
