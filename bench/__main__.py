@@ -1,4 +1,4 @@
-"""Runs the benchmarks and prints one table: ``python -m bench [NAME...] [--services] [--quick]``.
+"""Runs the benchmarks and prints one table: ``python -m bench [NAME...] [--services | --cluster] [--quick]``.
 
 Exits 0 whatever the figures are; a missed bar says ``over``. A benchmark that cannot be run, or that did not do the
 work it was to measure, is named with its error, and then the exit code is 1.
@@ -18,7 +18,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from bench import engine, finished, services_cost, services_ledger, services_runs, throughput, watch
+from bench import (
+    cluster_backfill,
+    cluster_mail,
+    engine,
+    finished,
+    services_cost,
+    services_ledger,
+    services_runs,
+    throughput,
+    watch,
+)
 from bench import help as help_
 from bench.measure import Row, Setup, machine, table
 from lookout.errors import LookoutError
@@ -37,7 +47,13 @@ ON_SERVERS: Final[Mapping[str, Callable[[Setup], list[Row]]]] = {
     "services-runs": services_runs.measure,
 }
 """Those that start a MinIO and an etcd of their own."""
-ALL: Final = {**BENCHES, **ON_SERVERS}
+IN_CLUSTER: Final[Mapping[str, Callable[[Setup], list[Row]]]] = {
+    "cluster-mail": cluster_mail.measure,
+    "cluster-backfill": cluster_backfill.measure,
+    "cluster-sizes": cluster_backfill.measure_sizes,
+}
+"""Those that need a cluster with Lookout in it."""
+ALL: Final = {**BENCHES, **ON_SERVERS, **IN_CLUSTER}
 
 
 def main() -> None:
@@ -45,7 +61,9 @@ def main() -> None:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"which: {', '.join(ALL)}; without one, all in a folder"
     )
-    parser.add_argument("--services", action="store_true", help="without a name: all on servers instead")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--services", action="store_true", help="without a name: all on servers instead")
+    where.add_argument("--cluster", action="store_true", help="without a name: all in the cluster instead")
     parser.add_argument("--quick", action="store_true", help="less work and fewer repeats: a first impression")
     given = parser.parse_args()
     unknown = [name for name in given.names if name not in ALL]
@@ -55,7 +73,7 @@ def main() -> None:
     print(f"Lookout {version('lookout')}, Python {platform.python_version()}{'; quick' if given.quick else ''}\n")
     rows: list[Row] = []
     failures: dict[str, str] = {}
-    for name in given.names or (ON_SERVERS if given.services else BENCHES):
+    for name in given.names or (ON_SERVERS if given.services else IN_CLUSTER if given.cluster else BENCHES):
         started_s = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix=f"lookout-bench-{name}-") as folder:
             try:

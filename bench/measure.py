@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -19,6 +20,8 @@ from typing import Any, Final
 from lookout.datum import Json
 
 ROOT: Final = Path(__file__).parents[1]
+FIGURES: Final = ROOT / "docs" / "figures"
+"""What measurements are kept of which the documentation shows charts."""
 LOOKOUT: Final = str(Path(sys.executable).with_name("lookout"))
 _STOPWATCH: Final = str(Path(__file__).with_name("stopwatch.py"))
 
@@ -137,12 +140,22 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def table(rows: Sequence[Row]) -> str:
     """All rows as a Markdown table with padded columns."""
-    header = ("what", "measured: median", "bar", "")
-    cells = [header, *(row.cells() for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    return cells_table([("what", "measured: median", "bar", ""), *(row.cells() for row in rows)])
+
+
+def cells_table(cells: Sequence[Sequence[str]]) -> str:
+    """These cells, the first line being the header, as a Markdown table with padded columns."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in cells]
     lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
     return "\n".join(lines)
+
+
+def keep(path: Path, tree: Mapping[str, Any]) -> None:
+    """Write down what was measured, when, and on what."""
+    said = {"taken_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "machine": machine(), **tree}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
 def machine() -> str:

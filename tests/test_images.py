@@ -46,6 +46,15 @@ def test_it_copies_what_is_there_and_what_its_context_has(dockerfile: str) -> No
         assert f"\n!{source.partition('/')[0]}\n" in context
 
 
+def test_a_change_of_the_code_makes_no_package_anew(dockerfile: str) -> None:
+    libraries, code, image = re.split(r"^FROM .*$", dockerfile, flags=re.MULTILINE)[1:]
+    assert "requirements/" in libraries
+    assert not re.search(r"^COPY (?!requirements/)", libraries, re.MULTILINE)
+    assert "/opt/lookout/lib" not in code
+    steps = re.findall(r"^(COPY --from=\w+|LABEL)", image, re.MULTILINE)
+    assert steps == ["COPY --from=libraries", "COPY --from=code", "LABEL"]
+
+
 def test_packages_come_by_their_hashes_only(dockerfile: str) -> None:
     steps = dockerfile.replace("\\\n", " ")
     fetches = re.findall(r"pip (?:install|wheel) ([^&]*)", steps)

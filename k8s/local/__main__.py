@@ -53,8 +53,9 @@ def up(site: Site) -> None:
         say("the node is started")
     # It takes some seconds to be ready, in which images are built.
     images.build()
-    images.hand_over(node)
+    new = images.hand_over(node)
     addons.await_api()
+    addons.renew(new)
     addons.apply_names()
     addons.apply_argo()
     addons.apply_lookout()
@@ -71,10 +72,12 @@ def down(site: Site) -> None:
 
 def images(site: Site) -> None:
     debian.install_packages()
-    images, node = Images(site), Node(site)
+    images, node, addons = Images(site), Node(site), Addons(site)
     images.build()
     if node.find_first_process():
-        images.hand_over(node)
+        new = images.hand_over(node)
+        addons.await_api()
+        addons.renew(new)
 
 
 @contextmanager

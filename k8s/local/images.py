@@ -26,7 +26,7 @@ from k8s.local.store import Store
 
 _BASE: Final = "localhost/lookout-base"
 _CONTAINERD_NAME: Final = "io.containerd.image.name"
-_MOST_STEPS: Final = 300
+_MOST_STEPS: Final = 1000
 
 
 class Images:
@@ -54,15 +54,15 @@ class Images:
             self._store.sweep([image.name for image in (*SERVERS, *PROJECT)])
             self._sweep_steps()
 
-    def hand_over(self, node: Node) -> None:
-        """Give the node's containerd the images that it does not have."""
+    def hand_over(self, node: Node) -> list[str]:
+        """Give the node's containerd the images that it does not have; their names."""
         ctr = ("ctr", "--namespace=k8s.io")
         listed = run(*node.enter(*ctr, "images", "list")).splitlines()[1:]
         there = {(words[0], words[2]) for words in map(str.split, listed)}
         images = self._store.images.items()
         missing = [name for name, image in images if (full_name(name), image["manifest"]["digest"]) not in there]
         if not missing:
-            return
+            return []
         say(f"handing {len(missing)} images to containerd")
         # A layer that it has already, of another image or an earlier one, is not sent again.
         has = set(run(*node.enter(*ctr, "content", "list", "--quiet")).split())
@@ -76,6 +76,7 @@ class Images:
         said, _ = process.communicate()
         if process.returncode:
             raise CommandFailed(command, process.returncode, said.decode(errors="replace"))
+        return missing
 
     def _is_current(self, name: str, inputs: str) -> bool:
         image = self._store.images.get(name)
@@ -113,9 +114,8 @@ class Images:
                 "--tag", image.name, "--file", ROOT / image.dockerfile, ROOT,
             )
         )  # fmt: skip
-        with self._scratch() as folder:
-            run(*self._buildah("push", "--quiet", image.name, f"dir:{folder}"))
-            self._store.take(image.name, inputs, folder)
+        with self._scratch() as folder, self._store.taking(image.name, inputs, folder):
+            run(*self._buildah("push", "--quiet", "--disable-compression", image.name, f"oci:{folder}"))
 
     def _fetch_packages(self, image: ProjectImage, folder: Path) -> None:
         """The locked packages that the image installs, in the folder."""

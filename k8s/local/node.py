@@ -94,7 +94,9 @@ class Node:
         for folder in (*self._own_folders().values(), self._site.logs):
             folder.mkdir(parents=True, exist_ok=True)
         for hierarchy in _cgroup_hierarchies():
-            (hierarchy / CGROUP).mkdir(exist_ok=True)
+            # What a node that was killed has left there would cost a kubelet three seconds each, whenever it starts.
+            _remove_cgroup(hierarchy / CGROUP)
+            (hierarchy / CGROUP).mkdir()
         self._launch(programs)
         self._await(lambda: _find_owner() == str(self._site.cluster), "network", "node")
         containerd = self.enter("ctr", "version")

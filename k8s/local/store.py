@@ -12,6 +12,7 @@ import json
 import os
 import tarfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, TypedDict
 
@@ -73,14 +74,15 @@ class Store:
         }
         self._enter(name, inputs, json.dumps(manifest).encode())
 
-    def take(self, name: str, inputs: str, folder: Path) -> None:
-        """Take an image from the folder to which ``buildah push ... dir:`` has written it; the folder is used up."""
-        manifest = (folder / "manifest.json").read_bytes()
+    @contextmanager
+    def taking(self, name: str, inputs: str, folder: Path) -> Iterator[None]:
+        """Take the image that is written into the empty folder meanwhile, in the form of an OCI layout. Its blobs come
+        here at once, so that one that is here already need not be written."""
         self._blobs.mkdir(parents=True, exist_ok=True)
-        for part in _parts(json.loads(manifest)):
-            hexadecimal = part["digest"].removeprefix("sha256:")
-            (folder / hexadecimal).replace(self._blobs / hexadecimal)
-        self._enter(name, inputs, manifest)
+        (folder / "blobs").symlink_to(self._blobs.parent)
+        yield
+        (image,) = json.loads((folder / "index.json").read_bytes())["manifests"]
+        self._enter(name, inputs, self._path(image["digest"]).read_bytes())
 
     def sweep(self, wanted: Collection[str]) -> None:
         """Remove the images of other names, and the blobs that no image has any more."""

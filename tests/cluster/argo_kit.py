@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tests.workflows.reading import Tree, containers, resources
 
 if TYPE_CHECKING:
-    from .conftest import Cluster
+    from .cluster import Cluster
 
 IMAGE = "lookout/lookout:dev"
 ACTOR = """
@@ -66,10 +66,6 @@ class Argo:
         self.cluster.kubectl(*words, deadline_s=deadline_s + 30)
         return self.cluster.get("workflow", name)
 
-    def played(self, template: str, told: Mapping[str, Any], arguments: Mapping[str, str] | None = None) -> Tree:
-        """A workflow of actors, once it is completed."""
-        return self.finished(self.create(acted(template, told, arguments)))
-
     def pod(self, workflow: str, template: str) -> str:
         """The name of a pod of this template, once it is there."""
         words = ("pods", "-l", f"workflows.argoproj.io/workflow={workflow}")
@@ -84,10 +80,21 @@ class Argo:
         return self.cluster.kubectl("get", "pods", "-l", f"workflows.argoproj.io/workflow={workflow}", "-o", "name")
 
 
-def acted(template: str, told: Mapping[str, Any], arguments: Mapping[str, str] | None = None) -> Tree:
-    """A Workflow as this WorkflowTemplate would give, in which each container is played by ACTOR, told by its name."""
+def spelled(template: str, arguments: Mapping[str, str] | None = None) -> Tree:
+    """A Workflow as this WorkflowTemplate would give, with all that it says in its own words, so that a test can change
+    some of it."""
     spec = copy.deepcopy(resources()[f"WorkflowTemplate/{template}"]["spec"])
-    for one in spec["templates"]:
+    spec.pop("synchronization", None)
+    for parameter in spec["arguments"]["parameters"]:
+        parameter["value"] = (arguments or {}).get(parameter["name"], parameter.get("value", "given"))
+    metadata = {"generateName": f"spelled-{template}-"}
+    return {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": metadata, "spec": spec}
+
+
+def acted(template: str, told: Mapping[str, Any], arguments: Mapping[str, str] | None = None) -> Tree:
+    """The same, but each container is played by ACTOR, told by its name."""
+    workflow = spelled(template, arguments)
+    for one in workflow["spec"]["templates"]:
         for container in containers(one):
             name = container.get("name", one["name"])
             container["image"] = IMAGE
@@ -97,11 +104,7 @@ def acted(template: str, told: Mapping[str, Any], arguments: Mapping[str, str] |
             container["resources"] = {"requests": {"cpu": "10m", "memory": "32Mi"}}
         if "retryStrategy" in one:
             one["retryStrategy"]["backoff"] = {"duration": "1"}
-    spec.pop("synchronization", None)
-    for parameter in spec["arguments"]["parameters"]:
-        parameter["value"] = (arguments or {}).get(parameter["name"], parameter.get("value", "given"))
-    metadata = {"generateName": f"acted-{template}-"}
-    return {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": metadata, "spec": spec}
+    return workflow
 
 
 def nodes(workflow: Tree, kind: str) -> list[Tree]:

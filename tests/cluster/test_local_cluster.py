@@ -20,7 +20,7 @@ import pytest
 from k8s.local.node import Node
 from k8s.local.site import API_URL, ROOT
 
-from .conftest import Cluster
+from .cluster import Cluster
 
 IMAGE = "lookout/lookout:dev"
 READY_S = 60.0
@@ -130,6 +130,7 @@ def test_a_second_one_on_the_machine_is_refused(cluster: Cluster, tmp_path: Path
 def test_up_once_more_changes_nothing(cluster: Cluster) -> None:
     node = Node(cluster.site)
     first = node.find_first_process()
+    assert local("images").returncode == 0  # of code that has been changed since it came up
     done = local("up")
     assert done.returncode == 0, done.stderr
     assert str(cluster.site.kubeconfig) in done.stdout

@@ -99,7 +99,7 @@ def test_down_leaves_nothing(site: Site) -> None:
 @pytest.mark.parametrize("word", WORDS_AT_KILL)
 def test_a_killed_up_is_finished_by_the_next_or_ended_by_down(site: Site, word: str) -> None:
     before = traces()
-    for last in ("up", "down"):
+    for last in ("down", "up"):
         process = local("up", site)
         assert process.stderr is not None
         for line in process.stderr:

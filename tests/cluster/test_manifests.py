@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import Cluster
+from .cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
 LOCAL = "k8s/overlays/local"
@@ -165,20 +165,15 @@ def test_an_account_may_not(cluster: Cluster, account: str, verb: str, kind: str
 
 
 def test_an_operator_submits_watches_and_clears_away_and_changes_no_template(cluster: Cluster) -> None:
-    def argo(*words: str) -> subprocess.CompletedProcess[str]:
-        program = [str(cluster.site.program("argo")), f"--kubeconfig={cluster.site.kubeconfig}", "--namespace=lookout"]
-        as_operator = "--as=system:serviceaccount:lookout:lookout-operator"
-        return subprocess.run([*program, as_operator, *words], capture_output=True, text=True, timeout=180, check=False)
-
-    submitted = argo(
+    submitted = cluster.argo(
         "submit", "--from=workflowtemplate/dead-letter", "-p", "object=images/nobody_1763798400.jpg", "-oname"
     )
     assert submitted.returncode == 0, submitted.stderr
     name = submitted.stdout.strip()
     for words in (("wait", name), ("get", name), ("logs", name), ("delete", name)):
-        done = argo(*words)
+        done = cluster.argo(*words)
         assert done.returncode == 0, (words, done.stderr)
-    refused = argo("template", "delete", "pipeline")
+    refused = cluster.argo("template", "delete", "pipeline")
     assert refused.returncode != 0
     assert "forbidden" in refused.stderr
 

@@ -15,17 +15,46 @@ import pytest
 from tests.workflows.reading import ROOT, resources
 
 from .argo_kit import Argo, acted, nodes, outputs, templates_of, until
-from .conftest import Cluster
+from .cluster import Cluster
 from .schemas import faults
 
 STAGES = ["1-validate", "2-object-detect", "3-threat-detect", "4-plot", "main"]
 OURS = sorted(resources())
 
 
+KEYS = ["büro/über gang_1763798400.jpg", "a\"b'c;$(d) `e`_1763798400.jpg", "写真_1763798400.jpg"]
+FAILS = [
+    ("1-validate", {"code": 2, "says": "LOOKOUT_STORE: expected s3+http://"}, "2): LOOKOUT_STORE: expected s3+http://"),
+    ("4-plot", {"code": 64}, "64): "),
+    (
+        "main",
+        {"code": 1, "says": "failed: images/x (exit code 75)_1.jpg"},
+        "1): failed: images/x (exit code 75)_1.jpg",
+    ),
+]
+PLAYS: dict[str, tuple[str, dict, dict]] = {
+    "all is well": ("pipeline", {}, {"object": "images/some/porch_1763798400.jpg"}),
+    "no answer": ("pipeline", {"2-object-detect": {"code": 75, "says": "etcd: does not answer", "times": 2}}, {}),
+    **{name: ("pipeline", {name: act}, {}) for name, act, _ in FAILS},
+    "three workers": ("backfill", {"workers": [1, 2, 3]}, {}),
+    "nothing to do": ("backfill", {"workers": []}, {}),
+    "a worker fails": ("backfill", {"workers": [1], "2-object-detect": {"code": 2}}, {}),
+    "a value that is none": ("backfill", {}, {"kind": "lively"}),
+    **{key: ("pipeline", {"main": {"code": 1}}, {"object": f"images/{key}"}) for key in KEYS},
+}
+
+
 @pytest.fixture
 def argo(cluster: Cluster) -> Iterator[Argo]:
     with Argo(cluster=cluster) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def begun(cluster: Cluster) -> Iterator[dict[str, str]]:
+    """The names of the plays' workflows, which take their time side by side."""
+    with Argo(cluster=cluster) as argo:
+        yield {name: argo.create(acted(*play)) for name, play in PLAYS.items()}
 
 
 def test_argo_finds_nothing_wrong_in_them(cluster: Cluster) -> None:
@@ -47,8 +76,8 @@ def test_the_api_server_takes_them(cluster: Cluster, name: str) -> None:
     cluster.kubectl(*words, given=json.dumps(resources()[name]))
 
 
-def test_the_stages_run_one_after_the_other_and_the_verdict_is_told(argo: Argo) -> None:
-    workflow = argo.played("pipeline", {}, {"object": "images/some/porch_1763798400.jpg"})
+def test_the_stages_run_one_after_the_other_and_the_verdict_is_told(argo: Argo, begun: dict[str, str]) -> None:
+    workflow = argo.finished(begun["all is well"])
     assert workflow["status"]["phase"] == "Succeeded"
     chain = nodes(workflow, "Container")
     assert sorted(one["displayName"] for one in chain) == STAGES
@@ -60,31 +89,25 @@ def test_the_stages_run_one_after_the_other_and_the_verdict_is_told(argo: Argo) 
     assert title == "`images/some/porch_1763798400.jpg`"
 
 
-def test_what_does_not_answer_is_tried_again_until_it_does(argo: Argo) -> None:
-    workflow = argo.played("pipeline", {"2-object-detect": {"code": 75, "says": "etcd: does not answer", "times": 2}})
+def test_pods_that_succeeded_are_gone_and_their_logs_are_kept(argo: Argo, begun: dict[str, str]) -> None:
+    workflow = argo.finished(begun["all is well"])
+    (pod,) = nodes(workflow, "Pod")
+    assert sorted(one["name"] for one in pod["outputs"]["artifacts"]) == [f"{name}-logs" for name in STAGES]
+    until(lambda: not argo.pods(workflow["metadata"]["name"]))
+
+
+def test_what_does_not_answer_is_tried_again_until_it_does(argo: Argo, begun: dict[str, str]) -> None:
+    workflow = argo.finished(begun["no answer"])
     assert workflow["status"]["phase"] == "Succeeded"
     said = [one.get("message", "") for one in nodes(workflow, "Pod")]
     assert said == ["2-object-detect: Error (exit code 75): etcd: does not answer"] * 2 + [""]
 
 
-@pytest.mark.parametrize(
-    ("name", "act", "message"),
-    [
-        (
-            "1-validate",
-            {"code": 2, "says": "LOOKOUT_STORE: expected s3+http://"},
-            "2): LOOKOUT_STORE: expected s3+http://",
-        ),
-        ("4-plot", {"code": 64}, "64): "),
-        (
-            "main",
-            {"code": 1, "says": "failed: images/x (exit code 75)_1.jpg"},
-            "1): failed: images/x (exit code 75)_1.jpg",
-        ),
-    ],
-)
-def test_what_will_not_work_later_fails_at_once_and_says_why(argo: Argo, name: str, act: dict, message: str) -> None:
-    workflow = argo.played("pipeline", {name: act})
+@pytest.mark.parametrize(("name", "message"), [(name, message) for name, _, message in FAILS])
+def test_what_will_not_work_later_fails_at_once_and_says_why(
+    argo: Argo, begun: dict[str, str], name: str, message: str
+) -> None:
+    workflow = argo.finished(begun[name])
     assert workflow["status"]["phase"] == "Failed"
     assert templates_of(workflow) == ["stages", "close"]
     stages, close = nodes(workflow, "Pod")
@@ -92,8 +115,8 @@ def test_what_will_not_work_later_fails_at_once_and_says_why(argo: Argo, name: s
     assert close["phase"] == "Succeeded"
 
 
-def test_a_verdict_that_failed_has_told_what_it_found(argo: Argo) -> None:
-    stages, _ = nodes(argo.played("pipeline", {"main": {"code": 1}}), "Pod")
+def test_a_verdict_that_failed_has_told_what_it_found(argo: Argo, begun: dict[str, str]) -> None:
+    stages, _ = nodes(argo.finished(begun["main"]), "Pod")
     assert outputs(stages)["device"] == "porch"
 
 
@@ -118,45 +141,37 @@ def test_a_workflow_that_is_stopped_hands_back_and_ends_its_run(argo: Argo) -> N
     assert nodes(workflow, "Pod")[1]["phase"] == "Succeeded"
 
 
-def test_a_backfill_has_a_worker_for_each_that_was_planned(argo: Argo) -> None:
-    workflow = argo.played("backfill", {"workers": [1, 2, 3]})
+def test_a_backfill_has_a_worker_for_each_that_was_planned(argo: Argo, begun: dict[str, str]) -> None:
+    workflow = argo.finished(begun["three workers"])
     assert workflow["status"]["phase"] == "Succeeded"
     assert templates_of(workflow) == ["plan", "work", "work", "work", "end"]
 
 
-def test_a_backfill_with_nothing_to_do_is_its_plan(argo: Argo) -> None:
-    workflow = argo.played("backfill", {"workers": []})
+def test_a_backfill_with_nothing_to_do_is_its_plan(argo: Argo, begun: dict[str, str]) -> None:
+    workflow = argo.finished(begun["nothing to do"])
     assert workflow["status"]["phase"] == "Succeeded"
     assert templates_of(workflow) == ["plan"]
 
 
-def test_when_a_worker_fails_nothing_is_drawn_and_the_run_is_ended_all_the_same(argo: Argo) -> None:
-    workflow = argo.played("backfill", {"workers": [1], "2-object-detect": {"code": 2}})
+def test_when_a_worker_fails_nothing_is_drawn_and_the_run_is_ended_all_the_same(
+    argo: Argo, begun: dict[str, str]
+) -> None:
+    workflow = argo.finished(begun["a worker fails"])
     assert workflow["status"]["phase"] == "Failed"
     assert templates_of(workflow) == ["plan", "work", "close"]
 
 
-def test_pods_that_succeeded_are_gone_and_their_logs_are_kept(argo: Argo) -> None:
-    workflow = argo.played("pipeline", {})
-    (pod,) = nodes(workflow, "Pod")
-    assert sorted(one["name"] for one in pod["outputs"]["artifacts"]) == [f"{name}-logs" for name in STAGES]
-    until(lambda: not argo.pods(workflow["metadata"]["name"]))
-
-
-def test_a_value_that_a_parameter_does_not_have_is_refused(argo: Argo) -> None:
-    workflow = argo.played("backfill", {}, {"kind": "lively"})
+def test_a_value_that_a_parameter_does_not_have_is_refused(argo: Argo, begun: dict[str, str]) -> None:
+    workflow = argo.finished(begun["a value that is none"])
     assert workflow["status"]["phase"] in ("Error", "Failed")
     assert "kind" in workflow["status"]["message"]
     assert "nodes" not in workflow["status"]
 
 
-@pytest.mark.parametrize(
-    "key", ["büro/über gang_1763798400.jpg", "a\"b'c;$(d) `e`_1763798400.jpg", "写真_1763798400.jpg"]
-)
-def test_a_key_comes_to_the_stages_as_it_is(argo: Argo, key: str) -> None:
-    name = argo.create(acted("pipeline", {"main": {"code": 1}}, {"object": f"images/{key}"}))
-    argo.finished(name)
-    said = argo.cluster.kubectl("logs", argo.pod(name, "stages"), "-c", "1-validate")
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_comes_to_the_stages_as_it_is(argo: Argo, begun: dict[str, str], key: str) -> None:
+    argo.finished(begun[key])
+    said = argo.cluster.kubectl("logs", argo.pod(begun[key], "stages"), "-c", "1-validate")
     (line,) = (line for line in said.splitlines() if line.startswith("1-validate acts "))
     assert f"--object=images/{key}" in json.loads(line.removeprefix("1-validate acts "))
 

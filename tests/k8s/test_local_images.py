@@ -46,16 +46,20 @@ def blob(files: dict[str, bytes], digest: str) -> bytes:
     return content
 
 
-def pushed(folder: Path, *layers: bytes) -> Path:
-    """A folder as buildah writes an image to."""
+def take(store: Store, name: str, inputs: str, folder: Path, *layers: bytes) -> None:
+    """Have the store take an image of these layers, written into the folder as buildah does."""
     folder.mkdir()
-    parts = []
-    for content in (b"{}", *layers):
-        hexadecimal = hashlib.sha256(content).hexdigest()
-        (folder / hexadecimal).write_bytes(content)
-        parts.append({"mediaType": "any", "digest": f"sha256:{hexadecimal}", "size": len(content)})
-    (folder / "manifest.json").write_text(json.dumps({"schemaVersion": 2, "config": parts[0], "layers": parts[1:]}))
-    return folder
+    with store.taking(name, inputs, folder):
+        blobs = folder / "blobs" / "sha256"
+        parts = []
+        for content in (b"{}", *layers):
+            hexadecimal = hashlib.sha256(content).hexdigest()
+            (blobs / hexadecimal).write_bytes(content)
+            parts.append({"mediaType": "any", "digest": f"sha256:{hexadecimal}", "size": len(content)})
+        manifest = json.dumps({"schemaVersion": 2, "config": parts[0], "layers": parts[1:]}).encode()
+        digest = hashlib.sha256(manifest).hexdigest()
+        (blobs / digest).write_bytes(manifest)
+        (folder / "index.json").write_text(json.dumps({"manifests": [{"digest": f"sha256:{digest}"}]}))
 
 
 def test_an_image_of_programs_holds_these_and_how_they_are_run(store: Store, program: Path) -> None:
@@ -84,15 +88,15 @@ def test_the_same_program_makes_the_same_image(store: Store, program: Path, tmp_
 
 
 def test_a_shared_layer_is_kept_and_written_once(store: Store, tmp_path: Path) -> None:
-    store.take("one", "1", pushed(tmp_path / "a", b"base", b"one"))
-    store.take("two", "2", pushed(tmp_path / "b", b"base", b"two"))
+    take(store, "one", "1", tmp_path / "a", b"base", b"one")
+    take(store, "two", "2", tmp_path / "b", b"base", b"two")
     names = [name for name in written(store, "one", "two") if name.startswith("blobs/")]
     assert len(names) == len(set(names)) == 2 + 1 + 3  # manifests, the same configuration, layers
     assert len(written(store, "one")) == 2 + 1 + 1 + 2
 
 
 def test_what_the_reader_has_is_left_out(store: Store, tmp_path: Path) -> None:
-    store.take("one", "1", pushed(tmp_path / "a", b"base", b"one"))
+    take(store, "one", "1", tmp_path / "a", b"base", b"one")
     base = f"sha256:{hashlib.sha256(b'base').hexdigest()}"
     assert set(written(store, "one")) - set(written(store, "one", without={base})) == {
         f"blobs/{base.replace(':', '/')}"
@@ -100,9 +104,9 @@ def test_what_the_reader_has_is_left_out(store: Store, tmp_path: Path) -> None:
 
 
 def test_what_replaced_images_held_is_swept(store: Store, tmp_path: Path) -> None:
-    store.take("one", "1", pushed(tmp_path / "a", b"base", b"old"))
-    store.take("one", "2", pushed(tmp_path / "b", b"base", b"new"))
-    store.take("two", "1", pushed(tmp_path / "c", b"base", b"unwanted"))
+    take(store, "one", "1", tmp_path / "a", b"base", b"old")
+    take(store, "one", "2", tmp_path / "b", b"base", b"new")
+    take(store, "two", "1", tmp_path / "c", b"base", b"unwanted")
     store.sweep(["one"])
     kept = {path.read_bytes() for path in (tmp_path / "images" / "blobs" / "sha256").iterdir()}
     assert {b"base", b"new"} < kept

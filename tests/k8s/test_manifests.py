@@ -165,9 +165,8 @@ def test_minio_tells_the_event_source_where_it_listens_and_init_names_this_targe
     (container,) = named("StatefulSet", "minio")["spec"]["template"]["spec"]["containers"]
     env = {one["name"]: one.get("value") for one in container["env"]}
     source = named("EventSource", "uploads")["spec"]
-    (webhook,) = source["webhook"].values()
     assert env["MINIO_NOTIFY_WEBHOOK_ENDPOINT_LOOKOUT"] == (
-        f"http://uploads-eventsource-svc:{source['service']['ports'][0]['port']}{webhook['endpoint']}"
+        f"http://uploads-eventsource-svc:{source['service']['ports'][0]['port']}{source['webhook']['uploads']['endpoint']}"
     )
     (init,) = named("Job", "init")["spec"]["template"]["spec"]["containers"]
     assert "--notify=arn:minio:sqs::LOOKOUT:webhook" in init["args"]

@@ -1,0 +1,255 @@
+"""Lookout in the cluster as its users reach it: store, ledger, command line, letters, workflows; and beside it what one
+machine with nothing but Python makes of the same pictures.
+
+A test run has a tag, with which the names of its devices, rules and models begin, so that it needs no empty cluster and
+is in nobody's way.
+"""
+
+from __future__ import annotations
+
+import base64
+import email
+import email.policy
+import io
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from minio import Minio
+
+from lookout.cli.state import open_ledger
+from lookout.ledger.base import Ledger
+from lookout.settings import Settings
+from tests.workflows.reading import Tree
+
+from .argo_kit import until
+from .cluster import Cluster
+
+ROOT = Path(__file__).parents[2]
+PHOTOS = ROOT / "examples" / "photos"
+RULES = ROOT / "examples" / "rules" / "home.json"
+MODEL = ROOT / "models"
+MANIFEST = "ssdlite_mobilenet_v2_coco.json"
+PERSON = PHOTOS / "porch_1763798400.jpg"
+DEVICES = sorted({path.name.partition("_")[0] for path in PHOTOS.glob("*.jpg")})
+FOLDERS = {"validate": ("valid/", "invalid/"), "object-detect": ("",), "threat-detect": ("",), "plot": ("data/",)}
+"""By bucket of results, the folders before a device's name. Other charts than those of a day are of all devices."""
+LOOKOUT = Path(sys.executable).with_name("lookout")
+SETTLED_S = 420.0
+"""Ten pipelines of which four run at once, on a machine with other work."""
+Letter = tuple[str, str]
+"""To whom, and the subject."""
+
+
+@dataclass(kw_only=True)
+class Deployment:
+    """The deployment in the cluster. Devices are named without the tag."""
+
+    cluster: Cluster
+    tag: str = field(default_factory=lambda: f"e2e{secrets.token_hex(4)}")
+
+    def secret(self, name: str) -> dict[str, str]:
+        data = self.cluster.get("secret", name)["data"]
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    @cached_property
+    def addresses(self) -> dict[str, str]:
+        """Of the services, by name."""
+        return {one["metadata"]["name"]: one["spec"]["clusterIP"] for one in self.cluster.get("services")["items"]}
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        return {
+            "LOOKOUT_STORE": f"s3+http://{self.addresses['minio']}:9000",
+            "LOOKOUT_LEDGER": f"etcd://{self.addresses['etcd']}:2379",
+            **self.secret("lookout-ledger"),
+        }
+
+    @cached_property
+    def store(self) -> Minio:
+        """The store, for who may do everything."""
+        root = self.secret("lookout-store-root")
+        return Minio(
+            f"{self.addresses['minio']}:9000",
+            access_key=root["MINIO_ROOT_USER"],
+            secret_key=root["MINIO_ROOT_PASSWORD"],
+            secure=False,
+        )
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        where = {name: value for name, value in self.environment.items() if name.startswith("LOOKOUT_LEDGER")}
+        opened = open_ledger(Settings.from_environment(where), Path())
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def lookout(self, *words: str, user: str = "operator") -> Any:
+        """What the command says as JSON."""
+        return ask(*words, "--json", env=self.environment | self.secret(f"lookout-store-{user}"))
+
+    # --- pictures and what is made of them --------------------------------------------------------------------------
+
+    def put(self, bucket: str, key: str, body: bytes) -> None:
+        self.store.put_object(bucket, key, io.BytesIO(body), len(body))
+
+    def versions(self, *devices: str) -> dict[str, str]:
+        """What can be seen of results, and the version of each."""
+        return {
+            f"{bucket}/{one.object_name}": str(one.version_id)
+            for bucket, folders in FOLDERS.items()
+            for start in (f"{folder}{self.tag}-{device}" for folder in folders for device in devices)
+            for one in self.store.list_objects(bucket, prefix=start, recursive=True, include_version=True)
+            if one.is_latest == "true" and not one.is_delete_marker
+        }
+
+    def results(self, *devices: str) -> dict[str, bytes]:
+        """What can be seen of results, by bucket and key."""
+        found = {}
+        for path in self.versions(*devices):
+            bucket, _, key = path.partition("/")
+            answer = self.store.get_object(bucket, key)
+            found[path] = answer.read()
+            answer.close()
+            answer.release_conn()
+        return found
+
+    def letters(self, *devices: str) -> list[Letter]:
+        """What the mail API took, in order."""
+        with urllib.request.urlopen(f"http://{self.addresses['sendgrid']}:8080/messages") as answer:
+            messages = [one["message"] for one in json.load(answer) if one["message"] is not None]
+        return sorted(
+            (to["email"], one["subject"])
+            for one in messages
+            if any(f"{self.tag}-{device}" in one["subject"] for device in devices)
+            for person in one["personalizations"]
+            for to in person["to"]
+        )
+
+    # --- workflows --------------------------------------------------------------------------------------------------
+
+    def workflows(self, word: str, *abouts: str) -> list[Tree]:
+        """The workflows whose name begins with the word and whose parameters name one of these."""
+        every = self.cluster.get("workflows")["items"]
+        found = [(one, json.dumps(one["spec"].get("arguments", {}))) for one in every]
+        return [
+            one
+            for one, given in found
+            if one["metadata"]["name"].startswith(word) and any(about in given for about in abouts)
+        ]
+
+    def submit(self, template: str, **parameters: str) -> str:
+        """The name of a workflow of this template, submitted as an operator does."""
+        given = [word for name, value in parameters.items() for word in ("--parameter", f"{name}={value}")]
+        done = self.cluster.argo("submit", f"--from=workflowtemplate/{template}", "--output=name", *given)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def finished(self, *names: str) -> list[Tree]:
+        """The workflows, once all are completed."""
+        words = ("wait", "--for=condition=Completed", f"--timeout={SETTLED_S:.0f}s", "workflow", *names)
+        self.cluster.kubectl(*words, deadline_s=SETTLED_S + 30)
+        return [self.cluster.get("workflow", name) for name in names]
+
+    def ended(self, word: str, *abouts: str, number: int = 1) -> None:
+        """Wait until there are so many of these workflows, and all have ended; they must have succeeded."""
+        found = until(lambda: some if len(some := self.workflows(word, *abouts)) >= number else [], SETTLED_S)
+        names = [one["metadata"]["name"] for one in found]
+        assert len(names) == number, names
+        told = {one["metadata"]["name"]: one["status"]["phase"] for one in self.finished(*names)}
+        assert set(told.values()) == {"Succeeded"}, told
+
+    def taken(self, bucket: str, name: str) -> None:
+        """Wait until this model, or this file of rules, is in force, and who saw it first, the workflow of its event or
+        one of the clock, has done what it changes."""
+        with self.ledger() as ledger:
+            until(lambda: name in [one.name for one in ledger.references(bucket)], SETTLED_S)
+        looking = self.workflows("landed-", "") + self.workflows("reconcile-", "")
+        if at_work := [one["metadata"]["name"] for one in looking if not one.get("status", {}).get("finishedAt")]:
+            self.finished(*at_work)
+
+
+@dataclass(kw_only=True)
+class Embedded:
+    """The same pictures, under the same keys, on one machine."""
+
+    tag: str
+    folder: Path
+
+    @property
+    def source(self) -> Path:
+        return self.folder / "source"
+
+    @property
+    def rules(self) -> Path:
+        return self.folder / "rules"
+
+    def run(self, *given: str | Path) -> None:
+        """Bring it up to date with its folder, and with what is given: rules, a model."""
+        ask(
+            "run",
+            str(self.source),
+            "--state",
+            str(self.folder / "state"),
+            *map(str, given),
+            "--max-mails=100",
+            "--json",
+        )
+
+    def results(self, *devices: str) -> dict[str, bytes]:
+        objects = self.folder / "state" / "objects"
+        return {
+            path.relative_to(objects).as_posix(): path.read_bytes()
+            for bucket in FOLDERS
+            for path in (objects / bucket).rglob("*")
+            if path.is_file() and any(f"/{self.tag}-{device}" in path.as_posix() for device in devices)
+        }
+
+    def letters(self, *devices: str) -> list[Letter]:
+        read = [
+            email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+            for path in (self.folder / "state" / "outbox").glob("*.eml")
+        ]
+        return sorted(
+            (str(one["to"]), str(one["subject"]))
+            for one in read
+            if any(f"{self.tag}-{device}" in one["subject"] for device in devices)
+        )
+
+
+def ask(*words: str, env: Mapping[str, str] | None = None) -> Any:
+    """What ``lookout`` says as JSON."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("LOOKOUT_")}
+    done = subprocess.run([LOOKOUT, *words], env=plain | dict(env or {}), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (words, done.returncode, done.stderr)
+    return json.loads(done.stdout)
+
+
+def rules_for(tag: str, *devices: str) -> bytes:
+    """The rules of the examples, for the devices of this tag; people are looked for at these devices too."""
+    given = json.loads(RULES.read_bytes())
+    given["rules"][0]["devices"] += devices
+    for rule in given["rules"]:
+        rule["devices"] = [f"{tag}-{device}" for device in rule["devices"]]
+        rule["user"] = f"{tag}@example.com"
+    return json.dumps(given).encode()
+
+
+def fill(folder: Path, tag: str, *devices: str) -> None:
+    """The pictures of the examples, and one with a person for each of these devices."""
+    folder.mkdir()
+    for path in PHOTOS.glob("*.jpg"):
+        shutil.copy(path, folder / f"{tag}-{path.name}")
+    for device in devices:
+        shutil.copy(PERSON, folder / f"{tag}-{device}{PERSON.name.removeprefix('porch')}")
