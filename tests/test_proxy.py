@@ -171,8 +171,8 @@ def test_a_frozen_one_can_be_cut(proxy: Proxy) -> None:
 
 
 def test_a_server_that_is_down_is_a_reset(target: str) -> None:
-    with Proxy("127.0.0.1:1") as proxy, connect(proxy) as connection:
-        with pytest.raises(ConnectionError):
+    with Proxy("127.0.0.1:1") as proxy:
+        with pytest.raises(ConnectionError), connect(proxy) as connection:  # as early as in connect
             assert connection.recv(1), "a reset was expected, not an end"
         proxy.target = target
         with connect(proxy) as again:

@@ -50,7 +50,7 @@ def site(tmp_path: Path, store_settings: dict[str, str], ledger_settings: dict[s
 
 def give(site: Site, bucket: str, key: str, data: bytes) -> None:
     """Put an object as a person does, with any client."""
-    site.store.connection.put(site.store.full(bucket), key, data, "application/octet-stream", sha256(data))
+    site.store.connection.put(site.store.full(bucket), key, data, "application/octet-stream", sha256(data), {})
 
 
 def upload(site: Site, *names: str) -> None:
