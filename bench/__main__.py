@@ -20,6 +20,7 @@ from typing import Final
 
 from bench import (
     cluster_backfill,
+    cluster_events,
     cluster_mail,
     engine,
     finished,
@@ -51,6 +52,7 @@ IN_CLUSTER: Final[Mapping[str, Callable[[Setup], list[Row]]]] = {
     "cluster-mail": cluster_mail.measure,
     "cluster-backfill": cluster_backfill.measure,
     "cluster-sizes": cluster_backfill.measure_sizes,
+    "cluster-events": cluster_events.measure,
 }
 """Those that need a cluster with Lookout in it."""
 ALL: Final = {**BENCHES, **ON_SERVERS, **IN_CLUSTER}

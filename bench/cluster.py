@@ -35,13 +35,17 @@ from lookout.cli.worker import look_at
 from lookout.settings import Settings
 
 IMAGES: Final = "images"
+FIRST_STAGE: Final = "validate"
 LOGS: Final = "lookout-logs"
 LIMITS: Final = "lookout-limits"
 RECONCILE: Final = "reconcile"
+INTAKE: Final = "intake"
+_OF_INTAKE: Final = f"app.kubernetes.io/name={INTAKE}"
 RULES: Final = ROOT / "examples" / "rules"
 TOGETHER: Final = 8
 """Uploads at once."""
 _DEADLINE_S: Final = 900.0
+_PAUSE_S: Final = 0.5
 _COUNTERS: Final = {
     "minio_cpu_s": "minio_process_cpu_seconds_total",
     "etcd_cpu_s": "process_cpu_seconds_total",
@@ -145,15 +149,27 @@ class Deployed:
 
     @contextmanager
     def quiet(self, bucket: str = IMAGES) -> Iterator[None]:
-        """No event of this bucket, and no look at its listing by the clock."""
+        """No event of this bucket, no look at its listing by the clock, and no intake that cuts what waits."""
         told = self._root.get_bucket_notification(bucket)
+        intakes = self.get("deployments", f"--selector={_OF_INTAKE}")["items"]
         self._suspend(True)
+        if intakes:
+            self._scale(0)
         try:
             self._root.set_bucket_notification(bucket, NotificationConfig())
             yield
         finally:
             self._root.set_bucket_notification(bucket, told)
+            if intakes:
+                self._scale(intakes[0]["spec"]["replicas"])
             self._suspend(False)
+
+    def _scale(self, replicas: int) -> None:
+        """The intake to so many pods; waits until there are these and no others."""
+        self.kubectl("scale", f"deployment/{INTAKE}", f"--replicas={replicas}")
+        self.kubectl("rollout", "status", f"deployment/{INTAKE}", f"--timeout={_DEADLINE_S:.0f}s")
+        if not replicas:
+            self.kubectl("wait", "pod", f"--selector={_OF_INTAKE}", "--for=delete", f"--timeout={_DEADLINE_S:.0f}s")
 
     def _suspend(self, suspended: bool) -> None:
         self.kubectl("patch", "cronworkflow", RECONCILE, "--type=merge", "-p", _json({"spec": {"suspend": suspended}}))
@@ -174,6 +190,17 @@ class Deployed:
         }
         said = json.loads(self.kubectl("create", "-f", "-", "-o", "json", given=_json(made)))
         return self.finished(said["metadata"]["name"])
+
+    def run_of(self, key: str) -> str:
+        """The workflow that has validated this picture, once one has. Raises RuntimeError when none does."""
+        ends_s = time.monotonic() + _DEADLINE_S
+        with self.open() as opened:
+            while time.monotonic() < ends_s:
+                slot = opened.ledger.find_slots(FIRST_STAGE, [key]).get(key)
+                if slot is not None and slot.record is not None:
+                    return slot.record.run
+                time.sleep(_PAUSE_S)
+        raise RuntimeError(f"no workflow has validated {key} within {_DEADLINE_S:.0f} s")
 
     def finished(self, name: str) -> dict[str, Any]:
         """The Workflow, once it has ended. Raises RuntimeError if it did not succeed."""
@@ -223,6 +250,9 @@ class Deployed:
             name: counter_in(pages["minio" if name.startswith("minio") else "etcd"], counter)
             for name, counter in _COUNTERS.items()
         }
+
+    def intake_metrics(self) -> str:
+        return _read(f"http://{self._address('intake', 8080)}/metrics")
 
 
 def connect() -> Deployed:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from bench.cluster import IMAGES, Deployed, deployed
+from bench.cluster import Deployed, deployed
 from bench.cluster_backfill import Container, containers_of
 from bench.cluster_watch import Thing, Watched, watching
 from bench.measure import FIGURES, Row, Setup, keep, load, percentile
@@ -53,8 +53,8 @@ def follow(
     its stages."""
     key = there.upload(name, data)
     uploaded_s = time.time()
-    made_at_s, workflow = workflows.first(lambda thing: _object_of(thing) == f"{IMAGES}/{key}", f"workflow of {key}")
-    run = str(workflow["metadata"]["name"])
+    run = there.run_of(key)
+    made_at_s, _ = workflows.first(lambda thing: thing["metadata"]["name"] == run, f"workflow {run}")
     there.finished(run)
     ended_at_s, _ = workflows.first(lambda thing: _is_over(thing, run), f"end of {run}")
     pod_s, _ = pods.first(lambda thing: _workflow_of(thing) == run, f"pod of {run}")
@@ -132,11 +132,6 @@ def stamp_s(stamp: str) -> float:
 def _event_logs(since_s: float) -> tuple[str, ...]:
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since_s - 2))
     return ("logs", "--selector=eventsource-name=uploads", "--timestamps", "--tail=-1", f"--since-time={since}")
-
-
-def _object_of(workflow: Thing) -> str:
-    given = workflow["spec"].get("arguments", {}).get("parameters", [])
-    return next((str(one.get("value", "")) for one in given if one["name"] == "object"), "")
 
 
 def _is_over(workflow: Thing, run: str) -> bool:

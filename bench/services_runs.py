@@ -5,6 +5,8 @@ command is run on a deployment with a single picture too: what it takes there (t
 worker processes, the model, the charts) is its start-up, and the rest is what the known pictures cost. An empty one
 would not do: with its last picture deleted it has no chart to draw, and starts no worker. What is deleted is what the
 round before has added, so that no two rounds come to the same charts, which would be found and not drawn.
+
+Whoever looks at the whole bucket waits for its listing at least. How long the server takes for that is measured beside.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from bench.states import LAST_DAY_S, READERS, enforce, finish
 from lookout.cli.state import Deployment, channel_for, open_minio
 from lookout.intake import BucketIntake
 from lookout.objects.minio import MinioStore
+from lookout.objects.minio.listing import PAGE
 from lookout.runner import Order, Ran, Runner
 from lookout.version import code_version
 from lookout.workers import InlineWorkers
@@ -50,6 +53,7 @@ def measure(setup: Setup) -> list[Row]:
             _fill(setup, site, size)
         walls_s, peaks_mb = _whole(setup, sites)
         warm_s = _warm(setup, sites, setup.pick(*ROUNDS) + 1)
+        bare_s = {size: _bare(setup, site) for size, site in sites.items()}
     rows: list[Row] = []
     for step in STEPS:
         control = walls_s[ALONE, step]
@@ -61,6 +65,10 @@ def measure(setup: Setup) -> list[Row]:
                 Row(what=f"{step}: {what}, {size:,} known", values=seconds[size, step], unit="s") for size in sizes
             ]
     rows += [Row(what=f"no-op: peak memory, {size:,} known", values=peaks_mb[size], unit="MB") for size in sizes]
+    for what in ("all pages at once, unread", "by minio-py"):
+        rows += [
+            Row(what=f"bare listing: {what}, {size:,} known", values=bare_s[size][what], unit="s") for size in sizes
+        ]
     return rows
 
 
@@ -163,6 +171,28 @@ def _warm(setup: Setup, sites: Mapping[int, Site], first: int) -> dict[tuple[int
                         found[size, step].append(ran.elapsed_s)
         setup.say(f"in process over {size:,}, load average {load()}")
     return found
+
+
+def _bare(setup: Setup, site: Site) -> dict[str, list[float]]:
+    """Seconds of a listing of all versions without Lookout: by minio-py, one page after the other; and by requests for
+    all pages at once, whose answers nobody reads, which is what the server itself takes."""
+    store, found = _store(site), dict[str, list[float]]()
+    connection, bucket = store.connection, store.full(PIPELINE.inputs)
+    for _ in range(setup.pick(*ROUNDS)):
+        start = time.perf_counter()
+        listed = connection.client.list_objects(bucket, recursive=True, include_version=True)
+        keys = sorted({entry.object_name or "" for entry in listed})
+        read = time.perf_counter()
+        connection.each(partial(_page, store), ["", *keys[PAGE - 1 :: PAGE]])
+        found.setdefault("by minio-py", []).append(read - start)
+        found.setdefault("all pages at once, unread", []).append(time.perf_counter() - read)
+    return found
+
+
+def _page(store: MinioStore, after: str) -> bytes:
+    query = {"versions": "", "max-keys": str(PAGE), "prefix": "", "delimiter": "", "encoding-type": "url"}
+    more = {"key-marker": after} if after else {}
+    return store.connection.page(store.full(PIPELINE.inputs), query | more)
 
 
 def _run_here(site: Site, opened: Deployment, workers: InlineWorkers) -> Ran:

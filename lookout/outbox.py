@@ -108,7 +108,11 @@ class Outbox:
         delivered = channel.send(letter, self.clock())
         now_s = self.clock()
         self.ledger.settle_alerts(self.owner, {alert.id: delivered for alert in claimed}, now_s)
-        log.info("letter", id=letter.id, alerts=len(claimed), channel=channel.name, state=delivered.state.value)
+        told = {"id": letter.id, "alerts": len(claimed), "channel": channel.name, "state": delivered.state.value}
+        if delivered.error is None:
+            log.info("letter", **told)
+        else:
+            log.warning("letter", **told, error=delivered.error)
         if delivered.state is not AlertState.PENDING:
             self._sent_at_s.append(now_s)
             self.digests += len(claimed) > 1

@@ -20,6 +20,7 @@ from lookout.datum import (
     Reference,
     Slot,
     State,
+    Tally,
 )
 from lookout.errors import InputRejected
 from lookout.identity import datum_hash, digest, group_digest, references_digest
@@ -101,10 +102,7 @@ class Planner:
 
     def plan(self, stage: Stage, claims: Sequence[Claim]) -> list[Decision]:
         """One decision a claim, in the order given."""
-        if stage.grouped:
-            drafts = [self._plan_group(stage, claim) for claim in claims]
-        else:
-            drafts = self._plan_each(stage, claims)
+        drafts = self._plan_groups(stage, claims) if stage.grouped else self._plan_each(stage, claims)
         return self._reuse(claims, drafts)
 
     # --- ordinary stages: one datum per input key --------------------------------------------------------------------
@@ -163,8 +161,15 @@ class Planner:
 
     # --- grouped stages ---------------------------------------------------------------------------------------------
 
-    def _plan_group(self, stage: Stage, claim: Claim) -> Decision:
-        tallies = self._ledger.tallies(None if claim.key == OVERVIEW else [claim.key])
+    def _plan_groups(self, stage: Stage, claims: Sequence[Claim]) -> list[Decision]:
+        groups = [claim.key for claim in claims if claim.key != OVERVIEW]
+        sums = {tally.group: [tally] for tally in self._ledger.tallies(groups)}
+        return [
+            self._plan_group(stage, claim, self._ledger.tallies() if claim.key == OVERVIEW else sums.get(claim.key, []))
+            for claim in claims
+        ]
+
+    def _plan_group(self, stage: Stage, claim: Claim, tallies: Sequence[Tally]) -> Decision:
         if not tallies:
             return Outcome(state=State.RETRACTED)
         members = []

@@ -49,6 +49,8 @@ log = get_logger(__name__)
 
 MAILS: Final = "threat-detect"
 """The stage whose container may send mail, and has the key for it."""
+MAIL_PATIENCE_S: Final = 15.0
+"""How long a process waits for mails in all: for what could not be sent, and can be tried again so soon."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,16 +233,28 @@ def _working(settings: Settings, opened: Deployment, owner: str, pool: Workers, 
         log.warning("no mail", why="SENDGRID_API_KEY is not set", then="alerts wait in the outbox")
         return working
 
+    outbox = Outbox(
+        ledger=opened.ledger,
+        store=opened.store,
+        channel=partial(channel_for, settings, opened),
+        owner=owner,
+        clock=time.time,
+        max_letters=task.max_mails,
+    )
+    patience_s = MAIL_PATIENCE_S
+
     def send() -> None:
-        if not working.stopped:
-            Outbox(
-                ledger=opened.ledger,
-                store=opened.store,
-                channel=partial(channel_for, settings, opened),
-                owner=owner,
-                clock=time.time,
-                max_letters=task.max_mails,
-            ).dispatch(lambda: working.stopped)
+        """Tries what is due, and again what can be tried again soon: nobody else may come for minutes."""
+        nonlocal patience_s
+        while not working.stopped:
+            due_at_s = outbox.dispatch(lambda: working.stopped)
+            if due_at_s is None or due_at_s > time.time() + patience_s:
+                return
+            # In pieces, as a signal only leaves a mark.
+            ends_s = max(due_at_s, time.time() + 1.0)
+            while not working.stopped and time.time() < ends_s:
+                time.sleep(0.5)
+                patience_s -= 0.5
 
     working.send = send
     return working

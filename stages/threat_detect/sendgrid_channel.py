@@ -42,6 +42,7 @@ from stages.threat_detect.sighting import clean
 
 DEFAULT_HOST: Final = "https://api.sendgrid.com"
 RETRY_S: Final = 60.0
+"""Of what was certainly not sent, the first tries come sooner: after 2 s, 4 s, 8 s."""
 UNKNOWN_RETRY_S: Final = 300.0
 SETUP_RETRY_S: Final = 900.0
 """After a wrong key or setting, which a person has to put right."""
@@ -93,7 +94,9 @@ class SendGridChannel:
         try:
             answer = post(self._target, body, headers, self._timeout_s, self._tls)
         except NotSent as exc:
-            return Delivered(state=AlertState.PENDING, error=self._hide(str(exc)), due_at_s=now_s + RETRY_S)
+            tries = min(alert.tries for alert in letter.alerts)
+            again_s = min(RETRY_S, 2.0 ** min(tries, 6))
+            return Delivered(state=AlertState.PENDING, error=self._hide(str(exc)), due_at_s=now_s + again_s)
         except Unanswered as exc:
             return Delivered(state=AlertState.UNKNOWN, error=self._hide(str(exc)), due_at_s=now_s + UNKNOWN_RETRY_S)
         return delivered(answer, self._hide(_explain(answer)), now_s, sandbox=self._sandbox)

@@ -5,7 +5,6 @@ A failed test tells what Kubernetes knows of it: its workflows and pods, its war
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from k8s.local.node import Node
 from k8s.local.site import Site
 
 from .cluster import Cluster
-from .deployment import MANIFEST, MODEL, Deployment, Embedded, fill, rules_for
+from .deployment import EVENT_SOURCE, Deployment, Embedded, embed
 
 HERE = Path(__file__).parent
 BEGAN_S = pytest.StashKey[float]()
@@ -45,30 +44,19 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def deployment(cluster: Cluster) -> Iterator[Deployment]:
-    """With rules for the devices of this run in force, brought in as any rules are: by landing in their bucket."""
+    """With rules for the devices of this run in force, brought in as any rules are: by landing in their bucket. Each
+    object has a workflow of its own, whose words name it; ``test_intake`` tries the other way."""
     deployment = Deployment(cluster=cluster)
-    # The test of a new model, if it was killed, has left one.
-    shipped = (MODEL / MANIFEST).read_bytes()
-    model = json.loads(shipped)["name"]
-    if deployment.lookout("status")["in_force"]["model"] not in ([], [model]):
-        deployment.put("model", MANIFEST, shipped)
-        deployment.taken("model", model)
-    name = f"{deployment.tag}.json"
-    deployment.put("rules", name, rules_for(deployment.tag, *MORE_DEVICES))
-    deployment.taken("rules", name)
-    yield deployment
-    deployment.store.remove_object("rules", name)
+    with deployment.by(EVENT_SOURCE):
+        deployment.begin(*MORE_DEVICES)
+        yield deployment
+        deployment.store.remove_object("rules", deployment.rules)
 
 
 @pytest.fixture(scope="session")
 def embedded(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Embedded:
     """The pictures of all tests on one machine, with the same rules."""
-    made = Embedded(tag=deployment.tag, folder=tmp_path_factory.mktemp("embedded"))
-    fill(made.source, made.tag, *MORE_DEVICES)
-    made.rules.mkdir()
-    (made.rules / f"{made.tag}.json").write_bytes(rules_for(made.tag, *MORE_DEVICES))
-    made.run("--rules", made.rules)
-    return made
+    return embed(deployment.tag, tmp_path_factory.mktemp("embedded"), *MORE_DEVICES)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +27,9 @@ from typing import Any
 
 from minio import Minio
 
-from lookout.cli.state import open_ledger
+from lookout.cli.state import open_ledger, open_minio
 from lookout.ledger.base import Ledger
+from lookout.objects.minio.notifications import notify
 from lookout.settings import Settings
 from tests.workflows.reading import Tree
 
@@ -45,6 +46,8 @@ DEVICES = sorted({path.name.partition("_")[0] for path in PHOTOS.glob("*.jpg")})
 FOLDERS = {"validate": ("valid/", "invalid/"), "object-detect": ("",), "threat-detect": ("",), "plot": ("data/",)}
 """By bucket of results, the folders before a device's name. Other charts than those of a day are of all devices."""
 LOOKOUT = Path(sys.executable).with_name("lookout")
+EVENT_SOURCE = "LOOKOUT"
+INTAKE = "INTAKE"
 SETTLED_S = 420.0
 """Ten pipelines of which four run at once, on a machine with other work."""
 Letter = tuple[str, str]
@@ -98,6 +101,60 @@ class Deployment:
     def lookout(self, *words: str, user: str = "operator") -> Any:
         """What the command says as JSON."""
         return ask(*words, "--json", env=self.environment | self.secret(f"lookout-store-{user}"))
+
+    # --- the way of what lands --------------------------------------------------------------------------------------
+
+    @contextmanager
+    def by(self, target: str) -> Iterator[None]:
+        """Until the end, what lands is told to this target of MinIO's: EVENT_SOURCE, which makes a workflow for each
+        object, or INTAKE, which runs only then."""
+        before = self.target()
+        self._tell(target)
+        try:
+            yield
+        finally:
+            self._tell(before)
+
+    def target(self) -> str:
+        (queue,) = self.store.get_bucket_notification("images").queue_config_list
+        return str(queue.queue).split(":")[-2]
+
+    def _tell(self, target: str) -> None:
+        if target == INTAKE:
+            self.scale_intake(1)
+        root = self.secret("lookout-store-root")
+        access = {"ACCESS_KEY": root["MINIO_ROOT_USER"], "SECRET_KEY": root["MINIO_ROOT_PASSWORD"]}
+        settings = Settings.from_environment(
+            {"LOOKOUT_STORE": self.environment["LOOKOUT_STORE"]}
+            | {f"LOOKOUT_STORE_{name}": value for name, value in access.items()}
+        )
+        assert settings.store is not None
+        notify(open_minio(settings.store), ("images", "model", "rules"), f"arn:minio:sqs::{target}:webhook")
+        if target != INTAKE:
+            self.scale_intake(0)
+
+    def scale_intake(self, replicas: int) -> None:
+        """To so many pods; waits until there are these and no others."""
+        self.cluster.kubectl("scale", "deployment/intake", f"--replicas={replicas}")
+        self.cluster.kubectl("rollout", "status", "deployment/intake", "--timeout=110s")
+        if not replicas:
+            pods = ("pod", "--selector=app.kubernetes.io/name=intake")
+            self.cluster.kubectl("wait", *pods, "--for=delete", "--timeout=110s")
+
+    def begin(self, *devices: str) -> None:
+        """The shipped model in force, and the rules of this tag for the devices of the examples and these."""
+        # The test of a new model, if it was killed, has left one.
+        shipped = (MODEL / MANIFEST).read_bytes()
+        model = json.loads(shipped)["name"]
+        if self.lookout("status")["in_force"]["model"] not in ([], [model]):
+            self.put("model", MANIFEST, shipped)
+            self.taken("model", model)
+        self.put("rules", self.rules, rules_for(self.tag, *devices))
+        self.taken("rules", self.rules)
+
+    @property
+    def rules(self) -> str:
+        return f"{self.tag}.json"
 
     # --- pictures and what is made of them --------------------------------------------------------------------------
 
@@ -226,6 +283,49 @@ class Embedded:
             for one in read
             if any(f"{self.tag}-{device}" in one["subject"] for device in devices)
         )
+
+
+@contextmanager
+def by_intake(cluster: Cluster, *devices: str) -> Iterator[Deployment]:
+    """The deployment with a tag of its own, and rules for these devices, while what lands is told to the intake."""
+    made = Deployment(cluster=cluster)
+    with made.by(INTAKE):
+        made.begin(*devices)
+        yield made
+        made.store.remove_object("rules", made.rules)
+
+
+def embed(tag: str, folder: Path, *devices: str, photos: Path | None = None) -> Embedded:
+    """The pictures of the examples and of these devices, or these photographs instead, done on one machine by the rules
+    of this tag."""
+    made = Embedded(tag=tag, folder=folder)
+    if photos is None:
+        fill(made.source, tag, *devices)
+    else:
+        made.source.mkdir()
+        for path in photos.iterdir():
+            shutil.copy(path, made.source / f"{tag}-{path.name}")
+    made.rules.mkdir()
+    (made.rules / f"{tag}.json").write_bytes(rules_for(tag, *devices))
+    made.run("--rules", made.rules)
+    return made
+
+
+def assert_equal(deployment: Deployment, embedded: Embedded, *devices: str) -> None:
+    """Byte for byte, in the end; and nobody got a letter less, or one twice. Of the devices of the examples, if none
+    are named."""
+    devices = devices or tuple(DEVICES)
+    wanted, letters = embedded.results(*devices), embedded.letters(*devices)
+    with suppress(AssertionError):  # what differs is said below
+        until(
+            lambda: deployment.results(*devices) == wanted and len(deployment.letters(*devices)) >= len(letters),
+            SETTLED_S,
+        )
+    there = deployment.results(*devices)
+    assert sorted(there) == sorted(wanted)
+    assert [path for path in there if there[path] != wanted[path]] == []
+    assert letters
+    assert deployment.letters(*devices) == letters
 
 
 def ask(*words: str, env: Mapping[str, str] | None = None) -> Any:

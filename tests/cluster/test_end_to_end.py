@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from .argo_kit import until
-from .deployment import DEVICES, MANIFEST, MODEL, PHOTOS, Deployment, Embedded
+from .deployment import DEVICES, MANIFEST, MODEL, PHOTOS, Deployment, Embedded, assert_equal
 
 DELETED = "porch_1763798400.jpg"
 CUPS = {"name": "cups", "classes": ["cup"], "from": "lookout@example.com", "to": ["kitchen@example.com"]}
@@ -25,18 +23,6 @@ def uploaded(deployment: Deployment) -> Deployment:
     assert said["uploaded"] == len(photos)
     deployment.ended("pipeline-", *(f"{deployment.tag}-{path.name}" for path in photos), number=len(photos))
     return deployment
-
-
-def assert_equal(uploaded: Deployment, embedded: Embedded) -> None:
-    """Byte for byte, in the end; and nobody got a letter less, or one twice."""
-    wanted, letters = embedded.results(*DEVICES), embedded.letters(*DEVICES)
-    with suppress(AssertionError):  # what differs is said below
-        until(lambda: uploaded.results(*DEVICES) == wanted and len(uploaded.letters(*DEVICES)) >= len(letters))
-    there = uploaded.results(*DEVICES)
-    assert sorted(there) == sorted(wanted)
-    assert [path for path in there if there[path] != wanted[path]] == []
-    assert letters
-    assert uploaded.letters(*DEVICES) == letters
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:

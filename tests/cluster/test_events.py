@@ -26,6 +26,7 @@ class Events:
     cluster: Cluster
     address: str
     token: str
+    port: int = 12000
     device: str = field(default_factory=lambda: f"try{uuid.uuid4().hex[:12]}")
 
     @property
@@ -37,7 +38,7 @@ class Events:
         """The status of the answer. With an empty token there is no header."""
         given = self.token if token is None else token
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {given}"} if given else {})
-        connection = http.client.HTTPConnection(self.address, 12000, timeout=30)
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=30)
         try:
             connection.request("POST", path, body if isinstance(body, bytes) else json.dumps(body), headers)
             return connection.getresponse().status

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -317,6 +318,29 @@ def test_what_is_put_into_the_buckets_of_models_and_rules_comes_into_force(site:
     dropped = cut(site, "--run=dropped", "--reconcile=recent")
     assert site.lookout("status", "--json", env=site.be("engine")).json["in_force"]["rules"] == []
     assert dropped["keys"] == 2, "what the rules have touched is done again"
+
+
+def test_a_mail_that_cannot_be_sent_at_once_is_sent_a_moment_later_by_the_same_process(site: Site) -> None:
+    cut(site, "--run=init", "--reconcile=recent")
+    upload(site, THREAT)
+    this = ("--run=wf", f"--object={full(site, f'images/{THREAT}')}")
+    for stage in STAGES[:2]:
+        run(site, stage, *this)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    api_is = {"SENDGRID_API_KEY": "SG.test", "LOOKOUT_SENDGRID_HOST": f"http://127.0.0.1:{port}"}
+    env = site.be("threat-detect") | api_is | {"LOOKOUT_LOG": "info"}
+    with start_stage(site, "threat-detect", *this, env=env) as process:
+        assert process.stderr is not None
+        said = next(line for line in process.stderr if "letter" in line)
+        assert "state=pending" in said
+        assert "Connection refused" in said
+        with SendGridApi(port=port) as api:
+            out, err = process.communicate(timeout=DEADLINE_S)
+            assert process.returncode == 0, (out, err)
+            alerts = verdict(site, *this)["alerts"]
+            assert alerts == {"sent": len(sent(api))}
+            assert alerts["sent"] > 1
 
 
 def test_alerts_that_could_not_be_sent_are_sent_by_the_clock(site: Site, api: SendGridApi) -> None:

@@ -225,8 +225,15 @@ def test_a_status_counts_even_if_its_body_is_cut(api: SendGridApi, one: Letter) 
 )
 def test_what_was_never_sent_is_pending(one: Letter, host: str, part: str) -> None:
     given = SendGridChannel(KEY, host, 5.0).send(one, NOW_S)
-    assert (given.state, given.due_at_s) == (AlertState.PENDING, NOW_S + RETRY_S)
+    assert given.state is AlertState.PENDING
     assert part in str(given.error)
+
+
+@pytest.mark.parametrize(("tries", "again_s"), [(1, 2.0), (2, 4.0), (5, 32.0), (6, RETRY_S), (2000, RETRY_S)])
+def test_what_was_never_sent_is_tried_again_soon_and_then_less_often(one: Letter, tries: int, again_s: float) -> None:
+    letter = replace(one, alerts=(replace(one.alerts[0], tries=tries),))
+    given = SendGridChannel(KEY, "http://127.0.0.1:1", 5.0).send(letter, NOW_S)
+    assert given.due_at_s == NOW_S + again_s
 
 
 def test_tls_that_fails_is_pending_and_the_key_stays_here(api: SendGridApi, one: Letter) -> None:

@@ -14,7 +14,7 @@ from lookout.datum import Member, Record, Tally
 from lookout.ledger import codec
 from lookout.ledger.etcd import forms, keys, values, wire
 from lookout.ledger.etcd.part import EtcdPart
-from lookout.ledger.etcd.tallies import Shard, Shards, read_at_part, read_shard
+from lookout.ledger.etcd.tallies import Shard, Shards, read_at_part, read_each, read_shards
 from lookout.ledger.etcd.wire import Kv
 
 PAGE = 100
@@ -47,8 +47,10 @@ class HistoryPart(EtcdPart):
             by_stage.setdefault(stage, []).append(key)
         records = []
         for stage, wanted in by_stage.items():
-            rows = self._pick(self._name(keys.SLOT, stage), wanted)
-            kept = values.read_slots([(stage, key, kv) for key, kv in rows.items()])
+            # One by one: of the slots of a group, those with outputs are few and lie apart.
+            names = {self._name(keys.SLOT, stage, key): key for key in wanted}
+            rows = self._etcd.get_many(names)
+            kept = values.read_slots([(stage, names[name], kv) for name, kv in rows.items()])
             records += [one.row.record for one in kept if one.row.record is not None]
         return records
 
@@ -114,13 +116,13 @@ class HistoryPart(EtcdPart):
             return
         last, shards = b"", dict[int, Shard]()
         for page in self._etcd.pages(*self._range(keys.TALLY)):
-            for kv in page:
+            for kv, shard in zip(page, read_each(page), strict=True):
                 name = kv.key[cut:-1]
                 if name != last and shards:
                     yield keys.parts(last, 1)[0], Shards(shards)
                     shards = {}
                 last = name
-                shards[kv.key[-1]] = read_shard(kv)
+                shards[kv.key[-1]] = shard
         if shards:
             yield keys.parts(last, 1)[0], Shards(shards)
 
@@ -129,7 +131,7 @@ class HistoryPart(EtcdPart):
             some = groups[start : start + PAGE]
             answer = self._etcd.read([wire.get(*self._range(keys.TALLY, group)) for group in some])
             for n, group in enumerate(some):
-                yield group, Shards({kv.key[-1]: read_shard(kv) for kv in answer.get(n).kvs})
+                yield group, read_shards(answer.get(n).kvs)
 
     def _newest(self, group: str) -> float | None:
         """The newest moment of a group's members: the first in each stage."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -92,6 +92,14 @@ def load(kv: Kv, build: Callable[[Any], T]) -> T:
         return build(json.loads(text_of(kv.value)))
     except (ValueError, TypeError, KeyError, IndexError) as exc:
         raise corrupt(kv, exc) from exc
+
+
+def load_all(kvs: Sequence[Kv], build: Callable[[Any], T]) -> list[T]:
+    """As ``load`` for many keys, in their order: faster, and the names in them are one text each for all."""
+    try:
+        return [build(value) for value in codec.decode_all([text_of(kv.value) for kv in kvs])]
+    except (ValueError, TypeError, KeyError, IndexError):
+        return [load(kv, build) for kv in kvs]  # says which
 
 
 def corrupt(kv: Kv, exc: Exception) -> Corrupt:
