@@ -12,7 +12,7 @@ from bench.cluster import Deployed, connect
 
 SERVERS = {"minio", "etcd", "nats"}
 ARGO = {"workflow-controller", "argo-server", "controller-manager"}
-WAY_OF_AN_EVENT = {"uploads-eventsource", "uploads-sensor"}
+WAY_OF_AN_EVENT = {"intake", "uploads-eventsource", "uploads-sensor"}
 DOUBLES = {"sendgrid"}
 """Of the local overlay."""
 QUIET_S = 180.0
@@ -32,7 +32,7 @@ def test_with_nothing_to_do_no_worker_stands() -> None:
     images = {container["image"] for pod in alive for container in pod["spec"]["containers"]}
     assert not {image for image in images if "lookout/" in image} - {"lookout/lookout:dev"}
     kept = there.get("deployments,statefulsets,daemonsets,horizontalpodautoscalers")["items"]
-    assert {one["metadata"]["name"] for one in kept if "lookout/" in str(one["spec"])} <= DOUBLES
+    assert {one["metadata"]["name"] for one in kept if "lookout/" in str(one["spec"])} <= DOUBLES | WAY_OF_AN_EVENT
 
 
 def until_quiet(there: Deployed) -> Sequence[Any]:

@@ -38,7 +38,9 @@ def test_provenance_names_the_picture_and_the_workflow(uploaded: Deployment) -> 
     threat = next(path for path in uploaded.versions("porch") if re.fullmatch("threat-detect/.*[.]json", path))
     told = json.dumps(uploaded.lookout("trace", threat))
     assert f"images/{uploaded.tag}-porch_" in told
-    assert any(one["metadata"]["name"] in told for one in uploaded.workflows("pipeline-", f"{uploaded.tag}-porch_"))
+    # On a busy machine that of the clock may come first.
+    runs = uploaded.workflows("pipeline-", f"{uploaded.tag}-porch_") + uploaded.workflows("reconcile-", "")
+    assert any(one["metadata"]["name"] in told for one in runs)
 
 
 def test_a_backfill_of_what_is_done_changes_nothing(uploaded: Deployment, embedded: Embedded) -> None:

@@ -166,6 +166,16 @@ def test_versions_and_markers_keep_the_servers_order():
     assert (found[1].size, found[1].etag, found[1].modified_at_s) == (3, "abc", 1_767_225_608.5)
 
 
+def test_an_escaped_text_and_an_element_within_an_entry_are_read():
+    item = (
+        "<Contents><Owner><ID>x</ID></Owner><ETag>&#34;abc&#34;</ETag><Key>a&amp;b%26</Key><StorageClass/>"
+        "<LastModified>2026-01-01T00:00:01Z</LastModified><Size>1</Size></Contents>"
+    )
+    body = b'<?xml version="1.0" encoding="UTF-8"?>\n' + page(item, "<EncodingType>url</EncodingType>") + b"\n"
+    (found,) = current(Server(body), "", "")
+    assert (found.key, found.etag, found.size) == ("a&b&", "abc", 1)
+
+
 def test_pages_follow_each_other_by_what_the_server_says():
     server = Server(
         page(content("a"), more="<NextContinuationToken>token/+=</NextContinuationToken>"),
@@ -208,7 +218,15 @@ def test_a_prefix_that_minio_refuses_is_filtered_here():
     assert server.asked[0]["prefix"] == ""
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"busy", page(more="<Other/>")])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"<html>", b"busy", page(more="<Other/>")),
+        page(content("a"), content("b"))[:-20],
+        page("<Contents><Key>a</Key></Contents>"),
+        page("<Contents><LastModified>2026-01-01T00:00:01Z</LastModified></Contents>"),
+    ],
+)
 def test_a_page_that_cannot_be_read_is_corrupt(body):
     with pytest.raises(Corrupt):
         list(current(Server(body), "", ""))

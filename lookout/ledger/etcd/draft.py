@@ -50,15 +50,13 @@ class Draft:
 
     def expect_marks(self, seats: Collection[Seat], revision: int, *, one_by_one: bool) -> None:
         """No slot was marked since: by one range for each stage, which others' marks may spoil, or one by one."""
-        by_stage: dict[str, list[bytes]] = {}
+        spans: dict[object, list[Seat]] = {}
         for seat in seats:
-            name = self.name(keys.DIRTY, seat.stage, seat.key)
-            if one_by_one:
-                self.expect_none_newer(name, keys.behind(name), revision)
-            else:
-                by_stage.setdefault(seat.stage, []).append(name)
-        for names in by_stage.values():
-            self.expect_none_newer(min(names), keys.behind(max(names)), revision)
+            spans.setdefault((seat.stage, seat.key) if one_by_one else seat.stage, []).append(seat)
+        for span in spans.values():
+            order = [seat.key for seat in span]
+            first, last = (self.name(keys.DIRTY, span[0].stage, key) for key in (min(order), max(order)))
+            self.expect_none_newer(first, keys.behind(last), revision)
 
     def expect_part(self, part: Part) -> None:
         """The claim and its lease must be as they were."""
@@ -154,7 +152,7 @@ class Draft:
         if was is None and _says_nothing(kept):
             return
         self._index(seat, LETTERS[row.state], labelled=row.record is not None and row.record.label is not None)
-        if was is not None and kept.body == was.body and _same(values.head_of(kept), was.head):
+        if was is not None and kept.body == was.body and values.fields_of(kept)[:-1] == was.said[:-1]:
             return
         self.put(self.name(keys.SLOT, seat.stage, seat.key), values.write_slot(kept))
 
@@ -173,11 +171,6 @@ class Draft:
                 self.put(self.name(keys.STATE, seat.stage, letter, seat.key))
         if labelled != (was is not None and was.labelled):
             self.puts[self.name(keys.LABEL, seat.stage, seat.key)] = b"" if labelled else None
-
-
-def _same(head: str, other: str) -> bool:
-    """Whether both say the same but for when they were written."""
-    return head.rpartition(",")[0] == other.rpartition(",")[0]
 
 
 def _says_nothing(kept: Kept) -> bool:

@@ -127,7 +127,8 @@ class Kept:
     """Of its state as it was read; the row may have changed since."""
     labelled: bool = False
     hash: str | None = None
-    head: str = ""
+    said: Sequence[object] = ()
+    """Its fields as they were read; see ``fields_of``."""
 
     def copy(self) -> Kept:
         """Another with a row of its own. Written out, for ``replace`` would be the largest cost of a skip."""
@@ -137,35 +138,33 @@ class Kept:
             row.losses, row.suspect, row.cohort, row.salt, row.error, row.updated_at_s, row.proven,
         )  # fmt: skip
         return Kept(
-            again, self.base, self.rests, self.loose, self.body, self.letter, self.labelled, self.hash, self.head
+            again, self.base, self.rests, self.loose, self.body, self.letter, self.labelled, self.hash, self.said
         )
 
 
-def head_of(kept: Kept) -> str:
-    """All but the record as text; the last number is when it was written."""
+def fields_of(kept: Kept) -> list[object]:
+    """All but the record; the last is when it was written."""
     row = kept.row
-    return encode(
-        [
-            LETTERS[row.state],
-            kept.base,
-            int(kept.rests),
-            row.tries,
-            row.losses,
-            row.suspect,
-            row.cohort,
-            row.salt,
-            row.error,
-            int(row.proven),
-            kept.loose,
-            row.record.hash if row.record is not None else None,
-            row.updated_at_s,
-        ]
-    )
+    return [
+        LETTERS[row.state],
+        kept.base,
+        int(kept.rests),
+        row.tries,
+        row.losses,
+        row.suspect,
+        row.cohort,
+        row.salt,
+        row.error,
+        int(row.proven),
+        list(kept.loose),
+        row.record.hash if row.record is not None else None,
+        row.updated_at_s,
+    ]
 
 
 def write_slot(kept: Kept) -> bytes:
     """The value of a slot's key."""
-    text = head_of(kept)
+    text = encode(fields_of(kept))
     if kept.body is not None:
         text += "\n" + kept.body
     return pack(text.encode("utf-8", "surrogatepass"))
@@ -177,10 +176,10 @@ def read_slots(named: list[tuple[str, str, Kv]]) -> list[Kept]:
     bodies: list[tuple[str, str, str, str]] = []
     holders: list[Kept] = []
     texts = [_head_and_body(kv) for _, _, kv in named]
-    for (stage, key, kv), (head, body), said in zip(named, texts, _heads(named, texts), strict=True):
+    for (stage, key, kv), (_, body), said in zip(named, texts, _heads(named, texts), strict=True):
         try:
             one, hash_ = _slot(stage, key, said)
-            one.head, one.hash = head, hash_
+            one.said, one.hash = said, hash_
         except (ValueError, TypeError, KeyError) as exc:
             raise corrupt(kv, exc) from exc
         if hash_ is not None:

@@ -1,7 +1,7 @@
 """Pages of a bucket's listing, read as the server sends them and turned into entries, one page in memory at a time.
 
 minio-py can list too, but it gives the delete markers of a page after all its versions, so that the order in which
-versions followed each other is lost, and it takes five times as long an entry. Pure but for ``fetch``, which the
+versions followed each other is lost, and it takes eight times as long an entry. Pure but for ``fetch``, which the
 caller gives: query parameters in, XML out.
 
 A page is taken apart by expressions, not by an XML parser, whose tree would be half of what a picture that has not
