@@ -97,10 +97,13 @@ bench-services: .venv/dev.stamp servers ## Measure speed on real MinIO and etcd,
 bench-cluster: .venv/dev.stamp ## Measure speed in the cluster of make cluster, which has to be up
 	$(BIN)/python -m bench --cluster
 
+bench-events: .venv/dev.stamp ## Measure a burst of uploads in the cluster of make cluster, which has to be up
+	$(BIN)/python -m bench cluster-events
+
 lock: .venv/dev.stamp ## Lock the dependencies anew
 	@bash scripts/lock.sh
 
 clean: ## Remove the environment and the sample state
 	rm -rf .venv $(STATE) build *.egg-info
 
-.PHONY: help setup run test test-page test-long test-services test-services-long servers services services-down cluster-servers cluster cluster-images cluster-down test-cluster test-cluster-long deploy check audit bench bench-services bench-cluster lock clean
+.PHONY: help setup run test test-page test-long test-services test-services-long servers services services-down cluster-servers cluster cluster-images cluster-down test-cluster test-cluster-long deploy check audit bench bench-services bench-cluster bench-events lock clean
