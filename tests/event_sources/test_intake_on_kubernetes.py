@@ -126,15 +126,28 @@ def test_no_more_batches_are_live_than_pipelines_may_run() -> None:
     assert [one["configMapKeyRef"] for one in lock] == [chosen]
 
 
-def test_the_service_leads_to_the_pod_and_minio_to_the_service() -> None:
+def test_the_service_leads_to_the_pod_and_minio_to_the_service_and_the_buckets_to_this_target() -> None:
     spec = MADE["Service"]["spec"]
     assert spec["selector"].items() <= POD["metadata"]["labels"].items()
     assert spec["ports"][0]["targetPort"] == CONTAINER["ports"][0]["name"]
-    patches = [yaml.safe_load(one["patch"]) for one in kustomization("intake")["patches"]]
-    ((told,),) = (one["spec"]["template"]["spec"]["containers"][0]["env"] for one in patches if isinstance(one, dict))
-    assert told["value"] == f"http://intake:{spec['ports'][0]['port']}{PATH}"
-    env = named("StatefulSet", "minio")["spec"]["template"]["spec"]["containers"][0]["env"]
-    assert told["name"] in [one["name"] for one in env]
+    patches = {one["target"]["kind"]: yaml.safe_load(one["patch"]) for one in kustomization("intake")["patches"]}
+    (minio,) = patches["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: one.get("value") for one in minio["env"]}
+    assert told["MINIO_NOTIFY_WEBHOOK_ENDPOINT_INTAKE"] == f"http://intake:{spec['ports'][0]['port']}{PATH}"
+    # As that of the EventSource in all else, with a queue of its own.
+    base = {one["name"]: one.get("value") for one in container_of("StatefulSet", "minio")["env"]}
+    assert set(told) == {name.replace("_LOOKOUT", "_INTAKE") for name in base if name.endswith("_LOOKOUT")}
+    assert told["MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_INTAKE"] != base["MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_LOOKOUT"]
+    before, after = patches["Job"]
+    place = int(before["path"].rpartition("/")[2])
+    assert container_of("Job", "init")["args"][place] == before["value"] == "--notify=arn:minio:sqs::LOOKOUT:webhook"
+    assert (after["op"], after["path"]) == ("replace", before["path"])
+    assert after["value"] == "--notify=arn:minio:sqs::INTAKE:webhook"
+
+
+def container_of(kind: str, name: str) -> dict[str, Any]:
+    (container,) = named(kind, name)["spec"]["template"]["spec"]["containers"]
+    return container
 
 
 def test_probes_and_metrics_ask_where_they_are_answered() -> None:
