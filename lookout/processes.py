@@ -109,13 +109,12 @@ class ProcessWorkers(Workers):
                 self._pool = None
             if self._pool is None:
                 # Imported here: a run that finds nothing to do need not load them.
-                import multiprocessing
-
                 from pebble import ProcessPool
 
+                from lookout.spawning import KeptLocks
+
                 # Spawned, not forked: a child must not inherit the locks by which an owner is known to be alive.
-                context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPool(self.size, initializer=_start, initargs=(self.store,), context=context)
+                self._pool = ProcessPool(self.size, initializer=_start, initargs=(self.store,), context=KeptLocks())
             return self._pool
 
     def stop(self) -> None:

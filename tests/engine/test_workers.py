@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import synchronize
 from pathlib import Path
 
 import pytest
+from pebble.pool import process as pebble_process
 
 from lookout.datum import State
 from lookout.engine import Engine
@@ -139,3 +142,19 @@ def test_a_reference_that_kills_whoever_tries_it_is_refused_and_the_last_good_on
 
 def deadly(files: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_pool_that_is_stopped_at_once_leaves_no_process_without_its_locks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is just beginning opens the pool's locks by their names."""
+    told: list[str] = []
+    forget, end = synchronize.SemLock._cleanup, pebble_process.stop_process
+    monkeypatch.setattr(synchronize.SemLock, "_cleanup", staticmethod(lambda name: (told.append("lock"), forget(name))))
+    monkeypatch.setattr(pebble_process, "stop_process", lambda process: (end(process), told.append("process")))
+    workers = ProcessWorkers(store=FolderStore(world.objects), size=2)
+    workers.start(["json"])
+    workers.stop()
+    del workers
+    gc.collect()
+    assert told == ["process", "process", "lock", "lock"]
