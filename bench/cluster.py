@@ -32,10 +32,10 @@ from k8s.local.site import Site
 from lookout.cli.looking import take_references
 from lookout.cli.state import Deployment, open_state
 from lookout.cli.worker import look_at
+from lookout.datum import State
 from lookout.settings import Settings
 
 IMAGES: Final = "images"
-FIRST_STAGE: Final = "validate"
 LOGS: Final = "lookout-logs"
 LIMITS: Final = "lookout-limits"
 RECONCILE: Final = "reconcile"
@@ -191,16 +191,18 @@ class Deployed:
         said = json.loads(self.kubectl("create", "-f", "-", "-o", "json", given=_json(made)))
         return self.finished(said["metadata"]["name"])
 
-    def run_of(self, key: str) -> str:
-        """The workflow that has validated this picture, once one has. Raises RuntimeError when none does."""
+    def runs_of(self, keys: Sequence[str], stages: Sequence[str]) -> set[str]:
+        """The workflows that have worked on these pictures, once these stages are through with all. Raises
+        RuntimeError when they are not in time."""
         ends_s = time.monotonic() + _DEADLINE_S
         with self.open() as opened:
             while time.monotonic() < ends_s:
-                slot = opened.ledger.find_slots(FIRST_STAGE, [key]).get(key)
-                if slot is not None and slot.record is not None:
-                    return slot.record.run
+                found = [opened.ledger.find_slots(stage, keys) for stage in stages]
+                slots = [slot for each in found for slot in each.values()]
+                if len(slots) == len(keys) * len(stages) and all(slot.state is State.SUCCESS for slot in slots):
+                    return {slot.record.run for slot in slots if slot.record is not None}
                 time.sleep(_PAUSE_S)
-        raise RuntimeError(f"no workflow has validated {key} within {_DEADLINE_S:.0f} s")
+        raise RuntimeError(f"{', '.join(stages)}: not through with {len(keys)} pictures within {_DEADLINE_S:.0f} s")
 
     def finished(self, name: str) -> dict[str, Any]:
         """The Workflow, once it has ended. Raises RuntimeError if it did not succeed."""

@@ -16,7 +16,6 @@ from bench.cluster import TOGETHER, Deployed, counter_in, deployed
 from bench.cluster_backfill import STAGES, at_s, backfill
 from bench.measure import FIGURES, Row, Setup, keep, load
 from bench.pictures import write_varied
-from lookout.datum import State
 
 KEPT: Final = FIGURES / "burst.json"
 WATCHED: Final[Mapping[str, str]] = {
@@ -25,7 +24,6 @@ WATCHED: Final[Mapping[str, str]] = {
     "memory_bytes": "process_resident_memory_bytes",
 }
 _EVERY_S: Final = 1.0
-_DEADLINE_S: Final = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +81,7 @@ def upload_at_once(there: Deployed, source: Path, within_s: float) -> Burst:
             uploads.append(pool.submit(there.upload, path.name, path.read_bytes()))
         keys = [upload.result() for upload in uploads]
         uploaded_s = time.time() - began_s
-        runs = sorted(runs_of(there, keys))
+        runs = sorted(there.runs_of(keys, STAGES))
         ended_s = [at_s(there.finished(run)["status"]["finishedAt"]) for run in runs]
     return Burst(
         pictures=len(keys),
@@ -92,19 +90,6 @@ def upload_at_once(there: Deployed, source: Path, within_s: float) -> Burst:
         workflows=tuple(runs),
         series=series.values,
     )
-
-
-def runs_of(there: Deployed, keys: Sequence[str]) -> set[str]:
-    """The workflows that have worked on these pictures, once all stages are through with all."""
-    ends_s = time.monotonic() + _DEADLINE_S
-    with there.open() as opened:
-        while time.monotonic() < ends_s:
-            found = [opened.ledger.find_slots(stage, keys) for stage in STAGES]
-            slots = [slot for each in found for slot in each.values()]
-            if len(slots) == len(keys) * len(STAGES) and all(slot.state is State.SUCCESS for slot in slots):
-                return {slot.record.run for slot in slots if slot.record is not None}
-            time.sleep(_EVERY_S)
-    raise RuntimeError(f"not all of {len(keys)} pictures are through within {_DEADLINE_S:.0f} s")
 
 
 @dataclass

@@ -233,19 +233,19 @@ def _working(settings: Settings, opened: Deployment, owner: str, pool: Workers, 
         log.warning("no mail", why="SENDGRID_API_KEY is not set", then="alerts wait in the outbox")
         return working
 
-    outbox = Outbox(
-        ledger=opened.ledger,
-        store=opened.store,
-        channel=partial(channel_for, settings, opened),
-        owner=owner,
-        clock=time.time,
-        max_letters=task.max_mails,
-    )
     patience_s = MAIL_PATIENCE_S
 
     def send() -> None:
         """Tries what is due, and again what can be tried again soon: nobody else may come for minutes."""
         nonlocal patience_s
+        outbox = Outbox(  # of this batch: each may have as many mails that leave singly
+            ledger=opened.ledger,
+            store=opened.store,
+            channel=partial(channel_for, settings, opened),
+            owner=owner,
+            clock=time.time,
+            max_letters=task.max_mails,
+        )
         while not working.stopped:
             due_at_s = outbox.dispatch(lambda: working.stopped)
             if due_at_s is None or due_at_s > time.time() + patience_s:

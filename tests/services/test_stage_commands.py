@@ -343,6 +343,16 @@ def test_a_mail_that_cannot_be_sent_at_once_is_sent_a_moment_later_by_the_same_p
             assert alerts["sent"] > 1
 
 
+def test_each_batch_that_a_worker_pulls_has_as_many_mails_that_leave_singly(site: Site, api: SendGridApi) -> None:
+    upload(site, THREAT, NEW)
+    assert len(cut(site, "--run=wf", "--reconcile=recent", "--size=1", "--workers=9")["workers"]) == 2
+    for stage in STAGES[:2]:
+        run(site, stage, "--run=wf", "--pull=wf")
+    run(site, "threat-detect", "--run=wf", "--pull=wf", "--max-mails=3", api=api)
+    assert len(sent(api)) == 4
+    assert all("lookout_alert" in one.message["custom_args"] for one in sent(api)), "a digest is of several alerts"
+
+
 def test_alerts_that_could_not_be_sent_are_sent_by_the_clock(site: Site, api: SendGridApi) -> None:
     cut(site, "--run=init", "--reconcile=recent")
     upload(site, THREAT)
