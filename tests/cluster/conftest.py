@@ -17,12 +17,10 @@ from k8s.local.node import Node
 from k8s.local.site import Site
 
 from .cluster import Cluster
-from .deployment import EVENT_SOURCE, Deployment, Embedded, embed
+from .deployment import MORE_DEVICES, Deployment, Embedded, by_intake, embed
 
 HERE = Path(__file__).parent
 BEGAN_S = pytest.StashKey[float]()
-MORE_DEVICES = ("killed", "kubelet", "controller", "stopped")
-"""Devices with a picture of a person beside those of the examples: one for each fault."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,13 +42,9 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def deployment(cluster: Cluster) -> Iterator[Deployment]:
-    """With rules for the devices of this run in force, brought in as any rules are: by landing in their bucket. Each
-    object has a workflow of its own, whose words name it; ``test_intake`` tries the other way."""
-    deployment = Deployment(cluster=cluster)
-    with deployment.by(EVENT_SOURCE):
-        deployment.begin(*MORE_DEVICES)
-        yield deployment
-        deployment.store.remove_object("rules", deployment.rules)
+    """With rules for the devices of this run in force."""
+    with by_intake(cluster, *MORE_DEVICES) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,9 @@ MODEL = ROOT / "models"
 MANIFEST = "ssdlite_mobilenet_v2_coco.json"
 PERSON = PHOTOS / "porch_1763798400.jpg"
 DEVICES = sorted({path.name.partition("_")[0] for path in PHOTOS.glob("*.jpg")})
+BURST = tuple(f"burst{number}" for number in range(12))
+MORE_DEVICES = ("killed", "kubelet", "controller", "stopped", "alone", *BURST)
+"""With a picture of a person each: one for each fault, and what ``test_intake`` needs."""
 FOLDERS = {"validate": ("valid/", "invalid/"), "object-detect": ("",), "threat-detect": ("",), "plot": ("data/",)}
 """By bucket of results, the folders before a device's name. Other charts than those of a day are of all devices."""
 LOOKOUT = Path(sys.executable).with_name("lookout")
@@ -206,6 +209,17 @@ class Deployment:
             if one["metadata"]["name"].startswith(word) and any(about in given for about in abouts)
         ]
 
+    def runs_of(self, *keys: str) -> set[str]:
+        """The workflows that have validated these pictures, once all are through."""
+        with self.ledger() as ledger:
+
+            def look() -> set[str]:
+                records = [slot.record for slot in ledger.find_slots("validate", keys).values()]
+                through = len(records) == len(keys) and all(records)
+                return {record.run for record in records if record} if through else set()
+
+            return set(until(look, SETTLED_S))
+
     def submit(self, template: str, **parameters: str) -> str:
         """The name of a workflow of this template, submitted as an operator does."""
         given = [word for name, value in parameters.items() for word in ("--parameter", f"{name}={value}")]
@@ -287,7 +301,8 @@ class Embedded:
 
 @contextmanager
 def by_intake(cluster: Cluster, *devices: str) -> Iterator[Deployment]:
-    """The deployment with a tag of its own, and rules for these devices, while what lands is told to the intake."""
+    """The deployment with a tag of its own, and rules for these devices, while what lands is told to the intake. The
+    rules are brought in as any are: by landing in their bucket."""
     made = Deployment(cluster=cluster)
     with made.by(INTAKE):
         made.begin(*devices)

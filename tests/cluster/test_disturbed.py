@@ -23,7 +23,7 @@ from lookout.datum import State
 from lookout.ledger.base import Ledger
 
 from .argo_kit import until
-from .deployment import PERSON, SETTLED_S, Deployment, Embedded
+from .deployment import EVENT_SOURCE, PERSON, SETTLED_S, Deployment, Embedded
 
 CAUGHT_S = 120.0
 TIME = PERSON.name.removeprefix("porch")
@@ -105,7 +105,14 @@ def assert_undisturbed(deployment: Deployment, embedded: Embedded, device: str) 
 
 
 @pytest.fixture(scope="module", autouse=True)
-def killed(deployment: Deployment, embedded: Embedded, ledger: Ledger) -> None:
+def one_by_one(deployment: Deployment) -> Iterator[None]:
+    """A workflow for each object, whose words name it."""
+    with deployment.by(EVENT_SOURCE):
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def killed(one_by_one: None, deployment: Deployment, embedded: Embedded, ledger: Ledger) -> None:
     """A pod that was deleted without a warning, with a frozen process that cannot hand anything back. The lease of its
     claim must run out, which takes a minute: the other tests of this module go on meanwhile."""
     with frozen(deployment, ledger, "killed", "threat-detect") as caught:
