@@ -2,8 +2,8 @@
 
 It checks what the real one checks first (the key, the shape of a mail send), keeps what was posted, and misbehaves
 when told: any status, HTML bodies, silence, dropped connections, drips. In a test it is a context manager; in a cluster
-``python -m lookout.testing.sendgrid_api --port 8025`` stands for the API, and ``GET /messages`` gives what it took.
-It sends nothing anywhere. Knows no channel.
+``python -m lookout.testing.sendgrid_api --port 8025`` stands for the API, ``GET /messages`` gives what it took, and
+``POST /script`` tells it how to misbehave. It sends nothing anywhere. Knows no channel.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Self
 
 SEND_PATH: Final = "/v3/mail/send"
+SCRIPT_PATH: Final = "/script"
 MAX_POST_BYTES: Final = 30 * 1024 * 1024
 """The real limit on a whole mail."""
 
@@ -129,6 +130,20 @@ class SendGridApi:
         self.arrived.release()
         return scripted
 
+    def learn(self, body: bytes) -> Scripted:
+        """Take answers to give from now on, in place of those that were told and not given yet: a JSON list of
+        ``{"status": 429}`` or ``{"manner": "drop"}``, both optional."""
+        try:
+            told = [
+                Scripted(status=int(one.get("status", 202)), manner=Manner(one.get("manner", "plain")))
+                for one in json.loads(body)
+            ]
+        except (ValueError, TypeError, AttributeError) as error:
+            return _errors(400, [(f"not a script: {error}", None)])
+        with self._lock:
+            self.script = deque(told)
+        return Scripted(status=204)
+
     def messages(self) -> bytes:
         """All requests as JSON, without the key."""
         with self._lock:
@@ -229,6 +244,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path == SCRIPT_PATH:
+            self._give(self.server.api.learn(body))
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
         self._give(self.server.api.answer("POST", self.path, headers, body))
 

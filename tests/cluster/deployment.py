@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from minio import Minio
+from minio.error import S3Error
 
 from lookout.cli.state import open_ledger, open_minio
 from lookout.ledger.base import Ledger
@@ -179,7 +180,10 @@ class Deployment:
         found = {}
         for path in self.versions(*devices):
             bucket, _, key = path.partition("/")
-            answer = self.store.get_object(bucket, key)
+            try:
+                answer = self.store.get_object(bucket, key)
+            except S3Error as error:  # work goes on meanwhile: ``until`` looks again
+                raise AssertionError(f"{path}, seen a moment ago: {error.code}") from error
             found[path] = answer.read()
             answer.close()
             answer.release_conn()

@@ -14,7 +14,7 @@ from typing import Final
 from .argo_kit import until
 from .cluster import Cluster
 
-PARTS: Final[Mapping[str, str]] = {
+WAY: Final[Mapping[str, str]] = {
     "EventSource": "eventsource-name=uploads",
     "Sensor": "sensor-name=uploads",
     "NATS": "app.kubernetes.io/name=nats",
@@ -24,6 +24,7 @@ PARTS: Final[Mapping[str, str]] = {
     "workflow controller": "app=workflow-controller",
 }
 """The labels of what an upload passes on its way, but for the stages."""
+PARTS: Final[Mapping[str, str]] = {**WAY, "metrics": "app.kubernetes.io/name=metrics"}
 
 
 def processes_of(cluster: Cluster, part: str) -> list[int]:

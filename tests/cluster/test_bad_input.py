@@ -18,6 +18,9 @@ from .deployment import SETTLED_S, Deployment
 
 NOBODY = "images/nobody_1763798400.jpg"
 """A picture that is not there: all stages look for it, and find nothing to do."""
+MISSING = "lookout-store-mistaken"
+ELSEWHERE = "lookout-store-elsewhere"
+"""Names of Secrets, of which the first is not there at the beginning."""
 
 
 @pytest.fixture
@@ -44,36 +47,6 @@ def told(argo: Argo, workflow: str, pattern: str) -> str:
     return str(until(look, SETTLED_S)[0])
 
 
-# --- images ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_program_that_is_not_in_the_image_fails_at_once(argo: Argo) -> None:
-    workflow = argo.finished(argo.create(changed(2, command=["no-such-program"])))
-    assert workflow["status"]["phase"] in ("Failed", "Error")
-    assert templates_of(workflow) == ["stages", "close"]
-    assert re.match(r"2-object-detect: .*\(exit code 64\).*no-such-program", nodes(workflow, "Pod")[0]["message"])
-
-
-def test_an_image_that_is_not_there_is_named_while_the_pod_waits_for_it(argo: Argo) -> None:
-    name = argo.create(changed(2, image="lookout/no-such-image:dev"))
-    assert "lookout/no-such-image:dev" in told(argo, name, "^ErrImagePull|^ImagePullBackOff")
-    said = argo.cluster.argo("stop", name)
-    assert said.returncode == 0, said.stderr
-    assert argo.finished(name)["status"]["phase"] == "Failed"
-
-
-# --- secrets and buckets ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def secret(cluster: Cluster) -> Iterator[str]:
-    """The name of a Secret that is not there yet."""
-    name = "lookout-store-mistaken"
-    cluster.kubectl("delete", "secret", name, "--ignore-not-found")
-    yield name
-    cluster.kubectl("delete", "secret", name, "--ignore-not-found")
-
-
 def put(cluster: Cluster, secret: str, entries: Mapping[str, str]) -> None:
     data = {key: base64.b64encode(value.encode()).decode() for key, value in entries.items()}
     body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}, "data": data}
@@ -88,36 +61,71 @@ def from_secret(name: str) -> list[Tree]:
     ]
 
 
-def test_a_secret_that_is_missing_or_wrong_is_told_and_work_goes_on_once_it_is_right(
-    argo: Argo, deployment: Deployment, secret: str
-) -> None:
-    right = deployment.secret("lookout-store-validate")
-    name = argo.create(changed(1, envFrom=from_secret(secret)))
-    assert secret in told(argo, name, "^CreateContainerConfigError")
-    put(argo.cluster, secret, {**right, "LOOKOUT_STORE_SECRET_KEY": "mistaken"})
-    message = told(argo, name, r"^1-validate: Error \(exit code 75\)")
-    assert "check LOOKOUT_STORE_ACCESS_KEY and LOOKOUT_STORE_SECRET_KEY" in message
-    assert "mistaken" not in message
-    put(argo.cluster, secret, right)
-    assert argo.finished(name)["status"]["phase"] == "Succeeded"
-
-
-def test_a_bucket_that_is_missing_is_named_with_what_makes_it(argo: Argo, deployment: Deployment, secret: str) -> None:
+@pytest.fixture(scope="module")
+def begun(cluster: Cluster, deployment: Deployment) -> Iterator[dict[str, str]]:
+    """The names of workflows with what is wrong in each, which take their time side by side."""
+    cluster.kubectl("delete", "secret", "--ignore-not-found", MISSING, ELSEWHERE)
     root = deployment.secret("lookout-store-root")
     put(
-        argo.cluster,
-        secret,
+        cluster,
+        ELSEWHERE,
         {
             "LOOKOUT_STORE": "s3+http://minio:9000/nowhere-",
             "LOOKOUT_STORE_ACCESS_KEY": root["MINIO_ROOT_USER"],
             "LOOKOUT_STORE_SECRET_KEY": root["MINIO_ROOT_PASSWORD"],
         },
     )
-    workflow = changed(1, envFrom=from_secret(secret))
-    first = containers(templates(workflow["spec"])["stages"])[0]
+    in_no_bucket = changed(1, envFrom=from_secret(ELSEWHERE))
+    first = containers(templates(in_no_bucket["spec"])["stages"])[0]
     first["args"] = [word.replace("{{workflow.parameters.object}}", f"nowhere-{NOBODY}") for word in first["args"]]
-    name = argo.create(workflow)
+    wrong = {
+        "program": changed(2, command=["no-such-program"]),
+        "image": changed(2, image="lookout/no-such-image:dev"),
+        "secret": changed(1, envFrom=from_secret(MISSING)),
+        "bucket": in_no_bucket,
+    }
+    with Argo(cluster=cluster) as argo:
+        yield {what: argo.create(workflow) for what, workflow in wrong.items()}
+    cluster.kubectl("delete", "secret", "--ignore-not-found", MISSING, ELSEWHERE)
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_program_that_is_not_in_the_image_fails_at_once(argo: Argo, begun: dict[str, str]) -> None:
+    workflow = argo.finished(begun["program"])
+    assert workflow["status"]["phase"] in ("Failed", "Error")
+    assert templates_of(workflow) == ["stages", "close"]
+    assert re.match(r"2-object-detect: .*\(exit code 64\).*no-such-program", nodes(workflow, "Pod")[0]["message"])
+
+
+def test_an_image_that_is_not_there_is_named_while_the_pod_waits_for_it(argo: Argo, begun: dict[str, str]) -> None:
+    name = begun["image"]
+    assert "lookout/no-such-image:dev" in told(argo, name, "^ErrImagePull|^ImagePullBackOff")
+    said = argo.cluster.argo("stop", name)
+    assert said.returncode == 0, said.stderr
+    assert argo.finished(name)["status"]["phase"] == "Failed"
+
+
+# --- secrets and buckets ---------------------------------------------------------------------------------------------
+
+
+def test_a_secret_that_is_missing_or_wrong_is_told_and_work_goes_on_once_it_is_right(
+    argo: Argo, begun: dict[str, str], deployment: Deployment
+) -> None:
+    right = deployment.secret("lookout-store-validate")
+    name = begun["secret"]
+    assert MISSING in told(argo, name, "^CreateContainerConfigError")
+    put(argo.cluster, MISSING, {**right, "LOOKOUT_STORE_SECRET_KEY": "mistaken"})
     message = told(argo, name, r"^1-validate: Error \(exit code 75\)")
+    assert "check LOOKOUT_STORE_ACCESS_KEY and LOOKOUT_STORE_SECRET_KEY" in message
+    assert "mistaken" not in message
+    put(argo.cluster, MISSING, right)
+    assert argo.finished(name)["status"]["phase"] == "Succeeded"
+
+
+def test_a_bucket_that_is_missing_is_named_with_what_makes_it(argo: Argo, begun: dict[str, str]) -> None:
+    message = told(argo, begun["bucket"], r"^1-validate: Error \(exit code 75\)")
     assert "/nowhere-images: there is no such bucket; run `lookout init` to make it" in message
 
 

@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -72,8 +73,8 @@ def landed(key: str, *, event: str = "s3:ObjectCreated:Put", sequencer: str = "1
     return {"EventName": event, "Key": key, "Records": [record]}
 
 
-@pytest.fixture
-def events(cluster: Cluster) -> Iterator[Events]:
+@contextmanager
+def webhook(cluster: Cluster) -> Iterator[Events]:
     token = base64.b64decode(cluster.get("secret", "lookout-webhook")["data"]["token"]).decode()
     address = cluster.get("service", "uploads-eventsource-svc")["spec"]["clusterIP"]
     made = Events(cluster=cluster, address=address, token=token)
@@ -81,6 +82,29 @@ def events(cluster: Cluster) -> Iterator[Events]:
     names = [workflow["metadata"]["name"] for workflow in made.made()]
     if names:
         cluster.kubectl("delete", "workflow", "--ignore-not-found", "--wait=false", *names)
+
+
+@pytest.fixture
+def events(cluster: Cluster) -> Iterator[Events]:
+    with webhook(cluster) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gone(cluster: Cluster) -> Iterator[Events]:
+    """An object that is not there has landed. Its workflow takes its time beside the other tests, as that of ``astray``
+    does."""
+    with webhook(cluster) as made:
+        assert made.post(landed(made.key)) == 200
+        yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def astray(cluster: Cluster) -> Iterator[Events]:
+    """Something has landed whose key leads out of its bucket."""
+    with webhook(cluster) as made:
+        assert made.post(landed(f"images/../validate/{made.device}_1763798400.jpg")) == 200
+        yield made
 
 
 def test_what_lands_gives_one_workflow_of_this_object(events: Events) -> None:
@@ -101,19 +125,6 @@ def test_another_event_of_the_same_object_gives_another_workflow(events: Events)
     ):
         assert events.post(event) == 200
     assert len(until(lambda: (found := events.made("pipeline-"))[2:] and found)) == 3
-
-
-def test_of_an_object_that_is_gone_nothing_is_made_and_a_repeat_becomes_a_dead_letter_that_succeeds(
-    events: Events,
-) -> None:
-    assert events.post(landed(events.key)) == 200
-    (first,) = until(lambda: events.made("pipeline-"))
-    assert events.completed(first)["status"]["phase"] == "Succeeded"
-    assert events.post(landed(events.key)) == 200
-    (letter,) = until(lambda: events.made("dead-letter-"))
-    assert parameters(letter["spec"]["arguments"])["object"]["value"] == events.key
-    assert events.completed(letter)["status"]["phase"] == "Succeeded"
-    assert [one["metadata"]["name"] for one in events.made("pipeline-")] == [first["metadata"]["name"]]
 
 
 @pytest.mark.parametrize("token", ["", "wrong", " "])
@@ -148,15 +159,6 @@ def test_a_key_that_argo_would_change_is_not_handed_to_it(events: Events, strang
     assert events.made() == []
 
 
-def test_a_key_that_leads_out_of_the_bucket_is_refused_by_the_first_stage(events: Events) -> None:
-    assert events.post(landed(f"images/../validate/{events.device}_1763798400.jpg")) == 200
-    (workflow,) = until(lambda: events.made("pipeline-"))
-    ended = events.completed(workflow)
-    assert ended["status"]["phase"] == "Failed"
-    (message,) = {one["message"] for one in nodes(ended, "Pod") if one["templateName"] == "stages"}
-    assert re.match(r"1-validate: Error \(exit code 2\).*the part '\.\.'", message, re.DOTALL)
-
-
 def test_a_rule_starts_one_backfill_a_minute(events: Events) -> None:
     minute = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(time.time() - 86400))
     name = f"landed-{minute.lower().replace(':', '')}"
@@ -171,6 +173,26 @@ def test_a_rule_starts_one_backfill_a_minute(events: Events) -> None:
         assert workflow["spec"]["workflowTemplateRef"] == {"name": "backfill"}
     finally:
         events.cluster.kubectl("delete", "workflow", name, "--wait=false")
+
+
+def test_of_an_object_that_is_gone_nothing_is_made_and_a_repeat_becomes_a_dead_letter_that_succeeds(
+    gone: Events,
+) -> None:
+    (first,) = until(lambda: gone.made("pipeline-"))
+    assert gone.completed(first)["status"]["phase"] == "Succeeded"
+    assert gone.post(landed(gone.key)) == 200
+    (letter,) = until(lambda: gone.made("dead-letter-"))
+    assert parameters(letter["spec"]["arguments"])["object"]["value"] == gone.key
+    assert gone.completed(letter)["status"]["phase"] == "Succeeded"
+    assert [one["metadata"]["name"] for one in gone.made("pipeline-")] == [first["metadata"]["name"]]
+
+
+def test_a_key_that_leads_out_of_the_bucket_is_refused_by_the_first_stage(astray: Events) -> None:
+    (workflow,) = until(lambda: astray.made("pipeline-"))
+    ended = astray.completed(workflow)
+    assert ended["status"]["phase"] == "Failed"
+    (message,) = {one["message"] for one in nodes(ended, "Pod") if one["templateName"] == "stages"}
+    assert re.match(r"1-validate: Error \(exit code 2\).*the part '\.\.'", message, re.DOTALL)
 
 
 def _wait_for_another(events: Events) -> None:

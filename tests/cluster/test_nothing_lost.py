@@ -69,7 +69,7 @@ def uploaded_under_fire(through: Deployment, taken: Path, folder: Path) -> list[
     world = World(root=folder, environment={"LOOKOUT_STORE": through.environment["LOOKOUT_STORE"], **user})
     world.photos.mkdir()
     photos = sorted(taken.iterdir(), key=lambda path: path.name.partition("_")[2])
-    rounds = [(how, part) for how in ("killed", "frozen") for part in faults.PARTS]
+    rounds = [(how, part) for how in ("killed", "frozen") for part in faults.WAY]
     with world.start("watch", "photos", "--upload", "--json") as device:
         for number, (how, part) in enumerate(rounds):
             share = photos[number * PICTURES // len(rounds) : (number + 1) * PICTURES // len(rounds)]

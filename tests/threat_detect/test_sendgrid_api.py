@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -73,3 +74,21 @@ def test_what_was_posted_can_be_read_over_http_without_the_key(api: SendGridApi)
     (kept,) = json.loads(body)
     assert kept["message"] == GOOD
     assert api.key.encode() not in body
+
+
+def test_it_misbehaves_as_it_is_told_over_http(api: SendGridApi) -> None:
+    good = json.dumps(GOOD).encode()
+    assert post(api, b'[{"status": 429}, {"manner": "cut_body"}, {"manner": "drop"}]', path="/script") == (204, b"")
+    assert post(api, good)[0] == 429
+    assert post(api, good) == (202, b"")
+    with pytest.raises(http.client.RemoteDisconnected):
+        post(api, good)
+    assert post(api, good)[0] == 202
+    assert [item.status for item in api.posted] == [429, 202, 0, 202]
+
+
+@pytest.mark.parametrize("script", [b"{", b"7", b'["drop"]', b'[{"manner": "drops"}]', b'[{"status": "late"}]'])
+def test_a_script_that_is_none_is_refused_and_the_one_before_stays(api: SendGridApi, script: bytes) -> None:
+    post(api, b'[{"status": 503}]', path="/script")
+    assert post(api, script, path="/script")[0] == 400
+    assert post(api, json.dumps(GOOD).encode())[0] == 503
