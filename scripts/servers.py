@@ -148,8 +148,9 @@ SERVERS: Final = (
         name="coredns",
         module="github.com/coredns/coredns",
         version="v1.14.1",
-        package="github.com/coredns/coredns",
+        package="lookout/scripts/servers/coredns",
         group="cluster",
+        lock="coredns",
     ),
     Server(
         name="nats-server",

@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ FOLDERS = {"validate": ("valid/", "invalid/"), "object-detect": ("",), "threat-d
 LOOKOUT = Path(sys.executable).with_name("lookout")
 EVENT_SOURCE = "LOOKOUT"
 INTAKE = "INTAKE"
+ACCEPTED = 202
 SETTLED_S = 420.0
 """Ten pipelines of which four run at once, on a machine with other work."""
 Letter = tuple[str, str]
@@ -189,13 +191,16 @@ class Deployment:
             answer.release_conn()
         return found
 
-    def letters(self, *devices: str) -> list[Letter]:
-        """What the mail API took, in order."""
+    def mails(self) -> list[Any]:
+        """What the mail API took."""
         with urllib.request.urlopen(f"http://{self.addresses['sendgrid']}:8080/messages") as answer:
-            messages = [one["message"] for one in json.load(answer) if one["message"] is not None]
+            return [one["message"] for one in json.load(answer) if one["status"] == ACCEPTED]
+
+    def letters(self, *devices: str) -> list[Letter]:
+        """What the mail API took of these devices, in order."""
         return sorted(
             (to["email"], one["subject"])
-            for one in messages
+            for one in self.mails()
             if any(f"{self.tag}-{device}" in one["subject"] for device in devices)
             for person in one["personalizations"]
             for to in person["to"]
@@ -291,14 +296,16 @@ class Embedded:
             if path.is_file() and any(f"/{self.tag}-{device}" in path.as_posix() for device in devices)
         }
 
-    def letters(self, *devices: str) -> list[Letter]:
-        read = [
+    def mails(self) -> list[EmailMessage]:
+        return [
             email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
             for path in (self.folder / "state" / "outbox").glob("*.eml")
         ]
+
+    def letters(self, *devices: str) -> list[Letter]:
         return sorted(
             (str(one["to"]), str(one["subject"]))
-            for one in read
+            for one in self.mails()
             if any(f"{self.tag}-{device}" in one["subject"] for device in devices)
         )
 

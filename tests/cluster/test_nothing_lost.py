@@ -7,10 +7,12 @@ that come twice, late and in another order change nothing.
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -117,26 +119,39 @@ def keys(through: Deployment, taken: Path, tmp_path_factory: pytest.TempPathFact
 
 def test_all_is_done_as_on_one_machine(through: Deployment, one_machine: Embedded, keys: list[str]) -> None:
     wanted = one_machine.results(*DEVICES)
-    until(lambda: through.versions(*DEVICES).keys() == wanted.keys(), SETTLED_S)
-    there = through.results(*DEVICES)
-    assert [path for path in wanted if there[path] != wanted[path]] == []
+
+    def differing() -> list[str]:
+        there = through.results(*DEVICES)
+        return [path for path in wanted.keys() | there.keys() if there.get(path) != wanted.get(path)]
+
+    with suppress(AssertionError):  # what differs is said below
+        until(lambda: not differing(), SETTLED_S)
+    assert differing() == []
     assert len([path for path in wanted if path.startswith("validate/valid/")]) == len(keys)
 
 
-def test_each_threat_has_its_letters_and_none_comes_twice_but_what_is_marked_unknown(
+def told(through: Deployment) -> Counter[str]:
+    """In how many mails each alert was told of, alone or in a digest."""
+    texts = [part["value"] for mail in through.mails() for part in mail["content"] if part["type"] == "text/plain"]
+    return Counter(alert for text in texts for alert in re.findall(r"^ +alert +([0-9a-f]{64})$", text, re.MULTILINE))
+
+
+def test_each_threat_is_told_of_and_none_twice_but_what_nobody_knows(
     through: Deployment, one_machine: Embedded, keys: list[str]
 ) -> None:
-    wanted = one_machine.letters(*DEVICES)
+    wanted = {str(mail["x-lookout-alert"]) for mail in one_machine.mails()}
     assert len(wanted) >= 2 * PICTURES / THREAT_OF
-    until(lambda: set(through.letters(*DEVICES)) == set(wanted), SETTLED_S)
+    until(lambda: wanted <= told(through).keys(), SETTLED_S)
     with through.ledger() as ledger:
-        unknown = sum(alert.draft.picture_key in keys for alert in ledger.alerts(states=[AlertState.UNKNOWN]))
-    twice = Counter(through.letters(*DEVICES)) - Counter(wanted)
-    assert twice.total() <= unknown, twice
+        alerts = {alert.id: alert for alert in ledger.alerts() if alert.draft.picture_key in keys}
+    assert alerts.keys() == wanted
+    assert {alert.state for alert in alerts.values()} <= {AlertState.SENT, AlertState.UNKNOWN}
+    twice = {alert for alert, number in told(through).items() if alert in wanted and number > 1}
+    assert all(alerts[alert].tries > 1 for alert in twice), "only after a try of which nobody knows the end"
 
 
 def test_events_that_come_twice_late_and_in_another_order_change_nothing(through: Deployment, keys: list[str]) -> None:
-    before = through.versions(*DEVICES), through.letters(*DEVICES)
+    before = through.versions(*DEVICES), told(through)
     intake = Events(
         cluster=through.cluster,
         address=through.addresses["intake"],
@@ -149,4 +164,4 @@ def test_events_that_come_twice_late_and_in_another_order_change_nothing(through
     # What was answered is in the ledger: what it would do is known now.
     with through.ledger() as ledger:
         assert is_done(ledger, keys)
-    assert (through.versions(*DEVICES), through.letters(*DEVICES)) == before
+    assert (through.versions(*DEVICES), told(through)) == before

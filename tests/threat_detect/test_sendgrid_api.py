@@ -67,12 +67,12 @@ def test_requests_are_answered_as_the_api_does(api: SendGridApi) -> None:
     assert [item.status for item in api.posted] == [202, 200, 401, 404, 400, 400]
 
 
-def test_what_was_posted_can_be_read_over_http_without_the_key(api: SendGridApi) -> None:
+def test_what_was_posted_can_be_read_over_http_without_the_key_and_what_is_attached(api: SendGridApi) -> None:
     post(api, json.dumps(GOOD).encode())
     with urllib.request.urlopen(api.url + "/messages", timeout=5) as answer:
         body = answer.read()
     (kept,) = json.loads(body)
-    assert kept["message"] == GOOD
+    assert kept["message"] == {**GOOD, "attachments": [{**GOOD["attachments"][0], "content": 4}]}
     assert api.key.encode() not in body
 
 
