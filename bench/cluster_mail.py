@@ -27,7 +27,7 @@ _STAMP: Final = re.compile(r"^(\S+Z) ")
 
 def measure(setup: Setup) -> list[Row]:
     """p50 and p95 of the whole way; the median of each step."""
-    number = setup.pick(20, 3)
+    number, every_s = setup.pick(20, 3), setup.pick(30.0, 0.0)
     taken: list[dict[str, float]] = []
     cpu_s: list[dict[str, float]] = []
     with (
@@ -35,7 +35,9 @@ def measure(setup: Setup) -> list[Row]:
         watching("workflows") as workflows,
         watching("pods", "--selector=workflows.argoproj.io/workflow") as pods,
     ):
-        for name, data in persons(number, FIRST_DAY_S):
+        began_s = time.monotonic()
+        for turn, (name, data) in enumerate(persons(number, FIRST_DAY_S)):
+            time.sleep(max(0.0, began_s + turn * every_s - time.monotonic()))
             moments, spent_s = follow(there, name, data, workflows, pods)
             taken.append(moments)
             cpu_s.append(spent_s)
