@@ -13,11 +13,13 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import simplejpeg
+import simplejpeg  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 
 from lookout.datum import Input, ObjectRef, Work
 from lookout.pipeline import Run
@@ -151,8 +153,9 @@ def _try(run: Run, name: str, data: bytes, damage: Damage, rng: random.Random, t
             found.psnr_db.append(10 * float(np.log10(255**2 / error)) if error else float("inf"))
 
 
-def _pixels(data: bytes) -> np.ndarray:
-    return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=False).astype(np.float32)
+def _pixels(data: bytes) -> NDArray[np.float32]:
+    pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=False)
+    return pixels.astype(np.float32)
 
 
 def _row(kind: str, found: Found) -> str:
@@ -170,9 +173,7 @@ def _print_cost(run: Run, photos: dict[str, bytes]) -> None:
     ratios = []
     for name, data in photos.items():
         work = _work(name, data)
-        stage_ms, decode_ms = _best_ms(
-            lambda work=work: run(work), lambda data=data: simplejpeg.decode_jpeg(data, colorspace="BGR")
-        )
+        stage_ms, decode_ms = _best_ms(partial(run, work), partial(simplejpeg.decode_jpeg, data, colorspace="BGR"))
         height, width = simplejpeg.decode_jpeg_header(data)[:2]
         ratios.append(stage_ms / decode_ms)
         size = f"{width} x {height} | {len(data):,}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from lookout.datum import Json
 
@@ -23,6 +23,7 @@ ROOT: Final = Path(__file__).parents[1]
 FIGURES: Final = ROOT / "docs" / "figures"
 """What measurements are kept of which the documentation shows charts."""
 LOOKOUT: Final = str(Path(sys.executable).with_name("lookout"))
+Amount = TypeVar("Amount", int, float)
 _STOPWATCH: Final = str(Path(__file__).with_name("stopwatch.py"))
 
 
@@ -35,8 +36,8 @@ class Setup:
     quick: bool
     say: Callable[[str], None]
 
-    def pick(self, full: int, quick: int) -> int:
-        """A number of things or repeats."""
+    def pick(self, full: Amount, quick: Amount) -> Amount:
+        """A number of things, repeats or seconds."""
         return quick if self.quick else full
 
 
