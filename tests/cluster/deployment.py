@@ -317,8 +317,10 @@ def by_intake(cluster: Cluster, *devices: str) -> Iterator[Deployment]:
     made = Deployment(cluster=cluster)
     with made.by(INTAKE):
         made.begin(*devices)
-        yield made
-        made.store.remove_object("rules", made.rules)
+        try:
+            yield made
+        finally:
+            made.store.remove_object("rules", made.rules)
 
 
 def embed(tag: str, folder: Path, *devices: str, photos: Path | None = None) -> Embedded:

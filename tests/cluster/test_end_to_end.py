@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ CUPS = {"name": "cups", "classes": ["cup"], "from": "lookout@example.com", "to":
 
 
 @pytest.fixture(scope="module")
-def uploaded(deployment: Deployment) -> Deployment:
+def uploaded(deployment: Deployment) -> Iterator[Deployment]:
     """The sample photographs, uploaded together by a device's user, through the events and the workflows."""
     photos = list(PHOTOS.glob("*.jpg"))
     said = deployment.lookout("upload", str(PHOTOS), "--prefix", f"{deployment.tag}-", user="uploader")
@@ -24,7 +25,13 @@ def uploaded(deployment: Deployment) -> Deployment:
     runs = deployment.runs_of(*(f"{deployment.tag}-{path.name}" for path in photos))
     assert len(runs) < len(photos) / 2
     assert {one["status"]["phase"] for one in deployment.finished(*runs)} == {"Succeeded"}
-    return deployment
+    yield deployment
+    deployment.store.remove_object("rules", cups(deployment))
+
+
+def cups(deployment: Deployment) -> str:
+    """The name of the new rule's file."""
+    return f"{deployment.tag}-cups.json"
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -58,7 +65,7 @@ def test_a_new_rule_makes_the_threats_of_its_devices_anew_and_nothing_else(
     uploaded: Deployment, embedded: Embedded
 ) -> None:
     before = uploaded.versions(*DEVICES)
-    name = f"{uploaded.tag}-cups.json"
+    name = cups(uploaded)
     body = json.dumps({"rules": [{**CUPS, "user": uploaded.tag, "devices": [f"{uploaded.tag}-kitchen"]}]}).encode()
     (embedded.rules / name).write_bytes(body)
     embedded.run("--rules", embedded.rules)
