@@ -55,7 +55,7 @@ EVENT_SOURCE = "LOOKOUT"
 INTAKE = "INTAKE"
 ACCEPTED = 202
 SETTLED_S = 420.0
-"""Ten pipelines of which four run at once, on a machine with other work."""
+"""Ten pipelines of which two run at once, on a machine with other work."""
 Letter = tuple[str, str]
 """To whom, and the subject."""
 
