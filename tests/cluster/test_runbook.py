@@ -99,7 +99,7 @@ def awaited(through: Deployment, key: str) -> str:
 
 
 def test_nobody_looks_at_the_ledger(through: Deployment, watching: Prometheus) -> None:
-    assert seen(watching, "LookoutNotLooking") is None
+    until(lambda: seen(watching, "LookoutNotLooking") is None)
     with faults.frozen(through.cluster, "metrics", for_s=0.0):
         until(lambda: seen(watching, "LookoutNotLooking"))
         assert "/metrics" in through.cluster.kubectl("logs", "deployment/metrics")
@@ -155,7 +155,7 @@ def twins(through: Deployment) -> Iterator[tuple[str, str]]:
 
 def test_datums_have_failed(through: Deployment, watching: Prometheus, twins: tuple[str, str]) -> None:
     """The second picture is refused until somebody removes the first."""
-    assert seen(watching, "LookoutDatumsFailed") is None
+    until(lambda: seen(watching, "LookoutDatumsFailed") is None)
     first, second = twins
     for key in twins:
         through.put("images", key, CALM.read_bytes())
@@ -212,7 +212,7 @@ def sent(through: Deployment, device: str) -> bool:
 
 
 def test_somebody_was_not_told(through: Deployment, watching: Prometheus) -> None:
-    assert seen(watching, "LookoutSomebodyWasNotTold") is None
+    until(lambda: seen(watching, "LookoutSomebodyWasNotTold") is None)
     script(through, *[{"status": 400}] * RECIPIENTS)
     through.put("images", f"{through.tag}-refused{TIME}", PERSON.read_bytes())
     until(lambda: seen(watching, "LookoutSomebodyWasNotTold") == RECIPIENTS, SETTLED_S)
@@ -224,7 +224,7 @@ def test_somebody_was_not_told(through: Deployment, watching: Prometheus) -> Non
 
 
 def test_nobody_knows_whether_somebody_was_told(through: Deployment, watching: Prometheus) -> None:
-    assert seen(watching, "LookoutNobodyKnowsWhetherTold") is None
+    until(lambda: seen(watching, "LookoutNobodyKnowsWhetherTold") is None)
     script(through, *[{"manner": "drop"}] * 2 * RECIPIENTS)
     through.put("images", f"{through.tag}-broken{TIME}", PERSON.read_bytes())
     until(lambda: seen(watching, "LookoutNobodyKnowsWhetherTold") == RECIPIENTS, SETTLED_S)
@@ -243,7 +243,7 @@ def test_nobody_knows_whether_somebody_was_told(through: Deployment, watching: P
 
 
 def test_mails_wait(through: Deployment, watching: Prometheus) -> None:
-    assert seen(watching, "LookoutMailsWait") is None
+    until(lambda: seen(watching, "LookoutMailsWait") is None)
     script(through, *[{"status": 429}] * RECIPIENTS)
     through.put("images", f"{through.tag}-late{TIME}", PERSON.read_bytes())
     until(lambda: seen(watching, "LookoutMailsWait") == RECIPIENTS, SETTLED_S)
