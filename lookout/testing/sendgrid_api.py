@@ -17,7 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Self
@@ -148,7 +148,7 @@ class SendGridApi:
         """All requests as JSON, without the key, and of attachments only how long they are as they came."""
         with self._lock:
             posted = list(self.posted)
-        return json.dumps([_without_attachments(one) for one in posted]).encode()
+        return json.dumps([_shown(one) for one in posted]).encode()
 
     def _usual(self, path: str, headers: Mapping[str, str], body: bytes, message: Mapping[str, Any] | None) -> Scripted:
         if path != SEND_PATH:
@@ -165,7 +165,7 @@ class SendGridApi:
         return Scripted(status=200 if sandbox else 202, headers={"X-Message-Id": f"message-{number}"})
 
 
-def _without_attachments(posted: Posted) -> dict[str, Any]:
+def _shown(posted: Posted) -> dict[str, Any]:
     message = posted.message
     if message is not None and isinstance(message.get("attachments"), list):
         short = [
@@ -174,13 +174,7 @@ def _without_attachments(posted: Posted) -> dict[str, Any]:
         ]
         message = {**message, "attachments": short}
     headers = {name: value for name, value in posted.headers.items() if name != "authorization"}
-    return {
-        "method": posted.method,
-        "path": posted.path,
-        "headers": headers,
-        "message": message,
-        "status": posted.status,
-    }
+    return asdict(replace(posted, headers=headers, message=message))
 
 
 def find_faults(message: Mapping[str, Any]) -> list[tuple[str, str | None]]:

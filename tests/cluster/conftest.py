@@ -17,7 +17,8 @@ from k8s.local.node import Node
 from k8s.local.site import Site
 
 from .cluster import Cluster
-from .deployment import MORE_DEVICES, Deployment, Embedded, by_intake, embed
+from .deployment import Deployment, by_intake
+from .embedded import MORE_DEVICES, Embedded, embed
 
 HERE = Path(__file__).parent
 BEGAN_S = pytest.StashKey[float]()

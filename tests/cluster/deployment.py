@@ -1,5 +1,4 @@
-"""Lookout in the cluster as its users reach it: store, ledger, command line, letters, workflows; and beside it what one
-machine with nothing but Python makes of the same pictures.
+"""Lookout in the cluster as its users reach it: store, ledger, command line, letters, workflows.
 
 A test run has a tag, with which the names of its devices, rules and models begin, so that it needs no empty cluster and
 is in nobody's way.
@@ -8,20 +7,13 @@ is in nobody's way.
 from __future__ import annotations
 
 import base64
-import email
-import email.policy
 import io
 import json
-import os
 import secrets
-import shutil
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from email.message import EmailMessage
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,27 +29,13 @@ from tests.workflows.reading import Tree
 
 from .argo_kit import until
 from .cluster import Cluster
+from .embedded import DEVICES, FOLDERS, MANIFEST, MODEL, Embedded, Letter, ask, rules_for
 
-ROOT = Path(__file__).parents[2]
-PHOTOS = ROOT / "examples" / "photos"
-RULES = ROOT / "examples" / "rules" / "home.json"
-MODEL = ROOT / "models"
-MANIFEST = "ssdlite_mobilenet_v2_coco.json"
-PERSON = PHOTOS / "porch_1763798400.jpg"
-DEVICES = sorted({path.name.partition("_")[0] for path in PHOTOS.glob("*.jpg")})
-BURST = tuple(f"burst{number}" for number in range(12))
-MORE_DEVICES = ("killed", "kubelet", "controller", "stopped", "alone", *BURST)
-"""With a picture of a person each: one for each fault, and what ``test_intake`` needs."""
-FOLDERS = {"validate": ("valid/", "invalid/"), "object-detect": ("",), "threat-detect": ("",), "plot": ("data/",)}
-"""By bucket of results, the folders before a device's name. Other charts than those of a day are of all devices."""
-LOOKOUT = Path(sys.executable).with_name("lookout")
 EVENT_SOURCE = "LOOKOUT"
 INTAKE = "INTAKE"
 ACCEPTED = 202
 SETTLED_S = 420.0
 """Ten pipelines of which two run at once, on a machine with other work."""
-Letter = tuple[str, str]
-"""To whom, and the subject."""
 
 
 @dataclass(kw_only=True)
@@ -106,7 +84,11 @@ class Deployment:
 
     def lookout(self, *words: str, user: str = "operator") -> Any:
         """What the command says as JSON."""
-        return ask(*words, "--json", env=self.environment | self.secret(f"lookout-store-{user}"))
+        return ask(*words, "--json", env=self.variables(user))
+
+    def variables(self, user: str) -> dict[str, str]:
+        """The environment of a user's command."""
+        return self.environment | self.secret(f"lookout-store-{user}")
 
     # --- the way of what lands --------------------------------------------------------------------------------------
 
@@ -260,56 +242,6 @@ class Deployment:
             self.finished(*at_work)
 
 
-@dataclass(kw_only=True)
-class Embedded:
-    """The same pictures, under the same keys, on one machine."""
-
-    tag: str
-    folder: Path
-
-    @property
-    def source(self) -> Path:
-        return self.folder / "source"
-
-    @property
-    def rules(self) -> Path:
-        return self.folder / "rules"
-
-    def run(self, *given: str | Path) -> None:
-        """Bring it up to date with its folder, and with what is given: rules, a model."""
-        ask(
-            "run",
-            str(self.source),
-            "--state",
-            str(self.folder / "state"),
-            *map(str, given),
-            "--max-mails=100",
-            "--json",
-        )
-
-    def results(self, *devices: str) -> dict[str, bytes]:
-        objects = self.folder / "state" / "objects"
-        return {
-            path.relative_to(objects).as_posix(): path.read_bytes()
-            for bucket in FOLDERS
-            for path in (objects / bucket).rglob("*")
-            if path.is_file() and any(f"/{self.tag}-{device}" in path.as_posix() for device in devices)
-        }
-
-    def mails(self) -> list[EmailMessage]:
-        return [
-            email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-            for path in (self.folder / "state" / "outbox").glob("*.eml")
-        ]
-
-    def letters(self, *devices: str) -> list[Letter]:
-        return sorted(
-            (str(one["to"]), str(one["subject"]))
-            for one in self.mails()
-            if any(f"{self.tag}-{device}" in one["subject"] for device in devices)
-        )
-
-
 @contextmanager
 def by_intake(cluster: Cluster, *devices: str) -> Iterator[Deployment]:
     """The deployment with a tag of its own, and rules for these devices, while what lands is told to the intake. The
@@ -321,22 +253,6 @@ def by_intake(cluster: Cluster, *devices: str) -> Iterator[Deployment]:
             yield made
         finally:
             made.store.remove_object("rules", made.rules)
-
-
-def embed(tag: str, folder: Path, *devices: str, photos: Path | None = None) -> Embedded:
-    """The pictures of the examples and of these devices, or these photographs instead, done on one machine by the rules
-    of this tag."""
-    made = Embedded(tag=tag, folder=folder)
-    if photos is None:
-        fill(made.source, tag, *devices)
-    else:
-        made.source.mkdir()
-        for path in photos.iterdir():
-            shutil.copy(path, made.source / f"{tag}-{path.name}")
-    made.rules.mkdir()
-    (made.rules / f"{tag}.json").write_bytes(rules_for(tag, *devices))
-    made.run("--rules", made.rules)
-    return made
 
 
 def assert_equal(deployment: Deployment, embedded: Embedded, *devices: str) -> None:
@@ -354,30 +270,3 @@ def assert_equal(deployment: Deployment, embedded: Embedded, *devices: str) -> N
     assert [path for path in there if there[path] != wanted[path]] == []
     assert letters
     assert deployment.letters(*devices) == letters
-
-
-def ask(*words: str, env: Mapping[str, str] | None = None) -> Any:
-    """What ``lookout`` says as JSON."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("LOOKOUT_")}
-    done = subprocess.run([LOOKOUT, *words], env=plain | dict(env or {}), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (words, done.returncode, done.stderr)
-    return json.loads(done.stdout)
-
-
-def rules_for(tag: str, *devices: str) -> bytes:
-    """The rules of the examples, for the devices of this tag; people are looked for at these devices too."""
-    given = json.loads(RULES.read_bytes())
-    given["rules"][0]["devices"] += devices
-    for rule in given["rules"]:
-        rule["devices"] = [f"{tag}-{device}" for device in rule["devices"]]
-        rule["user"] = f"{tag}@example.com"
-    return json.dumps(given).encode()
-
-
-def fill(folder: Path, tag: str, *devices: str) -> None:
-    """The pictures of the examples, and one with a person for each of these devices."""
-    folder.mkdir()
-    for path in PHOTOS.glob("*.jpg"):
-        shutil.copy(path, folder / f"{tag}-{path.name}")
-    for device in devices:
-        shutil.copy(PERSON, folder / f"{tag}-{device}{PERSON.name.removeprefix('porch')}")

@@ -23,10 +23,10 @@ from lookout.datum import State
 from lookout.ledger.base import Ledger
 
 from .argo_kit import until
-from .deployment import EVENT_SOURCE, PERSON, SETTLED_S, Deployment, Embedded
+from .deployment import EVENT_SOURCE, SETTLED_S, Deployment
+from .embedded import PERSON, TIME, Embedded
 
 CAUGHT_S = 120.0
-TIME = PERSON.name.removeprefix("porch")
 T = TypeVar("T")
 
 

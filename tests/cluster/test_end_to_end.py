@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from .deployment import DEVICES, MANIFEST, MODEL, PHOTOS, Deployment, Embedded, assert_equal
+from .deployment import Deployment, assert_equal
+from .embedded import DEVICES, MANIFEST, MODEL, PHOTOS, Embedded
 
 DELETED = "porch_1763798400.jpg"
 CUPS = {"name": "cups", "classes": ["cup"], "from": "lookout@example.com", "to": ["kitchen@example.com"]}

@@ -6,10 +6,10 @@ from __future__ import annotations
 from tests.workflows.reading import parameters
 
 from . import faults
-from .deployment import BURST, PERSON, Deployment, Embedded, assert_equal
+from .deployment import Deployment, assert_equal
+from .embedded import BURST, PERSON, TIME, Embedded
 
 KILLED = ("EventSource", "Sensor", "intake")
-TIME = PERSON.name.removeprefix("porch")
 
 
 def test_a_picture_alone_is_one_workflow_of_one_batch(deployment: Deployment, embedded: Embedded) -> None:

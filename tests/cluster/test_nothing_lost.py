@@ -26,14 +26,14 @@ from tests.cli.shell import World
 from . import faults
 from .argo_kit import until
 from .cluster import Cluster
-from .deployment import PERSON, PHOTOS, Deployment, Embedded, by_intake, embed
+from .deployment import Deployment, by_intake
+from .embedded import CALM, PERSON, Embedded, embed
 from .test_events import Events, landed
 
 PICTURES = 300
 FROZEN_S = 30.0
 THREAT_OF = 10
 """One picture in so many is of a person."""
-CALM = PHOTOS / "field_1763798580.jpg"
 FIRST_S = 1763798400
 DEVICES = ("near", "far", "last")
 AGAIN = 30

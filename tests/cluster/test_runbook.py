@@ -24,15 +24,14 @@ from tests.services.prometheus_kit import MONITORING, Prometheus, prometheus
 from . import faults
 from .argo_kit import until
 from .cluster import Cluster
-from .deployment import LOOKOUT, PERSON, PHOTOS, ROOT, SETTLED_S, Deployment, by_intake
+from .deployment import SETTLED_S, Deployment, by_intake
+from .embedded import CALM, PERSON, ROOT, TIME, attempt
 
 SOONER: Final[Mapping[str, tuple[str, str]]] = {
     "LookoutWorkStandsStill": ("> 600", "> 10"),
     "LookoutSlow": ("> 60", "> 0"),
 }
 """What takes minutes to be bad, by the rule: the threshold, and the one that it is tried with."""
-CALM = PHOTOS / "field_1763798580.jpg"
-TIME = PERSON.name.removeprefix("porch")
 RECIPIENTS = 2
 """Of each threat of a picture with a person."""
 
@@ -77,8 +76,7 @@ def seen(watching: Prometheus, rule: str) -> float | None:
 
 def tried(through: Deployment, *words: str) -> subprocess.CompletedProcess[str]:
     """How the operator's command ended, well or not."""
-    env = os.environ | through.environment | through.secret("lookout-store-operator")
-    return subprocess.run([LOOKOUT, *words], env=env, capture_output=True, text=True, check=False)
+    return attempt(*words, env=through.variables("operator"))
 
 
 def said(through: Deployment, *words: str) -> list[Any]:
