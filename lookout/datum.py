@@ -325,7 +325,8 @@ class Outcome:
     - PENDING: handed back to be planned again; the slot stays dirty, no try counted.
     - RETRACTED: the inputs are gone; record, outputs, tally and pending alerts go too.
 
-    ``marks`` are the slots downstream to be planned again, in the same transaction.
+    ``marks`` are the slots downstream to be planned again, in the same transaction; ``marks_if_refused`` are those
+    instead if the ledger makes it FAILED, because the record is in conflict with another.
     """
 
     state: State
@@ -335,6 +336,7 @@ class Outcome:
     final: bool = True
     republished: bool = False
     marks: tuple[Mark, ...] = ()
+    marks_if_refused: tuple[Mark, ...] = ()
 
     def __post_init__(self) -> None:
         if self.record is not None and self.state is not State.SUCCESS:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from lookout.datum import Claim, Mark, Outcome, State
+from lookout.datum import Claim, Outcome, State
 from lookout.errors import Unavailable
 from lookout.ledger.base import Ledger, Settled
 from lookout.log import get_logger
@@ -136,10 +136,9 @@ class Engine:
         try:
             while not self._stopping:
                 self._fill(stages, keys)
-                if self._flights or self._ready or self._maybe:
-                    self._step(block=bool(self._flights))
-                elif not self._mark_behind_failures():
+                if not (self._flights or self._ready or self._maybe):
                     break
+                self._step(block=bool(self._flights))
         finally:
             self._hand_back()
         if self._fatal is not None:
@@ -202,23 +201,6 @@ class Engine:
                 if not changes:
                     return
                 self._store.publish(changes)
-
-    def _mark_behind_failures(self) -> bool:
-        """Mark what needs a failed datum and does not say so yet; whether there was any. A ledger that gives a datum
-        up because its workers died, or a crash between a conflict and its marks, leaves such slots."""
-        failed: dict[str, list[str]] = {}
-        for slot in self._ledger.slots(states=(State.FAILED,)):
-            failed.setdefault(slot.stage, []).append(slot.key)
-        marks = []
-        for name, keys in failed.items():
-            for reader in self._pipeline.readers(name):
-                if reader.name in self._scope and not reader.grouped:
-                    known = self._ledger.find_slots(reader.name, keys)
-                    said = {key for key, slot in known.items() if slot.state is State.UNRUNNABLE or slot.dirty}
-                    marks += [Mark(stage=reader.name, key=key) for key in keys if key not in said]
-        self._ledger.mark(marks)
-        self._maybe |= self._scope if marks else set()
-        return bool(marks)
 
     # --- claiming and planning --------------------------------------------------------------------------------------
 
@@ -372,10 +354,7 @@ class Engine:
                 self._store.discard(outcome.record.outputs)
             if answer is Settled.CONFLICT:
                 slot = self._ledger.find_slots(claim.stage, [claim.key])[claim.key]
-                failed = Outcome(state=State.FAILED, error=slot.error or answer.value)
-                marks = self._planner.with_marks(claim, failed).marks
-                self._ledger.mark(marks)
-                self._tell(claim, failed)
+                self._tell(claim, Outcome(state=State.FAILED, error=slot.error or answer.value))
         for stage in {claim.stage for claim, _ in settled}:
             self._maybe |= self._scope.intersection((stage, *self._pipeline.downstream(stage)))
         self.publish()

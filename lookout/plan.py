@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby, islice
 from pathlib import Path
@@ -34,7 +34,7 @@ from lookout.ledger.base import Ledger
 from lookout.ledger.batching import BatchLedger
 from lookout.objects.base import ObjectStore
 from lookout.pipeline import OVERVIEW, Pipeline, Refused, Stage, UsesReferences
-from lookout.planner import Decision, Planner, Process
+from lookout.planner import MAX_LONE_LOSSES, Decision, Planner, Process
 from lookout.references import Examined, accept, find_files, merge, tried
 from lookout.workers import Workers
 
@@ -186,7 +186,7 @@ class _Foresight:
         """Keys that must be looked at, in order: waiting, failed, all on another basis, and those behind others."""
         yield self._ledger.dirty(stage.name)
         failed = self._ledger.slots(stage.name, states=[State.FAILED])
-        yield (slot.key for slot in failed if slot.losses < self._ledger.max_lone_losses)
+        yield (slot.key for slot in failed if slot.losses < MAX_LONE_LOSSES)
         if self._planner.basis(stage) != self._ledger.basis(stage.name):
             slots = self._ledger.slots(stage.name)
             yield (slot.key for slot in slots if slot.state is not State.RETRACTED)
@@ -263,5 +263,7 @@ def _by_kind(inputs: Sequence[InputRef]) -> dict[str, list[tuple[str, str]]]:
 
 
 def _claim(slot: Slot) -> Claim:
-    """What the planner is asked about; nobody holds anything by it."""
+    """What the planner is asked about; nobody holds anything by it. The mark that a settled slot would get forgets what
+    it has done to engines."""
+    slot = slot if slot.dirty else replace(slot, losses=0)
     return Claim(stage=slot.stage, key=slot.key, owner="", token=0, dirty=slot.dirty, slot=slot)

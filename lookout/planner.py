@@ -1,4 +1,5 @@
-"""What is to be done with a claimed slot: skip, republish, process, retract, or nothing because its upstream failed.
+"""What is to be done with a claimed slot: skip, republish, process, retract, give up, or nothing because its upstream
+failed.
 
 Reads the ledger in bulk and writes nothing. Also says which slots downstream an outcome touches.
 """
@@ -44,6 +45,9 @@ class Process:
 Decision: TypeAlias = Process | Outcome
 
 _SKIP: Final = Outcome(state=State.SUCCESS)
+MAX_LONE_LOSSES: Final = 3
+"""A datum that took so many engines down, one after another and each while it was worked on alone, is not tried again
+but by a word."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +107,16 @@ class Planner:
     def plan(self, stage: Stage, claims: Sequence[Claim]) -> list[Decision]:
         """One decision a claim, in the order given."""
         drafts = self._plan_groups(stage, claims) if stage.grouped else self._plan_each(stage, claims)
-        return self._reuse(claims, drafts)
+        decisions = self._reuse(claims, drafts)
+        return [self._risk(claim, decision) for claim, decision in zip(claims, decisions, strict=True)]
+
+    def _risk(self, claim: Claim, decision: Decision) -> Decision:
+        """The decision, or that to fail a datum whose processing has taken too many engines down."""
+        losses = claim.slot.losses
+        if not isinstance(decision, Process) or losses < MAX_LONE_LOSSES:
+            return decision
+        error = f"its worker died {losses} times while it worked on this datum alone"
+        return self.with_marks(claim, Outcome(state=State.FAILED, error=error))
 
     # --- ordinary stages: one datum per input key --------------------------------------------------------------------
 
@@ -232,7 +245,8 @@ class Planner:
         if outcome.state in (State.KILLED, State.PENDING) or (outcome.state is State.FAILED and not outcome.final):
             return outcome
         marks = tuple(self._marks(claim, outcome.state, record))
-        return replace(outcome, marks=marks) if marks else outcome
+        refused = () if outcome.record is None else tuple(self._marks(claim, State.FAILED, None))
+        return replace(outcome, marks=marks, marks_if_refused=refused) if marks or refused else outcome
 
     def _marks(self, claim: Claim, state: State, new: Record | None) -> Iterable[Mark]:
         old = claim.slot.record

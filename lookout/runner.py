@@ -26,6 +26,7 @@ from lookout.log import get_logger
 from lookout.objects.base import ObjectStore
 from lookout.outbox import Channel, Outbox
 from lookout.pipeline import Pipeline, Refused
+from lookout.planner import MAX_LONE_LOSSES
 from lookout.posting import Dispatch, Postman
 from lookout.references import propose
 from lookout.watching import Changes, Watcher
@@ -251,7 +252,7 @@ class Runner:
                 for slot in self.ledger.find_slots(stage.name, keys).values()
                 if slot.state is State.FAILED
             ]
-        again = [slot for slot in failed if slot.losses < self.ledger.max_lone_losses]
+        again = [slot for slot in failed if slot.losses < MAX_LONE_LOSSES]
         self.ledger.mark([Mark(stage=slot.stage, key=slot.key) for slot in again], revive=True)
 
     def _verify(self) -> None:

@@ -45,7 +45,7 @@ class Settled(Enum):
     dirty. FAILED, KILLED and PENDING outcomes are never superseded into a counted try."""
     CONFLICT = "conflict"
     """An output path belongs to another live slot, or the datum is too large for the backend: the slot is FAILED with
-    an error that says so, and not dirty. Nothing else of the outcome is applied, its marks neither."""
+    an error that says so, and not dirty. Of the outcome only ``marks_if_refused`` are applied."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,15 +158,12 @@ class Ledger(ABC):
         given; none whose key is dirty in one of the stages ``behind``, so that nothing is made of a result that is
         about to be replaced); each gets state RUNNING and a token greater than any it had. A slot whose lease ended or
         whose owner is dead is free again and suspect. Suspects are not mixed with others: of those lost together, n at
-        once, a claim takes at most half, those lost alone at most one. The loss of one that was claimed as a suspect,
-        alone, counts as a try; reaching ``max_lone_losses`` tries that way makes the slot FAILED with an error that
-        says its worker died. So an owner that claims suspects works on nothing beside them.
+        once, a claim takes at most half, those lost alone at most one. ``Slot.losses`` counts how often one was lost
+        that was claimed as a suspect, alone. So an owner that claims suspects works on nothing beside them.
 
         Lost together are those of one claim call. Suspects wait until no other slot is free, the largest cohort first,
         so a claim may give less than ``limit`` though more is waiting; only an empty one says that nothing is free.
         Raises ValueError for an owner whose session is not open."""
-
-    max_lone_losses: int = 3
 
     @abstractmethod
     def extend(self, claims: Sequence[Claim], lease_s: float) -> list[bool]:

@@ -42,7 +42,7 @@ class Row:
     lease_end_s: float = 0.0
     tries: int = 0
     losses: int = 0
-    """How many times it was lost alone, since it last settled."""
+    """How many times it was lost alone, since it last succeeded or was given another go."""
     suspect: int = 0
     """With how many it was lost, itself included; 0 for no suspect."""
     cohort: int = 0
@@ -163,7 +163,7 @@ def hold(row: Row, owner: str, token: int, now_s: float, lease_s: float) -> Clai
     )
 
 
-def lose(rows: Collection[Row], max_lone_losses: int, now_s: float) -> None:
+def lose(rows: Collection[Row], now_s: float) -> None:
     """Take slots away from owners that are dead or late: those of one claim call were lost together.
 
     Alone is only who was suspect before, as suspects are worked on with nothing beside them. A first loss says nothing:
@@ -173,13 +173,7 @@ def lose(rows: Collection[Row], max_lone_losses: int, now_s: float) -> None:
         alone = row.suspect > 0 and together[row.token] == 1
         row.suspect, row.cohort = together[row.token], row.token
         let_go(row, State.PENDING, now_s)
-        if not alone:
-            continue
-        row.tries += 1
-        row.losses += 1
-        if row.losses >= max_lone_losses:
-            row.state, row.dirty = State.FAILED, 0
-            row.error = f"its worker died {row.losses} times while it worked on this datum alone"
+        row.losses += alone
 
 
 def let_go(row: Row, state: State, now_s: float) -> None:
@@ -209,9 +203,9 @@ def settle(book: Book, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
     if row is None or not row.held_by(claim, now_s):
         return Settled.LOST
     answer = _apply(book, row, claim, outcome, now_s)
-    if answer is Settled.DONE:
-        for mark in outcome.marks:
-            book.mark(mark, now_s)
+    marks = {Settled.DONE: outcome.marks, Settled.CONFLICT: outcome.marks_if_refused}
+    for mark in marks.get(answer, ()):
+        book.mark(mark, now_s)
     return answer
 
 
@@ -228,7 +222,6 @@ def _apply(book: Book, row: Row, claim: Claim, outcome: Outcome, now_s: float) -
     answer = Settled.DONE
     new = outcome.record
     let_go(row, outcome.state, now_s)
-    row.suspect = row.cohort = 0
     row.error = outcome.error
     if new is not None and (other := _conflict(book, row, new)) is not None:
         row.state, row.error, answer = State.FAILED, other, Settled.CONFLICT
@@ -236,6 +229,8 @@ def _apply(book: Book, row: Row, claim: Claim, outcome: Outcome, now_s: float) -
         row.tries += 1
     elif row.state in (State.SUCCESS, State.RETRACTED):
         row.tries = row.losses = 0
+    if not (row.state is State.FAILED and row.losses):
+        row.suspect = row.cohort = 0  # else, given another go, it may take down an engine again, and all beside it
     if row.state is not State.FAILED or answer is Settled.CONFLICT or outcome.final:
         row.dirty = 0
     if answer is Settled.DONE and (new is not None or row.state is State.RETRACTED):

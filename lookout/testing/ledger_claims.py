@@ -221,24 +221,29 @@ class ClaimsContract:
         desk.outlive_lease()
         assert [claim.key for claim in desk.claim()] == list("efgh")  # the larger cohort first: all may be healthy
 
-    def test_halving_ends_with_one_alone_whose_losses_are_tries_until_it_fails(self, desk: Desk) -> None:
+    def test_halving_ends_with_one_alone_whose_losses_are_counted(self, desk: Desk) -> None:
         desk.mark(*"abcd")
         desk.claim()
-        sizes = []
-        while True:
+        sizes, losses = [], []
+        for _ in range(7):
             desk.outlive_lease()
             claims = desk.claim()
-            if not claims:
-                break
             sizes.append(len(claims))
             if "b" not in {claim.key for claim in claims}:
                 desk.ledger.commit([(claim, done(record(claim.key))) for claim in claims])
-        assert sizes == [2, 2, 1, 1, 1, 1]
-        slot = desk.slot("b")
-        assert (slot.state, slot.tries, slot.dirty) == (State.FAILED, 3, 0)
-        assert slot.error is not None
-        assert "worker died" in slot.error
-        assert desk.ledger.count_slots() == {"s": {State.SUCCESS: 3, State.FAILED: 1}}
+            losses.append(desk.slot("b").losses)
+        assert (sizes, losses) == ([2, 2, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 2, 3])
+        assert desk.slot("b").tries == 0
+
+    def test_losses_stay_with_a_failure_and_go_when_it_gets_another_go(self, desk: Desk) -> None:
+        desk.mark("k")
+        for _ in range(3):
+            desk.claim()
+            desk.outlive_lease()
+        desk.ledger.commit([(claim, failed()) for claim in desk.claim()])
+        assert (desk.slot("k").state, desk.slot("k").losses) == (State.FAILED, 2)
+        desk.mark("k")
+        assert desk.slot("k").losses == 0
 
     def test_suspects_are_not_mixed_with_others_and_wait_for_them(self, desk: Desk) -> None:
         desk.mark("a", "b")

@@ -3,6 +3,8 @@
 # ruff: noqa: S101
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lookout.datum import Mark, Outcome, State
@@ -107,14 +109,17 @@ class CommitsContract:
 
     # --- paths ------------------------------------------------------------------------------------------------------
 
-    def test_a_path_of_another_live_slot_is_a_conflict_that_changes_nothing_else(self, desk: Desk) -> None:
+    def test_a_path_of_another_live_slot_is_a_conflict_that_marks_who_must_know_and_changes_nothing_else(
+        self, desk: Desk
+    ) -> None:
         shared = ref("s", "shared")
         desk.do(record("a", outputs=[shared]))
         desk.do(record("b", "old of b", counts={"n": 1}))
         desk.publish()
         own = ref("s", "own of b")
-        clash = record("b", "new of b", outputs=[own, shared], counts={"n": 5})
-        assert desk.do(clash, marks=[Mark(stage="t", key="b")]) is Settled.CONFLICT
+        clash = done(record("b", "new of b", outputs=[own, shared], counts={"n": 5}), marks=[Mark(stage="t", key="b")])
+        clash = replace(clash, marks_if_refused=(Mark(stage="u", key="b"),))
+        assert desk.settle("b", clash) is Settled.CONFLICT
         slot = desk.slot("b")
         assert (slot.state, slot.dirty, slot.hash) == (State.FAILED, 0, "old of b")
         assert slot.error is not None
@@ -124,6 +129,7 @@ class CommitsContract:
         assert desk.ledger.find_records(["new of b"]) == {}
         assert desk.ledger.tallies()[0].counts == {"n": 1}
         assert desk.ledger.find_slots("t", ["b"]) == {}
+        assert desk.ledger.find_slots("u", ["b"])["b"].dirty == 1
 
     def test_of_two_that_write_one_path_in_one_call_the_first_wins(self, desk: Desk) -> None:
         desk.mark("a", "b")

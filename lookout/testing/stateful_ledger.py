@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -74,10 +74,7 @@ class Model:
             alone = slot.lost_with > 0 and together[held.call] == 1
             slot.state, slot.lost_with = State.PENDING, together[held.call]
             if alone:
-                slot.tries += 1
                 slot.lone_losses += 1
-                if slot.lone_losses == Ledger.max_lone_losses:
-                    slot.state, slot.dirty = State.FAILED, 0
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -224,7 +221,8 @@ class LedgerMachine(RuleBasedStateMachine):
             return Outcome(state=State.SUCCESS, record=data.draw(st.sampled_from(known)), republished=True)
         if kind in ("new", "old"):
             marks = [Mark(stage="t", key=claim.key)] if claim.stage == "s" and data.draw(st.booleans()) else []
-            return done(self._draw_record(data, claim), marks=marks)
+            refused = tuple(marks) if data.draw(st.booleans()) else ()
+            return replace(done(self._draw_record(data, claim), marks=marks), marks_if_refused=refused)
         return {
             "skip": SKIP,
             "fail": failed(),
@@ -260,13 +258,15 @@ class LedgerMachine(RuleBasedStateMachine):
             if slot.dirty != claim.dirty:
                 slot.lost_with = 0
             return Settled.DONE
-        slot.lost_with = 0
         if slot.dirty != claim.dirty:
-            slot.state = State.PENDING
+            slot.state, slot.lost_with = State.PENDING, 0
             return Settled.SUPERSEDED
         if outcome.record is not None and self._conflicts(name, outcome.record):
             slot.state, slot.dirty = State.FAILED, 0
             slot.tries += 1
+            slot.lost_with = slot.lost_with if slot.lone_losses else 0
+            for mark in outcome.marks_if_refused:
+                self.model.mark(mark.stage, mark.key)
             return Settled.CONFLICT
         self._settle(name, slot, outcome)
         for mark in outcome.marks:
@@ -278,6 +278,8 @@ class LedgerMachine(RuleBasedStateMachine):
             slot.tries += 1
         elif outcome.state is not State.UNRUNNABLE:
             slot.tries = slot.lone_losses = 0
+        if outcome.state is not State.FAILED or not slot.lone_losses:
+            slot.lost_with = 0
         if outcome.final or outcome.state is not State.FAILED:
             slot.dirty = 0
         if outcome.record is not None:
@@ -302,10 +304,12 @@ class LedgerMachine(RuleBasedStateMachine):
         if not hasattr(self, "ledger"):
             return
         shown = {
-            (slot.stage, slot.key): (slot.state, slot.dirty, slot.tries, slot.record) for slot in self.ledger.slots()
+            (slot.stage, slot.key): (slot.state, slot.dirty, slot.tries, slot.losses, slot.record)
+            for slot in self.ledger.slots()
         }
         assert shown == {
-            name: (slot.state, slot.dirty, slot.tries, slot.record) for name, slot in self.model.slots.items()
+            name: (slot.state, slot.dirty, slot.tries, slot.lone_losses, slot.record)
+            for name, slot in self.model.slots.items()
         }
         assert list(shown) == sorted(shown)
         counts: dict[str, Counter[State]] = {}

@@ -12,8 +12,8 @@ from dataclasses import replace
 import pytest
 
 from lookout.datum import Mark, State
-from lookout.engine import Engine
 from lookout.errors import InputRejected, Unavailable
+from lookout.planner import MAX_LONE_LOSSES
 from lookout.testing.toy import toy_pipeline
 from lookout.workers import InlineWorkers, Workers
 
@@ -506,35 +506,36 @@ def test_what_a_dead_engine_held_comes_last_and_alone(world: World) -> None:
 def test_what_took_engines_down_is_not_tried_again_by_a_run_but_by_a_word(world: World) -> None:
     world.put("a/1", "calm")
     enter(world)
-    with world.ledger() as ledger:
-        die_with(world, 1, times=ledger.max_lone_losses + 1)
+    die_with(world, 1, times=MAX_LONE_LOSSES + 1)
     for _ in range(2):
         world.run()
         assert world.states()["first"] == {"failed": 1}
     with world.ledger() as ledger:
-        assert ledger.find_slots("first", ["a/1"])["a/1"].losses == ledger.max_lone_losses
+        slot = ledger.find_slots("first", ["a/1"])["a/1"]
+        assert (slot.losses, slot.error) == (
+            MAX_LONE_LOSSES,
+            "its worker died 3 times while it worked on this datum alone",
+        )
         ledger.mark([Mark(stage="first", key="a/1")], revive=True)
     world.run()
     assert world.states()["first"] == {"success": 1}
 
 
-def test_a_datum_that_the_ledger_gave_up_makes_those_behind_it_unrunnable(world: World) -> None:
+def test_a_datum_that_is_given_up_makes_those_behind_it_unrunnable(world: World) -> None:
+    """Whoever it is that finds the dead engine: here one that has nothing to do with the stage."""
     world.put("a/1", "alarm")
     enter(world)
-    with world.ledger() as ledger:
-        die_with(world, 1, times=ledger.max_lone_losses + 1)
-        assert ledger.find_slots("first", ["a/1"])["a/1"].state is State.FAILED
-        with ledger.session() as owner:
-            engine = Engine(
-                pipeline=world.pipeline,
-                ledger=ledger,
-                store=world.open_store(),
-                workers=Unanswering(),
-                owner=owner,
-                run="r",
-                code="c",
-                reobserve=lambda key: None,
-                clock=world.clock,
-            )
-            engine.work(world.pipeline.stages)
-        assert ledger.find_slots("third", ["a/1"])["a/1"].state is State.UNRUNNABLE
+    die_with(world, 1, times=MAX_LONE_LOSSES + 1)
+    assert world.states() == {"first": {"pending": 1}}
+    world.run(workers=Unanswering())
+    assert world.states() == {"first": {"failed": 1}, "second": {"unrunnable": 1}, "third": {"unrunnable": 1}}
+
+
+def test_what_was_changed_after_it_had_been_given_up_is_tried(world: World) -> None:
+    world.put("a/1", "alarm")
+    enter(world)
+    die_with(world, 1, times=MAX_LONE_LOSSES + 1)
+    world.run()
+    world.put("a/1", "calm")
+    world.run()
+    assert world.states()["third"] == {"success": 1}

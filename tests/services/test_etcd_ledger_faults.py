@@ -1,6 +1,7 @@
 """What the ledger in etcd does when etcd, the network, the address or what lies there is not as it should be."""
 
 import threading
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -73,11 +74,13 @@ def test_large_records_are_cut_by_their_bytes_and_one_too_large_is_refused(etcd,
         mark(ledger, "g")
         (claim,) = ledger.claim("s", me, 1, 60.0)
         too_large = done(record("g", facts={"noise": noise * 4}), marks=[Mark(stage="t", key="g")])
+        too_large = replace(too_large, marks_if_refused=(Mark(stage="u", key="g"),))
         assert ledger.commit([(claim, too_large)]) == [Settled.CONFLICT]
     slot = ledger.find_slots("s", ["g"])["g"]
     assert (slot.state, slot.dirty, slot.record) == (State.FAILED, 0, None)
     assert "too large" in slot.error
     assert ledger.find_slots("t", ["g"]) == {}
+    assert ledger.find_slots("u", ["g"])["g"].dirty == 1
 
 
 def test_a_datum_with_more_alerts_than_a_transaction_has_operations_enters_whole(etcd, make, prefix):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from lookout.datum import Mark, State
+from lookout.datum import Mark, Outcome, State
 from lookout.errors import InputRejected, Unavailable
 from lookout.intake import BucketIntake
 from lookout.objects.minio.buckets import make_buckets
@@ -268,11 +268,14 @@ def test_a_datum_that_was_given_up_is_taken_again_when_it_is_marked_and_not_besi
 ) -> None:
     with world.ledger() as ledger:
         ledger.mark([Mark(stage="s", key="k")])
-        for _ in range(ledger.max_lone_losses + 1):
+        for _ in range(2):
             with ledger.session() as owner:
                 assert [claim.key for claim in ledger.claim("s", owner, 9, 1.0)] == ["k"]
                 world.now_s += 2.0
                 ledger.claim("other", owner, 9, 1.0)
+        with ledger.session() as owner:
+            given_up = Outcome(state=State.FAILED, error="enough")
+            ledger.commit([(claim, given_up) for claim in ledger.claim("s", owner, 9, 60.0)])
         assert ledger.find_slots("s", ["k"])["k"].state is State.FAILED
         ledger.mark([Mark(stage="s", key=key) for key in "jkl"], revive=revive)
         with ledger.session() as owner:

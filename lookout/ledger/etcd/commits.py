@@ -99,7 +99,8 @@ class CommitsPart(ClaimsPart, PublishingPart):
         if outcome.record is None:
             raise InputRejected("too many marks for one transaction of etcd", f"{claim.stage}/{claim.key}")
         error = "its outcome is too large for one transaction of etcd: make fewer outputs or smaller facts"
-        (answer,) = self._commit([(claim, Outcome(state=State.FAILED, error=error))], {})
+        failed = Outcome(state=State.FAILED, error=error, marks=outcome.marks_if_refused)
+        (answer,) = self._commit([(claim, failed)], {})
         return Settled.CONFLICT if answer is Settled.DONE else answer
 
     # --- reading ----------------------------------------------------------------------------------------------------

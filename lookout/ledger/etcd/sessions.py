@@ -99,7 +99,7 @@ class SessionsPart(OutboxPart, RunsPart):
         self._take_back(lambda end_s, _owner: end_s <= now_s, self._lose)
 
     def _lose(self, late: Collection[Seat], now_s: float) -> None:
-        settling.lose([seat.row for seat in late], self.max_lone_losses, now_s)
+        settling.lose([seat.row for seat in late], now_s)
 
     def _take_back(
         self, chosen: Callable[[float, str], bool], change: Callable[[Collection[Seat], float], None]

@@ -141,7 +141,7 @@ class MemoryLedger(HistoryPart, BatchesPart, UpkeepPart):
                 raise ValueError(f"expected the owner of an open session, got {owner!r}")
             now_s = self._clock()
             late = [row for row in data.rows.values() if row.owner is not None and row.lease_end_s <= now_s]
-            settling.lose(late, self.max_lone_losses, now_s)
+            settling.lose(late, now_s)
             wanted = None if keys is None else set(keys)
             waiting = {key for (of_stage, key), row in data.rows.items() if of_stage in behind and row.dirty}
             free = [

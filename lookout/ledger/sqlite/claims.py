@@ -62,7 +62,7 @@ class ClaimsPart(Part):
         sql = f"{_bare()} WHERE s.owner IS NOT NULL AND {condition}"
         rows = to_rows(connection.execute(sql, (value,)))
         if rows:
-            settling.lose(rows, self.max_lone_losses, now_s)
+            settling.lose(rows, now_s)
             save_states(connection, rows)
 
     # --- marks and claims -------------------------------------------------------------------------------------------
