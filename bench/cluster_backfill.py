@@ -70,10 +70,10 @@ class Run:
 
     @property
     def elsewhere_cores(self) -> float:
-        """How many cores were busy with anything but stages, MinIO and etcd while the workers worked, if the machine
-        was as busy then as before and after."""
+        """How many cores were busy with anything but stages, MinIO and etcd, if that was as much while the workers
+        worked as before and after: Kubernetes, Argo, plan and charts, and other machines on the same hardware."""
         ours_s = self.stages_cpu_s + self.minio_cpu_s + self.etcd_cpu_s
-        return max(0.0, self.machine_busy_s / self.elapsed_s - ours_s / (self.worked_at_s - self.working_at_s))
+        return max(0.0, (self.machine_busy_s - ours_s) / self.elapsed_s)
 
     @property
     def rate(self) -> float:

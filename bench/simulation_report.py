@@ -177,10 +177,10 @@ def _draw(pairs: Sequence[tuple[Run, Outcome]], larger: Mapping[int, Sequence[Ou
 
     figure, axes = chart("nodes of two cores, one worker each", "pictures/s while they work (simulated)")
     first = next(iter(larger.values()))[0].pictures_per_s
-    axes.plot(NODES, [first * nodes for nodes in NODES], "--", color="0.6", label="as many times one node")
+    axes.plot(NODES, [first * nodes for nodes in NODES], "--", color="0.6", label="one node, times nodes")
     for (cores, outcomes), colour in zip(larger.items(), COLOURS, strict=True):
         rates = [one.pictures_per_s for one in outcomes]
-        axes.plot(NODES, rates, "o-", color=colour, label=f"MinIO and etcd on {cores} cores")
+        axes.plot(NODES, rates, "o-", color=colour, label=f"servers on {cores} cores")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.set_xticks(NODES, [str(nodes) for nodes in NODES])

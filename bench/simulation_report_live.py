@@ -77,7 +77,7 @@ def _draw(costs: LiveCosts, most: Mapping[int, float]) -> None:
         ]
         axes.plot(rates, waits_s, label=f"{nodes} node{'s' if nodes > 1 else ''}")
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_major_formatter("{x:.2g}")
     axes.set_ylim(0, None)
     save(figure, axes, "mail")
 
