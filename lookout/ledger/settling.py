@@ -214,8 +214,8 @@ def _apply(book: Book, row: Row, claim: Claim, outcome: Outcome, now_s: float) -
     superseded = row.dirty != claim.dirty
     if handed_back or superseded:
         let_go(row, outcome.state if handed_back else State.PENDING, now_s)
-        if superseded:
-            row.suspect = row.cohort = 0  # it came back alive, or what it choked on is not what it will read
+        if superseded:  # it came back alive, or what it choked on is not what it will read
+            row.losses = row.suspect = row.cohort = 0
         book.save(row)
         return Settled.DONE if handed_back else Settled.SUPERSEDED
 

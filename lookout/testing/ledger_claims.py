@@ -245,6 +245,17 @@ class ClaimsContract:
         desk.mark("k")
         assert desk.slot("k").losses == 0
 
+    def test_losses_go_when_what_was_read_has_changed_meanwhile(self, desk: Desk) -> None:
+        desk.mark("k")
+        for _ in range(3):
+            desk.claim()
+            desk.outlive_lease()
+        (claim,) = desk.claim()
+        assert claim.slot.losses == 2
+        desk.mark("k")
+        assert desk.ledger.commit([(claim, failed())]) == [Settled.SUPERSEDED]
+        assert (desk.slot("k").losses, desk.slot("k").dirty) == (0, 2)
+
     def test_suspects_are_not_mixed_with_others_and_wait_for_them(self, desk: Desk) -> None:
         desk.mark("a", "b")
         desk.claim()

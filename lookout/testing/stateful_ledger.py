@@ -256,10 +256,10 @@ class LedgerMachine(RuleBasedStateMachine):
         slot.state = outcome.state
         if outcome.state is State.KILLED:
             if slot.dirty != claim.dirty:
-                slot.lost_with = 0
+                slot.lost_with = slot.lone_losses = 0
             return Settled.DONE
         if slot.dirty != claim.dirty:
-            slot.state, slot.lost_with = State.PENDING, 0
+            slot.state, slot.lost_with, slot.lone_losses = State.PENDING, 0, 0
             return Settled.SUPERSEDED
         if outcome.record is not None and self._conflicts(name, outcome.record):
             slot.state, slot.dirty = State.FAILED, 0
