@@ -22,6 +22,7 @@ from lookout.testing.servers import EtcdServer
 FEW: Final = 1000
 BAR_SIZE_B: Final = 6 * 1024
 BAR_SKIPS: Final = 5000.0
+"""Datums a second that were done before and are found to be: marked, here; in ``services_runs``, with nothing to do."""
 BAR_RATIO: Final = 1.3
 BAR_MEMORY: Final = 1.1
 STEPS: Final = ("observe", "ordinary", "grouped")

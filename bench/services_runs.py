@@ -21,6 +21,7 @@ from bench.finished import DEVICES, RULES
 from bench.measure import LOOKOUT, Finished, Row, Setup, check_counts, load, run_process
 from bench.pictures import PERSON, PHOTOS, tiny, varied
 from bench.services import Site, servers
+from bench.services_ledger import BAR_SKIPS
 from bench.states import LAST_DAY_S, READERS, enforce, finish
 from lookout.cli.state import Deployment, channel_for, open_minio
 from lookout.intake import BucketIntake
@@ -36,8 +37,6 @@ SIZES: Final = (400, 10_000)
 ROUNDS: Final = (9, 3)
 """In full and quick, and one before them: it fills caches and draws the charts that a made-up state has not."""
 BAR_S: Final = 0.4
-BAR_SKIPS: Final = 5000.0
-"""Datums a second that were done before and are found to be; ``services-ledger`` has those that are marked besides."""
 JPEG: Final = "image/jpeg"
 THRESHOLD: Final = 0.5
 STEPS: Final = ("no-op", "add one", "delete one")

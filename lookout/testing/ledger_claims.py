@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from lookout.datum import Mark, Outcome, State
+from lookout.datum import Claim, Mark, Outcome, State
 from lookout.errors import Unavailable
 from lookout.ledger.base import RunRecord, Settled
 from lookout.testing.ledger_kit import LEASE_S, SKIP, Bench, Desk, done, failed, open_desk, record
@@ -236,22 +236,14 @@ class ClaimsContract:
         assert desk.slot("b").tries == 0
 
     def test_losses_stay_with_a_failure_and_go_when_it_gets_another_go(self, desk: Desk) -> None:
-        desk.mark("k")
-        for _ in range(3):
-            desk.claim()
-            desk.outlive_lease()
-        desk.ledger.commit([(claim, failed()) for claim in desk.claim()])
+        claim = lost_alone_twice(desk)
+        assert desk.ledger.commit([(claim, failed())]) == [Settled.DONE]
         assert (desk.slot("k").state, desk.slot("k").losses) == (State.FAILED, 2)
         desk.mark("k")
         assert desk.slot("k").losses == 0
 
     def test_losses_go_when_what_was_read_has_changed_meanwhile(self, desk: Desk) -> None:
-        desk.mark("k")
-        for _ in range(3):
-            desk.claim()
-            desk.outlive_lease()
-        (claim,) = desk.claim()
-        assert claim.slot.losses == 2
+        claim = lost_alone_twice(desk)
         desk.mark("k")
         assert desk.ledger.commit([(claim, failed())]) == [Settled.SUPERSEDED]
         assert (desk.slot("k").losses, desk.slot("k").dirty) == (0, 2)
@@ -322,3 +314,14 @@ class ClaimsContract:
             ledger.count_slots()
         with pytest.raises(Unavailable):
             list(ledger.slots())
+
+
+def lost_alone_twice(desk: Desk) -> Claim:
+    """The claim of ``k`` after its third loss: the first says nothing."""
+    desk.mark("k")
+    for _ in range(3):
+        desk.claim()
+        desk.outlive_lease()
+    (claim,) = desk.claim()
+    assert claim.slot.losses == 2
+    return claim

@@ -264,7 +264,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if outcome.record is not None and self._conflicts(name, outcome.record):
             slot.state, slot.dirty = State.FAILED, 0
             slot.tries += 1
-            slot.lost_with = slot.lost_with if slot.lone_losses else 0
+            if not slot.lone_losses:
+                slot.lost_with = 0
             for mark in outcome.marks_if_refused:
                 self.model.mark(mark.stage, mark.key)
             return Settled.CONFLICT
