@@ -7,8 +7,8 @@ SERVICES ?= lookout-services
 MINIO_PORT ?= 9000
 ETCD_PORT ?= 2379
 OVERLAY ?= k8s/overlays/production
-# One process of tests a core; PARALLEL= for all in one, as a debugger needs it.
-PARALLEL ?= --numprocesses auto --maxprocesses 8 --dist worksteal
+# Two processes of tests a core, as half of their time they wait; PARALLEL= for all in one, as a debugger needs it.
+PARALLEL ?= --numprocesses $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))) --maxprocesses 8 --dist worksteal
 BIN := .venv/bin
 
 help: ## Print this help
@@ -71,7 +71,7 @@ cluster-down: .venv/run.stamp ## End the cluster and all that it kept
 	@$(BIN)/python -m k8s.local down
 
 test-cluster: .venv/dev.stamp cluster ## Test on the local cluster, which it brings up (as root; minutes)
-	$(BIN)/python -m pytest -m "cluster and not slow"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "cluster and not slow"
 
 test-cluster-long: .venv/dev.stamp cluster ## The long forms: the cluster goes down and comes up again, empty
 	$(BIN)/python -m pytest -m "cluster and slow"

@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lookout.errors import InputRejected
 from lookout.objects.base import ObjectStore
@@ -30,7 +30,7 @@ from lookout.workers import (
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from pebble import ProcessPool
+    from lookout.spawning import SpawnedPool
 
 CALL_TIMEOUT_S: Final = 120.0
 """How long a function that is no datum may take: opening and trying a large model, for one."""
@@ -47,8 +47,8 @@ class ProcessWorkers(Workers):
 
     store: ObjectStore
     size: int = field(default=2)
-    _pool: ProcessPool | None = field(default=None, init=False)
-    _broken: list[ProcessPool] = field(default_factory=list, init=False)
+    _pools: list[SpawnedPool] = field(default_factory=list, init=False)
+    """The last one takes jobs; those before it broke, and are about to be over. None, when nothing runs."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _usual_s: dict[str, float] = field(default_factory=dict, init=False)
     """How long the latest job of each stage took."""
@@ -69,7 +69,7 @@ class ProcessWorkers(Workers):
     def _send(self, parcel: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
         def end(future: Future[list[Made | Exception]]) -> None:
             ends = _ends(future, timeout_s)
-            if isinstance(ends, Exception) and self._pool is None:
+            if isinstance(ends, Exception) and not self._pools:
                 return  # the pool was stopped, which breaks what runs: whoever stopped it hands the claims back
             if isinstance(ends, Exception) and len(parcel) > 1:
                 # One of them ended the worker: they go again one by one, so that it ends only itself.
@@ -86,10 +86,10 @@ class ProcessWorkers(Workers):
                         done(Completion(job=job, ticket=ticket, error=made))
 
         jobs = tuple(job for job, _ in parcel)
-        self._started().schedule(_work, args=(jobs,), timeout=timeout_s).add_done_callback(end)
+        self._schedule(_work, jobs, timeout_s=timeout_s).add_done_callback(end)
 
     def call(self, function: str, *arguments: object) -> Callable[[], object]:
-        future = self._started().schedule(_call, args=(function, arguments), timeout=CALL_TIMEOUT_S)
+        future = self._schedule(_call, function, arguments, timeout_s=CALL_TIMEOUT_S)
 
         def wait() -> object:
             with _told(CALL_TIMEOUT_S):
@@ -99,32 +99,36 @@ class ProcessWorkers(Workers):
 
     def start(self, modules: Sequence[str]) -> None:
         for _ in range(self.size):
-            self._started().schedule(_preload, args=(tuple(modules),))
+            self._schedule(_preload, tuple(modules))
 
-    def _started(self) -> ProcessPool:
+    def _schedule(
+        self, function: Callable[..., Any], *arguments: object, timeout_s: float | None = None
+    ) -> Future[Any]:
+        """The end of this call in one of the processes, which are started if there are none."""
+        # Imported here: a run that finds nothing to do need not load them.
+        from concurrent.futures import Future
+        from concurrent.futures.process import BrokenProcessPool
+
+        from lookout.spawning import SpawnedPool
+
         with self._lock:  # a job that goes again is sent by a thread of the pool
-            if self._pool is not None and not self._pool.active:
-                # A process that dies between two jobs can break the pool. Its threads tell us: they cannot wait for it.
-                self._broken.append(self._pool)
-                self._pool = None
-            if self._pool is None:
-                # Imported here: a run that finds nothing to do need not load them.
-                from pebble import ProcessPool
-
-                from lookout.spawning import KeptLocks
-
-                # Spawned, not forked: a child must not inherit the locks by which an owner is known to be alive.
-                self._pool = ProcessPool(self.size, initializer=_start, initargs=(self.store,), context=KeptLocks())
-            return self._pool
+            if self._pools:
+                with suppress(BrokenProcessPool):
+                    return self._pools[-1].schedule(function, *arguments, timeout_s=timeout_s)
+            self._pools = [pool for pool in self._pools if not pool.over]
+            self._pools.append(SpawnedPool(self.size, _start, (self.store,)))
+            try:
+                return self._pools[-1].schedule(function, *arguments, timeout_s=timeout_s)
+            except BrokenProcessPool as exc:  # no process can be started at the moment
+                failed: Future[Any] = Future()
+                failed.set_exception(exc)
+                return failed
 
     def stop(self) -> None:
-        pools, self._broken = [*self._broken], []
-        if self._pool is not None:
-            pools.append(self._pool)
-            self._pool = None
+        with self._lock:
+            pools, self._pools = self._pools, []
         for pool in pools:
-            pool.stop()  # type: ignore[no-untyped-call]
-            pool.join()
+            pool.stop()
 
 
 def _ends(future: Future[list[Made | Exception]], timeout_s: float) -> list[Made | Exception] | Exception | None:
@@ -144,6 +148,8 @@ def _ends(future: Future[list[Made | Exception]], timeout_s: float) -> list[Made
 @contextmanager
 def _told(timeout_s: float) -> Iterator[None]:
     """The pool's errors as ours."""
+    from concurrent.futures.process import BrokenProcessPool
+
     from pebble import ProcessExpired
 
     try:
@@ -152,6 +158,8 @@ def _told(timeout_s: float) -> Iterator[None]:
         raise StageTimeoutError(f"took longer than {timeout_s:g} s") from exc
     except ProcessExpired as exc:
         raise WorkerDiedError(_death(exc.exitcode)) from exc
+    except BrokenProcessPool as exc:
+        raise WorkerDiedError("all worker processes ended") from exc
 
 
 def _death(exitcode: int | None) -> str:

@@ -23,6 +23,12 @@ ELSEWHERE = "lookout-store-elsewhere"
 """Names of Secrets, of which the first is not there at the beginning."""
 
 
+@pytest.fixture(scope="module")
+def deployment(cluster: Cluster) -> Deployment:
+    """As it is, whoever else uses it."""
+    return Deployment(cluster=cluster)
+
+
 @pytest.fixture
 def argo(cluster: Cluster) -> Iterator[Argo]:
     with Argo(cluster=cluster) as made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 from collections.abc import Iterator
@@ -23,8 +24,12 @@ from lookout.objects.routes import Routes
 from lookout.objects.source import FolderSource
 from lookout.processes import ProcessWorkers
 from lookout.testing.toy import toy_pipeline
+from lookout.workers import Completion, Job, WorkerDiedError
 
 from .world import World, words
+
+DEADLINE_S = 30.0
+JOB = Job(stage="first", key="a/1", prepare="", params={}, prepared="")
 
 
 @pytest.fixture
@@ -100,6 +105,42 @@ def test_processes_that_die_between_two_runs_are_replaced(world: World, processe
         world.put(f"b/{i}", "calm")
         world.run(workers=processes)
     assert world.states()["first"] == {"success": 6}
+
+
+def test_a_job_on_its_way_into_a_pool_that_breaks_is_told_of(
+    processes: ProcessWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool has ended all jobs that it knows, and then gets to know this one."""
+    aborted = threading.Event()
+    schedule, abort = pebble_process.PoolManager.schedule, pebble_process.TaskManager.tasks_abort
+
+    def late(manager: pebble_process.PoolManager, task: object) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+        assert aborted.wait(DEADLINE_S)
+        schedule(manager, task)
+
+    def told(manager: pebble_process.TaskManager, error: Exception) -> None:
+        abort(manager, error)
+        aborted.set()
+
+    monkeypatch.setattr(pebble_process.PoolManager, "schedule", late)
+    monkeypatch.setattr(pebble_process.TaskManager, "tasks_abort", told)
+    ends: queue.SimpleQueue[Completion] = queue.SimpleQueue()
+    processes.submit([(JOB, 1)], DEADLINE_S, ends.put)
+    assert type(ends.get(timeout=DEADLINE_S).error) is WorkerDiedError
+
+
+def test_where_no_process_can_be_started_each_job_is_told_of(
+    processes: ProcessWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def schedule(*_: object, **__: object) -> None:
+        raise RuntimeError("Unexpected error within the Pool")
+
+    monkeypatch.setattr(pebble_process.ProcessPool, "schedule", schedule)
+    ends: list[Completion] = []
+    processes.submit([(JOB, 1), (JOB, 2)], DEADLINE_S, ends.append)
+    assert [(end.ticket, type(end.error)) for end in ends] == [(1, WorkerDiedError), (2, WorkerDiedError)]
 
 
 def test_fewer_than_one_worker_is_refused(world: World) -> None:

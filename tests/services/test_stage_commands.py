@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,14 +12,13 @@ from typing import Any
 import pytest
 
 from lookout.cli.state import open_state
-from lookout.identity import sha256
 from lookout.settings import Settings
-from lookout.testing.sendgrid_api import Posted, SendGridApi
-from tests.cli.shell import CALM, MODELS, NEW, PHOTOS, RULES, THREAT, World
+from lookout.testing.sendgrid_api import SendGridApi
+from tests.cli.shell import CALM, NEW, PHOTOS, RULES, THREAT, World
 from tests.cli.stages_kit import STAGES, loaded, run_stage, start_stage
 from tests.services.cli_kit import Site
+from tests.services.stage_commands_kit import DEADLINE_S, cut, full, give, mail, ready, run, sent, upload, verdict
 
-DEADLINE_S = 60.0
 LOADS = {
     "validate": {"etcd3", "minio", "numpy", "simplejpeg"},
     "object-detect": {"cv2", "etcd3", "minio", "numpy", "onnxruntime", "pydantic"},
@@ -39,51 +36,7 @@ def api() -> Iterator[SendGridApi]:
 
 @pytest.fixture
 def site(tmp_path: Path, store_settings: dict[str, str], ledger_settings: dict[str, str]) -> Site:
-    """Buckets and users, a model and rules in their buckets; no picture yet."""
-    site = Site(root=tmp_path, environment=store_settings | ledger_settings)
-    site.begin()
-    for file in (*MODELS.glob("*.onnx"), *MODELS.glob("*.json")):
-        give(site, "model", file.name, file.read_bytes())
-    for file in RULES.iterdir():
-        give(site, "rules", file.name, file.read_bytes())
-    return site
-
-
-def give(site: Site, bucket: str, key: str, data: bytes) -> None:
-    """Put an object as a person does, with any client."""
-    site.store.connection.put(site.store.full(bucket), key, data, "application/octet-stream", sha256(data), {})
-
-
-def upload(site: Site, *names: str) -> None:
-    site.put(*names)
-    site.lookout("upload", "photos", env=site.be("uploader"))
-
-
-def cut(site: Site, *arguments: str, code: int = 0) -> Any:
-    done = site.lookout("batches", "cut", "--json", *arguments, env=site.be("engine"), code=code)
-    return json.loads(done.out)
-
-
-def verdict(site: Site, *arguments: str, code: int = 0) -> Any:
-    return site.lookout("verdict", "--json", *arguments, env=site.be("engine"), code=code).json
-
-
-def sent(api: SendGridApi) -> list[Posted]:
-    return [one for one in api.posted if one.status == 202]
-
-
-def mail(api: SendGridApi) -> dict[str, str]:
-    return {"SENDGRID_API_KEY": api.key, "LOOKOUT_SENDGRID_HOST": api.url}
-
-
-def run(site: Site, stage: str, *arguments: str, api: SendGridApi | None = None, code: int = 0) -> Any:
-    more = mail(api) if api is not None and stage == "threat-detect" else {}
-    done = run_stage(site, stage, "--json", *arguments, env=site.be(stage) | more, code=code)
-    return json.loads(done.out) if code == 0 else done
-
-
-def full(site: Site, path: str) -> str:
-    return site.environment["LOOKOUT_STORE"].rpartition("/")[2] + path
+    return ready(tmp_path, store_settings | ledger_settings)
 
 
 def wait_until(ready: Callable[[], bool]) -> None:
@@ -318,51 +271,3 @@ def test_what_is_put_into_the_buckets_of_models_and_rules_comes_into_force(site:
     dropped = cut(site, "--run=dropped", "--reconcile=recent")
     assert site.lookout("status", "--json", env=site.be("engine")).json["in_force"]["rules"] == []
     assert dropped["keys"] == 2, "what the rules have touched is done again"
-
-
-def test_a_mail_that_cannot_be_sent_at_once_is_sent_a_moment_later_by_the_same_process(site: Site) -> None:
-    cut(site, "--run=init", "--reconcile=recent")
-    upload(site, THREAT)
-    this = ("--run=wf", f"--object={full(site, f'images/{THREAT}')}")
-    for stage in STAGES[:2]:
-        run(site, stage, *this)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    api_is = {"SENDGRID_API_KEY": "SG.test", "LOOKOUT_SENDGRID_HOST": f"http://127.0.0.1:{port}"}
-    env = site.be("threat-detect") | api_is | {"LOOKOUT_LOG": "info"}
-    with start_stage(site, "threat-detect", *this, env=env) as process:
-        assert process.stderr is not None
-        said = next(line for line in process.stderr if "letter" in line)
-        assert "state=pending" in said
-        assert "Connection refused" in said
-        with SendGridApi(port=port) as api:
-            out, err = process.communicate(timeout=DEADLINE_S)
-            assert process.returncode == 0, (out, err)
-            alerts = verdict(site, *this)["alerts"]
-            assert alerts == {"sent": len(sent(api))}
-            assert alerts["sent"] > 1
-
-
-def test_each_batch_that_a_worker_pulls_has_as_many_mails_that_leave_singly(site: Site, api: SendGridApi) -> None:
-    upload(site, THREAT, NEW)
-    assert len(cut(site, "--run=wf", "--reconcile=recent", "--size=1", "--workers=9")["workers"]) == 2
-    for stage in STAGES[:2]:
-        run(site, stage, "--run=wf", "--pull=wf")
-    run(site, "threat-detect", "--run=wf", "--pull=wf", "--max-mails=3", api=api)
-    assert len(sent(api)) == 4
-    assert all("lookout_alert" in one.message["custom_args"] for one in sent(api)), "a digest is of several alerts"
-
-
-def test_alerts_that_could_not_be_sent_are_sent_by_the_clock(site: Site, api: SendGridApi) -> None:
-    cut(site, "--run=init", "--reconcile=recent")
-    upload(site, THREAT)
-    for stage in STAGES:
-        run(site, stage, "--run=wf", f"--object={full(site, f'images/{THREAT}')}")
-    waiting = verdict(site, "--run=wf", f"--object={full(site, f'images/{THREAT}')}")["alerts"]
-    assert set(waiting) == {"pending"}
-    refused = site.lookout("alerts", "send", env=site.be("engine"), code=2)
-    assert "SENDGRID_API_KEY" in refused.err
-    said = site.lookout("alerts", "send", "--json", env=site.be("engine") | mail(api)).json
-    assert said == {"due": waiting["pending"], "waiting": 0}
-    assert len(sent(api)) == waiting["pending"]
-    assert site.lookout("alerts", "send", env=site.be("engine")).out == "0 alerts waited, 0 wait\n"
