@@ -22,7 +22,7 @@ from .embedded import MORE_DEVICES, Embedded, embed
 
 HERE = Path(__file__).parent
 APART = ("test_bad_input", "test_workflows")
-"""The modules whose workflows do not mind what the others put into buckets, kill or restart."""
+"""The modules that do not mind what the others put into buckets, kill or restart, and take none of their turns."""
 BEGAN_S = pytest.StashKey[float]()
 
 
