@@ -30,7 +30,7 @@ def hold(ledger):
 
 
 def sleep(ledger):
-    """Take a batch, wait to be told, and end it late."""
+    """Take a batch, wait to be told, end it late, and wait to be killed."""
     with ledger.session() as owner:
         taken = ledger.take_batch(owner, 3600.0)
         say("ready", taken.id)
@@ -42,6 +42,7 @@ def sleep(ledger):
                 say("written")
             except ClaimLost:
                 say("lost")
+        signal.pause()
 
 
 def pull(ledger):

@@ -72,7 +72,7 @@ def comparable(value: Any, name: str = "") -> Any:
     return type(value).__name__ if name in OF_THIS_RUN else value
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def both(tmp_path_factory: pytest.TempPathFactory, etcd, minio) -> Both:
     root = tmp_path_factory.mktemp("both")
     environment = etcd.settings() | minio.settings()

@@ -178,7 +178,7 @@ ALLOWED = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def users(tmp_path_factory: pytest.TempPathFactory, minio) -> Site:
     """A site with users, made once for the tables below."""
     environment = minio.settings() | {"LOOKOUT_STORE": f"{minio.url}/rights-"}
