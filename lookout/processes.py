@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from lookout.errors import InputRejected
+from lookout.errors import InputRejected, Unavailable
 from lookout.objects.base import ObjectStore
 from lookout.pipeline import load
 from lookout.workers import (
@@ -38,6 +38,12 @@ PARCEL_S: Final = 0.1
 MAX_PARCEL: Final = 32
 PARCELS_EACH: Final = 4
 """Jobs go to a worker in parcels of about so much work, of so many at most, and in so many for each worker at least."""
+SPARED: Final = 2
+"""How often a job goes again without a word when all of the pool ended, which is hardly ever its fault."""
+
+
+class _PoolBrokeError(WorkerDiedError):
+    """A process ended, it is not known with which job, and the whole pool with it."""
 
 
 @dataclass
@@ -66,15 +72,17 @@ class ProcessWorkers(Workers):
         for first in range(0, len(jobs), size):
             self._send(jobs[first : first + size], timeout_s, done)
 
-    def _send(self, parcel: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+    def _send(self, parcel: Sequence[Ticketed], timeout_s: float, done: Done, spared: int = SPARED) -> None:
         def end(future: Future[list[Made | Exception]]) -> None:
             ends = _ends(future, timeout_s)
             if isinstance(ends, Exception) and not self._pools:
                 return  # the pool was stopped, which breaks what runs: whoever stopped it hands the claims back
-            if isinstance(ends, Exception) and len(parcel) > 1:
-                # One of them ended the worker: they go again one by one, so that it ends only itself.
+            broke = isinstance(ends, _PoolBrokeError)
+            if isinstance(ends, Exception) and (len(parcel) > 1 or (broke and spared)):
+                # One of them, or of all that were in the pool, ended a worker: they go again one by one, so that it
+                # ends only itself.
                 for ticketed in parcel:
-                    self._send([ticketed], timeout_s, done)
+                    self._send([ticketed], timeout_s, done, spared - broke)
             elif isinstance(ends, Exception):
                 done(Completion(job=parcel[0][0], ticket=parcel[0][1], error=ends))
             elif ends is not None:
@@ -119,9 +127,9 @@ class ProcessWorkers(Workers):
             self._pools.append(SpawnedPool(self.size, _start, (self.store,)))
             try:
                 return self._pools[-1].schedule(function, *arguments, timeout_s=timeout_s)
-            except BrokenProcessPool as exc:  # no process can be started at the moment
+            except BrokenProcessPool as exc:
                 failed: Future[Any] = Future()
-                failed.set_exception(exc)
+                failed.set_exception(Unavailable("worker processes", f"none can be started: {exc}"))
                 return failed
 
     def stop(self) -> None:
@@ -159,7 +167,7 @@ def _told(timeout_s: float) -> Iterator[None]:
     except ProcessExpired as exc:
         raise WorkerDiedError(_death(exc.exitcode)) from exc
     except BrokenProcessPool as exc:
-        raise WorkerDiedError("all worker processes ended") from exc
+        raise _PoolBrokeError("all worker processes ended") from exc
 
 
 def _death(exitcode: int | None) -> str:

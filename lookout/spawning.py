@@ -45,7 +45,7 @@ class SpawnedPool:
             try:
                 future = self._pool.schedule(function, args=arguments, timeout=timeout_s)
             except RuntimeError as exc:
-                raise BrokenProcessPool(str(exc)) from exc
+                raise BrokenProcessPool(str(exc.__cause__ or exc)) from exc
             self._sent.add(future)
         future.add_done_callback(self._forget)
         return future
@@ -59,8 +59,14 @@ class SpawnedPool:
         with self._lock:
             self._sent.discard(future)
 
+    def _is_whole(self) -> bool:
+        try:
+            return self._pool.active
+        except BrokenProcessPool:  # it could not begin
+            return False
+
     def _keep(self) -> None:
-        while self._pool.active and not self._stopped.wait(LOOK_S):
+        while not self._stopped.wait(LOOK_S) and self._is_whole():
             pass
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()

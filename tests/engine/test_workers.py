@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import multiprocessing
 import os
@@ -9,6 +10,8 @@ import queue
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import synchronize
 from pathlib import Path
@@ -18,11 +21,12 @@ from pebble.pool import process as pebble_process
 
 from lookout.datum import State
 from lookout.engine import Engine
-from lookout.errors import InputRejected
+from lookout.errors import InputRejected, Unavailable
 from lookout.objects.folder import FolderStore
 from lookout.objects.routes import Routes
 from lookout.objects.source import FolderSource
-from lookout.processes import ProcessWorkers
+from lookout.processes import SPARED, ProcessWorkers
+from lookout.spawning import SpawnedPool
 from lookout.testing.toy import toy_pipeline
 from lookout.workers import Completion, Job, WorkerDiedError
 
@@ -107,17 +111,18 @@ def test_processes_that_die_between_two_runs_are_replaced(world: World, processe
     assert world.states()["first"] == {"success": 6}
 
 
-def test_a_job_on_its_way_into_a_pool_that_breaks_is_told_of(
-    processes: ProcessWorkers, monkeypatch: pytest.MonkeyPatch
+def test_a_job_on_its_way_into_a_pool_that_breaks_goes_again(
+    world: World, processes: ProcessWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pool has ended all jobs that it knows, and then gets to know this one."""
     aborted = threading.Event()
     schedule, abort = pebble_process.PoolManager.schedule, pebble_process.TaskManager.tasks_abort
 
     def late(manager: pebble_process.PoolManager, task: object) -> None:
-        for child in multiprocessing.active_children():
-            child.kill()
-        assert aborted.wait(DEADLINE_S)
+        if not aborted.is_set():
+            for child in multiprocessing.active_children():
+                child.kill()
+            assert aborted.wait(DEADLINE_S)
         schedule(manager, task)
 
     def told(manager: pebble_process.TaskManager, error: Exception) -> None:
@@ -126,21 +131,49 @@ def test_a_job_on_its_way_into_a_pool_that_breaks_is_told_of(
 
     monkeypatch.setattr(pebble_process.PoolManager, "schedule", late)
     monkeypatch.setattr(pebble_process.TaskManager, "tasks_abort", told)
+    world.put("a/1", "alarm")
+    world.run(workers=processes)
+    assert aborted.is_set()
+    with world.ledger() as ledger:
+        assert [(slot.state, slot.tries) for slot in ledger.slots("first")] == [(State.SUCCESS, 0)]
+
+
+@pytest.mark.parametrize("times", [SPARED, SPARED + 1])
+def test_a_job_that_was_in_pools_that_broke_is_told_of_in_the_end(
+    processes: ProcessWorkers, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    schedule = SpawnedPool.schedule
+    left = list(range(times))
+
+    def broken(pool: SpawnedPool, *arguments: object, timeout_s: float | None = None) -> Future[object]:
+        if not left:
+            return schedule(pool, *arguments, timeout_s=timeout_s)
+        left.pop()
+        failed: Future[object] = Future()
+        failed.set_exception(BrokenProcessPool())
+        return failed
+
+    monkeypatch.setattr(SpawnedPool, "schedule", broken)
     ends: queue.SimpleQueue[Completion] = queue.SimpleQueue()
     processes.submit([(JOB, 1)], DEADLINE_S, ends.put)
-    assert type(ends.get(timeout=DEADLINE_S).error) is WorkerDiedError
+    end = ends.get(timeout=DEADLINE_S)
+    assert isinstance(end.error, WorkerDiedError) == (times > SPARED)
 
 
-def test_where_no_process_can_be_started_each_job_is_told_of(
-    processes: ProcessWorkers, monkeypatch: pytest.MonkeyPatch
+def test_where_no_process_can_be_started_the_run_ends_and_no_datum_is_to_blame(
+    world: World, processes: ProcessWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def schedule(*_: object, **__: object) -> None:
-        raise RuntimeError("Unexpected error within the Pool")
+    def launch(*_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    monkeypatch.setattr(pebble_process.ProcessPool, "schedule", schedule)
-    ends: list[Completion] = []
-    processes.submit([(JOB, 1), (JOB, 2)], DEADLINE_S, ends.append)
-    assert [(end.ticket, type(end.error)) for end in ends] == [(1, WorkerDiedError), (2, WorkerDiedError)]
+    world.put("a/1", "alarm")
+    with monkeypatch.context() as patched:
+        patched.setattr(pebble_process, "launch_process", launch)
+        with pytest.raises(Unavailable, match=r"worker processes: none can be started: .*temporarily unavailable"):
+            world.run(workers=processes)
+    world.run(workers=processes)
+    with world.ledger() as ledger:
+        assert [(slot.state, slot.tries) for slot in ledger.slots("first")] == [(State.SUCCESS, 0)]
 
 
 def test_fewer_than_one_worker_is_refused(world: World) -> None:
