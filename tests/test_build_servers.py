@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +17,13 @@ SCRIPT = ROOT / "scripts" / "servers.py"
 GO = """#!/bin/sh
 echo "$@" >> "$GO_CALLS"
 case "$1" in
+list) exec sleep 60 ;;
 mod) echo "{\\"Dir\\": \\"$GO_MODULE\\"}"; exit ;;
 env) echo "${GO_FOUND:-go1.26.8}"; exit ;;
-build) while [ "$1" != -o ]; do shift; done; program=$2 ;;
+build)
+    until [ "$(grep -c ^list "$GO_CALLS")" -ge "${GO_LISTS:-0}" ]; do sleep 0.01; done
+    while [ "$1" != -o ]; do shift; done
+    program=$2 ;;
 install) for last; do :; done; program=$GOBIN/$(basename "${last%@*}") ;;
 esac
 [ -z "$GO_FAILS" ] || { echo "no such module" >&2; exit 1; }
@@ -55,7 +60,7 @@ def builds(environment: dict[str, str]) -> list[str]:
     """What Go was told to build, by the last word of each call."""
     file = Path(environment["GO_CALLS"])
     lines = file.read_text().splitlines() if file.exists() else []
-    return [line.split()[-1] for line in lines if not line.startswith(("env", "mod"))]
+    return [line.split()[-1] for line in lines if not line.startswith(("env", "mod", "list"))]
 
 
 def table(group: str = "services") -> list[list[str]]:
@@ -76,6 +81,21 @@ def test_all_are_built_once(build: Build, environment: dict[str, str], tmp_path:
     again = build()
     assert (again.returncode, again.stderr) == (0, "")
     assert len(builds(environment)) == len(table())
+
+
+def test_what_the_later_ones_need_is_fetched_while_the_first_is_built(
+    build: Build, environment: dict[str, str]
+) -> None:
+    began_s = time.monotonic()
+    done = build("pause", "kubelet", "kubectl", "argo-events", GO_LISTS="2")
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began_s < 30, "nobody waits for the rest of it"
+    calls = [line.split() for line in Path(environment["GO_CALLS"]).read_text().splitlines()]
+    fetched = {call[-1]: call[3:] for call in calls if call[0] == "list"}
+    assert fetched == {
+        "k8s.io/kubernetes/cmd/kubectl": ["k8s.io/kubernetes/cmd/kubelet", "k8s.io/kubernetes/cmd/kubectl"],
+        "github.com/argoproj/argo-events/cmd": ["github.com/argoproj/argo-events/cmd"],
+    }
 
 
 def test_services_are_built_without_being_named_and_a_cluster_s_programs_are_not(
@@ -105,7 +125,7 @@ def test_what_a_module_misses_is_put_into_a_copy_that_is_built(
 ) -> None:
     seen = tmp_path / "seen"
     go = Path(environment["PATH"].split(":")[0]) / "go"
-    go.write_text(GO.replace("build) ", f"build) cat workflow/*/*/signal_linux.go ui/dist/app/index.html > {seen}; "))
+    go.write_text(GO.replace("build)\n", f"build) cat workflow/*/*/signal_linux.go ui/dist/app/index.html > {seen}\n"))
     done = build("argo", GO_MODULE=str(module(tmp_path)))
     assert done.returncode == 0, done.stderr
     assert seen.read_text() == "that of workflow/executor/osspecific/signal_darwin.gothat of ui/src/index.html"
