@@ -21,19 +21,15 @@ from .deployment import Deployment, by_intake
 from .embedded import MORE_DEVICES, Embedded, embed
 
 HERE = Path(__file__).parent
-APART = ("test_bad_input", "test_workflows")
-"""The modules that do not mind what the others put into buckets, kill or restart, and take none of their turns."""
 BEGAN_S = pytest.StashKey[float]()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of this folder need the cluster. Two processes can share them: those that are in each other's way go
-    to the same one."""
+    """All tests of this folder need the cluster."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.cluster)
-            item.add_marker(pytest.mark.xdist_group("apart" if item.path.stem in APART else "together"))
 
 
 @pytest.fixture(scope="session")
