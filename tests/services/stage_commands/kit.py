@@ -1,29 +1,16 @@
-"""The containers' commands on a deployment that has a model, rules and no picture yet."""
+"""What the containers' commands are told and say, and what the others of the pipeline do around them."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from lookout.identity import sha256
 from lookout.testing.sendgrid_api import Posted, SendGridApi
-from tests.cli.shell import MODELS, RULES
 from tests.cli.stages_kit import run_stage
 from tests.services.cli_kit import Site
 
 DEADLINE_S = 60.0
-
-
-def ready(root: Path, environment: dict[str, str]) -> Site:
-    """Buckets and users, a model and rules in their buckets."""
-    site = Site(root=root, environment=environment)
-    site.begin()
-    for file in (*MODELS.glob("*.onnx"), *MODELS.glob("*.json")):
-        give(site, "model", file.name, file.read_bytes())
-    for file in RULES.iterdir():
-        give(site, "rules", file.name, file.read_bytes())
-    return site
 
 
 def give(site: Site, bucket: str, key: str, data: bytes) -> None:

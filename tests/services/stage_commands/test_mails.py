@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from lookout.testing.sendgrid_api import SendGridApi
 from tests.cli.shell import NEW, THREAT
 from tests.cli.stages_kit import STAGES, start_stage
 from tests.services.cli_kit import Site
-from tests.services.stage_commands_kit import DEADLINE_S, cut, full, mail, ready, run, sent, upload, verdict
-
-
-@pytest.fixture
-def api() -> Iterator[SendGridApi]:
-    with SendGridApi() as api:
-        yield api
-
-
-@pytest.fixture
-def site(tmp_path: Path, store_settings: dict[str, str], ledger_settings: dict[str, str]) -> Site:
-    return ready(tmp_path, store_settings | ledger_settings)
+from tests.services.stage_commands.kit import DEADLINE_S, cut, full, mail, run, sent, upload, verdict
 
 
 def test_a_mail_that_cannot_be_sent_at_once_is_sent_a_moment_later_by_the_same_process(site: Site) -> None:

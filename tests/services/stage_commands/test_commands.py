@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from lookout.testing.sendgrid_api import SendGridApi
 from tests.cli.shell import CALM, NEW, PHOTOS, RULES, THREAT, World
 from tests.cli.stages_kit import STAGES, loaded, run_stage, start_stage
 from tests.services.cli_kit import Site
-from tests.services.stage_commands_kit import DEADLINE_S, cut, full, give, mail, ready, run, sent, upload, verdict
+from tests.services.stage_commands.kit import DEADLINE_S, cut, full, give, mail, run, sent, upload, verdict
 
 LOADS = {
     "validate": {"etcd3", "minio", "numpy", "simplejpeg"},
@@ -26,17 +26,6 @@ LOADS = {
     "plot": {"PIL", "etcd3", "matplotlib", "minio", "numpy"},
 }
 """What is heavy, by all sample photographs: with threats, and mails that are sent."""
-
-
-@pytest.fixture
-def api() -> Iterator[SendGridApi]:
-    with SendGridApi() as api:
-        yield api
-
-
-@pytest.fixture
-def site(tmp_path: Path, store_settings: dict[str, str], ledger_settings: dict[str, str]) -> Site:
-    return ready(tmp_path, store_settings | ledger_settings)
 
 
 def wait_until(ready: Callable[[], bool]) -> None:
