@@ -178,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write("".join(f"{s.name} {s.module} {s.version} {s.package}\n" for s in wanted))
         return
     cache = Path(os.environ.get("LOOKOUT_CACHE") or Path.home() / ".cache" / "lookout")
-    missing = [server for server in wanted if not os.access(cache / "bin" / server.file_name, os.X_OK)]
+    missing = [server for server in wanted if not is_built(server, cache / "bin")]
     if missing:
         check_go()
     with fetching(missing[1:]):
@@ -191,7 +191,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def is_current(server: Server, folder: Path) -> bool:
     """Whether the program is there, and its plain name leads to it."""
     link = folder / server.name
-    return link.is_symlink() and link.readlink() == Path(server.file_name) and os.access(link, os.X_OK)
+    return link.is_symlink() and link.readlink() == Path(server.file_name) and is_built(server, folder)
+
+
+def is_built(server: Server, folder: Path) -> bool:
+    return os.access(folder / server.file_name, os.X_OK)
 
 
 @contextmanager
@@ -239,7 +243,7 @@ def sole_builder(cache: Path) -> Iterator[None]:
 def provide(server: Server, cache: Path) -> None:
     """Build the program if it is not there, and point its plain name at it. Nobody ever sees half a program."""
     program = cache / "bin" / server.file_name
-    if not os.access(program, os.X_OK):
+    if not is_built(server, program.parent):
         say(f"building {server.name} {server.version} (minutes the first time)")
         began_s = time.monotonic()
         part = cache / "build" / "part"
