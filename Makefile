@@ -71,7 +71,8 @@ cluster-down: .venv/run.stamp ## End the cluster and all that it kept
 	@$(BIN)/python -m k8s.local down
 
 test-cluster: .venv/dev.stamp cluster ## Test on the local cluster, which it brings up (as root; minutes)
-	$(BIN)/python -m pytest -m "cluster and not slow"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "cluster and not slow" tests/cluster
+	$(BIN)/python -m pytest -m "cluster and not slow" tests/bench
 
 test-cluster-long: .venv/dev.stamp cluster ## The long forms: the cluster goes down and comes up again, empty
 	$(BIN)/python -m pytest -m "cluster and slow"

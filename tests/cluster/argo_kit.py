@@ -60,7 +60,7 @@ class Argo:
         self.made.append(str(json.loads(said)["metadata"]["name"]))
         return self.made[-1]
 
-    def finished(self, name: str, deadline_s: float = 180.0) -> Tree:
+    def finished(self, name: str, deadline_s: float = 300.0) -> Tree:
         """The workflow, once it is completed."""
         words = ("wait", "--for=condition=Completed", f"--timeout={deadline_s}s", f"workflow/{name}")
         self.cluster.kubectl(*words, deadline_s=deadline_s + 30)

@@ -1,5 +1,7 @@
 """The cluster that ``make cluster`` brought up, for the tests of this folder; without one they fail, and say so.
 
+They run in two processes at most: one for the modules marked ``apart``, which are in nobody's way, one for all else.
+
 A failed test tells what Kubernetes knows of it: its workflows and pods, its warnings, the ends of the logs.
 """
 
@@ -26,10 +28,12 @@ BEGAN_S = pytest.StashKey[float]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of this folder need the cluster."""
+    """All tests of this folder need the cluster, and most have it for themselves."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+            if item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group("alone"))
 
 
 @pytest.fixture(scope="session")

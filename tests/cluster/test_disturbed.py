@@ -26,7 +26,7 @@ from .argo_kit import until
 from .deployment import EVENT_SOURCE, SETTLED_S, Deployment
 from .embedded import PERSON, TIME, Embedded
 
-CAUGHT_S = 120.0
+CAUGHT_S = 240.0
 T = TypeVar("T")
 
 

@@ -18,6 +18,8 @@ from .argo_kit import Argo, acted, nodes, outputs, templates_of, until
 from .cluster import Cluster
 from .schemas import faults
 
+pytestmark = pytest.mark.xdist_group("apart")
+
 STAGES = ["1-validate", "2-object-detect", "3-threat-detect", "4-plot", "main"]
 OURS = sorted(resources())
 
