@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
+from lookout.datum import Observation
 from lookout.errors import Unavailable
 from lookout.identity import sha256
 from lookout.objects.history import history
 from lookout.objects.minio.buckets import make_buckets
+from lookout.objects.source import observe_file
 from lookout.servers.ports import free_port
-from lookout.uploading import File, find_files, upload
+from lookout.uploading import Became, File, find_files, upload
 from tests.cli.shell import CALM, PHOTOS, THREAT
 from tests.services.cli_kit import Site
 
@@ -128,32 +130,27 @@ def test_progress_is_shown_on_a_terminal_only(site: Site) -> None:
     assert site.lookout("upload", "photos").err == ""
 
 
-def test_of_a_file_that_is_written_to_all_the_time_no_mixture_is_brought(site: Site) -> None:
-    path, stop = site.root / "busy.jpg", threading.Event()
-    letters = [bytes([letter]) * 3_000_000 for letter in b"abcdefgh"]
+def test_of_a_file_that_is_written_to_whenever_it_is_read_no_mixture_is_brought(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, letters = site.root / "busy.jpg", cycle(b"abcdefgh")
+    path.write_bytes(bytes(3_000_000))
 
-    def rewrite() -> None:
-        with path.open("r+b", buffering=0) as file:
-            while not stop.is_set():
-                for letter in letters:
-                    file.seek(0)
-                    file.write(letter)
+    def observe_and_write_half(root: Path, key: str, bucket: str, now_s: float) -> Observation:
+        observed = observe_file(root, key, bucket, now_s)
+        with path.open("r+b") as file:
+            file.write(bytes([next(letters)]) * 1_500_000)
+        return observed
 
-    path.write_bytes(letters[0])
-    writer = threading.Thread(target=rewrite)
-    writer.start()
-    try:
-        sent = [next(upload(site.store, "images", find_files([path]))) for _ in range(5)]
-    finally:
-        stop.set()
-        writer.join()
-    assert "is being written" in "".join(item.error or "" for item in sent)
-    for version in history(site.store, "images", "busy.jpg"):
-        data = site.store.connection.read(site.store.full("images"), "busy.jpg", version.version)
-        assert data in letters
-    (last,) = upload(site.store, "images", find_files([path]))
-    assert last.ref is not None
-    assert last.ref.sha256 == sha256(path.read_bytes())
+    with monkeypatch.context() as patch:
+        patch.setattr("lookout.uploading.observe_file", observe_and_write_half)
+        (sent,) = upload(site.store, "images", find_files([path]))
+    assert (sent.became, sent.ref) == (Became.BUSY, None)
+    assert "is being written" in str(sent.error)
+    assert keys(site) == []
+    (sent,) = upload(site.store, "images", find_files([path]))
+    assert sent.ref is not None
+    assert sent.ref.sha256 == sha256(path.read_bytes())
 
 
 def test_a_file_that_goes_away_meanwhile_is_named(site: Site) -> None:
