@@ -281,7 +281,8 @@ class Claim:
 
 
 class AlertState(StrEnum):
-    """The life of an alert. ``UNKNOWN`` may or may not have arrived; ``DEAD`` was refused for good."""
+    """The life of an alert. ``SENDING``: its request may have left; ``UNKNOWN``: an earlier request may have arrived,
+    and it is repeated; ``DEAD``: refused for good."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -294,7 +295,8 @@ class AlertState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Alert:
-    """An alert as the outbox keeps it. ``id`` is H(user, rule, picture key and sha256, recipient)."""
+    """An alert as the outbox keeps it. ``id`` is H(user, rule, picture key and sha256, recipient). ``tries`` counts
+    tries of any end, ``doubts`` those that may have arrived; ``settled_at_s`` is the end of the last one."""
 
     id: str
     draft: AlertDraft
@@ -305,6 +307,7 @@ class Alert:
     created_at_s: float
     state: AlertState
     tries: int = 0
+    doubts: int = 0
     due_at_s: float = 0.0
     message_id: str | None = None
     error: str | None = None

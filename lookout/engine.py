@@ -87,14 +87,15 @@ class Engine:
         code: str,
         reobserve: Callable[[str], None],
         on_progress: Callable[[Progress], None] = lambda _: None,
-        on_alerts: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
         lease_s: float = 60.0,
         publishes: Collection[str] | None = None,
     ) -> None:
         self._pipeline, self._ledger, self._store, self._workers = pipeline, ledger, store, workers
         self._owner, self._run, self._lease_s, self._publishes = owner, run, lease_s, publishes
-        self._on_progress, self._on_alerts = on_progress, on_alerts
+        self._on_progress = on_progress
+        self.on_alerts: Callable[[], None] = lambda: None
+        """Called after a commit that entered alerts."""
         self._make_outcomes = partial(
             Outcomes, pipeline=pipeline, ledger=ledger, run=run, code=code, reobserve=reobserve, clock=clock
         )
@@ -109,7 +110,7 @@ class Engine:
         self._put_off: set[str] = set()
         self._secluded = False
         self._extended_at_s = 0.0
-        self._stopping = False
+        self._stopping = self._asked_to_stop = False
         self._fatal: Unavailable | None = None
         self.report = Report()
 
@@ -183,7 +184,9 @@ class Engine:
         self._inbox.put(action)
 
     def stop(self) -> None:
-        """End the loop soon: running jobs are killed, their datums become KILLED and the next run takes them up."""
+        """End the loop soon: running jobs are killed, their datums become KILLED and the next run takes them up. For
+        any thread, and for signal handlers."""
+        self._asked_to_stop = True  # at once, for what goes on beside or after the loop
 
         def end() -> None:
             self._stopping = True
@@ -192,7 +195,7 @@ class Engine:
 
     @property
     def stopped(self) -> bool:
-        return self._stopping
+        return self._stopping or self._asked_to_stop
 
     def publish(self) -> None:
         """Make visible what is committed, of this engine or of one that died before it could."""
@@ -359,7 +362,7 @@ class Engine:
             self._maybe |= self._scope.intersection((stage, *self._pipeline.downstream(stage)))
         self.publish()
         if any(outcome.alerts for _, outcome in settled):
-            self._on_alerts()
+            self.on_alerts()
 
     def _tell(self, claim: Claim, outcome: Outcome) -> None:
         if outcome.state in (State.PENDING, State.KILLED) or (outcome.state is State.FAILED and not outcome.final):

@@ -118,6 +118,13 @@ def _metrics(standing: Standing) -> Iterator[Metric]:
         "Alerts by state.",
         {(("state", state.value),): standing.alerts.get(state.value, 0) for state in AlertState},
     )
+    unsent = standing.unsent
+    yield _gauge(
+        "lookout_oldest_unsent_alert_seconds",
+        "For how long the oldest alert that is still to be sent waits; 0 if none.",
+        {(): 0.0 if unsent.oldest_at_s is None else max(0.0, standing.at_s - unsent.oldest_at_s)},
+    )
+    yield _gauge("lookout_failing_alerts", "Alerts still to be sent of which a try has failed.", {(): unsent.failed})
     yield _gauge(
         "lookout_batches",
         "Batches by state.",

@@ -1,29 +1,37 @@
-"""The outbox: alerts that were committed with their datum are sent here, each once, whatever dies in between.
+"""Outbox: sends the alerts that were committed with their datum, each once, whatever dies in between.
 
 Knows no channel: a ``Channel`` is handed a letter and says how it went. Source of the method: the transactional outbox
-pattern; delivery is at least once, and exactly once but where a try's end cannot be known.
+pattern. Delivery is at least once, and exactly once except where the end of a request cannot be known; such a letter is
+repeated with a mark. docs/alerts.md has the states of an alert on one page.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from lookout.datum import Alert, AlertState
-from lookout.errors import ObjectChanged, ObjectMissing
+from lookout.errors import LookoutError, ObjectChanged, ObjectMissing
 from lookout.identity import digest
 from lookout.ledger.base import Delivered, Ledger
+from lookout.ledger.delivery import WAITING, is_due
 from lookout.log import get_logger
 from lookout.objects.base import ObjectReader
 
 log = get_logger(__name__)
 
 DIGEST_PICTURES: Final = 6
-"""How many pictures a digest carries; the others are named."""
-UNKNOWN_TRIES: Final = 2
-"""A try whose end is not known is repeated once, and said to be a repeat."""
+"""Number of pictures in a digest; the others are named."""
+PICTURE_TRIES: Final = 8
+"""An alert waits so many tries, about four minutes, for a picture that cannot be read now; then it leaves without."""
+MOST_UNREADY: Final = 3
+"""Letters in a row that may fail before they are handed to the channel; after that the store is taken for unreachable
+and the round ends."""
+HELD_S: Final = 5.0
+"""Pause before the outbox looks again at an alert that another process holds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,15 +48,32 @@ class Letter:
     resend: bool = False
 
 
+class Request(Protocol):
+    """A letter that is ready to leave: rendered, and connected to the other side."""
+
+    def send(self, now_s: float) -> Delivered:
+        """Send once and say how it ended: SENT (with a message id), DEAD (refused for good), PENDING (certainly not
+        delivered) or UNKNOWN (may have been delivered)."""
+        ...
+
+    def abort(self) -> None:
+        """End a ``send`` that another thread waits for, soon; it then says how that ended."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds. Twice is allowed."""
+        ...
+
+
 class Channel(Protocol):
     """A way to send letters. ``name`` is shown to people: ``sendgrid``, ``folder``."""
 
     name: str
 
-    def send(self, letter: Letter, now_s: float) -> Delivered:
-        """Try once and say how it ended, with the states SENT (message id), WRITTEN (a file's path as message id),
-        DEAD (refused for good), PENDING (certainly not delivered; ``due_at_s`` says when to try again) or UNKNOWN
-        (may have been delivered). Never raises for anything that the other side or the network does."""
+    def begin(self, letter: Letter) -> Request | Delivered:
+        """Render the letter and connect. Nothing has left when this returns a Request or raises. Where the end is
+        certain already, that is given instead: PENDING without a connection, DEAD for a letter that nobody can send,
+        WRITTEN (a file's path as message id) by a channel that does the same only once however often it is asked."""
         ...
 
 
@@ -70,73 +95,149 @@ class Outbox:
     digest_every_s: float = 0.0
     digests: int = field(default=0, init=False)
     _opened: Channel | None = field(default=None, init=False)
+    _request: Request | None = field(default=None, init=False)
+    _unsettled: dict[str, Delivered] = field(default_factory=dict, init=False)
     _sent_at_s: deque[float] = field(default_factory=deque, init=False)
     _digest_at_s: float = field(default=float("-inf"), init=False)
+    _looked_at_s: float = field(default=float("-inf"), init=False)
 
     def dispatch(self, stopping: Callable[[], bool] = lambda: False) -> float | None:
         """Try everything that is due once, until ``stopping`` between two letters. Says when something will be due
-        next, None when nothing waits.
+        next, None when nothing waits. What was tried most often comes last, so that it holds up nothing else.
 
-        A channel that answers PENDING ends the round: the other side is not there, or has enough for now.
+        A channel that answers PENDING ends the round: the other side is not there, or has enough for now. Raises
+        Unavailable when the ledger does not answer; how a letter ended is kept then, and settled by the next call.
         """
+        self._settle()
         now_s = self.clock()
-        due = [alert for alert in self._waiting() if alert.due_at_s <= now_s]
-        while self._sent_at_s and self._sent_at_s[0] < now_s - self.window_s:
-            self._sent_at_s.popleft()
+        self._slide_window(now_s)
+        due = [alert for alert in self.ledger.alerts(states=WAITING) if is_due(alert, now_s)]
+        due.sort(key=lambda alert: (alert.tries, alert.created_at_s, alert.id))
         letters: list[Sequence[Alert]] = [[alert] for alert in due]
         if due and len(due) + len(self._sent_at_s) > self.max_letters:
             if now_s - self._digest_at_s < self.digest_every_s:
                 return self._digest_at_s + self.digest_every_s
             letters = _by_recipient(due)
             self._digest_at_s = now_s
+        elsewhere: set[str] = set()
+        unready = 0
         for alerts in letters:
-            if stopping() or not self._send(alerts):
+            if stopping() or unready >= MOST_UNREADY:
                 break
-        return min((alert.due_at_s for alert in self._waiting()), default=None)
+            held = self.ledger.claim_alerts(self.owner, len(alerts), self.clock(), [alert.id for alert in alerts])
+            elsewhere.update({alert.id for alert in alerts} - {alert.id for alert in held})
+            if not held:
+                continue
+            delivered, ready = self._deliver(held)
+            self._keep(held, delivered)
+            unready = 0 if ready else unready + 1
+            if ready and delivered.state is AlertState.PENDING:
+                break
+        return self._next_s(elsewhere)
 
-    def _waiting(self) -> list[Alert]:
-        states = (AlertState.PENDING, AlertState.UNKNOWN)
-        return [alert for alert in self.ledger.alerts(states=states) if _open(alert)]
+    def abort(self) -> None:
+        """End a request that another thread waits for."""
+        if (request := self._request) is not None:
+            request.abort()
 
-    def _send(self, alerts: Sequence[Alert]) -> bool:
-        """Claim, send and settle one letter; False when the channel asks to wait."""
-        claimed = self.ledger.claim_alerts(self.owner, len(alerts), self.clock(), [alert.id for alert in alerts])
-        if not claimed:
-            return True  # another process has it
-        letter = self._letter(claimed)
-        channel = self._opened = self._opened or self.channel()
-        delivered = channel.send(letter, self.clock())
-        now_s = self.clock()
-        self.ledger.settle_alerts(self.owner, {alert.id: delivered for alert in claimed}, now_s)
-        told = {"id": letter.id, "alerts": len(claimed), "channel": channel.name, "state": delivered.state.value}
-        if delivered.error is None:
-            log.info("letter", **told)
-        else:
-            log.warning("letter", **told, error=delivered.error)
-        if delivered.state is not AlertState.PENDING:
-            self._sent_at_s.append(now_s)
-            self.digests += len(claimed) > 1
-        return delivered.state is not AlertState.PENDING
+    # --- one letter -------------------------------------------------------------------------------------------------
+
+    def _deliver(self, alerts: Sequence[Alert]) -> tuple[Delivered, bool]:
+        """How a letter ended, and whether it reached the channel. Raises nothing that an alert, its picture, the
+        channel or a lack of memory, threads or files can cause: whatever the cause, the alert is retried."""
+        channel = None
+        try:
+            letter = self._letter(alerts)
+            channel = self._opened = self._opened or self.channel()
+            request = channel.begin(letter)
+            ready = True
+            if isinstance(request, Delivered):
+                delivered = request
+            else:
+                with closing(request):
+                    delivered = self._send(request, alerts)
+        except Exception as exc:  # noqa: BLE001 - nothing has left; the alert must outlive whatever this is
+            delivered, ready = Delivered(state=AlertState.PENDING, error=_sentence(exc)), False
+        self._tell(alerts, channel, delivered)
+        return delivered, ready
+
+    def _send(self, request: Request, alerts: Sequence[Alert]) -> Delivered:
+        ids = frozenset(alert.id for alert in alerts)
+        if self.ledger.begin_sending(self.owner, ids) != ids:
+            # Some were canceled meanwhile, or the session was taken for dead: the letter would say too much.
+            return Delivered(state=AlertState.PENDING, error="the alerts of the letter changed", due_at_s=self.clock())
+        self._request = request
+        try:
+            return request.send(self.clock())
+        except Exception as exc:  # noqa: BLE001 - it may have left
+            return Delivered(state=AlertState.UNKNOWN, error=_sentence(exc))
+        finally:
+            self._request = None
 
     def _letter(self, alerts: Sequence[Alert]) -> Letter:
         evidence: dict[str, bytes] = {}
         for alert in alerts[:DIGEST_PICTURES]:
             try:
                 evidence[alert.id] = self.store.get(alert.evidence)
-            except (ObjectMissing, ObjectChanged) as exc:
-                # The alert matters more than its picture, which may have been retracted or lost since.
+            except Exception as exc:
+                gone = isinstance(exc, ObjectMissing | ObjectChanged)
+                if not gone and alert.tries < PICTURE_TRIES:
+                    raise
+                # The alert matters more than its picture, which is lost, was retracted, or cannot be read for long.
                 log.warning("no picture", alert=alert.id, error=exc)
         ids = sorted(alert.id for alert in alerts)
         return Letter(
             id=ids[0] if len(ids) == 1 else digest("digest/1", ids),
             alerts=tuple(alerts),
             evidence=evidence,
-            resend=any(alert.state is AlertState.UNKNOWN for alert in alerts),
+            resend=any(alert.doubts for alert in alerts),
         )
 
+    def _tell(self, alerts: Sequence[Alert], channel: Channel | None, delivered: Delivered) -> None:
+        facts = {"alert": alerts[0].id, "alerts": len(alerts), "channel": channel.name if channel else None}
+        if delivered.error is None:
+            log.info("letter", **facts, state=delivered.state.value)
+        else:
+            log.warning("letter", **facts, state=delivered.state.value, error=delivered.error)
 
-def _open(alert: Alert) -> bool:
-    return alert.state is AlertState.PENDING or alert.tries < UNKNOWN_TRIES
+    # --- keeping how letters ended ----------------------------------------------------------------------------------
+
+    def _keep(self, alerts: Sequence[Alert], delivered: Delivered) -> None:
+        self._unsettled.update((alert.id, delivered) for alert in alerts)
+        if delivered.state is not AlertState.PENDING:
+            self._sent_at_s.append(self.clock())
+            self.digests += len(alerts) > 1
+        self._settle()
+
+    def _settle(self) -> None:
+        """Have the ledger keep how letters ended. What it does not take now is offered again: an alert would be on its
+        way for as long as this process lives otherwise."""
+        if self._unsettled:
+            self.ledger.settle_alerts(self.owner, self._unsettled, self.clock())
+            self._unsettled.clear()
+
+    # --- times ------------------------------------------------------------------------------------------------------
+
+    def _slide_window(self, now_s: float) -> None:
+        if now_s < self._looked_at_s:  # the clock was set back: what it said before means nothing any more
+            log.warning("clock set back", seconds=round(self._looked_at_s - now_s, 3))
+            self._sent_at_s.clear()
+            self._digest_at_s = float("-inf")
+        self._looked_at_s = now_s
+        while self._sent_at_s and self._sent_at_s[0] < now_s - self.window_s:
+            self._sent_at_s.popleft()
+
+    def _next_s(self, elsewhere: set[str]) -> float | None:
+        held_s = self.clock() + HELD_S
+        due = (
+            max(alert.due_at_s, held_s) if alert.id in elsewhere else alert.due_at_s
+            for alert in self.ledger.alerts(states=WAITING)
+        )
+        return min(due, default=None)
+
+
+def _sentence(exc: Exception) -> str:
+    return str(exc) if isinstance(exc, LookoutError) else f"{type(exc).__name__}: {exc}"
 
 
 def _by_recipient(alerts: Sequence[Alert]) -> list[Sequence[Alert]]:

@@ -27,7 +27,7 @@ from lookout.objects.base import ObjectStore
 from lookout.outbox import Channel, Outbox
 from lookout.pipeline import Pipeline, Refused
 from lookout.planner import MAX_LONE_LOSSES
-from lookout.posting import Dispatch, Postman
+from lookout.posting import OutboxSender
 from lookout.references import propose
 from lookout.watching import Changes, Watcher
 from lookout.workers import Workers
@@ -60,7 +60,6 @@ class Ran:
     taken: Taken
     digests: int
     refused: tuple[Refused, ...]
-    due_at_s: float | None
     elapsed_s: float
 
     @property
@@ -107,18 +106,18 @@ class Runner:
             self._revive(taken.keys)
             engine.rebase(self.pipeline.stages)
             engine.work([stage for stage in self.pipeline.stages if not stage.grouped], taken.keys)
-            with Dispatch(self.open_ledger, partial(self._outbox, owner=session.owner, order=order)) as dispatch:
+            letters = partial(self._outbox, owner=session.owner, order=order)
+            with self._sender(letters, engine, once=True) as sender:
                 if not engine.stopped:
-                    dispatch.start()
+                    sender.start()
                     engine.work([stage for stage in self.pipeline.stages if stage.grouped])
             self._collect()
         return Ran(
             run=session.run,
             engine=engine,
             taken=taken,
-            digests=dispatch.digests,
+            digests=sender.digests,
             refused=refused,
-            due_at_s=dispatch.due_at_s,
             elapsed_s=time.monotonic() - started_s,
         )
 
@@ -129,15 +128,17 @@ class Runner:
             refused = self._enforce(order)
             intake = self._intake()
             letters = partial(self._outbox, owner=session.owner, order=order, window_s=3600.0, digest_every_s=300.0)
-            with Postman(self.open_ledger, letters, self.clock) as postman:
-                engine = self._engine(intake.look_again, session, postman.wake)
+            engine = self._engine(intake.look_again, session)
+            with self._sender(letters, engine) as sender:
+                sender.start()
+                engine.on_alerts = sender.wake
                 changes = Changes(engine, intake, order.sources[0], allow_deletions=order.allow_deletions)
                 with watcher(order.sources[0].absolute(), changes.add, changes.lost):
                     taken = changes.scan()
                     self._revive(None)
                     engine.rebase(self.pipeline.stages)
                     on_ready(taken)
-                    postman.wake()
+                    sender.wake()
                     engine.follow(self.pipeline.stages)
                 if changes.error is not None:
                     raise changes.error
@@ -146,9 +147,8 @@ class Runner:
             run=session.run,
             engine=engine,
             taken=taken,
-            digests=postman.digests,
+            digests=sender.digests,
             refused=refused,
-            due_at_s=None,
             elapsed_s=time.monotonic() - started_s,
         )
 
@@ -213,9 +213,7 @@ class Runner:
     def _readers(self) -> tuple[str, ...]:
         return tuple(stage.name for stage in self.pipeline.readers(self.pipeline.inputs))
 
-    def _engine(
-        self, look_again: Callable[[str], None], session: _Session, on_alerts: Callable[[], None] = lambda: None
-    ) -> Engine:
+    def _engine(self, look_again: Callable[[str], None], session: _Session) -> Engine:
         engine = Engine(
             pipeline=self.pipeline,
             ledger=self.ledger,
@@ -226,7 +224,6 @@ class Runner:
             code=self.code,
             reobserve=look_again,
             on_progress=self.on_progress,
-            on_alerts=on_alerts,
             clock=self.clock,
         )
         session.engine = engine
@@ -265,6 +262,9 @@ class Runner:
                     salt = digest("lost/1", ref.path, self.clock())[:12]
                     self.ledger.mark([Mark(stage=slot.stage, key=slot.key)], salt=salt)
                     break
+
+    def _sender(self, letters: Callable[[Ledger], Outbox], engine: Engine, *, once: bool = False) -> OutboxSender:
+        return OutboxSender(self.open_ledger, letters, self.clock, lambda: engine.stopped, once=once)
 
     def _outbox(self, ledger: Ledger, *, owner: str, order: Order, **window: float) -> Outbox:
         return Outbox(

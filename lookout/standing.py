@@ -19,6 +19,7 @@ from lookout.datum import Observation, Slot, State
 from lookout.ledger.base import RunRecord
 from lookout.ledger.batching import BatchLedger, BatchState
 from lookout.pipeline import Pipeline
+from lookout.unsent import Unsent, find_unsent
 
 MOST: Final = 10_000
 _PIECE: Final = 500
@@ -58,6 +59,7 @@ class Standing:
     pictures: int
     stages: Mapping[str, Mapping[str, int]]
     alerts: Mapping[str, int]
+    unsent: Unsent
     batches: Mapping[str, int]
     backlog: Backlog
     runs: Sequence[RunRecord] = ()
@@ -78,6 +80,7 @@ def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0
         at_s=now_s,
         pictures=ledger.count_inputs(pipeline.inputs),
         stages=stages,
+        unsent=find_unsent(ledger, now_s),
         alerts={state.value: number for state, number in ledger.count_alerts().items()},
         batches={state.value: batches.get(state, 0) for state in BatchState},
         backlog=look_at_backlog(pipeline, ledger),

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import click
 
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json, echo_json_line, printable, when
-from lookout.cli.state import channel_for, check_channel, open_state
+from lookout.cli.state import Deployment, channel_for, check_channel, open_state
+from lookout.cli.summary import unsent_lines
 from lookout.datum import AlertState
-from lookout.errors import InputRejected
-from lookout.ledger.delivery import is_open
+from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
+from lookout.ledger.delivery import WAITING
 from lookout.outbox import Outbox
 from lookout.settings import Settings
-
-WAITING: Final = (AlertState.PENDING, AlertState.UNKNOWN)
-GIVEN_UP: Final = (AlertState.DEAD, AlertState.CANCELED, AlertState.UNKNOWN)
+from lookout.unsent import find_unsent
 
 
 @click.group(short_help="List alerts and send again.")
@@ -56,27 +55,46 @@ def list_alerts(
             click.echo(printable(line))
 
 
-@alerts.command("resend", short_help="Have dead, canceled or unknown alerts sent again by the next run.")
+@alerts.command("resend", short_help="Have alerts that are not certain to have arrived sent by the next run.")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @state_option
 @json_option
 @click.pass_obj
 def resend(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Have alerts that were given up sent again by the next run. IDs may be shortened to what is unique.
+    """Have alerts sent by the next run, whatever they wait for. IDs may be shortened to what is unique.
 
-    What was sent or written, or will be sent anyway, is left alone.
+    What was sent or written, or is on its way, is left alone. A mail that may have arrived before says that it may be
+    a repeat.
     """
     with open_state(settings, state) as opened:
-        known = {alert.id: alert.state for alert in opened.ledger.alerts()}
-        chosen = {_find(start, known) for start in ids}
+        known, chosen = _choose(opened, ids)
         number = opened.ledger.resend_alerts(chosen)
     if as_json:
         echo_json({"resent": number})
         return
     click.echo(f"{count(number, 'alert')} will be sent by the next run")
-    if number < len(chosen):
-        said = Counter(known[one].value for one in chosen if known[one] not in GIVEN_UP)
-        click.echo("left alone: " + ", ".join(f"{many} {name}" for name, many in said.items()), err=True)
+    _tell_left_alone(known, chosen, number)
+
+
+@alerts.command("cancel", short_help="Call off alerts that wait or were refused.")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@state_option
+@json_option
+@click.pass_obj
+def cancel(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+    """Call off alerts that wait to be sent or repeated, or were refused for good. IDs may be shortened to what is
+    unique.
+
+    What was sent or written, or is on its way, is left alone.
+    """
+    with open_state(settings, state) as opened:
+        known, chosen = _choose(opened, ids)
+        number = opened.ledger.cancel_alerts(chosen, time.time())
+    if as_json:
+        echo_json({"canceled": number})
+        return
+    click.echo(f"{count(number, 'alert')} called off")
+    _tell_left_alone(known, chosen, number)
 
 
 @alerts.command("send", short_help="Send the alerts that are due.")
@@ -92,13 +110,13 @@ def resend(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json
 @json_option
 @click.pass_obj
 def send(settings: Settings, max_mails: int, state: Path | None, as_json: bool) -> None:
-    """Send the alerts that are due, as every run and every worker of threat-detect does: for a clock to call.
+    """Send the alerts that are due, as every run and every worker of threat-detect does. Meant to be run on a schedule.
 
-    What cannot be sent now goes on waiting and is no error.
+    What cannot be sent now goes on waiting: then the exit code is 75, or 1 if something was refused for good.
     """
     check_channel(settings)
     with open_state(settings, state) as opened, opened.ledger.session() as owner:
-        due = sum(1 for alert in opened.ledger.alerts(states=WAITING) if is_open(alert))
+        due = sum(1 for _ in opened.ledger.alerts(states=WAITING))
         if due and settings.ledger is not None and not settings.sendgrid_api_key:
             raise InputRejected(f"is not set, and {count(due, 'alert')} wait", "SENDGRID_API_KEY", "they go on waiting")
         Outbox(
@@ -109,11 +127,24 @@ def send(settings: Settings, max_mails: int, state: Path | None, as_json: bool) 
             clock=time.time,
             max_letters=max_mails,
         ).dispatch()
-        left = sum(1 for alert in opened.ledger.alerts(states=WAITING) if is_open(alert))
+        unsent = find_unsent(opened.ledger, time.time())
     if as_json:
-        echo_json({"due": due, "waiting": left})
+        echo_json({"due": due, "waiting": unsent.waiting, "unsent": unsent.as_json()})
     else:
-        click.echo(f"{count(due, 'alert')} waited, {left:,} wait")
+        click.echo("\n".join([f"{count(due, 'alert')} waited, {unsent.waiting:,} wait", *unsent_lines(unsent)]))
+    sys.exit(EXIT_DATUM_FAILED if unsent.dead else Unavailable.exit_code if unsent.waiting else EXIT_OK)
+
+
+def _choose(opened: Deployment, starts: Collection[str]) -> tuple[dict[str, AlertState], set[str]]:
+    """All alerts with their states, and those that were meant."""
+    known = {alert.id: alert.state for alert in opened.ledger.alerts()}
+    return known, {_find(start, known) for start in starts}
+
+
+def _tell_left_alone(known: Mapping[str, AlertState], chosen: Collection[str], changed: int) -> None:
+    if changed < len(chosen):
+        said = Counter(known[one].value for one in chosen)
+        click.echo("left alone some of: " + ", ".join(f"{many} {name}" for name, many in said.items()), err=True)
 
 
 def _find(start: str, known: Collection[str]) -> str:

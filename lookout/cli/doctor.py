@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -19,10 +20,12 @@ from lookout.cli.checks import Check, attempt
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json, printable
 from lookout.cli.state import LEDGER_FILE, Deployment, find_obstacle, open_state
+from lookout.cli.summary import unsent_lines
 from lookout.datum import ObjectRef, State
 from lookout.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
 from lookout.intake import SOURCE_NOTE
 from lookout.settings import Settings
+from lookout.unsent import find_unsent
 from lookout.version import code_version
 
 MODULES: Final = (
@@ -149,7 +152,16 @@ def _state(settings: Settings, path: Path, objects: bool) -> Iterator[Check]:
         yield Check(
             name="datums", ok=not failed, found=count(failed, "failed datum"), hint="lookout datums list --in failed"
         )
+        yield _alerts(opened)
         yield _objects(opened, read=objects)
+
+
+def _alerts(opened: Deployment) -> Check:
+    """Check that nobody waits to be told of a threat."""
+    unsent = find_unsent(opened.ledger, time.time())
+    found = " ".join(unsent_lines(unsent)[:1]) or "all sent"
+    hint = "see lookout alerts list; lookout alerts resend or cancel"
+    return Check(name="alerts", ok=not unsent.late, warning=unsent.total > 0, found=found, hint=hint)
 
 
 def _source(opened: Deployment) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,7 +28,7 @@ from lookout.cli.state import (
 from lookout.cli.summary import Summary, summarize
 from lookout.datum import State
 from lookout.engine import Engine, Progress
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED
+from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, Unavailable
 from lookout.processes import ProcessWorkers
 from lookout.runner import Order, Ran, Runner
 from lookout.settings import Settings
@@ -73,7 +74,7 @@ def run(
         )
         with _runner(settings, opened, threshold, workers, tell) as runner:
             ran = runner.run(order)
-        summary = summarize(runner.pipeline, opened, ran)
+        summary = summarize(runner.pipeline, opened, ran, time.time())
     if as_json:
         echo_json(summary.as_json())
     else:
@@ -116,7 +117,7 @@ def watch_folder(
                     err=True,
                 ),
             )
-        summary = summarize(runner.pipeline, opened, ran)
+        summary = summarize(runner.pipeline, opened, ran, time.time())
     if as_json:
         echo_json_line(summary.as_json())
     else:
@@ -201,4 +202,6 @@ def _tell_event(as_json: bool, progress: Progress) -> None:
 def _exit_code(summary: Summary, ran: Ran) -> int:
     if ran.stopped:
         return EXIT_STOPPED
-    return EXIT_DATUM_FAILED if summary.failed else EXIT_OK
+    if summary.failed or summary.unsent.dead:
+        return EXIT_DATUM_FAILED
+    return Unavailable.exit_code if summary.unsent.waiting else EXIT_OK

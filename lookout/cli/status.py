@@ -16,6 +16,7 @@ from lookout.batches import ordinary
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json, echo_json_line, printable, table, when
 from lookout.cli.state import Deployment, open_state
+from lookout.cli.summary import unsent_lines
 from lookout.errors import EXIT_STOPPED, Unavailable
 from lookout.ledger.batching import with_batches
 from lookout.settings import Settings
@@ -51,6 +52,7 @@ class Seen:
             "stages": {name: dict(row) for name, row in standing.stages.items()},
             "in_force": {bucket: list(names) for bucket, names in self.in_force.items()},
             "alerts": dict(standing.alerts),
+            "unsent": standing.unsent.as_json(),
             "batches": dict(standing.batches),
             "backlog": backlog,
             "runs": standing.runs,
@@ -64,6 +66,7 @@ class Seen:
             f"{bucket:<9} {printable(', '.join(names)) or 'none in force'}" for bucket, names in self.in_force.items()
         ]
         lines.append(f"alerts    {_numbers(standing.alerts)}")
+        lines += unsent_lines(standing.unsent)
         lines.append(f"batches   {_numbers(standing.batches)}")
         lines += [f"waiting   {_waiting(standing)}", ""]
         columns = ("success", "failed", "unrunnable", "killed", "retracted", "running", "waiting")

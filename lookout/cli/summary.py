@@ -14,6 +14,7 @@ from lookout.datum import Json, JsonObject, State
 from lookout.ledger.base import Ledger
 from lookout.pipeline import Pipeline, Refused
 from lookout.runner import Ran
+from lookout.unsent import Unsent, find_unsent
 
 INVALID_SHOWN: Final = 10
 
@@ -30,12 +31,12 @@ class Summary:
     invalid: tuple[dict[str, str], ...]
     threats: dict[str, int]
     alerts: dict[str, int]
+    unsent: Unsent
     refused: tuple[Refused, ...]
     pictures: int
     rules: int
     retracted: int
     pending: int
-    due_at_s: float | None
     stopped: bool
     elapsed_s: float
 
@@ -55,6 +56,7 @@ class Summary:
             "invalid": [dict(item) for item in self.invalid],
             "threats": self.threats,
             "alerts": self.alerts,
+            "unsent": self.unsent.as_json(),
             "refused": [{"name": item.name, "reason": item.reason} for item in self.refused],
             "retracted": self.retracted,
             "pending": self.pending,
@@ -69,7 +71,7 @@ class Summary:
             (name, *(counts[key] for key in ("success", "skipped", "failed", "unrunnable")))
             for name, counts in self.stages.items()
         ]
-        parts = [table(rows, header), *self._findings(), self._alerts_line()]
+        parts = [table(rows, header), *self._findings(), self._alerts_line(), *unsent_lines(self.unsent)]
         kept = "Refused, so what was in force before stays so:"
         parts += [f"{kept} {printable(item.reason)}" for item in self.refused]
         if self.pending:
@@ -124,12 +126,28 @@ class Summary:
             line += f", in {count(self.alerts['digests'], 'digest')}"
         if self.alerts["written"]:
             line += f"; SENDGRID_API_KEY is not set, so mails are files in {self.state / 'outbox'}"
-        if self.due_at_s is not None:
-            line += f"; some wait until {when(self.due_at_s)}: the next run sends them"
         return line + "."
 
 
-def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran) -> Summary:
+def unsent_lines(unsent: Unsent) -> list[str]:
+    """Tell of all alerts that were not sent, of this run and of earlier ones; nothing where all were."""
+    if not unsent.total:
+        return []
+    counted = ", ".join(f"{number:,} {state.value}" for state, number in unsent.counts.items())
+    line = f"NOT SENT: {count(unsent.total, 'alert')} ({counted})"
+    if unsent.oldest_at_s is not None:
+        line += f", the oldest since {when(unsent.oldest_at_s)}"
+    if unsent.due_at_s is not None:
+        line += f", the next due at {when(unsent.due_at_s)}"
+    lines = [f"{line}." if unsent.reason is None else f"{line}. The last error: {printable(unsent.reason)}"]
+    if unsent.waiting:
+        lines.append("The next run sends what is due; lookout alerts list --in pending --in unknown names them.")
+    if unsent.dead:
+        lines.append("What was refused for good waits for you: lookout alerts list --in dead, then resend or cancel.")
+    return lines
+
+
+def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran, now_s: float) -> Summary:
     """Sum a run up from what the ledger says now. Its cost does not depend on how many pictures are known and fine."""
     ledger = opened.ledger
     counts = _counts(ledger, pipeline, ran.taken.keys)
@@ -162,7 +180,7 @@ def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran) -> Summary:
         rules=len(ledger.references("rules")),
         retracted=ran.taken.gone,
         pending=pending,
-        due_at_s=ran.due_at_s,
+        unsent=find_unsent(ledger, now_s),
         stopped=ran.stopped,
         elapsed_s=ran.elapsed_s,
     )

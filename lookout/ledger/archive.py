@@ -2,7 +2,7 @@
 
 gzip around lines of ASCII JSON (docs/upkeep.md shows the form):
 
-    {"lookout-ledger": 1, "made_at_s": 1763798400.0, "code": "0.1.0+1a2b3c4d5e6f"}
+    {"lookout-ledger": 2, "made_at_s": 1763798400.0, "code": "0.1.0+1a2b3c4d5e6f"}
     ["note", "source", "/data/photos"]
     ...                                          one line an entry, kinds in the order of ``upkeeping.Entry``
     {"entries": 4711, "sha256": "..."}           of all bytes before this line
@@ -29,7 +29,7 @@ from lookout.errors import Corrupt, InputRejected, Unavailable
 from lookout.ledger.entries import kind_of, read_entry, write_entry
 from lookout.ledger.upkeeping import Entry, UpkeepLedger
 
-FORM: Final = 1
+FORM: Final = 2
 """Raised whenever an older program could misread what a newer one writes."""
 _MAGIC: Final = "lookout-ledger"
 _LONGEST_LINE: Final = 64 * 1024 * 1024

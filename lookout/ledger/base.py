@@ -31,6 +31,7 @@ from lookout.datum import (
     State,
     Tally,
 )
+from lookout.ledger.delivery import Delivered
 from lookout.objects.base import Publish
 
 
@@ -59,16 +60,6 @@ class RunRecord:
     ended_at_s: float | None = None
     state: str = "running"
     summary: JsonObject | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Delivered:
-    """How one try to send an alert ended. ``due_at_s`` is when a PENDING or UNKNOWN one may be tried again."""
-
-    state: AlertState
-    message_id: str | None = None
-    error: str | None = None
-    due_at_s: float = 0.0
 
 
 class Ledger(ABC):
@@ -248,13 +239,17 @@ class Ledger(ABC):
 
     @abstractmethod
     def claim_alerts(self, owner: str, limit: int, now_s: float, ids: Collection[str] | None = None) -> list[Alert]:
-        """Take alerts that are due (of these ids only, if given): PENDING, or UNKNOWN with fewer than two tries, in the
-        order of their creation. They become SENDING, with one more try. The alerts given show the state and the tries
-        from before."""
+        """Hold alerts that are due (of these ids only, if given) and that nobody holds, in the order of their creation.
+        Nothing else of them changes: when the session ends they are free again, as they were."""
+
+    @abstractmethod
+    def begin_sending(self, owner: str, ids: Collection[str]) -> frozenset[str]:
+        """Note, durably, that the requests of these alerts may leave from now on: they become SENDING. Gives those that
+        the owner still holds; of the others, which were canceled or taken over meanwhile, nothing may leave."""
 
     @abstractmethod
     def settle_alerts(self, owner: str, settled: Mapping[str, Delivered], now_s: float) -> None:
-        """End the sending of these alerts. What this owner does not hold any more is left alone. Atomic."""
+        """Keep how tries ended, and hold these alerts no more. What this owner does not hold is left alone. Atomic."""
 
     @abstractmethod
     def alerts(
@@ -268,7 +263,12 @@ class Ledger(ABC):
 
     @abstractmethod
     def resend_alerts(self, ids: Collection[str]) -> int:
-        """Make DEAD, CANCELED or finally UNKNOWN alerts PENDING again, with no tries, because a person asked."""
+        """Have alerts that wait, are DEAD or CANCELED sent at once, because a person asked: they are due, with no
+        tries; those that may have arrived keep that doubt. Says how many."""
+
+    @abstractmethod
+    def cancel_alerts(self, ids: Collection[str], now_s: float) -> int:
+        """Call off alerts that wait or are DEAD, because a person asked. Says how many."""
 
     # --- runs -------------------------------------------------------------------------------------------------------
 

@@ -111,15 +111,17 @@ def _write_alert(e: Alert) -> list[Json]:
         e.message_id,
         e.error,
         e.settled_at_s,
+        e.doubts,
     ]
 
 
 def _read_alert(id_: str, text: str, state: str, tries: int, due_at_s: float, *rest: Any) -> Alert:
-    message_id, error, settled_at_s = rest
+    message_id, error, settled_at_s, *doubts = rest
     return replace(
         codec.read_alert(id_, text),
         state=AlertState(state),
         tries=tries,
+        doubts=doubts[0] if doubts else int(state == AlertState.UNKNOWN),  # form 1 has none
         due_at_s=due_at_s,
         message_id=message_id,
         error=error,

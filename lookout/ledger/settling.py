@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from lookout.datum import (
@@ -24,6 +24,7 @@ from lookout.datum import (
     Slot,
     State,
 )
+from lookout.ledger import delivery
 from lookout.ledger.base import Settled
 from lookout.objects.base import Publish
 
@@ -119,6 +120,9 @@ class Book(Protocol):
 
     def withdraw_alert(self, id_: str, now_s: float) -> None:
         """Cancel the alert if it is waiting; if it is being sent, cancel what would be tried again."""
+
+    def keep_alert(self, id_: str) -> None:
+        """Undo ``withdraw_alert`` of an alert that is being sent: its picture is back."""
 
 
 def is_tallied(record: Record) -> bool:
@@ -275,15 +279,14 @@ def _replace(book: Book, row: Row, outcome: Outcome, now_s: float) -> None:
 def _replace_alerts(book: Book, old: Record | None, outcome: Outcome, now_s: float) -> None:
     carried = {alert.id: alert for alert in outcome.alerts}
     again = set(outcome.record.alert_ids).difference(carried) if outcome.record is not None else set()
-    for id_, alert in carried.items():
+    for id_ in carried.keys() | again:
         known = book.alert(id_)
-        if known is None or known.state is AlertState.CANCELED:
-            book.put_alert(replace(alert, state=AlertState.PENDING))
-    for id_ in again:
         # A record of history comes back by itself, without its alerts: what was canceled in between waits again.
-        known = book.alert(id_)
-        if known is not None and known.state is AlertState.CANCELED:
-            book.put_alert(replace(known, state=AlertState.PENDING, tries=0, due_at_s=0.0, settled_at_s=None))
+        entering = carried.get(id_, known)
+        if entering is not None and (known is None or known.state is AlertState.CANCELED):
+            book.put_alert(delivery.renewed(entering, doubts=0 if known is None else known.doubts))
+        elif known is not None and known.state is AlertState.SENDING:
+            book.keep_alert(id_)
     if old is not None:
         for id_ in {*old.alert_ids, *book.alerts_of(old)} - carried.keys() - again:
             book.withdraw_alert(id_, now_s)

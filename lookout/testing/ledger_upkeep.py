@@ -194,6 +194,7 @@ class UpkeepContract:
         ledger.claim_alerts(desk.owner, 1, desk.clock(), ["sent"])
         ledger.settle_alerts(desk.owner, {"sent": Delivered(state=AlertState.SENT, message_id="m1")}, desk.clock())
         ledger.claim_alerts(desk.owner, 1, desk.clock(), ["sending"])
+        ledger.begin_sending(desk.owner, ["sending"])
 
 
 def _carry(source: UpkeepLedger, target: UpkeepLedger) -> None:

@@ -25,7 +25,6 @@ from lookout.ledger.base import Delivered
 from lookout.outbox import Letter
 from stages.threat_detect.mail import SENDER_NAME, Mail, render
 
-RETRY_S: Final = 300.0
 _POLICY: Final = SMTP.clone(max_line_length=100)  # an id of 64 digits stays on its header's line
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9-]{1,100}", re.ASCII)
 
@@ -41,9 +40,9 @@ class FolderChannel:
     def __repr__(self) -> str:
         return f"FolderChannel({str(self._folder)!r})"
 
-    def send(self, letter: Letter, now_s: float) -> Delivered:
+    def begin(self, letter: Letter) -> Delivered:
         """WRITTEN with the file's path, at once if the file is there; PENDING when the disk is full or read-only; DEAD
-        for what is no address.
+        for what is no address. A letter is written only once however often this is called, so no end is unknown.
 
         Atomic: the file appears whole or not at all, and is on the disk before this returns.
         """
@@ -57,7 +56,7 @@ class FolderChannel:
                 _write(path, to_eml(mail, letter.id))
         except OSError as exc:
             error = f"cannot write {path}: {exc.strerror or exc}"
-            return Delivered(state=AlertState.PENDING, error=error, due_at_s=now_s + RETRY_S)
+            return Delivered(state=AlertState.PENDING, error=error)
         return Delivered(state=AlertState.WRITTEN, message_id=str(path))
 
 

@@ -1,4 +1,4 @@
-"""One POST whose end is known as exactly as it can be: never sent, answered, or sent and nobody knows.
+"""Client of one POST whose end is known as exactly as it can be: never sent, answered, or sent and nobody knows.
 
 Why not urllib or an SDK's own transport: those follow redirects with the Authorization header on, some log it, a
 server that drips bytes holds them for ever, and they do not say whether the request had left when it failed. Here no
@@ -65,21 +65,28 @@ def target(url: str) -> Target:
     )
 
 
-def post(
-    to: Target, body: bytes, headers: Mapping[str, str], timeout_s: float, tls: ssl.SSLContext | None = None
-) -> Answer:
-    """Send ``body`` once and read the answer, all within ``timeout_s`` seconds from the connection on.
+class Connection:
+    """Connection for one POST, open from the start. ``timeout_s`` bounds each wait of connecting, and the exchange
+    after it as a whole. Raises NotSent when there is no connection."""
 
-    Raises NotSent or Unanswered, each with a short sentence; never anything of the network's own.
-    """
-    connection = _connect(to, timeout_s, tls)
-    deadline = _Deadline(connection, timeout_s)
-    try:
-        with deadline:
-            _send(connection, to, body, headers, deadline)
-            return _receive(connection, deadline, timeout_s)
-    finally:
-        connection.close()
+    def __init__(self, to: Target, timeout_s: float, tls: ssl.SSLContext | None = None) -> None:
+        self._to, self._timeout_s = to, timeout_s
+        self._connection = _connect(to, timeout_s, tls)
+        self._deadline = _Deadline(self._connection, timeout_s)
+
+    def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Send ``body`` once and read the answer. Raises NotSent or Unanswered, each with a short sentence; never
+        anything of the network's own."""
+        with self._deadline:
+            _send(self._connection, self._to, body, headers, self._deadline)
+            return _receive(self._connection, self._deadline, self._timeout_s)
+
+    def abort(self) -> None:
+        """End a ``post`` in another thread: it raises what it would at its time limit."""
+        self._deadline.cut()
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def _connect(to: Target, timeout_s: float, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:
@@ -109,7 +116,8 @@ def _send(
     try:
         connection.request("POST", to.path, body=body, headers=dict(headers))
     except (OSError, http.client.HTTPException) as exc:
-        why = "it took too long" if deadline.passed or isinstance(exc, TimeoutError) else _why(exc)
+        late = deadline.passed or isinstance(exc, TimeoutError)
+        why = "it was stopped" if deadline.aborted else "it took too long" if late else _why(exc)
         raise NotSent(f"{to.host}:{to.port} did not take the whole request: {why}") from exc
 
 
@@ -117,8 +125,11 @@ def _receive(connection: http.client.HTTPConnection, deadline: _Deadline, timeou
     try:
         response = connection.getresponse()
     except (OSError, http.client.HTTPException, ValueError) as exc:
-        late = deadline.passed or isinstance(exc, TimeoutError)
-        why = f"no answer within {timeout_s:g} s" if late else f"the connection ended without an answer: {_why(exc)}"
+        why = f"the connection ended without an answer: {_why(exc)}"
+        if deadline.aborted:
+            why = "stopped before an answer came"
+        elif deadline.passed or isinstance(exc, TimeoutError):
+            why = f"no answer within {timeout_s:g} s"
         raise Unanswered(f"{why}; the request had been sent") from exc
     body = b""
     with suppress(OSError, http.client.HTTPException, ValueError):  # the status is what counts, the body explains it
@@ -136,16 +147,24 @@ class _Deadline:
 
     def __init__(self, connection: http.client.HTTPConnection, timeout_s: float) -> None:
         self._socket = connection.sock
-        self.passed = False
+        self.passed = self.aborted = False
         self._timer = threading.Timer(timeout_s, self._end)
         self._timer.daemon = True
 
     def __enter__(self) -> None:
-        self._timer.start()
+        try:
+            self._timer.start()
+        except RuntimeError as exc:
+            raise NotSent(f"no thread can be started to keep the time limit: {exc}") from exc
 
     def __exit__(self, *exc: object) -> None:
         self._timer.cancel()
         self._timer.join()
+
+    def cut(self) -> None:
+        """End the exchange now."""
+        self.aborted = True
+        self._end()
 
     def _end(self) -> None:
         self.passed = True

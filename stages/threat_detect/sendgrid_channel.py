@@ -35,15 +35,14 @@ from sendgrid.helpers.mail import Mail as Message
 from lookout.datum import AlertState
 from lookout.errors import InputRejected
 from lookout.ledger.base import Delivered
-from lookout.outbox import Letter
-from stages.threat_detect.http_post import Answer, NotSent, Unanswered, post, target
+from lookout.outbox import Letter, Request
+from stages.threat_detect.http_post import Answer, Connection, NotSent, Unanswered, target
 from stages.threat_detect.mail import SENDER_NAME, Mail, render
 from stages.threat_detect.sighting import clean
 
 DEFAULT_HOST: Final = "https://api.sendgrid.com"
 RETRY_S: Final = 60.0
-"""Of what was certainly not sent, the first tries come sooner: after 2 s, 4 s, 8 s."""
-UNKNOWN_RETRY_S: Final = 300.0
+"""After a limit without a time, and a request that was not taken in time."""
 SETUP_RETRY_S: Final = 900.0
 """After a wrong key or setting, which a person has to put right."""
 MAX_WAIT_S: Final = 3600.0
@@ -84,26 +83,48 @@ class SendGridChannel:
     def __repr__(self) -> str:
         return f"SendGridChannel({self._target.host}:{self._target.port}, key hidden)"
 
-    def send(self, letter: Letter, now_s: float) -> Delivered:
-        """Post the letter once; the states are those of ``Channel.send``, chosen by ``delivered`` below."""
+    def begin(self, letter: Letter) -> Request | Delivered:
+        """Render the letter and connect; see ``Channel``."""
         mail = render(letter)
         if mail.fault:
             return Delivered(state=AlertState.DEAD, error=mail.fault)
         body = json.dumps(to_message(mail, letter.id, sandbox=self._sandbox)).encode("ascii")
+        try:
+            connection = Connection(self._target, self._timeout_s, self._tls)
+        except NotSent as exc:
+            return Delivered(state=AlertState.PENDING, error=self._hide(str(exc)))
+        return _Post(self, connection, body)
+
+    def post(self, connection: Connection, body: bytes, now_s: float) -> Delivered:
+        """Post a message once; the states are chosen by ``delivered`` below."""
         headers = {**SendGridAPIClient(self._key).client.request_headers, "Content-Type": "application/json"}
         try:
-            answer = post(self._target, body, headers, self._timeout_s, self._tls)
+            answer = connection.post(body, headers)
         except NotSent as exc:
-            tries = min(alert.tries for alert in letter.alerts)
-            again_s = min(RETRY_S, 2.0 ** min(tries, 6))
-            return Delivered(state=AlertState.PENDING, error=self._hide(str(exc)), due_at_s=now_s + again_s)
+            return Delivered(state=AlertState.PENDING, error=self._hide(str(exc)))
         except Unanswered as exc:
-            return Delivered(state=AlertState.UNKNOWN, error=self._hide(str(exc)), due_at_s=now_s + UNKNOWN_RETRY_S)
+            return Delivered(state=AlertState.UNKNOWN, error=self._hide(str(exc)))
         return delivered(answer, self._hide(_explain(answer)), now_s, sandbox=self._sandbox)
 
     def _hide(self, text: str) -> str:
         """The text without the key, should the other side repeat it."""
         return text.replace(self._key, "[key]")
+
+
+class _Post:
+    """Request to SendGrid: a message and the connection that it will take."""
+
+    def __init__(self, channel: SendGridChannel, connection: Connection, body: bytes) -> None:
+        self._channel, self._connection, self._body = channel, connection, body
+
+    def send(self, now_s: float) -> Delivered:
+        return self._channel.post(self._connection, self._body, now_s)
+
+    def abort(self) -> None:
+        self._connection.abort()
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def to_message(mail: Mail, letter_id: str, *, sandbox: bool = False) -> Mapping[str, object]:
@@ -161,7 +182,7 @@ def delivered(answer: Answer, said: str, now_s: float, *, sandbox: bool = False)
         return Delivered(state=AlertState.PENDING, error=f"{error} ({hint})", due_at_s=now_s + SETUP_RETRY_S)
     if 400 <= status < 500:
         return Delivered(state=AlertState.DEAD, error=error)
-    return Delivered(state=AlertState.UNKNOWN, error=error, due_at_s=now_s + UNKNOWN_RETRY_S)
+    return Delivered(state=AlertState.UNKNOWN, error=error)
 
 
 def _reset_at_s(answer: Answer, now_s: float) -> float:

@@ -32,13 +32,26 @@ def test_a_sent_alert_keeps_its_message_id(world: World) -> None:
     assert world.postbox.letters[0].evidence == {alert.id: b"alarm\nALARM"}
 
 
-def test_an_unknown_end_is_repeated_once_and_says_so(world: World) -> None:
+def test_an_unknown_end_is_repeated_with_a_mark_until_it_is_known(world: World) -> None:
     world.put("a/1", "alarm")
-    world.postbox.answers = [UNKNOWN, UNKNOWN]
-    for _ in range(4):
+    world.postbox.answers = [UNKNOWN, REFUSED, UNKNOWN, UNKNOWN]
+    for _ in range(6):
         world.run()
-    assert [resend for _, resend in world.postbox.sent()] == [False, True]
-    assert alert_states(world) == ["unknown"]
+        world.now_s += 6 * 3600
+    assert [resend for _, resend in world.postbox.sent()] == [False, True, True, True, True]
+    assert alert_states(world) == ["sent"]
+
+
+def test_a_repeat_waits_for_its_pause(world: World) -> None:
+    world.put("a/1", "alarm")
+    world.postbox.answers = [UNKNOWN]
+    world.run()
+    world.now_s += 299
+    world.run()
+    assert len(world.postbox.letters) == 1
+    world.now_s += 2
+    world.run()
+    assert alert_states(world) == ["sent"]
 
 
 def test_what_was_certainly_not_delivered_goes_with_the_next_run(world: World) -> None:
@@ -56,9 +69,8 @@ def test_a_channel_that_asks_to_wait_ends_the_round(world: World) -> None:
         world.put(f"a/{i}", "alarm")
     later_s = world.now_s + 100
     world.postbox.answers = [Delivered(state=AlertState.PENDING, error="429", due_at_s=later_s)]
-    ran = world.run()
+    world.run()
     assert len(world.postbox.letters) == 1
-    assert ran.due_at_s == 0.0, "the two that were not tried are due at once"
     world.run()
     assert alert_states(world).count("pending") == 1, "the one that was told to wait waits"
     world.now_s = later_s + 1

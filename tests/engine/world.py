@@ -22,7 +22,7 @@ from lookout.objects.base import ObjectStore
 from lookout.objects.folder import FolderStore
 from lookout.objects.routes import Routes
 from lookout.objects.source import FolderSource
-from lookout.outbox import Letter
+from lookout.outbox import Letter, Request
 from lookout.pipeline import Pipeline
 from lookout.runner import Order, Ran, Runner
 from lookout.testing.toy import toy_pipeline
@@ -63,7 +63,10 @@ class Postbox:
     letters: list[Letter] = field(default_factory=list)
     answers: list[Delivered] = field(default_factory=list)
 
-    def send(self, letter: Letter, now_s: float) -> Delivered:
+    def begin(self, letter: Letter) -> Request:
+        return Posting(self, letter)
+
+    def take(self, letter: Letter) -> Delivered:
         self.letters.append(letter)
         with self.log.open("a") as file:
             file.write(json.dumps([[alert.id for alert in letter.alerts], letter.resend]) + "\n")
@@ -75,6 +78,23 @@ class Postbox:
         """All letters ever handed over: their alert ids, and whether they said to be a repeat."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return [(tuple(ids), resend) for ids, resend in map(json.loads, lines)]
+
+
+@dataclass(frozen=True)
+class Posting:
+    """A letter on its way to a ``Postbox``."""
+
+    postbox: Postbox
+    letter: Letter
+
+    def send(self, now_s: float) -> Delivered:
+        return self.postbox.take(self.letter)
+
+    def abort(self) -> None:
+        """Nothing to do: nobody waits for this."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
 
 @dataclass

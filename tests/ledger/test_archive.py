@@ -136,8 +136,8 @@ def test_another_file_is_no_backup(tmp_path, clock, content):
 
 def test_a_newer_form_is_refused(saved, clock):
     first, *rest = lines(saved)
-    rewrite(saved, first.replace(b'"lookout-ledger":1', b'"lookout-ledger":2'), *rest)
-    assert "update Lookout" in refused(saved, clock, "newer Lookout: its form is 2, this one knows 1").hint
+    rewrite(saved, first.replace(b'"lookout-ledger":2', b'"lookout-ledger":3'), *rest)
+    assert "update Lookout" in refused(saved, clock, "newer Lookout: its form is 3, this one knows 2").hint
 
 
 def test_every_cut_is_noticed(saved, clock):

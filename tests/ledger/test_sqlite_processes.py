@@ -223,21 +223,28 @@ def test_many_processes_may_make_the_file_at_once(path):
 def test_a_newer_form_is_refused_with_what_to_do(path):
     SqliteLedger(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE meta SET value = '3'")
+    connection.execute("UPDATE meta SET value = '4'")
     connection.commit()
     connection.close()
-    with pytest.raises(InputRejected, match=r"newer.*3.*knows 2.*update"):
+    with pytest.raises(InputRejected, match=r"newer.*4.*knows 3.*update"):
         SqliteLedger(path)
 
 
 def test_an_older_form_is_brought_up_to_date_and_keeps_what_it_has(path, ledger):
-    mark(ledger, "k")
+    put_alert(ledger, "given up")
+    mark(ledger, "later")
     ledger.close()
     connection = sqlite3.connect(path)
-    connection.executescript("DROP TABLE batches; DROP TABLE batched; UPDATE meta SET value = '1' WHERE name = 'form'")
+    connection.executescript(
+        "DROP TABLE batches; DROP TABLE batched; ALTER TABLE alerts DROP COLUMN doubts;"
+        " UPDATE alerts SET state = 'unknown', tries = 2, open = 0; UPDATE meta SET value = '1' WHERE name = 'form'"
+    )
     connection.close()
     newer = SqliteLedger(path)
-    assert list(newer.dirty("s")) == ["k"]
+    assert list(newer.dirty("s")) == ["later"]
+    with newer.session() as owner:
+        (again,) = newer.claim_alerts(owner, 1, 1e12)
+    assert (again.id, again.state, again.doubts) == ("given up", AlertState.UNKNOWN, 1)
     assert [kept.id for kept in newer.add_batches([batch("1", "k")])] == ["1"]
     newer.close()
     SqliteLedger(path).close()

@@ -26,7 +26,7 @@ def hold(ledger, stage, limit):
     """Claim slots and alerts, begin nothing, and wait to be killed."""
     with ledger.session() as owner:
         claims = ledger.claim(stage, owner, int(limit), 3600.0)
-        ledger.claim_alerts(owner, 10, 1e12)
+        ledger.begin_sending(owner, [held.id for held in ledger.claim_alerts(owner, 10, 1e12)])
         ready(*[claim.key for claim in claims])
         signal.pause()
 

@@ -23,7 +23,7 @@ def hold(ledger):
     with ledger.session() as owner:
         ledger.start_run(RunRecord(id="r", kind="run", owner=owner, started_at_s=1.0))
         claims = ledger.claim("s", owner, 10, 3600.0)
-        ledger.claim_alerts(owner, 10, 1e12)
+        ledger.begin_sending(owner, [held.id for held in ledger.claim_alerts(owner, 10, 1e12)])
         say("ready", *[claim.key for claim in claims])
         signal.pause()
 

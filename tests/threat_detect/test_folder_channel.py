@@ -15,7 +15,7 @@ import pytest
 from lookout.datum import AlertState
 from lookout.outbox import Channel, Letter
 from stages.drawing import decode_bgr
-from stages.threat_detect.folder_channel import RETRY_S, FolderChannel, to_eml
+from stages.threat_detect.folder_channel import FolderChannel, to_eml
 from stages.threat_detect.mail import render
 
 
@@ -29,7 +29,7 @@ def read(path: str | None) -> EmailMessage:
 def test_a_letter_becomes_a_file_of_its_id_that_a_mail_reader_opens(tmp_path: Path, one: Letter) -> None:
     folder = tmp_path / "a" / "mail"
     channel: Channel = FolderChannel(folder)
-    given = channel.send(one, 5.0)
+    given = channel.begin(one)
     assert given.state is AlertState.WRITTEN
     assert given.message_id == str(folder / f"{one.id}.eml")
     assert [path.name for path in folder.iterdir()] == [f"{one.id}.eml"]
@@ -43,7 +43,7 @@ def test_a_letter_becomes_a_file_of_its_id_that_a_mail_reader_opens(tmp_path: Pa
 
 
 def test_the_html_and_its_picture_are_one_part(tmp_path: Path, one: Letter) -> None:
-    message = read(FolderChannel(tmp_path).send(one, 0.0).message_id)
+    message = read(FolderChannel(tmp_path).begin(one).message_id)
     text, related = message.iter_parts()
     html, picture = related.iter_parts()
     assert [part.get_content_type() for part in (text, related, html, picture)] == [
@@ -64,21 +64,21 @@ def test_the_same_letter_gives_the_same_bytes(one: Letter) -> None:
 
 def test_a_letter_that_is_there_is_not_written_again(tmp_path: Path, one: Letter) -> None:
     channel = FolderChannel(tmp_path)
-    path = Path(str(channel.send(one, 0.0).message_id))
+    path = Path(str(channel.begin(one).message_id))
     before = path.stat().st_mtime_ns, path.read_bytes()
-    again = channel.send(replace(one, resend=True), 9.0)
+    again = channel.begin(replace(one, resend=True))
     assert (again.state, again.message_id) == (AlertState.WRITTEN, str(path))
     assert (path.stat().st_mtime_ns, path.read_bytes()) == before
 
 
 def test_a_letter_that_is_not_there_is_no_repeat(tmp_path: Path, one: Letter) -> None:
-    path = Path(str(FolderChannel(tmp_path).send(replace(one, resend=True), 0.0).message_id))
+    path = Path(str(FolderChannel(tmp_path).begin(replace(one, resend=True)).message_id))
     assert b"REPEAT" not in path.read_bytes()
 
 
 @pytest.mark.parametrize("letter_id", ["../../escape", "a/b", "", "x" * 300, "a\nb"])
 def test_an_odd_id_stays_in_the_folder(tmp_path: Path, one: Letter, letter_id: str) -> None:
-    given = FolderChannel(tmp_path / "mail").send(replace(one, id=letter_id), 0.0)
+    given = FolderChannel(tmp_path / "mail").begin(replace(one, id=letter_id))
     assert given.state is AlertState.WRITTEN
     assert Path(str(given.message_id)).parent == tmp_path / "mail"
     assert len(list((tmp_path / "mail").iterdir())) == 1
@@ -86,8 +86,8 @@ def test_an_odd_id_stays_in_the_folder(tmp_path: Path, one: Letter, letter_id: s
 
 def test_a_place_that_cannot_be_written_is_pending_with_the_reason(tmp_path: Path, one: Letter) -> None:
     (tmp_path / "mail").write_text("a file stands here")
-    given = FolderChannel(tmp_path / "mail").send(one, 100.0)
-    assert (given.state, given.due_at_s) == (AlertState.PENDING, 100.0 + RETRY_S)
+    given = FolderChannel(tmp_path / "mail").begin(one)
+    assert (given.state, given.due_at_s) == (AlertState.PENDING, None)
     assert "cannot write" in str(given.error)
 
 
@@ -98,16 +98,16 @@ def test_a_full_disk_is_pending_and_leaves_nothing_half_written(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    given = FolderChannel(tmp_path).send(one, 0.0)
+    given = FolderChannel(tmp_path).begin(one)
     assert given.state is AlertState.PENDING
     assert "No space left on device" in str(given.error)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
-    assert FolderChannel(tmp_path).send(one, 0.0).state is AlertState.WRITTEN
+    assert FolderChannel(tmp_path).begin(one).state is AlertState.WRITTEN
 
 
 def test_what_is_no_address_cannot_make_a_header(tmp_path: Path, one: Letter) -> None:
     draft = replace(one.alerts[0].draft, recipient="a@example.com\r\nBcc: b@example.com", rule="x\r\nBcc: c")
-    given = FolderChannel(tmp_path).send(replace(one, alerts=(replace(one.alerts[0], draft=draft),)), 0.0)
+    given = FolderChannel(tmp_path).begin(replace(one, alerts=(replace(one.alerts[0], draft=draft),)))
     assert given.state is AlertState.DEAD
     assert list(tmp_path.iterdir()) == []

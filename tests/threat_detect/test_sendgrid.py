@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ import pytest
 
 from lookout.datum import AlertState
 from lookout.errors import InputRejected
+from lookout.ledger.base import Delivered
 from lookout.outbox import Channel, Letter
 from lookout.testing.sendgrid_api import Manner, Scripted, SendGridApi
 from stages.drawing import decode_bgr
 from stages.threat_detect.mail import render
-from stages.threat_detect.sendgrid_channel import RETRY_S, SETUP_RETRY_S, UNKNOWN_RETRY_S, SendGridChannel
+from stages.threat_detect.sendgrid_channel import RETRY_S, SETUP_RETRY_S, SendGridChannel
 
 KEY = "SG.the-key"
 NOW_S = 1763798500.0
@@ -36,16 +38,25 @@ def channel(api: SendGridApi, **more: Any) -> SendGridChannel:
     return SendGridChannel(KEY, api.url, **{"timeout_s": 5.0, **more})
 
 
+def send(by: SendGridChannel, letter: Letter) -> Delivered:
+    """One whole try, as the outbox makes it."""
+    request = by.begin(letter)
+    if isinstance(request, Delivered):
+        return request
+    with closing(request):
+        return request.send(NOW_S)
+
+
 # --- what is posted --------------------------------------------------------------------------------------------------
 
 
 def test_an_accepted_letter_is_sent_with_the_message_id(api: SendGridApi, one: Letter) -> None:
-    given = channel(api).send(one, NOW_S)
+    given = send(channel(api), one)
     assert (given.state, given.message_id, given.error) == (AlertState.SENT, "message-1", None)
 
 
 def test_the_message_posted_is_whole(api: SendGridApi, one: Letter) -> None:
-    channel(api).send(one, NOW_S)
+    send(channel(api), one)
     (posted,) = api.posted
     assert (posted.method, posted.path) == ("POST", "/v3/mail/send")
     assert posted.headers["authorization"] == f"Bearer {KEY}"
@@ -68,7 +79,7 @@ def test_the_message_posted_is_whole(api: SendGridApi, one: Letter) -> None:
 
 
 def test_the_alert_id_is_a_header_and_a_custom_argument(api: SendGridApi, one: Letter) -> None:
-    channel(api).send(one, NOW_S)
+    send(channel(api), one)
     message = api.posted[0].message
     assert message is not None
     everywhere = {**message.get("headers", {}), **message["personalizations"][0].get("headers", {})}
@@ -79,7 +90,7 @@ def test_the_alert_id_is_a_header_and_a_custom_argument(api: SendGridApi, one: L
 
 def test_a_repeat_has_the_same_subject_and_alert_id_and_says_so(api: SendGridApi, one: Letter) -> None:
     for letter in (one, replace(one, resend=True)):
-        channel(api).send(letter, NOW_S)
+        send(channel(api), letter)
     first, again = (posted.message for posted in api.posted)
     assert first is not None
     assert again is not None
@@ -91,7 +102,7 @@ def test_a_repeat_has_the_same_subject_and_alert_id_and_says_so(api: SendGridApi
 
 
 def test_the_sandbox_accepts_with_200_and_asks_for_it(api: SendGridApi, one: Letter) -> None:
-    assert channel(api, sandbox=True).send(one, NOW_S).state is AlertState.SENT
+    assert send(channel(api, sandbox=True), one).state is AlertState.SENT
     message = api.posted[0].message
     assert message is not None
     assert message["mail_settings"]["sandbox_mode"]["enable"] is True
@@ -113,8 +124,8 @@ def errors(*faults: tuple[str, str | None]) -> bytes:
 BAD_FROM = errors(("The from email does not contain a valid address.", "from.email"), ("Bad Request", None))
 
 ANSWERS: list[tuple[int, Mapping[str, str], bytes, AlertState, float | None, str]] = [
-    (200, HTML, b"<html>log in to the hotel</html>", AlertState.UNKNOWN, UNKNOWN_RETRY_S, "answered 200"),
-    (204, {}, b"", AlertState.UNKNOWN, UNKNOWN_RETRY_S, "answered 204"),
+    (200, HTML, b"<html>log in to the hotel</html>", AlertState.UNKNOWN, None, "answered 200"),
+    (204, {}, b"", AlertState.UNKNOWN, None, "answered 204"),
     (400, JSON, BAD_FROM, AlertState.DEAD, None,
      "SendGrid answered 400: The from email does not contain a valid address. (from.email); Bad Request"),
     (400, HTML, b"<html><b>no</b></html>", AlertState.DEAD, None, "answered 400: a page of HTML"),
@@ -133,9 +144,9 @@ ANSWERS: list[tuple[int, Mapping[str, str], bytes, AlertState, float | None, str
     (429, {"X-RateLimit-Reset": "99999999999"}, b"", AlertState.PENDING, RETRY_S, "answered 429"),
     (429, {"X-RateLimit-Reset": "soon"}, b"", AlertState.PENDING, RETRY_S, "answered 429"),
     (429, {"X-RateLimit-Reset": "9" * 500}, b"", AlertState.PENDING, RETRY_S, "answered 429"),
-    (500, JSON, errors(("internal", None)), AlertState.UNKNOWN, UNKNOWN_RETRY_S, "answered 500: internal"),
-    (502, HTML, b"<html>bad gateway</html>", AlertState.UNKNOWN, UNKNOWN_RETRY_S, "answered 502: a page of HTML"),
-    (503, HTML, b"<html>" + b"x" * 200_000, AlertState.UNKNOWN, UNKNOWN_RETRY_S, "answered 503: a page of HTML"),
+    (500, JSON, errors(("internal", None)), AlertState.UNKNOWN, None, "answered 500: internal"),
+    (502, HTML, b"<html>bad gateway</html>", AlertState.UNKNOWN, None, "answered 502: a page of HTML"),
+    (503, HTML, b"<html>" + b"x" * 200_000, AlertState.UNKNOWN, None, "answered 503: a page of HTML"),
 ]  # fmt: skip
 
 
@@ -151,26 +162,26 @@ def test_each_answer_has_one_meaning(
     part: str,
 ) -> None:
     api.script.append(Scripted(status=status, headers=headers, body=body))
-    given = channel(api).send(one, NOW_S)
+    given = send(channel(api), one)
     assert given.state is state
     assert given.message_id is None
     assert given.error is not None
     assert part in given.error
     assert given.error.isprintable()
     assert len(given.error) < 1000
-    assert given.due_at_s == (0.0 if wait_s is None else NOW_S + wait_s)
+    assert given.due_at_s == (None if wait_s is None else NOW_S + wait_s)
 
 
 def test_what_is_no_address_is_not_even_posted(api: SendGridApi, one: Letter) -> None:
     draft = replace(one.alerts[0].draft, recipient="nobody at all")
-    given = channel(api).send(replace(one, alerts=(replace(one.alerts[0], draft=draft),)), NOW_S)
+    given = send(channel(api), replace(one, alerts=(replace(one.alerts[0], draft=draft),)))
     assert given.state is AlertState.DEAD
     assert "the recipient 'nobody at all' is not a plain e-mail address" in str(given.error)
     assert api.posted == []
 
 
 def test_a_wrong_key_waits_for_a_person(api: SendGridApi, one: Letter) -> None:
-    given = SendGridChannel("SG.other", api.url).send(one, NOW_S)
+    given = send(SendGridChannel("SG.other", api.url), one)
     assert given.state is AlertState.PENDING
     assert "SENDGRID_API_KEY" in str(given.error)
 
@@ -192,11 +203,11 @@ def test_silence_after_the_request_is_unknown_and_takes_no_longer_than_the_limit
 ) -> None:
     api.script.append(Scripted(manner=manner))
     started_s = time.monotonic()
-    given = channel(api, timeout_s=0.3).send(one, NOW_S)
+    given = send(channel(api, timeout_s=0.3), one)
     assert time.monotonic() - started_s < 3
     assert given.state is AlertState.UNKNOWN
     assert part in str(given.error)
-    assert given.due_at_s == NOW_S + UNKNOWN_RETRY_S
+    assert given.due_at_s is None, "the ledger says when a repeat is due"
     assert len(api.posted) == 1
 
 
@@ -204,15 +215,15 @@ def test_a_drip_that_has_given_its_status_is_an_answer_and_takes_no_longer_than_
     with SendGridApi(KEY, drip_s=0.002) as api:
         api.script.append(Scripted(manner=Manner.DRIP))
         started_s = time.monotonic()
-        assert channel(api, timeout_s=1.0).send(one, NOW_S).state is AlertState.SENT
+        assert send(channel(api, timeout_s=1.0), one).state is AlertState.SENT
         assert time.monotonic() - started_s < 4
 
 
 def test_a_status_counts_even_if_its_body_is_cut(api: SendGridApi, one: Letter) -> None:
     api.script.append(Scripted(status=400, body=BAD_FROM, headers=JSON, manner=Manner.CUT_BODY))
     api.script.append(Scripted(status=202, body=b"xx", headers={"X-Message-Id": "m"}, manner=Manner.CUT_BODY))
-    assert channel(api).send(one, NOW_S).state is AlertState.DEAD
-    assert channel(api).send(one, NOW_S).state is AlertState.SENT
+    assert send(channel(api), one).state is AlertState.DEAD
+    assert send(channel(api), one).state is AlertState.SENT
 
 
 @pytest.mark.parametrize(
@@ -224,20 +235,36 @@ def test_a_status_counts_even_if_its_body_is_cut(api: SendGridApi, one: Letter) 
     ],
 )
 def test_what_was_never_sent_is_pending(one: Letter, host: str, part: str) -> None:
-    given = SendGridChannel(KEY, host, 5.0).send(one, NOW_S)
+    given = send(SendGridChannel(KEY, host, 5.0), one)
     assert given.state is AlertState.PENDING
     assert part in str(given.error)
 
 
-@pytest.mark.parametrize(("tries", "again_s"), [(1, 2.0), (2, 4.0), (5, 32.0), (6, RETRY_S), (2000, RETRY_S)])
-def test_what_was_never_sent_is_tried_again_soon_and_then_less_often(one: Letter, tries: int, again_s: float) -> None:
-    letter = replace(one, alerts=(replace(one.alerts[0], tries=tries),))
-    given = SendGridChannel(KEY, "http://127.0.0.1:1", 5.0).send(letter, NOW_S)
-    assert given.due_at_s == NOW_S + again_s
+def test_a_request_that_is_aborted_may_have_arrived(api: SendGridApi, one: Letter) -> None:
+    api.script.append(Scripted(manner=Manner.HANG))
+    request = channel(api, timeout_s=60.0).begin(one)
+    assert not isinstance(request, Delivered)
+    began_s = time.monotonic()
+    aborting = threading.Thread(target=lambda: (api.arrived.acquire(), request.abort()))
+    aborting.start()
+    with closing(request):
+        given = request.send(NOW_S)
+    assert (given.state, given.error) == (
+        AlertState.UNKNOWN,
+        "stopped before an answer came; the request had been sent",
+    )
+    aborting.join()
+    assert time.monotonic() - began_s < 30
+
+
+def test_without_a_connection_nothing_has_left_and_the_ledger_says_when_to_retry(one: Letter) -> None:
+    given = SendGridChannel(KEY, "http://127.0.0.1:1", 5.0).begin(one)
+    assert isinstance(given, Delivered)
+    assert (given.state, given.due_at_s) == (AlertState.PENDING, None)
 
 
 def test_tls_that_fails_is_pending_and_the_key_stays_here(api: SendGridApi, one: Letter) -> None:
-    given = SendGridChannel(KEY, api.url.replace("http:", "https:"), 5.0).send(one, NOW_S)
+    given = send(SendGridChannel(KEY, api.url.replace("http:", "https:"), 5.0), one)
     assert given.state is AlertState.PENDING
     assert "no trusted connection" in str(given.error)
     assert api.posted == []
@@ -250,7 +277,7 @@ def test_a_server_that_takes_only_a_part_of_the_request_cannot_have_sent_it(one:
         letter = replace(one, evidence={one.alerts[0].id: one.evidence[one.alerts[0].id] + noise})
         assert len(render(letter).pictures) == 1
         host = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        given = SendGridChannel(KEY, host, 0.3).send(letter, NOW_S)
+        given = send(SendGridChannel(KEY, host, 0.3), letter)
     assert given.state is AlertState.PENDING
     assert "did not take the whole request" in str(given.error)
 
@@ -296,7 +323,7 @@ def safe_api(certificate: Path) -> Iterator[SendGridApi]:
 
 
 def test_an_untrusted_certificate_is_pending_and_nothing_is_posted(safe_api: SendGridApi, one: Letter) -> None:
-    given = channel(safe_api).send(one, NOW_S)
+    given = send(channel(safe_api), one)
     assert given.state is AlertState.PENDING
     assert "CERTIFICATE_VERIFY_FAILED" in str(given.error)
     assert safe_api.posted == []
@@ -308,7 +335,7 @@ def test_a_trusted_certificate_is_used(
 ) -> None:
     safe_api.script.append(Scripted(manner=manner))
     trusting = ssl.create_default_context(cafile=str(certificate))
-    given = channel(safe_api, tls=trusting, timeout_s=5.0 if manner is Manner.PLAIN else 0.5).send(one, NOW_S)
+    given = send(channel(safe_api, tls=trusting, timeout_s=5.0 if manner is Manner.PLAIN else 0.5), one)
     assert given.state is state
     assert len(safe_api.posted) == 1
 
@@ -320,7 +347,7 @@ def test_a_trusted_certificate_is_used(
 def test_a_redirect_is_not_followed(api: SendGridApi, one: Letter, status: int) -> None:
     with SendGridApi(KEY) as elsewhere:
         api.script.append(Scripted(status=status, headers={"Location": f"{elsewhere.url}/v3/mail/send"}))
-        given = channel(api).send(one, NOW_S)
+        given = send(channel(api), one)
         assert given.state is AlertState.PENDING
         assert "redirect" in str(given.error)
         assert elsewhere.posted == []
@@ -333,7 +360,7 @@ def test_the_key_is_in_no_repr_log_or_error(
     api.script.append(Scripted(status=400, body=errors((f"bad key {KEY}", f"Bearer {KEY}")), headers=JSON))
     api.script.append(Scripted(manner=Manner.DROP))
     tried = channel(api)
-    said = [str(tried.send(one, NOW_S)) for _ in range(3)]
+    said = [str(send(tried, one)) for _ in range(3)]
     printed = capfd.readouterr()
     for text in (*said, repr(tried), str(tried), caplog.text, printed.out, printed.err):
         assert KEY not in text
@@ -360,7 +387,7 @@ def test_a_host_that_is_no_address_is_refused(host: str) -> None:
 def test_letters_may_be_sent_from_several_threads(api: SendGridApi, one: Letter) -> None:
     tried = channel(api)
     states: list[AlertState] = []
-    threads = [threading.Thread(target=lambda: states.append(tried.send(one, NOW_S).state)) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: states.append(send(tried, one).state)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

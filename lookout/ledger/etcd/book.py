@@ -133,8 +133,13 @@ class EtcdBook:
             return
         if kept.alert.state is AlertState.SENDING:
             self._put[id_] = KeptAlert(kept.alert, kept.owner, withdrawn=True)
-        elif kept.alert.state is AlertState.PENDING:
+        elif delivery.is_open(kept.alert):
             self._put[id_] = KeptAlert(delivery.canceled(kept.alert, now_s))
+
+    def keep_alert(self, id_: str) -> None:
+        kept = self._put.get(id_) or self._read.alerts[id_]
+        if kept.withdrawn:
+            self._put[id_] = KeptAlert(kept.alert, kept.owner)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 

@@ -136,6 +136,7 @@ def write_alert(kept: KeptAlert) -> bytes:
         alert.settled_at_s,
         kept.owner,
         int(kept.withdrawn),
+        *([alert.doubts] if alert.doubts else []),
     ]
     return pack(f"{encode(head)}\n{codec.write_alert(alert)}".encode("utf-8", "surrogatepass"))
 
@@ -144,7 +145,7 @@ def read_alert(id_: str, kv: Kv) -> KeptAlert:
     """What ``write_alert`` wrote."""
     try:
         head, _, body = text_of(kv.value).partition("\n")
-        state, tries, due_at_s, message_id, error, settled_at_s, owner, withdrawn = json.loads(head)
+        state, tries, due_at_s, message_id, error, settled_at_s, owner, withdrawn, *doubts = json.loads(head)
         made = codec.read_alert(id_, body)
         alert = Alert(
             id=id_,
@@ -156,6 +157,8 @@ def read_alert(id_: str, kv: Kv) -> KeptAlert:
             created_at_s=made.created_at_s,
             state=AlertState(state),
             tries=tries,
+            # A form without doubts is older: what it calls unknown may have arrived.
+            doubts=doubts[0] if doubts else int(state == AlertState.UNKNOWN),
             due_at_s=due_at_s,
             message_id=message_id,
             error=error,

@@ -1,7 +1,7 @@
 """The alerts of the etcd ledger. Which alert may do what is in ``delivery``; knows no channel.
 
-An alert is one key by its id, one in the index of its state, in the order of creation, and one in that of its run. The
-states that the outbox asks for again and again are few alerts; unknown ones that are never tried again lie apart.
+An alert is one key by its id, one in the index of its state, in the order of creation, and one in that of its run. What
+a sender holds lies apart in the index, so that what a dead one left is found without looking at all that waits.
 """
 
 from __future__ import annotations
@@ -20,29 +20,32 @@ from lookout.ledger.etcd.forms import KeptAlert
 from lookout.ledger.etcd.part import EtcdPart
 
 PAGE: Final = 500
-TOGETHER: Final = 80
+TOGETHER: Final = 64
 """Alerts in one transaction."""
 
 _LETTERS: Final = {
     AlertState.PENDING: "p",
     AlertState.SENDING: "s",
     AlertState.SENT: "t",
+    AlertState.UNKNOWN: "u",
     AlertState.WRITTEN: "w",
     AlertState.DEAD: "d",
     AlertState.CANCELED: "c",
 }
+_HELD_LETTERS: Final = {**_LETTERS, AlertState.PENDING: "q", AlertState.UNKNOWN: "r"}
 _STATES: Final = {
-    **{state: (letter,) for state, letter in _LETTERS.items()},
-    AlertState.UNKNOWN: ("u", "v"),
+    **{state: ((letter, letter),) for state, letter in _LETTERS.items()},
+    AlertState.PENDING: (("p", "q"),),
+    # Under ``v`` older versions kept unknown ones that they did not repeat.
+    AlertState.UNKNOWN: (("r", "r"), ("u", "v")),
 }
-_OPEN: Final = ("p", "u")
+"""By state the stretches of the index that may have alerts of it: first and last letter."""
+_HELD: Final = ("q", "s")
 
 
-def _letter(alert: Alert) -> str:
-    """Of the index that the alert is in: an unknown one that is tried once more is in ``u``, else in ``v``."""
-    if alert.state is AlertState.UNKNOWN:
-        return "u" if delivery.is_open(alert) else "v"
-    return _LETTERS[alert.state]
+def _letter(kept: KeptAlert) -> str:
+    """The part of the index that the alert is in."""
+    return (_LETTERS if kept.owner is None else _HELD_LETTERS)[kept.alert.state]
 
 
 def alert_writes(name: Callable[..., bytes], kept: KeptAlert, was: KeptAlert | None) -> dict[bytes, bytes | None]:
@@ -52,11 +55,13 @@ def alert_writes(name: Callable[..., bytes], kept: KeptAlert, was: KeptAlert | N
     writes: dict[bytes, bytes | None] = {}
     if was is not None:
         old = keys.moment(was.alert.created_at_s) + keys.text(was.alert.id)
-        writes[name(keys.ALERT_STATE, _letter(was.alert)) + old] = None
+        writes[name(keys.ALERT_STATE, _letter(was)) + old] = None
+        if was.alert.state is AlertState.UNKNOWN:
+            writes[name(keys.ALERT_STATE, "v") + old] = None
         writes[name(keys.ALERT_RUN, was.alert.run) + old] = None
     due = values.dump([alert.due_at_s, kept.owner])
     writes[name(keys.ALERT, alert.id)] = forms.write_alert(kept)
-    writes[name(keys.ALERT_STATE, _letter(alert)) + tail] = due
+    writes[name(keys.ALERT_STATE, _letter(kept)) + tail] = due
     writes[name(keys.ALERT_RUN, alert.run) + tail] = b""
     return writes
 
@@ -66,46 +71,33 @@ class OutboxPart(EtcdPart):
 
     def claim_alerts(self, owner: str, limit: int, now_s: float, ids: Collection[str] | None = None) -> list[Alert]:
         self._check_writing()
-        taken: list[Alert] = []
-        for _attempt in self._attempts("claiming alerts"):
-            due = self._due(now_s, ids)[: max(0, limit) - len(taken)]
-            some = due[:TOGETHER]
-            if not some:
-                return taken
-            # The index was read before: what another has taken since then is no longer open.
-            found = {id_: kept for id_, kept in self._find_alerts(some).items() if _is_due(kept.alert, now_s)}
-            draft = Draft(self._prefix)
-            draft.expect_there(self._name(keys.ALIVE, owner))
-            for kept in found.values():
-                self._change_alert(draft, kept, KeptAlert(delivery.taken(kept.alert), owner, kept.withdrawn))
-            if not self._write(draft.compares, draft.atoms).succeeded:
-                self._check_alive(owner)
-                continue
-            taken += [found[id_].alert for id_ in some if id_ in found]
-            if len(due) == len(some):
-                return taken
-        return taken
+        if ids is None:
+            ids = [alert.id for alert in self.alerts(states=delivery.WAITING) if delivery.is_due(alert, now_s)]
+        found = [kept for kept in self._find_alerts(set(ids)).values() if _is_free(kept, now_s)]
+        found.sort(key=lambda kept: (kept.alert.created_at_s, kept.alert.id))
+        chosen = [kept.alert.id for kept in found[: max(0, limit)]]
+
+        def hold(kept: KeptAlert) -> KeptAlert | None:
+            return KeptAlert(kept.alert, owner) if _is_free(kept, now_s) else None
+
+        held = {kept.alert.id: kept.alert for kept in self._change_alerts(chosen, hold, owner)}
+        return [held[id_] for id_ in chosen if id_ in held]
+
+    def begin_sending(self, owner: str, ids: Collection[str]) -> frozenset[str]:
+        self._check_writing()
+
+        def begin(kept: KeptAlert) -> KeptAlert | None:
+            if kept.owner != owner:
+                return None
+            return KeptAlert(delivery.sending(kept.alert), owner, kept.withdrawn)
+
+        return frozenset(kept.alert.id for kept in self._change_alerts(list(ids), begin, owner))
 
     def _check_alive(self, owner: str) -> None:
         """Raises Unavailable when the session has ended: nobody would find out that it died with an alert at hand."""
         name = self._name(keys.ALIVE, owner)
         if not self._etcd.get_many([name], keys_only=True):
             raise Unavailable(self._etcd.address.name, f"the session {owner} has ended, and takes no more alerts")
-
-    def _due(self, now_s: float, ids: Collection[str] | None) -> list[str]:
-        """The ids of open alerts that are due, in the order of their creation."""
-        wanted = None if ids is None else frozenset(ids)
-        due: list[tuple[bytes, str]] = []
-        for letter in _OPEN:
-            start, end = self._range(keys.ALERT_STATE, letter)
-            for page in self._etcd.pages(start, end):
-                for kv in page:
-                    tail = kv.key[len(start) :]
-                    (id_,) = keys.parts(tail[8:], 1)
-                    due_at_s, _ = values.load(kv, _pair)
-                    if due_at_s <= now_s and (wanted is None or id_ in wanted):
-                        due.append((tail, id_))
-        return [id_ for _, id_ in sorted(due)]
 
     def _find_alerts(self, ids: Collection[str], revision: int = 0) -> dict[str, KeptAlert]:
         names = {self._name(keys.ALERT, id_): id_ for id_ in ids}
@@ -131,30 +123,47 @@ class OutboxPart(EtcdPart):
         self._check_writing()
 
         def change(kept: KeptAlert) -> KeptAlert | None:
-            return KeptAlert(delivery.resent(kept.alert)) if delivery.can_resend(kept.alert) else None
+            if not delivery.can_resend(kept.alert):
+                return None
+            return KeptAlert(delivery.renewed(kept.alert, kept.alert.doubts))
 
-        return self._change_alerts(list(set(ids)), change)
+        return len(self._change_alerts(list(set(ids)), change))
 
-    def _change_alerts(self, ids: Sequence[str], change: Callable[[KeptAlert], KeptAlert | None]) -> int:
-        """Change those of the alerts that the function changes; says how many."""
-        count = 0
+    def cancel_alerts(self, ids: Collection[str], now_s: float) -> int:
+        self._check_writing()
+
+        def change(kept: KeptAlert) -> KeptAlert | None:
+            return KeptAlert(delivery.canceled(kept.alert, now_s)) if delivery.can_cancel(kept.alert) else None
+
+        return len(self._change_alerts(list(set(ids)), change))
+
+    def _change_alerts(
+        self, ids: Sequence[str], change: Callable[[KeptAlert], KeptAlert | None], owner: str | None = None
+    ) -> list[KeptAlert]:
+        """Change those of the alerts that the function changes, and give these as they are then. With ``owner`` only
+        while that session lives; raises Unavailable when it has ended."""
+        done: list[KeptAlert] = []
         for start in range(0, len(ids), TOGETHER):
             some = ids[start : start + TOGETHER]
             for _attempt in self._attempts("changing alerts"):
-                draft, changed = Draft(self._prefix), 0
+                draft, changed = Draft(self._prefix), []
+                if owner is not None:
+                    draft.expect_there(self._name(keys.ALIVE, owner))
                 for kept in self._find_alerts(some).values():
                     if (now := change(kept)) is not None:
                         self._change_alert(draft, kept, now)
-                        changed += 1
+                        changed.append(now)
                 if not changed or self._write(draft.compares, draft.atoms).succeeded:
-                    count += changed
+                    done += changed
                     break
-        return count
+                if owner is not None:
+                    self._check_alive(owner)
+        return done
 
     def _abandon_alerts(self, owner: str) -> None:
-        """What the owner was sending has an unknown end."""
+        """Let go of all alerts that an owner who is gone held."""
         now_s = self._clock()
-        start, end = self._range(keys.ALERT_STATE, "s")
+        start, end = self._stretch(_HELD)
         ids = [
             keys.parts(kv.key[len(start) + 8 :], 1)[0]
             for page in self._etcd.pages(start, end)
@@ -163,9 +172,9 @@ class OutboxPart(EtcdPart):
         ]
 
         def change(kept: KeptAlert) -> KeptAlert | None:
-            if kept.owner != owner or kept.alert.state is not AlertState.SENDING:
+            if kept.owner != owner:
                 return None
-            return KeptAlert(delivery.abandoned(kept.alert, now_s))
+            return KeptAlert(delivery.abandoned(kept.alert, now_s, withdrawn=kept.withdrawn))
 
         self._change_alerts(ids, change)
 
@@ -181,8 +190,8 @@ class OutboxPart(EtcdPart):
             yield from self._listed([self._range(keys.ALERT_RUN, run)], states)
             return
         else:
-            letters = [letter for state in set(states) or AlertState for letter in _STATES[state]]
-            yield from self._listed([self._range(keys.ALERT_STATE, letter) for letter in letters], states)
+            stretches = [stretch for state in set(states) or AlertState for stretch in _STATES[state]]
+            yield from self._listed([self._stretch(stretch) for stretch in stretches], states)
             return
         yield from (alert for alert in found if (not states or alert.state in states) and run in (None, alert.run))
 
@@ -220,18 +229,21 @@ class OutboxPart(EtcdPart):
             for alert in self.alerts(run=run):
                 counts[alert.state] = counts.get(alert.state, 0) + 1
             return counts
-        asked = [(state, letter) for state, letters in _STATES.items() for letter in letters]
-        answer = self._etcd.read(
-            [wire.get(*self._range(keys.ALERT_STATE, letter), count_only=True) for _, letter in asked]
-        )
+        asked = [(state, stretch) for state, stretches in _STATES.items() for stretch in stretches]
+        answer = self._etcd.read([wire.get(*self._stretch(stretch), count_only=True) for _, stretch in asked])
         for n, (state, _) in enumerate(asked):
             if answer.get(n).total:
                 counts[state] = counts.get(state, 0) + answer.get(n).total
         return counts
 
+    def _stretch(self, letters: tuple[str, str]) -> tuple[bytes, bytes]:
+        """The keys of a stretch of the index by state."""
+        first, last = letters
+        return self._range(keys.ALERT_STATE, first)[0], self._range(keys.ALERT_STATE, last)[1]
 
-def _is_due(alert: Alert, now_s: float) -> bool:
-    return delivery.is_open(alert) and alert.due_at_s <= now_s
+
+def _is_free(kept: KeptAlert, now_s: float) -> bool:
+    return kept.owner is None and delivery.is_due(kept.alert, now_s)
 
 
 def _pair(value: list[object]) -> tuple[float, str | None]:

@@ -45,7 +45,8 @@ class MemoryLedger(HistoryPart, BatchesPart, UpkeepPart):
             if row.owner == owner:
                 settling.let_go(row, State.KILLED, now_s)
         for id_ in [id_ for id_, sender in data.senders.items() if sender == owner]:
-            data.alerts[id_] = delivery.abandoned(data.alerts[id_], now_s)
+            data.alerts[id_] = delivery.abandoned(data.alerts[id_], now_s, withdrawn=id_ in data.withdrawn)
+            data.withdrawn.discard(id_)
             del data.senders[id_]
         for run in self._runs.values():
             if run.owner == owner and run.state == "running":

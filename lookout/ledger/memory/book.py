@@ -88,8 +88,12 @@ class Dicts:
             return
         if alert.state is AlertState.SENDING:
             self.withdrawn.add(id_)
-        elif alert.state is AlertState.PENDING:
+        elif delivery.is_open(alert):
             self.alerts[id_] = delivery.canceled(alert, now_s)
+            self.senders.pop(id_, None)
+
+    def keep_alert(self, id_: str) -> None:
+        self.withdrawn.discard(id_)
 
 
 class Part(Ledger):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from lookout.datum import Alert, AlertState, JsonObject, Member, Record, Tally
@@ -77,12 +77,16 @@ class HistoryPart(Part):
             due = [
                 alert
                 for alert in self._sorted_alerts()
-                if delivery.is_open(alert) and alert.due_at_s <= now_s and (ids is None or alert.id in ids)
+                if delivery.is_due(alert, now_s) and alert.id not in data.senders and (ids is None or alert.id in ids)
             ]
-            for alert in due[:limit]:
-                data.alerts[alert.id] = delivery.taken(alert)
-                data.senders[alert.id] = owner
+            data.senders.update((alert.id, owner) for alert in due[:limit])
             return due[:limit]
+
+    def begin_sending(self, owner: str, ids: Collection[str]) -> frozenset[str]:
+        with self._use(writing=True) as data:
+            held = frozenset(id_ for id_ in ids if data.senders.get(id_) == owner)
+            data.alerts.update((id_, delivery.sending(data.alerts[id_])) for id_ in held)
+            return held
 
     def _sorted_alerts(self) -> list[Alert]:
         return sorted(self._data.alerts.values(), key=lambda alert: (alert.created_at_s, alert.id))
@@ -116,8 +120,20 @@ class HistoryPart(Part):
     def resend_alerts(self, ids: Collection[str]) -> int:
         with self._use(writing=True) as data:
             chosen = [alert for id_ in set(ids) if (alert := data.alerts.get(id_)) and delivery.can_resend(alert)]
-            data.alerts.update({alert.id: delivery.resent(alert) for alert in chosen})
+            self._replace_free([delivery.renewed(alert, alert.doubts) for alert in chosen])
             return len(chosen)
+
+    def cancel_alerts(self, ids: Collection[str], now_s: float) -> int:
+        with self._use(writing=True) as data:
+            chosen = [alert for id_ in set(ids) if (alert := data.alerts.get(id_)) and delivery.can_cancel(alert)]
+            self._replace_free([delivery.canceled(alert, now_s) for alert in chosen])
+            return len(chosen)
+
+    def _replace_free(self, alerts: Sequence[Alert]) -> None:
+        """Put alerts that nobody holds any more."""
+        for alert in alerts:
+            self._data.alerts[alert.id] = alert
+            self._data.senders.pop(alert.id, None)
 
     # --- runs -------------------------------------------------------------------------------------------------------
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Final
 
 from lookout.datum import Claim, Mark, State
-from lookout.ledger import delivery, settling
+from lookout.ledger import settling
 from lookout.ledger.settling import Row
 from lookout.ledger.sqlite import owners
 from lookout.ledger.sqlite.database import select_in
-from lookout.ledger.sqlite.outbox import read_alerts, save_alerts
+from lookout.ledger.sqlite.outbox import free_alerts
 from lookout.ledger.sqlite.part import MARK, SLOT, Part, next_number, save_states, to_rows
 
 _FREE: Final = "s.stage = ? AND s.dirty > 0 AND s.owner IS NULL"
@@ -137,8 +137,7 @@ def _bare() -> str:
 
 def _end(connection: sqlite3.Connection, owner: str, run_state: str, now_s: float) -> None:
     """Close all that an owner leaves behind beside its slots."""
-    sending = read_alerts(connection, "WHERE owner = ?", (owner,))
-    save_alerts(connection, [delivery.abandoned(alert, now_s) for alert in sending])
+    free_alerts(connection, owner, now_s)
     connection.execute(
         "UPDATE runs SET state = ?, ended_at_s = ? WHERE owner = ? AND state = 'running'", (run_state, now_s, owner)
     )

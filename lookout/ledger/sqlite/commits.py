@@ -93,7 +93,7 @@ class _Book:
         self._alerts: dict[str, Alert] = {}
         self._of_datum: dict[str, list[str]] = {}
         self._put: dict[str, Alert] = {}
-        self._withdrawn: list[tuple[str]] = []
+        self._withdrawn: dict[str, bool] = {}
         self._read(outcomes)
 
     # --- reading beforehand -----------------------------------------------------------------------------------------
@@ -187,9 +187,12 @@ class _Book:
         if alert is None:
             return
         if alert.state is AlertState.SENDING:
-            self._withdrawn.append((id_,))
-        elif alert.state is AlertState.PENDING:
+            self._withdrawn[id_] = True
+        elif delivery.is_open(alert):
             self.put_alert(delivery.canceled(alert, now_s))
+
+    def keep_alert(self, id_: str) -> None:
+        self._withdrawn[id_] = False
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -215,7 +218,8 @@ class _Book:
         )
         self._write_tallies()
         save_alerts(self._connection, self._put.values())
-        many("UPDATE alerts SET withdrawn = 1 WHERE id = ?", self._withdrawn)
+        withdrawn = [(flag, id_) for id_, flag in self._withdrawn.items()]
+        many("UPDATE alerts SET withdrawn = ? WHERE id = ?", withdrawn)
 
     def _write_records(self) -> None:
         if not self._kept:

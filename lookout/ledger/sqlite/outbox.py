@@ -14,7 +14,7 @@ from lookout.ledger.sqlite.database import select_in
 from lookout.ledger.sqlite.part import Part
 
 PAGE: Final = 500
-_COLUMNS: Final = "id, body, state, tries, due_at_s, message_id, error, settled_at_s"
+_COLUMNS: Final = "id, body, state, tries, doubts, due_at_s, message_id, error, settled_at_s"
 _SELECT: Final = f"SELECT {_COLUMNS} FROM alerts"  # noqa: S608
 
 
@@ -27,16 +27,24 @@ class OutboxPart(Part):
     def claim_alerts(self, owner: str, limit: int, now_s: float, ids: Collection[str] | None = None) -> list[Alert]:
         if not self._has_open():
             return []
-        # Durable, so that after a power cut an alert is known to have been tried, and its end to be unknown.
-        with self._db.write(durable=True) as connection:
-            condition = "INDEXED BY alerts_open WHERE open = 1 AND due_at_s <= ?"
-            due = read_alerts(connection, f"{condition} ORDER BY created_at_s, id", (now_s,))
-            if ids is not None:
-                wanted = frozenset(ids)
-                due = [alert for alert in due if alert.id in wanted]
-            due = due[:limit]
-            save_alerts(connection, [delivery.taken(alert) for alert in due], owner)
+        with self._db.write() as connection:
+            if ids is None:
+                free = read_alerts(connection, "INDEXED BY alerts_open WHERE open = 1 AND owner IS NULL", ())
+            else:
+                sql = f"{_SELECT} WHERE open = 1 AND owner IS NULL AND id IN ({{}})"
+                free = [_alert(row) for row in select_in(connection, sql, [], set(ids))]
+            free.sort(key=lambda alert: (alert.created_at_s, alert.id))
+            due = [alert for alert in free if delivery.is_due(alert, now_s)][:limit]
+            connection.executemany("UPDATE alerts SET owner = ? WHERE id = ?", [(owner, alert.id) for alert in due])
         return due
+
+    def begin_sending(self, owner: str, ids: Collection[str]) -> frozenset[str]:
+        # Durable, so that after a power cut too it is known that requests may have left.
+        with self._db.write(durable=True) as connection:
+            sql = f"{_SELECT} WHERE owner = ? AND id IN ({{}})"
+            held = [_alert(row) for row in select_in(connection, sql, [owner], set(ids))]
+            save_alerts(connection, [delivery.sending(alert) for alert in held], owner)
+        return frozenset(alert.id for alert in held)
 
     def _has_open(self) -> bool:
         with self._db.read() as connection:
@@ -95,8 +103,15 @@ class OutboxPart(Part):
 
     def resend_alerts(self, ids: Collection[str]) -> int:
         with self._db.write() as connection:
-            found = [_alert(row) for row in select_in(connection, f"{_SELECT} WHERE id IN ({{}})", [], set(ids))]
-            chosen = [delivery.resent(alert) for alert in found if delivery.can_resend(alert)]
+            found = find_alerts(connection, set(ids)).values()
+            chosen = [delivery.renewed(alert, alert.doubts) for alert in found if delivery.can_resend(alert)]
+            save_alerts(connection, chosen)
+        return len(chosen)
+
+    def cancel_alerts(self, ids: Collection[str], now_s: float) -> int:
+        with self._db.write() as connection:
+            found = find_alerts(connection, set(ids)).values()
+            chosen = [delivery.canceled(alert, now_s) for alert in found if delivery.can_cancel(alert)]
             save_alerts(connection, chosen)
         return len(chosen)
 
@@ -111,11 +126,18 @@ def find_alerts(connection: sqlite3.Connection, ids: Collection[str]) -> dict[st
     return {row[0]: _alert(row) for row in select_in(connection, f"{_SELECT} WHERE id IN ({{}})", [], ids)}
 
 
+def free_alerts(connection: sqlite3.Connection, owner: str, now_s: float) -> None:
+    """Let go of all alerts that an owner who is gone held."""
+    rows = connection.execute(f"SELECT withdrawn, {_COLUMNS} FROM alerts WHERE owner = ?", (owner,))  # noqa: S608
+    left = [delivery.abandoned(_alert(row), now_s, withdrawn=bool(withdrawn)) for withdrawn, *row in rows]
+    save_alerts(connection, left)
+
+
 def save_alerts(connection: sqlite3.Connection, alerts: Iterable[Alert], owner: str | None = None) -> None:
     """Keep new or changed alerts, held by ``owner`` or by nobody."""
     connection.executemany(
-        "INSERT OR REPLACE INTO alerts (id, created_at_s, run, datum_hash, state, tries, due_at_s, owner, message_id,"
-        " error, settled_at_s, open, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO alerts (id, created_at_s, run, datum_hash, state, tries, doubts, due_at_s, owner,"
+        " message_id, error, settled_at_s, open, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 alert.id,
@@ -124,6 +146,7 @@ def save_alerts(connection: sqlite3.Connection, alerts: Iterable[Alert], owner: 
                 alert.datum_hash,
                 alert.state.value,
                 alert.tries,
+                alert.doubts,
                 alert.due_at_s,
                 owner,
                 alert.message_id,
@@ -138,11 +161,12 @@ def save_alerts(connection: sqlite3.Connection, alerts: Iterable[Alert], owner: 
 
 
 def _alert(columns: Sequence[Any]) -> Alert:
-    id_, body, state, tries, due_at_s, message_id, error, settled_at_s = columns
+    id_, body, state, tries, doubts, due_at_s, message_id, error, settled_at_s = columns
     return replace(
         codec.read_alert(id_, body),
         state=AlertState(state),
         tries=tries,
+        doubts=doubts,
         due_at_s=due_at_s,
         message_id=message_id,
         error=error,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-FORM: Final = 2
+FORM: Final = 3
 """Raised whenever an older program could misread what a newer one wrote: tables, or the forms of ``codec``."""
 
 _BATCHES: Final = """
@@ -23,7 +23,12 @@ CREATE INDEX batches_run ON batches (run, state, later, id);
 CREATE TABLE batched (key TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
-UPGRADES: Final = {1: _BATCHES}
+_DOUBTS: Final = """
+ALTER TABLE alerts ADD COLUMN doubts INTEGER NOT NULL DEFAULT 0;
+UPDATE alerts SET doubts = 1, open = 1 WHERE state = 'unknown';
+"""
+
+UPGRADES: Final = {1: _BATCHES, 2: _DOUBTS}
 """What makes the tables of a form into those of the next one: only ever additions, so that a kill leaves either."""
 
 _FIRST: Final = """
@@ -94,4 +99,4 @@ CREATE INDEX runs_started ON runs (started_at_s, id);
 CREATE INDEX runs_open ON runs (owner) WHERE state = 'running';
 """
 
-SCHEMA: Final = _FIRST + _BATCHES
+SCHEMA: Final = _FIRST + _BATCHES + _DOUBTS
