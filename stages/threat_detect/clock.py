@@ -1,7 +1,7 @@
 """Times as people of one time zone read them; shared by the picture's footer and the mail.
 
-Zones come from the locked ``tzdata`` package alone, never from the system: the same picture gives the same mail on every
-machine, whatever age its own zone data has.
+Zones come from the locked ``tzdata`` package alone, never from the system: the same picture gives the same mail on
+every machine, however old its own zone data is.
 """
 
 from __future__ import annotations

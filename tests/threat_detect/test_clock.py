@@ -42,6 +42,8 @@ def test_every_zone_of_the_package_can_be_read() -> None:
     assert [name for name in zone_names() if find_zone(name) is None] == []
 
 
-@pytest.mark.parametrize("name", ["", "Europe", "localtime", "posix/UTC", "../../etc/passwd", "/etc/localtime", "No/Such"])
+@pytest.mark.parametrize(
+    "name", ["", "Europe", "localtime", "posix/UTC", "../../etc/passwd", "/etc/localtime", "No/Such"]
+)
 def test_what_is_no_zone_of_the_package_is_none(name: str) -> None:
     assert find_zone(name) is None
