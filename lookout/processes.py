@@ -230,19 +230,4 @@ def _call(function: str, arguments: tuple[object, ...]) -> object:
 def _work(jobs: Sequence[Job]) -> list[Made | Exception]:
     if _runner is None:
         raise RuntimeError("a worker process was given a job before it was started")
-    return [_end_of(_runner, job) for job in jobs]
-
-
-def _end_of(runner: StageRunner, job: Job) -> Made | Exception:
-    """A stage that cannot be prepared for lack of something, or a machine without files or threads left, is no datum's
-    fault; a picture for which the memory does not suffice is."""
-    try:
-        runner.prepare(job)
-    except Exception as exc:  # noqa: BLE001 - as below
-        return find_lack(exc) or exc
-    try:
-        return runner(job)
-    except MemoryError:
-        return MemoryError("the memory of its worker process does not suffice for it")
-    except Exception as exc:  # noqa: BLE001 - any failure of a stage is the datum's, never its neighbours'
-        return find_lack(exc) or exc
+    return [_runner.attempt(job) for job in jobs]

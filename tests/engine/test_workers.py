@@ -28,7 +28,7 @@ from lookout.objects.source import FolderSource
 from lookout.processes import SPARED, ProcessWorkers
 from lookout.spawning import SpawnedPool, UnnamedLock
 from lookout.testing.toy import toy_pipeline
-from lookout.workers import Completion, Job
+from lookout.workers import Completion, Job, StageRunner
 
 from .world import World, words
 
@@ -261,3 +261,47 @@ def test_a_thread_that_waits_for_a_lock_gets_it_when_it_is_given_back() -> None:
         waits = other.submit(lock.acquire, timeout=DEADLINE_S)
         lock.release()
         assert waits.result()
+
+
+@pytest.mark.parametrize(
+    ("raised", "found"),
+    [
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "open files of this process: Too many open files"),
+        (RuntimeError("can't start new thread"), "processes and threads: Resource temporarily unavailable"),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/x"),
+            "disk: /tmp/x: No space left on device; make room",
+        ),
+        (MemoryError(), "the memory of its process does not suffice for it"),
+        (ValueError("x"), "x"),
+    ],
+)
+def test_what_the_machine_lacks_is_no_datums_fault_but_a_datum_too_large_is(
+    world: World, raised: Exception, found: str
+) -> None:
+    global failing
+    failing = raised
+    runner = StageRunner(FolderStore(world.objects))
+    end = runner.attempt(replace(JOB, prepare=f"{__name__}:prepare_failing"))
+    assert str(end).startswith(found)
+    assert isinstance(end, Unavailable) == (type(raised) not in (MemoryError, ValueError))
+
+
+@pytest.mark.parametrize("raised", [MemoryError(), ImportError("x.so: failed to map segment from shared object")])
+def test_a_stage_that_cannot_be_prepared_for_lack_of_memory_is_no_datums_fault(world: World, raised: Exception) -> None:
+    global failing
+    failing = raised
+    end = StageRunner(FolderStore(world.objects)).attempt(replace(JOB, prepare=f"{__name__}:failing_prepare"))
+    assert isinstance(end, Unavailable)
+    assert str(end).startswith("memory: Cannot allocate memory; raise the limit (ulimit -v")
+
+
+failing: Exception = ValueError()
+
+
+def failing_prepare(params: object, references: object) -> object:
+    raise failing
+
+
+def prepare_failing(params: object, references: object) -> object:
+    return lambda work: failing_prepare(work, None)
