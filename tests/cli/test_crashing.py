@@ -264,3 +264,29 @@ def test_where_no_process_can_be_started_the_run_says_so_and_ends_with_75(empty_
         assert done.returncode == 75
         assert "raise the limit (ulimit -u" in done.stderr
         assert done.stdout == ""
+
+
+def test_a_run_needs_no_room_in_shared_memory(empty_world: World) -> None:
+    world = empty_world
+    world.put(THREAT)
+    full = "mount -t tmpfs -o nr_inodes=1 tmpfs /dev/shm"
+    tried = subprocess.run(["unshare", "--mount", "sh", "-c", full], capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip("filling /dev/shm for one process needs rights that this process lacks")
+    done = subprocess.run(
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            f"{full} && ! touch /dev/shm/x && {LOOKOUT} run photos --state state --json",
+        ],
+        cwd=world.root,
+        env=world.variables(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["stages"]["object-detect"]["success"] == 1
