@@ -19,7 +19,7 @@ import pytest
 from .conftest import Finished
 from .shell import CALM, LOOKOUT, NEW, THREAT, World
 
-DEADLINE_S = 60.0
+DEADLINE_S = 90.0
 FULL = Path("/dev/full")
 
 
