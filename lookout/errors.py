@@ -7,10 +7,13 @@ keeps its facts as positional ``args``, so that it survives the way between proc
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import ClassVar, Final
 
 EXIT_OK: Final = 0
 EXIT_DATUM_FAILED: Final = 1
+EXIT_CRASHED: Final = 70  # EX_SOFTWARE of sysexits.h
 EXIT_STOPPED: Final = 130
 
 
@@ -95,3 +98,38 @@ class Corrupt(LookoutError):
 
     def __str__(self) -> str:
         return f"{self.what}: expected {self.expected}, got {self.got}"
+
+
+_REMEDIES: Final = {
+    errno.EAGAIN: ("processes and threads", "raise the limit (ulimit -u and -v, pids and memory of the container)"),
+    errno.EMFILE: ("open files of this process", "raise the limit (ulimit -n)"),
+    errno.ENFILE: ("open files of this machine", "raise the limit (sysctl fs.file-max), or end other processes"),
+    errno.ENOMEM: ("memory", "raise the limit (ulimit -v, memory of the container), or use fewer --workers"),
+    errno.ENOSPC: ("disk", "make room"),
+    errno.EDQUOT: ("disk quota", "make room"),
+}
+"""By the number of the operating system's error: the resource that is used up, and the remedy."""
+_NO_THREAD: Final = "can't start new thread"
+_NO_MAP: Final = ("failed to map segment", "cannot allocate memory")
+"""How Python says that no thread can be started, and the loader that it has no memory for a library."""
+
+
+def find_lack(error: BaseException) -> Unavailable | None:
+    """Name the resource of this machine that is used up by this error, with the remedy; None for any other error."""
+    number: int | None = None
+    if isinstance(error, MemoryError) or (isinstance(error, ImportError) and _is_map(str(error))):
+        number = errno.ENOMEM
+    elif isinstance(error, RuntimeError) and _NO_THREAD in str(error):
+        number = errno.EAGAIN
+    elif isinstance(error, OSError):
+        number = error.errno
+    if number not in _REMEDIES:
+        return None
+    what, remedy = _REMEDIES[number]
+    place = getattr(error, "filename", None)
+    reason = f"{place}: {os.strerror(number)}" if place is not None else os.strerror(number)
+    return Unavailable(what, f"{reason}; {remedy}")
+
+
+def _is_map(text: str) -> bool:
+    return any(sign in text.lower() for sign in _NO_MAP)

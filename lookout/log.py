@@ -52,9 +52,10 @@ def get_logger(name: str) -> FieldLogger:
     return FieldLogger(logging.getLogger(name if name.startswith(ROOT) else f"{ROOT}.{name}"))
 
 
-def configure(level: str, stream: TextIO = sys.stderr) -> None:
-    """Send Lookout's logs to the stream. Called by entry points only. Raises ValueError for an unknown level."""
-    handler = logging.StreamHandler(stream)
+def configure(level: str, stream: TextIO | None = None) -> None:
+    """Send Lookout's logs to the stream, stderr unless told. Called by entry points only. Raises ValueError for an
+    unknown level."""
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logger = logging.getLogger(ROOT)
     logger.handlers[:] = [handler]

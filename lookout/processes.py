@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from lookout.errors import InputRejected, Unavailable
+from lookout.crashing import end_with_any_thread
+from lookout.errors import InputRejected, Unavailable, find_lack
 from lookout.objects.base import ObjectStore
 from lookout.pipeline import load
 from lookout.workers import (
@@ -75,33 +76,45 @@ class ProcessWorkers(Workers):
     def _send(self, parcel: Sequence[Ticketed], timeout_s: float, done: Done, spared: int = SPARED) -> None:
         def end(future: Future[list[Made | Exception]]) -> None:
             ends = _ends(future, timeout_s)
-            if isinstance(ends, Exception) and not self._pools:
+            if isinstance(ends, list):
+                self._tell(parcel, ends, done)
+                return
+            if ends is None or not self._pools:
                 return  # the pool was stopped, which breaks what runs: whoever stopped it hands the claims back
             broke = isinstance(ends, _PoolBrokeError)
-            if isinstance(ends, Exception) and (len(parcel) > 1 or (broke and spared)):
+            error = _no_workers() if broke and not spared else ends
+            if not isinstance(error, Unavailable) and (len(parcel) > 1 or broke):
                 # One of them, or of all that were in the pool, ended a worker: they go again one by one, so that it
                 # ends only itself.
                 for ticketed in parcel:
                     self._send([ticketed], timeout_s, done, spared - broke)
-            elif isinstance(ends, Exception):
-                done(Completion(job=parcel[0][0], ticket=parcel[0][1], error=ends))
-            elif ends is not None:
-                for (job, ticket), made in zip(parcel, ends, strict=True):
-                    if isinstance(made, Made):
-                        self._usual_s[job.stage] = made.finished_at_s - made.started_at_s
-                        done(Completion(job=job, ticket=ticket, made=made))
-                    else:
-                        done(Completion(job=job, ticket=ticket, error=made))
+            else:
+                self._tell(parcel, [error] * len(parcel), done)
 
         jobs = tuple(job for job, _ in parcel)
         self._schedule(_work, jobs, timeout_s=timeout_s).add_done_callback(end)
+
+    def _tell(self, parcel: Sequence[Ticketed], ends: Sequence[Made | Exception], done: Done) -> None:
+        for (job, ticket), end in zip(parcel, ends, strict=True):
+            if isinstance(end, Made):
+                self._usual_s[job.stage] = end.finished_at_s - end.started_at_s
+                done(Completion(job=job, ticket=ticket, made=end))
+            else:
+                done(Completion(job=job, ticket=ticket, error=end))
 
     def call(self, function: str, *arguments: object) -> Callable[[], object]:
         future = self._schedule(_call, function, arguments, timeout_s=CALL_TIMEOUT_S)
 
         def wait() -> object:
-            with _told(CALL_TIMEOUT_S):
-                return future.result()
+            coming = future
+            for _ in range(SPARED):
+                with suppress(_PoolBrokeError):
+                    return _answer(coming)
+                coming = self._schedule(_call, function, arguments, timeout_s=CALL_TIMEOUT_S)
+            try:
+                return _answer(coming)
+            except _PoolBrokeError as exc:
+                raise _no_workers() from exc
 
         return wait
 
@@ -124,12 +137,12 @@ class ProcessWorkers(Workers):
                 with suppress(BrokenProcessPool):
                     return self._pools[-1].schedule(function, *arguments, timeout_s=timeout_s)
             self._pools = [pool for pool in self._pools if not pool.over]
-            self._pools.append(SpawnedPool(self.size, _start, (self.store,)))
             try:
+                self._pools.append(SpawnedPool(self.size, _start, (self.store,)))
                 return self._pools[-1].schedule(function, *arguments, timeout_s=timeout_s)
-            except BrokenProcessPool as exc:
+            except (BrokenProcessPool, OSError, MemoryError, RuntimeError) as exc:
                 failed: Future[Any] = Future()
-                failed.set_exception(Unavailable("worker processes", f"none can be started: {exc}"))
+                failed.set_exception(_no_workers(exc.__cause__ or exc))
                 return failed
 
     def stop(self) -> None:
@@ -137,6 +150,19 @@ class ProcessWorkers(Workers):
             pools, self._pools = self._pools, []
         for pool in pools:
             pool.stop()
+
+
+def _no_workers(cause: BaseException | None = None) -> Unavailable:
+    """Nobody's datum is to blame for it, and nobody's model."""
+    if cause is not None:
+        return Unavailable("worker processes", f"none can be started: {find_lack(cause) or cause}")
+    hint = "look for lack of memory, processes or threads (ulimit -a, limits of the container)"
+    return Unavailable("worker processes", f"all ended before they could begin, {SPARED + 1} times; {hint}")
+
+
+def _answer(coming: Future[Any]) -> object:
+    with _told(CALL_TIMEOUT_S):
+        return coming.result()
 
 
 def _ends(future: Future[list[Made | Exception]], timeout_s: float) -> list[Made | Exception] | Exception | None:
@@ -183,7 +209,11 @@ def _start(store: ObjectStore) -> None:
     """Runs once in each worker process: the one piece of state a process has."""
     import signal
 
+    from lookout.spawning import end_with_parent
+
     global _runner
+    end_with_parent()
+    end_with_any_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides when to stop
     _runner = StageRunner(store)
 
@@ -200,11 +230,4 @@ def _call(function: str, arguments: tuple[object, ...]) -> object:
 def _work(jobs: Sequence[Job]) -> list[Made | Exception]:
     if _runner is None:
         raise RuntimeError("a worker process was given a job before it was started")
-    return [_end_of(_runner, job) for job in jobs]
-
-
-def _end_of(runner: StageRunner, job: Job) -> Made | Exception:
-    try:
-        return runner(job)
-    except Exception as exc:  # noqa: BLE001 - any failure of a stage is the datum's, never its neighbours'
-        return exc
+    return [_runner.attempt(job) for job in jobs]

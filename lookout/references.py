@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from lookout.datum import ObjectRef, Reference
-from lookout.errors import InputRejected
+from lookout.errors import InputRejected, find_lack
 from lookout.identity import sha256
 from lookout.ledger.base import Ledger
 from lookout.objects.base import ObjectStore, Publish
@@ -141,7 +141,7 @@ def find_files(uses: UsesReferences, path: Path) -> dict[str, Path]:
         else:
             raise InputRejected("no such file or folder", str(path), hint)
     except OSError as exc:
-        raise InputRejected(f"cannot be read: {exc.strerror}", str(path), hint) from exc
+        raise find_lack(exc) or InputRejected(f"cannot be read: {exc.strerror}", str(path), hint) from exc
     if len(found) > MAX_FILES:
         raise InputRejected(f"expected at most {MAX_FILES} files, got {len(found)}", str(path), hint)
     return {file.name: file for file in sorted(found)}
@@ -151,7 +151,7 @@ def _fingerprint(path: Path) -> tuple[int, int, int, int]:
     try:
         seen = path.stat()
     except OSError as exc:
-        raise InputRejected(f"cannot be read: {exc.strerror}", str(path)) from exc
+        raise find_lack(exc) or InputRejected(f"cannot be read: {exc.strerror}", str(path)) from exc
     return seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
@@ -161,7 +161,7 @@ def _read(path: Path) -> bytes:
             raise InputRejected(f"expected at most {MAX_BYTES} bytes, got {path.stat().st_size}", str(path))
         return path.read_bytes()
     except OSError as exc:
-        raise InputRejected(f"cannot be read: {exc.strerror}", str(path)) from exc
+        raise find_lack(exc) or InputRejected(f"cannot be read: {exc.strerror}", str(path)) from exc
 
 
 def _store(store: ObjectStore, bucket: str, unit: Accepted, before: Reference | None) -> Reference:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final, TypeAlias, cast
 
 from lookout.datum import AlertDraft, Input, JsonObject, LoadedReference, Member, ObjectRef, Reference, Tally, Work
+from lookout.errors import find_lack
 from lookout.objects.base import ObjectReader, ObjectStore
 from lookout.pipeline import Prepare, Run, load
 
@@ -127,6 +128,23 @@ class StageRunner:
             finished_at_s=time.time(),
         )
 
+    def attempt(self, job: Job) -> Made | Exception:
+        """Do one job; give what was made, or the error that ended it.
+
+        A stage that cannot be prepared for lack of something, or a machine without files or threads left, gives
+        Unavailable: that is no datum's fault. A datum for which the memory does not suffice is at fault.
+        """
+        try:
+            self.prepare(job)
+        except Exception as exc:  # noqa: BLE001 - as below
+            return find_lack(exc) or exc
+        try:
+            return self(job)
+        except MemoryError:
+            return MemoryError("the memory of its process does not suffice for it")
+        except Exception as exc:  # noqa: BLE001 - any failure of a stage is the datum's, never the engine's
+            return find_lack(exc) or exc
+
     def prepare(self, job: Job) -> Run:
         """The stage made ready with the job's parameters and references."""
         run = self._prepared.get(job.prepared)
@@ -194,12 +212,11 @@ class InlineWorkers(Workers):
     def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
         del timeout_s
         for job, ticket in jobs:
-            try:
-                made = self._run(job)
-            except Exception as exc:  # noqa: BLE001 - any failure of a stage is the datum's, never the engine's
-                done(Completion(job=job, ticket=ticket, error=exc))
+            end = self._run.attempt(job)
+            if isinstance(end, Made):
+                done(Completion(job=job, ticket=ticket, made=end))
             else:
-                done(Completion(job=job, ticket=ticket, made=made))
+                done(Completion(job=job, ticket=ticket, error=end))
 
     def stop(self) -> None:
         pass

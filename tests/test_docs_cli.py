@@ -98,7 +98,7 @@ def test_the_list_of_commands_says_what_the_command_says(name: str) -> None:
 def test_every_exit_code_is_documented_and_no_other() -> None:
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.LookoutError)]
     codes = {kind.exit_code for kind in kinds}
-    codes |= {errors.EXIT_OK, errors.EXIT_DATUM_FAILED, errors.EXIT_STOPPED}
+    codes |= {errors.EXIT_OK, errors.EXIT_DATUM_FAILED, errors.EXIT_CRASHED, errors.EXIT_STOPPED}
     table = {int(code) for code in re.findall(r"^\| (\d+) \|", sections()["Exit codes"], flags=re.MULTILINE)}
     assert table == codes
     assert {int(code) for code in re.findall(r"^ +(\d+)  ", EPILOG, flags=re.MULTILINE)} == codes

@@ -12,16 +12,17 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from lookout import __version__
-from lookout.cli.output import printable
-from lookout.errors import EXIT_STOPPED, Corrupt, LookoutError, Unavailable
+from lookout.cli.output import count, printable
+from lookout.crashing import end_with_any_thread, report
+from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, Corrupt, Unavailable, find_lack
 from lookout.log import configure
 from lookout.settings import Settings
+from lookout.streams import let_go_of_stdout, open_streams
 
 COMMANDS: Final = {
     "run": ("lookout.cli.run:run", "Take photographs through all stages, once."),
@@ -57,6 +58,7 @@ Exit codes:
     1  a datum failed, or a check found something
     2  the call or a given file cannot be used
    65  stored data is not what was written
+   70  a defect of Lookout; its log names it
    75  something does not answer or has no room: try again
   130  stopped by a signal
 """
@@ -120,29 +122,53 @@ def main() -> None:
 
 def run_command(command: click.Command, name: str | None = None, stopped: int = EXIT_STOPPED) -> int:
     """Run a command of this name, and turn every error into one line on stderr and an exit code: ``stopped`` when a
-    signal ended it."""
-    _open_closed_streams()
+    signal ended it. An exception that leaves another thread ends the process likewise, at once."""
+    results = open_streams(_tell_output)
+    end_with_any_thread()
     spare_the_collector()
+    # No matrices are multiplied here; and OpenBLAS sends itself a SIGINT where its threads cannot be started.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    code = _code_of(command, name, stopped)
+    if results is None or results.error is None or code not in (EXIT_OK, EXIT_DATUM_FAILED, stopped):
+        return code
+    _say(f"the output: {results.error.strerror}; {count(results.lost, 'line')} of the result could not be written")
+    return Unavailable.exit_code
+
+
+def _code_of(command: click.Command, name: str | None, stopped: int) -> int:
     try:
         code = command.main(prog_name=name, standalone_mode=False)
+    except SystemExit as exc:
+        code = exc.code
     except click.ClickException as exc:
         exc.show()
         code = exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         code = stopped
-    except LookoutError as exc:
-        click.echo(f"lookout: {printable(exc)}", err=True)
+    except OSError as exc:
+        code = _end_by_system(exc)
+    except Exception as exc:  # noqa: BLE001 - the outermost place: whatever it is ends the process with its code
+        sentence, code = report(exc, "main")
+        _say(sentence)
         if isinstance(exc, Corrupt):
             click.echo(DAMAGED_HINT, err=True)
-        code = exc.exit_code
-    except OSError as exc:
-        # The stages' and the stores' errors are LookoutErrors: this is the terminal, a full disk behind `>`, a path.
-        place = f"{exc.filename}: " if exc.filename is not None else "the output: "
-        _let_go_of_stdout()
-        click.echo(f"lookout: {printable(place)}{exc.strerror or exc}", err=True)
-        code = Unavailable.exit_code
-    return code if isinstance(code, int) else 0
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _end_by_system(error: OSError) -> int:
+    """What the system refused beside the stores and ledgers, whose errors are LookoutErrors: a path, a limit."""
+    place = "" if error.filename is None else f"{error.filename}: "
+    _say(str(find_lack(error) or f"{place}{error.strerror or error}"))
+    return Unavailable.exit_code
+
+
+def _tell_output(error: OSError) -> None:
+    _say(f"the output: {error.strerror}; results are lost until it can be written again")
+
+
+def _say(sentence: str) -> None:
+    click.echo(f"lookout: {printable(sentence)}", err=True)
 
 
 def spare_the_collector() -> None:
@@ -158,24 +184,5 @@ def _reader_may_leave() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        _let_go_of_stdout()
+        let_go_of_stdout()
         raise click.exceptions.Exit(EXIT_STOPPED) from None
-
-
-def _let_go_of_stdout() -> None:
-    """Have what is still buffered go nowhere, or Python tries to write it once more at its end, and complains."""
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-
-
-def _open_closed_streams() -> None:
-    """Fill standard streams that were closed (``2>&-``): the next file opened would get their number, and with it
-    whatever a library says on stderr."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        if getattr(sys, name) is None:
-            opened = os.open(os.devnull, os.O_RDWR)
-            if opened != number:
-                os.dup2(opened, number)
-                os.close(opened)
-            os.set_inheritable(number, True)
-            setattr(sys, name, os.fdopen(number, mode, closefd=False))

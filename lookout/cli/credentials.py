@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from lookout.addresses import StoreAddress
-from lookout.errors import InputRejected
+from lookout.errors import InputRejected, find_lack
 from lookout.objects.files import failure, words
 
 _SECRET_BYTES: Final = 24
@@ -42,7 +42,8 @@ class Credentials:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise InputRejected(f"cannot be a folder for credentials: {words(error)}", str(self.folder)) from error
+            what = f"cannot be a folder for credentials: {words(error)}"
+            raise find_lack(error) or InputRejected(what, str(self.folder)) from error
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise InputRejected("may not be written to", str(self.folder), "choose another folder")
         for role, access_key in users.items():
@@ -125,7 +126,7 @@ class GivenSecrets:
         try:
             self._roles = frozenset(entry.name for entry in folder.iterdir() if (entry / _SECRET_KEY).is_file())
         except OSError as error:
-            raise InputRejected(f"cannot be read: {words(error)}", str(folder)) from error
+            raise find_lack(error) or InputRejected(f"cannot be read: {words(error)}", str(folder)) from error
 
     def __contains__(self, role: str) -> bool:
         return role in self._roles

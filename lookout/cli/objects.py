@@ -16,7 +16,7 @@ from lookout.cli.output import echo_json, echo_json_line, printable, table, when
 from lookout.cli.state import OBJECTS_FOLDER, Deployment, buckets, open_minio, open_state
 from lookout.cli.versions import Entry, find_named, folder_history, get_named, server_history
 from lookout.datum import ObjectRef
-from lookout.errors import InputRejected, ObjectMissing, Unavailable
+from lookout.errors import InputRejected, ObjectMissing, Unavailable, find_lack
 from lookout.objects.base import Listed
 from lookout.objects.files import words
 from lookout.settings import Settings
@@ -174,7 +174,7 @@ def _write(path: Path, data: bytes) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise InputRejected(f"cannot be written: {words(error)}", str(path)) from error
+        raise find_lack(error) or InputRejected(f"cannot be written: {words(error)}", str(path)) from error
 
 
 # --- history ---------------------------------------------------------------------------------------------------------

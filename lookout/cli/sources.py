@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from lookout.errors import InputRejected
+from lookout.errors import InputRejected, find_lack
 from lookout.objects.files import is_text, words
 from lookout.settings import Settings
 
@@ -58,4 +58,4 @@ def _mode(source: Path) -> int:
         what = "is a link to nothing" if source.is_symlink() else "no such file or folder"
         raise InputRejected(what, str(source), _MISSING_HINT) from None
     except OSError as exc:
-        raise InputRejected(f"cannot be looked at: {words(exc)}", str(source)) from exc
+        raise find_lack(exc) or InputRejected(f"cannot be looked at: {words(exc)}", str(source)) from exc

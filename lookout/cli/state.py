@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from lookout.addresses import StoreAddress
 from lookout.datum import Json
-from lookout.errors import InputRejected, Unavailable
+from lookout.errors import InputRejected, Unavailable, find_lack
 from lookout.intake import Bucket
 from lookout.later import Later
 from lookout.ledger.base import Ledger
@@ -227,6 +227,7 @@ def _prepare(path: Path, *, create: bool) -> None:
         elif not (path / LEDGER_FILE).is_file():
             raise InputRejected("is not a state folder", str(path), "name one with --state or LOOKOUT_STATE")
     except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        if exc.errno == errno.EIO:
             raise Unavailable(str(path), words(exc)) from exc
-        raise InputRejected(f"cannot be the state folder: {words(exc)}", str(path), hint) from exc
+        what = f"cannot be the state folder: {words(exc)}"
+        raise find_lack(exc) or InputRejected(what, str(path), hint) from exc

@@ -8,12 +8,12 @@ from __future__ import annotations
 import difflib
 import re
 from typing import Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from stages.threat_detect.addresses import MAX_ADDRESS, is_address
+from stages.threat_detect.clock import find_zone, zone_names
 from stages.threat_detect.strict_json import path, show
 
 MAX_NAME: Final = 80
@@ -81,14 +81,9 @@ def _class_id(value: object) -> int:
 
 def _timezone(value: object) -> str:
     text = _text(value, "a time zone", MAX_NAME)
-    try:
-        # Names like "localtime" and "posix/UTC" are files of some machines only.
-        if text[0].isupper():
-            ZoneInfo(text)
-            return text
-    except (KeyError, ValueError, OSError):
-        pass  # said below, with a suggestion
-    close = difflib.get_close_matches(text, available_timezones(), n=2, cutoff=0.6)
+    if find_zone(text) is not None:
+        return text
+    close = difflib.get_close_matches(text, zone_names(), n=2, cutoff=0.6)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""
     raise _wrong(f"unknown time zone {show(value)}{meant}")
 

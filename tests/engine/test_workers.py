@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import errno
-import gc
 import multiprocessing
 import os
 import queue
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import synchronize
 from pathlib import Path
 
 import pytest
@@ -26,9 +26,9 @@ from lookout.objects.folder import FolderStore
 from lookout.objects.routes import Routes
 from lookout.objects.source import FolderSource
 from lookout.processes import SPARED, ProcessWorkers
-from lookout.spawning import SpawnedPool
+from lookout.spawning import SpawnedPool, UnnamedLock
 from lookout.testing.toy import toy_pipeline
-from lookout.workers import Completion, Job, WorkerDiedError
+from lookout.workers import Completion, Job, StageRunner
 
 from .world import World, words
 
@@ -157,7 +157,7 @@ def test_a_job_that_was_in_pools_that_broke_is_told_of_in_the_end(
     ends: queue.SimpleQueue[Completion] = queue.SimpleQueue()
     processes.submit([(JOB, 1)], DEADLINE_S, ends.put)
     end = ends.get(timeout=DEADLINE_S)
-    assert isinstance(end.error, WorkerDiedError) == (times > SPARED)
+    assert isinstance(end.error, Unavailable) == (times > SPARED)
 
 
 def test_where_no_process_can_be_started_the_run_ends_and_no_datum_is_to_blame(
@@ -218,17 +218,90 @@ def deadly(files: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_pool_that_is_stopped_at_once_leaves_no_process_without_its_locks(
-    world: World, monkeypatch: pytest.MonkeyPatch
+STOPPED_AT_ONCE = """
+import sys
+from pathlib import Path
+from lookout.objects.folder import FolderStore
+from lookout.processes import ProcessWorkers
+if __name__ == "__main__":
+    for _ in range(3):
+        workers = ProcessWorkers(store=FolderStore(Path(sys.argv[1])), size=2)
+        workers.start(["json"])
+        workers.stop()
+"""
+
+
+def test_a_pool_that_is_stopped_at_once_complains_of_nothing(world: World) -> None:
+    """Processes that are just beginning find the pool's locks, though it is gone."""
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_AT_ONCE, world.objects], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_process_takes_a_lock_as_often_as_it_gives_it_back() -> None:
+    lock = UnnamedLock()
+    assert lock.acquire()
+    assert lock.acquire(timeout=0.1)
+    lock.release()
+    with ThreadPoolExecutor(1) as other:
+        assert not other.submit(lock.acquire, block=False).result()
+        assert not other.submit(lock.acquire, timeout=0.05).result()
+        with pytest.raises(RuntimeError, match="not held"):
+            other.submit(lock.release).result()
+        lock.release()
+        assert other.submit(lock.acquire, timeout=DEADLINE_S).result()
+        assert not lock.acquire(block=False)
+
+
+def test_a_thread_that_waits_for_a_lock_gets_it_when_it_is_given_back() -> None:
+    lock = UnnamedLock()
+    assert lock.acquire()
+    with ThreadPoolExecutor(1) as other:
+        waits = other.submit(lock.acquire, timeout=DEADLINE_S)
+        lock.release()
+        assert waits.result()
+
+
+@pytest.mark.parametrize(
+    ("raised", "found"),
+    [
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "open files of this process: Too many open files"),
+        (RuntimeError("can't start new thread"), "processes and threads: Resource temporarily unavailable"),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/x"),
+            "disk: /tmp/x: No space left on device; make room",
+        ),
+        (MemoryError(), "the memory of its process does not suffice for it"),
+        (ValueError("x"), "x"),
+    ],
+)
+def test_what_the_machine_lacks_is_no_datums_fault_but_a_datum_too_large_is(
+    world: World, raised: Exception, found: str
 ) -> None:
-    """A process that is just beginning opens the pool's locks by their names."""
-    told: list[str] = []
-    forget, end = synchronize.SemLock._cleanup, pebble_process.stop_process
-    monkeypatch.setattr(synchronize.SemLock, "_cleanup", staticmethod(lambda name: (told.append("lock"), forget(name))))
-    monkeypatch.setattr(pebble_process, "stop_process", lambda process: (end(process), told.append("process")))
-    workers = ProcessWorkers(store=FolderStore(world.objects), size=2)
-    workers.start(["json"])
-    workers.stop()
-    del workers
-    gc.collect()
-    assert told == ["process", "process", "lock", "lock"]
+    global failing
+    failing = raised
+    runner = StageRunner(FolderStore(world.objects))
+    end = runner.attempt(replace(JOB, prepare=f"{__name__}:prepare_failing"))
+    assert str(end).startswith(found)
+    assert isinstance(end, Unavailable) == (type(raised) not in (MemoryError, ValueError))
+
+
+@pytest.mark.parametrize("raised", [MemoryError(), ImportError("x.so: failed to map segment from shared object")])
+def test_a_stage_that_cannot_be_prepared_for_lack_of_memory_is_no_datums_fault(world: World, raised: Exception) -> None:
+    global failing
+    failing = raised
+    end = StageRunner(FolderStore(world.objects)).attempt(replace(JOB, prepare=f"{__name__}:failing_prepare"))
+    assert isinstance(end, Unavailable)
+    assert str(end).startswith("memory: Cannot allocate memory; raise the limit (ulimit -v")
+
+
+failing: Exception = ValueError()
+
+
+def failing_prepare(params: object, references: object) -> object:
+    raise failing
+
+
+def prepare_failing(params: object, references: object) -> object:
+    return lambda work: failing_prepare(work, None)

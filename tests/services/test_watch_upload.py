@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from lookout.identity import sha256
 from lookout.objects.history import history
 from lookout.testing.servers import MinioServer, Proxy
-from tests.cli.shell import CALM, NEW, PHOTOS, THREAT, Running
+from tests.cli.shell import CALM, LOOKOUT, NEW, PHOTOS, THREAT, Running
 from tests.services.cli_kit import Site
 from tests.uploading.site import until
 
@@ -223,3 +224,18 @@ def test_one_bad_name_is_named_and_left(device: Device) -> None:
         assert watch.stop(signal.SIGTERM) == 130
     assert {fact["key"]: fact["is"] for fact in facts} == {THREAT: "uploaded", "xl.meta": "failed"}
     assert sums(watch.seen[-1])["failed"] == 1
+
+
+def test_a_full_disk_under_its_log_keeps_no_file_from_the_bucket(device: Device) -> None:
+    device.fill(3)
+    with (
+        Path("/dev/full").open("wb") as full,
+        subprocess.Popen(
+            [LOOKOUT, "watch", "photos", "--upload"], cwd=device.root, env=device.variables(), stdout=full, stderr=full
+        ) as watch,
+    ):
+        until(lambda: len(device.versions()) == 3)
+        device.fill(5)
+        until(lambda: len(device.versions()) == 5)
+        watch.send_signal(signal.SIGTERM)
+        assert watch.wait(30) == 130
