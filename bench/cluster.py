@@ -244,8 +244,9 @@ class Deployed:
     def spent(self) -> dict[str, float]:
         """Seconds that MinIO's and etcd's processors and etcd's disk were at work, since they began."""
         pod = self.get("pods", "-l", "app.kubernetes.io/name=etcd")["items"][0]["status"]["podIP"]
+        token = self._secret("lookout-store-metrics")["token"]
         pages = {
-            "minio": _read(f"http://{self._address('minio', 9000)}/minio/v2/metrics/node"),
+            "minio": _read(f"http://{self._address('minio', 9000)}/minio/v2/metrics/node", token),
             "etcd": _read(f"http://{pod}:2381/metrics"),
         }
         return {
@@ -291,8 +292,9 @@ def machine_busy_s() -> float:
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
-def _read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+def _read(url: str, token: str | None = None) -> str:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
         return str(answer.read().decode())
 
 

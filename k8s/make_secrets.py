@@ -2,7 +2,8 @@
 
 Passwords are random, certificates are self-signed, and both are shown to nobody: they go to kubectl by its input, and
 what is there is looked at by name only. A Secret that is there stays as it is, so this may be run again and again, and
-a site may make any of them itself before. Standard library and ``openssl`` only. Knows the manifests, not Lookout.
+a site may make any of them itself before. Standard library and ``openssl`` only. Knows the manifests, and of Lookout
+the form of one token.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from k8s.kubectl import NAMESPACE, Failed, Kubectl
+from lookout.metrics_token import metrics_token
 
 _DAYS: Final = 3650
 _NATS_USER: Final = "lookout"
@@ -34,6 +36,7 @@ STORE_USERS: Final = {
     "operator": "engine",
     "uploader": "uploader",
     "logs": "logs",
+    "metrics": "metrics",
 }
 """The store's user in each Secret ``lookout-store-<name>``; ``lookout init`` gives it its rights."""
 _NAMES_AND_KEYS: Final = '{{range .items}}{{.metadata.name}}{{range $key, $_ := .data}} {{$key}}{{end}}{{"\\n"}}{{end}}'
@@ -71,6 +74,7 @@ def all_wanted(
 ) -> dict[str, Wanted]:
     """Every Secret by its name, in the order in which they can be made."""
     found = {f"lookout-store-{name}": _store(prefix + user) for name, user in STORE_USERS.items()}
+    found["lookout-store-metrics"] = _measuring(prefix + STORE_USERS["metrics"])
     found["lookout-store-root"] = _of(MINIO_ROOT_USER=lambda: _ROOT_USER, MINIO_ROOT_PASSWORD=_password)
     found["lookout-ledger"] = _of(LOOKOUT_LEDGER_USER=lambda: _LEDGER_USER, LOOKOUT_LEDGER_PASSWORD=_password)
     found["lookout-ledger-root"] = _of(LOOKOUT_LEDGER_ROOT_PASSWORD=_password)
@@ -93,6 +97,16 @@ def _of(**entries: Callable[[], str]) -> Wanted:
 
 def _store(user: str) -> Wanted:
     return _of(LOOKOUT_STORE_ACCESS_KEY=lambda: user, LOOKOUT_STORE_SECRET_KEY=_password)
+
+
+def _measuring(user: str) -> Wanted:
+    """The store's user for its metrics, and the token that Prometheus shows."""
+
+    def make() -> Mapping[str, str]:
+        made = dict(_store(user).make())
+        return {**made, "token": metrics_token(user, made["LOOKOUT_STORE_SECRET_KEY"])}
+
+    return Wanted(keys=(*_store(user).keys, "token"), make=make)
 
 
 def _tls(services: Sequence[str], kubectl: Kubectl) -> Wanted:

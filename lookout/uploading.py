@@ -31,7 +31,7 @@ from lookout.errors import InputRejected, LookoutError, ObjectChanged, ObjectMis
 from lookout.objects.files import words
 from lookout.objects.minio import MinioStore
 from lookout.objects.minio.errors import Denied, NoBucket, NotAccepted
-from lookout.objects.minio.names import check_object_key
+from lookout.objects.minio.names import FILE_ENDINGS, check_beside_others, check_object_key
 from lookout.objects.source import BEING_WRITTEN, OF_THE_SYSTEM, FolderSource, key_of, observe_file, origin_of
 
 MAX_UPLOAD_BYTES: Final = 5 * 1024**3
@@ -174,6 +174,7 @@ class Sender:
         what the caller knows to be under the key."""
         try:
             check_object_key(self._bucket, file.key)
+            check_beside_others(self._bucket, file.key, FILE_ENDINGS)
             for _ in range(_READS):
                 sent = self._try(file, known_sha256)
                 if sent is not None:

@@ -26,6 +26,7 @@ from lookout.errors import InputRejected, Unavailable
 from lookout.ledger.batching import with_batches
 from lookout.log import configure, get_logger
 from lookout.objects.bucket import observe_object
+from lookout.objects.minio.names import FILE_ENDINGS
 from lookout.settings import Settings
 from stages.pipeline import PIPELINE
 
@@ -42,7 +43,7 @@ class BucketPictures:
     store: MinioStore
 
     def observe(self, key: str, now_s: float) -> Observation:
-        return observe_object(self.store, PIPELINE.inputs, key, now_s)
+        return observe_object(self.store, PIPELINE.inputs, key, now_s, FILE_ENDINGS)
 
     def is_still(self, seen: Observation) -> bool:
         if seen.error is not None:

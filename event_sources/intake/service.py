@@ -12,6 +12,7 @@ from typing import Final
 import uvicorn
 
 from event_sources.intake.app import ANSWER_S, Buckets, Door
+from event_sources.intake.connections import BoundedProtocol
 from event_sources.intake.dispatching import Dispatcher, Pace
 from event_sources.intake.metrics import Metrics
 from event_sources.intake.posting import EventSource
@@ -24,8 +25,8 @@ from lookout.pipeline import Pipeline
 GRACE_S: Final = 7
 """How long posts that have come may take when it is told to end; with what follows it ends within ten seconds."""
 _STOP_S: Final = 0.7
-_AT_ONCE: Final = 512
-"""Connections; more are answered 503 at once."""
+_ACCEPTED_TOGETHER: Final = 128
+"""Connections accepted before those that are there are read: of a burst, none is ended before its request was seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,8 @@ class Where:
 
 
 class Intake:
-    """One intake; ``nonce`` sets it apart from others. A post is answered within ``answer_s``."""
+    """One intake; ``nonce`` sets it apart from others. A post is answered within ``answer_s``; ``protocol`` has the
+    limits of connections."""
 
     def __init__(
         self,
@@ -51,7 +53,9 @@ class Intake:
         clock: Callable[[], float],
         nonce: str,
         answer_s: float = ANSWER_S,
+        protocol: type[BoundedProtocol] = BoundedProtocol,
     ) -> None:
+        self._protocol = protocol
         readers = [stage.name for stage in where.pipeline.readers(where.pipeline.inputs)]
         self.metrics = Metrics()
         self.dispatcher = Dispatcher(
@@ -99,13 +103,13 @@ class Intake:
             uvicorn.Config(
                 self.door.app(),
                 loop="asyncio",
-                http="h11",
+                http=self._protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                limit_concurrency=_AT_ONCE,
+                backlog=_ACCEPTED_TOGETHER,
                 timeout_graceful_shutdown=GRACE_S,
             )
         )
@@ -130,7 +134,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen(_AT_ONCE)
+        listening.listen(_ACCEPTED_TOGETHER)
     except OSError as exc:
         listening.close()
         raise InputRejected(f"cannot listen on {host}:{port}: {words(exc)}", "LOOKOUT_INTAKE_LISTEN") from exc

@@ -79,6 +79,8 @@ class Taker:
         self._lock = threading.Lock()
         self._asked: dict[str, list[Answer]] = {}
         """Looks that have not begun, by key: an event that comes until then shares one."""
+        self._checked = _new_answer()
+        _settle([self._checked])
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._seen: SimpleQueue[_Seen | None] = SimpleQueue()
         # They may hang in a call when the process ends, and must not delay that.
@@ -117,8 +119,12 @@ class Taker:
         return answer
 
     def check(self) -> Answer:
-        """Answered when both the store and the ledger have answered."""
-        answer = _new_answer()
+        """Answered when both the store and the ledger have answered. All who ask at once share one look at them, as
+        anybody may ask, and objects that have landed must not wait for that."""
+        with self._lock:
+            if not self._checked.done():
+                return self._checked
+            answer = self._checked = _new_answer()
         self._work.put(lambda: self._guard([answer], lambda: self._check(answer)))
         return answer
 

@@ -1,6 +1,7 @@
 """The credentials of users in files: written for a person, or given by whoever runs a cluster.
 
-What is written is ``FOLDER/<role>.env``, one variable a line, for their owner's eyes only.
+What is written is ``FOLDER/<role>.env``, one variable a line, for their owner's eyes only; for who asks MinIO for its
+metrics also ``FOLDER/<role>.token``, as Prometheus reads it.
 
 A server never gives a secret out again, so none may be lost on the way: it is in a file before the server hears of it.
 A renewed one waits beside the old one until the server has it; whatever is killed in between, one of both is right, and
@@ -19,6 +20,7 @@ from typing import Final
 
 from lookout.addresses import StoreAddress
 from lookout.errors import InputRejected, find_lack
+from lookout.metrics_token import metrics_token
 from lookout.objects.files import failure, words
 
 _SECRET_BYTES: Final = 24
@@ -61,7 +63,8 @@ class Credentials:
         the user, else a fresh one. ``keep`` puts it in force."""
         known = None if renew else self._secret(self.path(role)) or self._secret(self._waiting(role))
         secret = known or secrets.token_urlsafe(_SECRET_BYTES)
-        self._write(self._waiting(role), {_URL: self._store.url, _ACCESS_KEY: access_key, _SECRET_KEY: secret})
+        values = {_URL: self._store.url, _ACCESS_KEY: access_key, _SECRET_KEY: secret}
+        _write_private(self._waiting(role), "".join(f"{name}={value}\n" for name, value in values.items()))
         return secret
 
     def keep(self, role: str) -> None:
@@ -84,6 +87,11 @@ class Credentials:
             self._waiting(role).unlink(missing_ok=True)
         return right
 
+    def write_token(self, role: str) -> None:
+        """Have the token of the secret in force in ``FOLDER/<role>.token``."""
+        found = self._read(self.path(role))
+        _write_private(self.folder / f"{role}.token", metrics_token(found[_ACCESS_KEY], found[_SECRET_KEY]))
+
     def _waiting(self, role: str) -> Path:
         return self.folder / f"{role}.env.new"
 
@@ -100,20 +108,19 @@ class Credentials:
             raise InputRejected("cannot be read as a file of credentials", str(file), "move it away") from error
         return dict(line.split("=", 1) for line in lines if "=" in line)
 
-    @staticmethod
-    def _write(file: Path, values: dict[str, str]) -> None:
-        """Whole or not at all, and at no moment readable by others."""
-        text = "".join(f"{name}={value}\n" for name, value in values.items())
-        part = file.with_name(f"{file.name}.part")
-        try:
-            part.unlink(missing_ok=True)
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-                out.write(text)
-                out.flush()
-                os.fsync(out.fileno())
-            part.replace(file)
-        except OSError as error:
-            raise failure(str(file), error) from error
+
+def _write_private(file: Path, text: str) -> None:
+    """Whole or not at all, and at no moment readable by others."""
+    part = file.with_name(f"{file.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(file)
+    except OSError as error:
+        raise failure(str(file), error) from error
 
 
 class GivenSecrets:

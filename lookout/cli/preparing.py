@@ -49,13 +49,14 @@ def patiently(ask: Callable[[], T], patience_s: float) -> T:
 
 
 def roles_of_the_pipeline() -> list[Role]:
-    """Who needs which buckets: each stage those that it reads, its references included."""
-    from lookout.objects.minio.policies import roles
+    """Who needs which buckets: each stage those that it reads, its references included. And who needs none."""
+    from lookout.objects.minio.names import FILE_ENDINGS
+    from lookout.objects.minio.policies import metrics_role, roles
 
     reads = {stage.name: [read.bucket for read in stage.reads] for stage in PIPELINE.stages}
     for name, bucket in _references().items():
         reads[name].append(bucket)
-    return roles(PIPELINE.inputs, reads, list(_references().values()))
+    return [*roles(PIPELINE.inputs, reads, list(_references().values()), FILE_ENDINGS), metrics_role()]
 
 
 def make_buckets(store: MinioStore, keep_days: int) -> list[Prepared]:
@@ -100,11 +101,14 @@ def make_user_with_file(store: MinioStore, role: Role, credentials: Credentials,
     made = Prepared(name=role.name, full_name=user.access_key, done=user.done, file=str(file))
     if user.secret_key is not None:
         credentials.keep(role.name)
-        return made
-    if credentials.recover(role.name, partial(_is_secret, store, user.access_key)):
-        return made
-    problem = f"the secret in {file} is not the user's" if file.exists() else "the user's secret is in no file there"
-    return replace(made, file=None, problem=f"{problem}; --renew gives all users new ones")
+    elif not credentials.recover(role.name, partial(_is_secret, store, user.access_key)):
+        problem = (
+            f"the secret in {file} is not the user's" if file.exists() else "the user's secret is in no file there"
+        )
+        return replace(made, file=None, problem=f"{problem}; --renew gives all users new ones")
+    if role.measures:
+        credentials.write_token(role.name)
+    return made
 
 
 def make_user_as_given(store: MinioStore, role: Role, secrets: GivenSecrets) -> Prepared:

@@ -148,9 +148,10 @@ def _open_store(settings: Settings, path: Path) -> tuple[ObjectStore, Bucket | N
     """The store, and the bucket of pictures, if the store has it. Nothing is asked for yet."""
     if settings.store is not None:
         from lookout.objects.bucket import BucketSource
+        from lookout.objects.minio.names import FILE_ENDINGS
 
         minio = open_minio(settings.store)
-        return minio, BucketSource(minio, PIPELINE.inputs)
+        return minio, BucketSource(minio, PIPELINE.inputs, FILE_ENDINGS)
     from lookout.objects.folder import FolderStore
     from lookout.objects.routes import Routes
     from lookout.objects.source import FolderSource

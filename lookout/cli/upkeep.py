@@ -127,7 +127,10 @@ def reconcile_command(
 def source_of(opened: Deployment) -> Source:
     """The source that the state belongs to. Raises InputRejected when it has none."""
     if opened.bucket is not None:
-        return BucketPictures(store=cast("MinioStore", opened.store), bucket=PIPELINE.inputs)
+        from lookout.objects.minio.names import FILE_ENDINGS
+
+        store = cast("MinioStore", opened.store)
+        return BucketPictures(store=store, bucket=PIPELINE.inputs, endings=FILE_ENDINGS)
     root = opened.ledger.find_note(SOURCE_NOTE)
     if root is None:
         raise InputRejected(

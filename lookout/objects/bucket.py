@@ -11,14 +11,18 @@ digest in the metadata is not taken for it, as any device may write any metadata
 picture it could have a threat skipped as known.
 
 A listing of versions is compared, not a plain one: it costs about the same an object and names the version that is
-read, so that a picture replaced while it is read is still read whole. What the listing misses (MinIO does not list keys
-below a key that is an object itself) or what changed since is asked for by name before it is called gone.
+read, so that a picture replaced while it is read is still read whole. What the listing misses or what changed since is
+asked for by name before it is called gone.
+
+No listing of MinIO has keys below a key that is an object itself, nor is there another call that finds them. So an
+object whose key could be a folder's is an error for as long as a version of it is there (``names.py``). A key that no
+store can hold is an error where a listing shows it, and otherwise there is no such object: nothing of it is kept.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -29,7 +33,7 @@ from lookout.errors import InputRejected
 from lookout.objects.minio import MinioStore
 from lookout.objects.minio.client import Found
 from lookout.objects.minio.listing import Entry
-from lookout.objects.minio.names import check_object_key
+from lookout.objects.minio.names import check_hides_nothing, check_object_key
 
 _PART: Final = 1000
 _STRETCH: Final = 950
@@ -61,17 +65,18 @@ def origin_of(store: MinioStore, bucket: str) -> str:
 class BucketSource:
     """The bucket of pictures as ``lookout.intake`` looks at it."""
 
-    def __init__(self, store: MinioStore, bucket: str) -> None:
-        self._store, self._bucket = store, bucket
+    def __init__(self, store: MinioStore, bucket: str, endings: Sequence[str] = ()) -> None:
+        """``endings``: see ``scan_bucket``."""
+        self._store, self._bucket, self._endings = store, bucket, endings
         self.origin = origin_of(store, bucket)
 
     def scan(self, known: Iterable[Observation], now_s: float, *, verify: bool) -> Iterator[Part]:
         """See ``scan_bucket``."""
-        return scan_bucket(self._store, self._bucket, known, now_s, verify=verify)
+        return scan_bucket(self._store, self._bucket, known, now_s, verify=verify, endings=self._endings)
 
     def observe(self, key: str, now_s: float) -> Observation:
         """See ``observe_object``."""
-        return observe_object(self._store, self._bucket, key, now_s)
+        return observe_object(self._store, self._bucket, key, now_s, self._endings)
 
     def is_blank(self) -> bool:
         """See ``is_blank``."""
@@ -86,19 +91,20 @@ def is_blank(store: MinioStore, bucket: str) -> bool:
 # --- one object ------------------------------------------------------------------------------------------------------
 
 
-def observe_object(store: MinioStore, bucket: str, key: str, now_s: float) -> Observation:
-    """Look at one key and read its visible version to the end, in pieces. Neither ref nor error when there is none; an
-    error in words when the key cannot be used."""
-    return _observe(store, bucket, key, None, now_s)
+def observe_object(store: MinioStore, bucket: str, key: str, now_s: float, endings: Sequence[str] = ()) -> Observation:
+    """Look at one key and read its visible version to the end, in pieces. Neither ref nor error when there is none, as
+    under a key that no store can hold; an error in words when the object could hide others, by its key."""
+    return _observe(store, bucket, key, None, now_s, endings)
 
 
-def _observe(store: MinioStore, bucket: str, key: str, entry: Entry | None, now_s: float) -> Observation:
+def _observe(
+    store: MinioStore, bucket: str, key: str, entry: Entry | None, now_s: float, endings: Sequence[str]
+) -> Observation:
     """Read the listed version; the visible one when there is no entry, or when the listed one is gone for good."""
-    ref, fingerprint, error = None, "", None
-    try:
-        check_object_key(bucket, key)
-    except InputRejected as reason:
-        fingerprint, error = "" if entry is None else _mark(entry), str(reason)
+    ref, fingerprint, error = None, "", _fault(bucket, key, endings)
+    if error is not None:
+        listed = entry or _find_any(store, bucket, key)
+        fingerprint, error = ("", None) if listed is None else (_mark(listed), error)
     else:
         full, read = store.full(bucket), store.connection.digest
         found = read(full, key, entry.version) if entry is not None else None
@@ -116,6 +122,24 @@ def _observe(store: MinioStore, bucket: str, key: str, entry: Entry | None, now_
         observed_at_s=now_s,
         error=error,
     )
+
+
+def _fault(bucket: str, key: str, endings: Sequence[str]) -> str | None:
+    """What keeps an object of this key from being an input, in words."""
+    try:
+        check_object_key(bucket, key)
+        check_hides_nothing(bucket, key, endings)
+    except InputRejected as reason:
+        return str(reason)
+    return None
+
+
+def _find_any(store: MinioStore, bucket: str, key: str) -> Entry | None:
+    """The newest version or delete marker of a key; None for a key that cannot be asked for."""
+    try:
+        return next(store.versions_of(bucket, key), None)
+    except InputRejected:
+        return None
 
 
 def _mark(seen: Entry | Found) -> str:
@@ -137,26 +161,29 @@ def scan_bucket(
     prefix: str = "",
     after: str = "",
     verify: bool = False,
+    endings: Sequence[str] = (),
 ) -> Iterator[Part]:
     """Compare the bucket with what is known of it, a thousand keys at a time; memory stays flat however many there are.
     What is known says where the listing can be cut, so that several pages are asked for at once.
 
     ``known`` comes in the order of keys (as ``Ledger.inputs`` gives it); only what was seen in this same bucket (by
     origin) can be gone. ``prefix`` and ``after`` restrict both sides; a scan that was cut off goes on after the
-    ``through`` of its last part. ``verify`` reads every object, otherwise only those whose fingerprint is not known.
+    ``through`` of its last part. ``verify`` reads every object, otherwise only those whose fingerprint is not known. An
+    object whose key has none of ``endings`` is an error, also when it is deleted; without any, all keys are inputs.
 
     Raises Unavailable when the bucket is not there or the server stops answering: the parts given until then hold, and
     nothing is said of the keys after them.
     """
     origin = origin_of(store, bucket)
     relevant = (item for item in known if item.origin == origin and item.key > after and item.key.startswith(prefix))
-    begin = partial(_begin, store, bucket, prefix)
+    begin = partial(_begin, store, bucket, prefix, endings)
+    observe = partial(_observe, store, bucket, now_s=now_s, endings=endings)
     for stretch, listed in store.connection.ahead(begin, _stretches(relevant, after), _AHEAD):
         then = deque(stretch.known)
         while True:
             now = list(islice(listed, _PART))
             through = now[-1].key if len(now) == _PART else stretch.through
-            yield _compare(store, bucket, now, list(_up_to(through, then)), now_s, verify=verify, through=through)
+            yield _compare(store, observe, now, list(_up_to(through, then)), verify=verify, through=through)
             if len(now) < _PART:
                 break
 
@@ -179,11 +206,18 @@ def _stretches(known: Iterator[Observation], after: str) -> Iterator[_Stretch]:
         yield _Stretch(after=after, through=through, known=some)
 
 
-def _begin(store: MinioStore, bucket: str, prefix: str, stretch: _Stretch) -> tuple[_Stretch, Iterator[Entry]]:
-    """The visible objects of a stretch, as many as make a part being here already. Its bounds are keys, so nothing is
-    listed twice or missed, whatever changes meanwhile in this stretch or another."""
+def _begin(
+    store: MinioStore, bucket: str, prefix: str, endings: Sequence[str], stretch: _Stretch
+) -> tuple[_Stretch, Iterator[Entry]]:
+    """The visible objects of a stretch, and the deleted ones that still hide others; as many as make a part being here
+    already. Its bounds are keys, so nothing is listed twice or missed, whatever changes meanwhile in this stretch or
+    another."""
     entries = store.versions(bucket, prefix, stretch.after, stretch.through)
-    visible = (entry for entry in entries if entry.is_latest and not entry.is_marker)
+    visible = (
+        entry
+        for entry in entries
+        if entry.is_latest and (not entry.is_marker or _fault(bucket, entry.key, endings) is not None)
+    )
     return stretch, chain(list(islice(visible, _PART)), visible)
 
 
@@ -194,10 +228,9 @@ def _up_to(through: str | None, known: deque[Observation]) -> Iterator[Observati
 
 def _compare(
     store: MinioStore,
-    bucket: str,
+    observe: Callable[[str, Entry | None], Observation],
     now: Iterable[Entry],
     then: Iterable[Observation],
-    now_s: float,
     *,
     verify: bool,
     through: str | None,
@@ -209,7 +242,7 @@ def _compare(
     marks_then = {key: item.fingerprint for key, item in known.items()}
     differ = marks.keys() | marks_then.keys() if verify else {key for key, _ in marks.items() ^ marks_then.items()}
     suspects = sorted(differ)
-    seen = store.connection.each(lambda key: _observe(store, bucket, key, listed.get(key), now_s), suspects)
+    seen = store.connection.each(lambda key: observe(key, listed.get(key)), suspects)
     changed: list[Observation] = []
     gone: list[Observation] = []
     same = len(listed.keys() - differ)

@@ -61,6 +61,7 @@ class MinioServer(Server):
             "MINIO_ROOT_PASSWORD": self.secret_key,
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
+            "MINIO_PROMETHEUS_AUTH_TYPE": "jwt",
             **self._more,
         }
 

@@ -2,8 +2,9 @@
 
 It checks what the real one checks first (the key, the shape of a mail send), keeps what was posted, and misbehaves
 when told: any status, HTML bodies, silence, dropped connections, drips. In a test it is a context manager; in a cluster
-``python -m lookout.testing.sendgrid_api --port 8025`` stands for the API, ``GET /messages`` gives what it took, and
-``POST /script`` tells it how to misbehave. It sends nothing anywhere. Knows no channel.
+``python -m lookout.testing.sendgrid_api --port 8025`` stands for the API and lets in the key in ``SENDGRID_API_KEY``
+alone, ``GET /messages`` gives what it took, and ``POST /script`` tells it how to misbehave. It sends nothing anywhere.
+Knows no channel.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import base64
 import binascii
 import json
+import os
 import ssl
 import sys
 import threading
@@ -300,9 +302,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A stand-in for SendGrid's v3 API; it sends nothing anywhere.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8025)
-    parser.add_argument("--key", default="SG.test", help="the only key that is let in")
     given = parser.parse_args()
-    api = SendGridApi(given.key, host=given.host, port=given.port)
+    # By the environment only: everybody on a machine sees the arguments of a process.
+    api = SendGridApi(os.environ.get("SENDGRID_API_KEY") or "SG.test", host=given.host, port=given.port)
+    sys.stdout.write(f"{api.url}\n")
+    sys.stdout.flush()
     try:
         api.serve_forever()
     except KeyboardInterrupt:

@@ -88,10 +88,11 @@ class FolderPictures:
 
 @dataclass(frozen=True, kw_only=True)
 class BucketPictures:
-    """A bucket of a store on a server: listed a page at a time."""
+    """A bucket of a store on a server: listed a page at a time. ``endings``: see ``lookout.objects.bucket``."""
 
     store: MinioStore
     bucket: str
+    endings: Sequence[str] = ()
 
     @property
     def origin(self) -> str:
@@ -104,7 +105,9 @@ class BucketPictures:
     ) -> Iterator[Part]:
         from lookout.objects import bucket
 
-        return bucket.scan_bucket(self.store, self.bucket, known, now_s, after=after, verify=verify)
+        return bucket.scan_bucket(
+            self.store, self.bucket, known, now_s, after=after, verify=verify, endings=self.endings
+        )
 
     def keys(self, after: str = "") -> Iterator[str]:
         return (listed.key for listed in self.store.list(self.bucket, "", after))
@@ -112,7 +115,7 @@ class BucketPictures:
     def observe(self, key: str, now_s: float) -> Observation:
         from lookout.objects import bucket
 
-        return bucket.observe_object(self.store, self.bucket, key, now_s)
+        return bucket.observe_object(self.store, self.bucket, key, now_s, self.endings)
 
     def is_blank(self) -> bool:
         from lookout.objects import bucket

@@ -12,9 +12,20 @@ import yaml
 
 from k8s.make_secrets import STORE_USERS, all_wanted
 from lookout.cli.preparing import roles_of_the_pipeline
+from lookout.metrics_token import metrics_token
 from lookout.objects.minio.policies import LOGS
 from tests.k8s.conftest import Cluster
-from tests.k8s.reading import K8S, documents, named, operations, patches, resources, wanted_secrets
+from tests.k8s.reading import (
+    K8S,
+    containers,
+    documents,
+    named,
+    operations,
+    patches,
+    pods,
+    resources,
+    wanted_secrets,
+)
 
 PRODUCTION = "k8s/overlays/production"
 
@@ -36,6 +47,30 @@ def test_whatever_a_manifest_names_is_made(tls: bool) -> None:
     made = keys(tls=tls)
     assert {name for name, _ in named_somewhere} == set(made)
     assert [pair for pair in named_somewhere if pair[1] is not None and pair[1] not in made[pair[0]]] == []
+
+
+def test_no_secret_is_among_the_arguments_of_a_container() -> None:
+    """Everybody on a node sees those."""
+    seen = 0
+    for name, pod in pods().items():
+        for container in containers(pod):
+            secret = {one["name"] for one in container.get("env", []) if "secretKeyRef" in one.get("valueFrom", {})}
+            seen += len(secret)
+            words = [*container.get("command", []), *container.get("args", [])]
+            assert [word for word in words if any(f"$({one})" in word for one in secret)] == [], name
+    assert seen > 0
+
+
+def test_the_token_for_prometheus_is_of_the_stores_user_for_metrics() -> None:
+    wanted = all_wanted(None, {}, "site1-")["lookout-store-metrics"]  # type: ignore[arg-type]
+    made = wanted.make()
+    assert made["LOOKOUT_STORE_ACCESS_KEY"] == "site1-metrics"
+    assert made["token"] == metrics_token("site1-metrics", made["LOOKOUT_STORE_SECRET_KEY"])
+
+
+def test_minio_shows_its_metrics_to_nobody_without_a_token() -> None:
+    (minio,) = named("StatefulSet", "minio")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "MINIO_PROMETHEUS_AUTH_TYPE", "value": "jwt"} in minio["env"]
 
 
 def test_each_user_of_the_store_is_one_that_init_makes() -> None:
@@ -82,7 +117,7 @@ def test_no_two_are_the_same_and_each_is_long(cluster: Cluster) -> None:
         for key, value in secret["stringData"].items()
         if key.endswith(("PASSWORD", "SECRET_KEY", "API_KEY", "token"))
     ]
-    assert len(entries) == len(STORE_USERS) + 6
+    assert len(entries) == len(STORE_USERS) + 7
     assert len({value for _, value in entries}) == len(entries)
     assert all(len(value) > 48 for _, value in entries)
 

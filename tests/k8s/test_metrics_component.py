@@ -102,7 +102,7 @@ def test_prometheus_scrapes_services_that_are_there_by_their_ports() -> None:
     (config,) = documents(K8S / "monitoring" / "prometheus.yaml")
     intake = {one["kind"]: one for one in documents(K8S / "components" / "intake" / "intake.yaml")}["Service"]
     services = [one for one in MADE.values() if one["kind"] == "Service"]
-    services += [intake, named("Service", "etcd-members")]
+    services += [intake, named("Service", "etcd-members"), named("Service", "minio")]
     ports = {one["metadata"]["name"]: {port["port"] for port in one["spec"]["ports"]} for one in services}
     asked = {}
     for job in config["scrape_configs"]:

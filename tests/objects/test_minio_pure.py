@@ -235,25 +235,51 @@ def test_a_page_that_cannot_be_read_is_corrupt(body):
 # --- policies --------------------------------------------------------------------------------------------------------
 
 
+DERIVED = {"StringEquals": {"aws:principaltype": ["AssumedRole"]}}
+DENIALS = [
+    {"Effect": "Deny", "Action": ["admin:*"]},
+    {"Effect": "Deny", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"], "Condition": DERIVED},
+]
+
+
 def test_a_role_without_buckets_may_do_nothing():
-    assert policy(Role(name="none"), "") == {"Version": "2012-10-17", "Statement": []}
+    assert policy(Role(name="none"), "") == {"Version": "2012-10-17", "Statement": DENIALS}
 
 
 def test_an_uploader_may_only_put():
     assert policy(Role(name="uploader", puts=("images",)), "site1-")["Statement"] == [
-        {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": ["arn:aws:s3:::site1-images/*"]}
+        {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": ["arn:aws:s3:::site1-images/*"]},
+        *DENIALS,
+    ]
+
+
+def test_an_uploader_may_put_no_key_that_could_be_the_folder_of_another():
+    pictures = Role(name="uploader", puts=("images",), endings=(".jpg", ".JPG"))
+    assert policy(pictures, "")["Statement"] == [
+        {
+            "Effect": "Allow",
+            "Action": ["s3:PutObject"],
+            "Resource": ["arn:aws:s3:::images/*.JPG", "arn:aws:s3:::images/*.jpg"],
+        },
+        {
+            "Effect": "Deny",
+            "Action": ["s3:PutObject"],
+            "Resource": ["arn:aws:s3:::images/*.JPG/*", "arn:aws:s3:::images/*.jpg/*"],
+        },
+        *DENIALS,
     ]
 
 
 def test_a_stage_reads_what_it_reads_and_writes_its_own():
     statements = policy(Role(name="plot", reads=("threat-detect",), writes=("plot",)), "")["Statement"]
-    allowed = {action: set(item["Resource"]) for item in statements for action in item["Action"]}
+    assert statements[-2:] == DENIALS
+    allowed = {action: set(item["Resource"]) for item in statements[:-2] for action in item["Action"]}
     both = {"arn:aws:s3:::plot/*", "arn:aws:s3:::threat-detect/*"}
     assert allowed["s3:GetObject"] == allowed["s3:GetObjectVersion"] == both
     assert allowed["s3:ListBucketVersions"] == {"arn:aws:s3:::plot", "arn:aws:s3:::threat-detect"}
     own = {"arn:aws:s3:::plot/*"}
     assert allowed["s3:PutObject"] == allowed["s3:DeleteObject"] == allowed["s3:DeleteObjectVersion"] == own
-    assert all(item["Effect"] == "Allow" and "*" not in item["Action"] for item in statements)
+    assert all(item["Effect"] == "Allow" and "*" not in item["Action"] for item in statements[:-2])
 
 
 def test_roles_are_one_a_stage_an_engine_and_an_uploader():

@@ -206,6 +206,51 @@ def test_a_key_below_an_object_is_not_called_gone_although_it_is_not_listed(stor
     assert ([item.key for item in changed], gone, unchanged) == (["a"], [], 1)
 
 
+@pytest.mark.parametrize("key", ["../..", "x/", "a\0b", "/", "a//b", "./a", "x" * 1025, "a/xl.meta", "\ud800"])
+def test_what_was_kept_under_a_key_that_no_store_can_hold_is_gone(store, key):
+    kept = Observation(
+        bucket=IMAGES, key=key, origin=origin_of(store, IMAGES), ref=None, observed_at_s=NOW_S, error="cannot be used"
+    )
+    put(store, "b")
+    for verify in (False, True):
+        changed, gone, _ = scan(store, [kept], verify=verify)
+        assert ([item.key for item in changed], [(item.key, item.error) for item in gone]) == (["b"], [(key, None)])
+    again = observe_object(store, IMAGES, key, NOW_S)
+    assert (again.ref, again.error) == (None, None)
+
+
+@pytest.mark.parametrize("hider", ["cam1", "site/cam1", "cam.1"])
+def test_an_object_that_may_hide_others_is_an_error_until_all_its_versions_are_removed(store, hider):
+    """MinIO lists nothing below an object, whatever it is asked for; so it is at least told."""
+    endings = (".jpg",)
+    ref = put(store, hider)
+    put(store, f"{hider}/a.jpg")
+    known, gone, _ = scan(store, endings=endings)
+    assert [(item.key, item.ref) for item in known] == [(hider, None)]
+    assert "lists nothing below an object" in known[0].error
+    assert "remove all its versions" in known[0].error
+    assert list(store.list(IMAGES, f"{hider}/")) == []
+    assert (gone, scan(store, known, endings=endings)) == ([], ([], [], 1))
+    hide(store, hider)
+    (deleted,), gone, _ = scan(store, known, endings=endings)
+    assert (deleted.key, deleted.error, gone) == (hider, known[0].error, [])
+    assert observe_object(store, IMAGES, hider, NOW_S, endings).error == known[0].error
+    marker = next(store.versions_of(IMAGES, hider)).version
+    store.connection.delete_versions(store.full(IMAGES), [(hider, ref.version), (hider, marker)])
+    changed, gone, _ = scan(store, [deleted], endings=endings)
+    assert [item.key for item in changed] == [f"{hider}/a.jpg"]
+    assert [item.key for item in gone] == [hider]
+
+
+def test_what_can_hide_nothing_is_an_input_and_may_be_deleted(store):
+    for key in ("cam1/a.jpg", "cam1/b/c.jpg", "notes.jpg"):
+        put(store, key)
+    known, _, _ = scan(store, endings=(".jpg",))
+    assert [item.error for item in known] == [None, None, None]
+    hide(store, "notes.jpg")
+    assert [item.key for item in scan(store, known, endings=(".jpg",))[1]] == ["notes.jpg"]
+
+
 # --- what happens meanwhile ------------------------------------------------------------------------------------------
 
 
@@ -293,7 +338,8 @@ def test_one_object_is_there_or_gone(store):
     hide(store, "a")
     seen = observe_object(store, IMAGES, "a", NOW_S)
     assert (seen.ref, seen.error, seen.fingerprint) == (None, None, "")
-    assert observe_object(store, IMAGES, "a/../b", NOW_S).error is not None
+    impossible = observe_object(store, IMAGES, "a/../b", NOW_S)
+    assert (impossible.ref, impossible.error) == (None, None)
 
 
 def test_without_versioning_the_fingerprint_still_moves_with_the_bytes(minio):

@@ -7,7 +7,11 @@ import itertools
 import secrets
 
 import pytest
+from minio import Minio as Client
+from minio import MinioAdmin
 from minio.commonconfig import Filter
+from minio.credentials.providers import AssumeRoleProvider, StaticProvider
+from minio.error import MinioAdminException, S3Error
 from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
 from lookout.errors import InputRejected, Unavailable
@@ -15,6 +19,7 @@ from lookout.objects.minio import MinioStore
 from lookout.objects.minio.admin import make_users, user_name
 from lookout.objects.minio.buckets import BucketFacts, find_buckets, make_buckets
 from lookout.objects.minio.errors import Denied
+from lookout.objects.minio.names import FILE_ENDINGS
 from lookout.objects.minio.policies import Role, roles
 from lookout.testing.objects import hide, show
 from lookout.uploading import find_files, upload
@@ -30,7 +35,7 @@ READS = {
     )
     for stage in PIPELINE.stages
 }
-ROLES = roles(PIPELINE.inputs, READS, sorted(REFERENCES))
+ROLES = roles(PIPELINE.inputs, READS, sorted(REFERENCES), FILE_ENDINGS)
 BUCKETS = (PIPELINE.inputs, *sorted(REFERENCES), *READS)
 
 
@@ -119,9 +124,9 @@ def what_may(store: MinioStore, ref) -> set[str]:
         "get": lambda: store.get(ref),
         "list": lambda: list(store.list(ref.bucket)),
         "versions": lambda: list(store.versions(ref.bucket)),
-        "put": lambda: store.put(ref.bucket, "tried/a", b"2", "text/plain"),
-        "hide": lambda: store.connection.delete(bucket, "tried/a"),
-        "erase": lambda: store.connection.delete(bucket, "tried/a", "11111111-1111-1111-1111-111111111111"),
+        "put": lambda: store.put(ref.bucket, "tried/a.jpg", b"2", "text/plain"),
+        "hide": lambda: store.connection.delete(bucket, "tried/a.jpg"),
+        "erase": lambda: store.connection.delete(bucket, "tried/a.jpg", "11111111-1111-1111-1111-111111111111"),
         "make": lambda: make_buckets(store, [f"{ref.bucket}-x"]),
         "set rules": lambda: make_buckets(store, [ref.bucket], keep_days=77),
     }
@@ -194,6 +199,111 @@ def test_a_renewed_secret_ends_the_old_one(minio):
         minio.open(prefix=admin.prefix, access_key=first.access_key, secret_key="first-secret").get(ref)
     assert minio.open(prefix=admin.prefix, access_key=first.access_key, secret_key="second-secret").get(ref) == b"1"
     assert "second-secret" not in repr(second)
+
+
+# --- what a user could make of itself --------------------------------------------------------------------------------
+
+
+def as_admin(store: MinioStore) -> MinioAdmin:
+    access = store.access
+    provider = StaticProvider(access.access_key, access.secret_key)
+    return MinioAdmin(endpoint=access.endpoint, credentials=provider, secure=access.secure)
+
+
+def session(store: MinioStore) -> Client:
+    """A client with temporary credentials of the store's user: MinIO has no right that would refuse these."""
+    access = store.access
+    provider = AssumeRoleProvider(
+        sts_endpoint=access.url, access_key=access.access_key, secret_key=access.secret_key, duration_seconds=604_800
+    )
+    provider.retrieve()  # and no others later
+    return Client(access.endpoint, credentials=provider, secure=False)
+
+
+def put_as(client: Client, bucket: str) -> str:
+    """What came of a PUT: ``done``, or the server's code."""
+    try:
+        client.put_object(bucket, "tried/a.jpg", io.BytesIO(b"1"), 1)
+    except S3Error as error:
+        return error.code
+    return "done"
+
+
+@pytest.mark.parametrize("role", [role.name for role in ROLES])
+def test_no_user_makes_service_accounts_or_sets_its_own_secret(site, role):
+    _, _, stores = site
+    own = stores[role]
+    with pytest.raises(MinioAdminException, match="AccessDenied"):
+        as_admin(own).add_service_account(access_key=f"{role}-more", secret_key="a-second-way-in")
+    with pytest.raises(MinioAdminException, match="AccessDenied"):
+        as_admin(own).user_add(own.access.access_key, "a-secret-of-its-own")
+
+
+@pytest.mark.parametrize("role", [role.name for role in ROLES])
+def test_temporary_credentials_of_a_user_are_good_for_nothing(site, role):
+    _, _, stores = site
+    client = session(stores[role])
+    for bucket in BUCKETS:
+        assert put_as(client, stores[role].full(bucket)) == "AccessDenied"
+        with pytest.raises(S3Error, match="AccessDenied"):
+            list(client.list_objects(stores[role].full(bucket)))
+
+
+def test_renewal_removes_service_accounts_and_revokes_temporary_credentials(minio):
+    """Made as in versions whose policies did not deny them."""
+    admin, role = minio.store("images"), Role(name="uploader", puts=("images",))
+    (user,) = make_users(admin, [role], lambda: "first-secret")
+    loose = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
+    as_admin(admin).policy_add(user.policy, policy={"Version": "2012-10-17", "Statement": [loose]})
+    own = minio.open(prefix=admin.prefix, access_key=user.access_key, secret_key="first-secret")
+    left = f"{user.access_key}-left"
+    as_admin(own).add_service_account(access_key=left, secret_key="a-second-way-in")
+    clients = {
+        "service account": Client(own.access.endpoint, access_key=left, secret_key="a-second-way-in", secure=False),
+        "session": session(own),
+    }
+    bucket = admin.full("images")
+    assert {name: put_as(client, bucket) for name, client in clients.items()} == dict.fromkeys(clients, "done")
+    (again,) = make_users(admin, [role], lambda: "second-secret", renew=True)
+    assert again.done == ("policy set", "secret renewed", f"service account {left} removed")
+    as_admin(admin).policy_add(user.policy, policy={"Version": "2012-10-17", "Statement": [loose]})
+    assert {put_as(client, bucket) for client in clients.values()} == {"InvalidAccessKeyId"}
+
+
+def test_the_policy_alone_ends_derived_credentials_that_are_left(minio):
+    admin, role = minio.store("images"), Role(name="uploader", puts=("images",))
+    (user,) = make_users(admin, [role], lambda: "first-secret")
+    loose = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
+    as_admin(admin).policy_add(user.policy, policy={"Version": "2012-10-17", "Statement": [loose]})
+    own = minio.open(prefix=admin.prefix, access_key=user.access_key, secret_key="first-secret")
+    as_admin(own).add_service_account(access_key=f"{user.access_key}-left", secret_key="a-second-way-in")
+    left = f"{user.access_key}-left"
+    client = Client(own.access.endpoint, access_key=left, secret_key="a-second-way-in", secure=False)
+    assert put_as(client, admin.full("images")) == "done"
+    make_users(admin, [role], lambda: pytest.fail("no secret is needed"))
+    assert put_as(client, admin.full("images")) == "AccessDenied"
+    own.put("images", "a.jpg", b"1", "image/jpeg")
+
+
+# --- what would hide other objects -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["uploader", "engine"])
+@pytest.mark.parametrize("key", ["cam1", "site/cam1", "cam.1", "a.jpg/b.jpg", "a.JPG/c/b.png", "x/a.jpeg/b"])
+def test_no_user_puts_an_object_beside_which_others_would_be_in_no_listing(site, role, key):
+    _, _, stores = site
+    with pytest.raises(Denied):
+        stores[role].put("images", key, b"1", "image/jpeg")
+
+
+@pytest.mark.parametrize("role", ["uploader", "engine"])
+@pytest.mark.parametrize("key", ["cam1/a.jpg", "cam1/b.JPG", "192.168.0.7/2025/c.jpeg", "notes.txt"])
+def test_a_user_puts_what_lies_in_folders(site, role, key):
+    _, _, stores = site
+    stores[role].put("images", key, b"1", "image/jpeg")
+
+
+# --- who makes users -------------------------------------------------------------------------------------------------
 
 
 def test_only_an_administrator_makes_users(site, minio):

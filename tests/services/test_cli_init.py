@@ -8,14 +8,16 @@ import stat
 from pathlib import Path
 
 import pytest
+import urllib3
 
+from lookout.metrics_token import metrics_token
 from lookout.objects.minio import MinioStore
 from lookout.objects.minio.buckets import find_buckets
 from lookout.objects.minio.errors import Denied
 from tests.cli.shell import RULES, THREAT
 from tests.services.cli_kit import BUCKETS, STAGES, Site
 
-ROLES = (*STAGES, "engine", "uploader")
+ROLES = (*STAGES, "engine", "uploader", "metrics")
 
 
 @pytest.fixture
@@ -79,7 +81,9 @@ def test_a_ledger_that_is_none_is_refused_before_a_bucket_is_made(site: Site, et
 
 def test_credentials_are_in_files_that_only_their_owner_reads_and_nowhere_else(site: Site) -> None:
     ended = site.lookout("init", "--users", "users", env={"LOOKOUT_LOG": "debug"})
-    assert sorted(file.name for file in site.users.iterdir()) == sorted(f"{role}.env" for role in ROLES)
+    assert sorted(file.name for file in site.users.iterdir()) == sorted(
+        ["metrics.token", *(f"{role}.env" for role in ROLES)]
+    )
     assert stat.S_IMODE(site.users.stat().st_mode) == 0o700
     for role in ROLES:
         assert stat.S_IMODE((site.users / f"{role}.env").stat().st_mode) == 0o600
@@ -164,6 +168,9 @@ DENIED = [
     ("uploader", "list", "images"),
     ("uploader", "remove", "images"),
     ("uploader", "write", "rules"),
+    ("metrics", "list", "images"),
+    ("metrics", "read", "validate"),
+    ("metrics", "write", "images"),
 ]
 ALLOWED = [
     ("validate", "read", "images"),
@@ -203,7 +210,7 @@ def attempt(site: Site, role: str, act: str, bucket: str) -> None:
     {
         "read": lambda: store.connection.read(full, "there"),
         "list": lambda: list(store.list(bucket)),
-        "write": lambda: store.put(bucket, "tried", b"2", "text/plain"),
+        "write": lambda: store.put(bucket, "tried.jpg", b"2", "text/plain"),
         "remove": lambda: store.connection.delete(full, "tried"),
     }[act]()
 
@@ -217,6 +224,42 @@ def test_a_user_may_not(users: Site, role: str, act: str, bucket: str) -> None:
 @pytest.mark.parametrize(("role", "act", "bucket"), ALLOWED)
 def test_a_user_may(users: Site, role: str, act: str, bucket: str) -> None:
     attempt(users, role, act, bucket)
+
+
+def metrics(site: Site, token: str | None) -> int:
+    """What MinIO answers to who asks for its metrics."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    url = f"{site.store.access.url}/minio/v2/metrics/cluster"
+    return urllib3.request("GET", url, headers=headers, retries=False).status
+
+
+def test_only_the_token_for_prometheus_opens_the_metrics_of_minio(site: Site) -> None:
+    site.begin()
+    file = site.users / "metrics.token"
+    token = file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert metrics(site, token) == 200
+    others = [
+        metrics_token(env["LOOKOUT_STORE_ACCESS_KEY"], env["LOOKOUT_STORE_SECRET_KEY"])
+        for env in (site.be("uploader"), site.be("engine"), site.be("plot"))
+    ]
+    forged = metrics_token(site.be("metrics")["LOOKOUT_STORE_ACCESS_KEY"], "a-guessed-secret")
+    assert {metrics(site, wrong) for wrong in (None, "", f"{token}x", forged, *others)} == {403}
+    for path in ("/minio/prometheus/metrics", "/minio/v2/metrics/node", "/minio/metrics/v3"):
+        assert urllib3.request("GET", f"{site.store.access.url}{path}", retries=False).status == 403
+
+
+def test_a_renewal_ends_the_token_for_prometheus_and_gives_another(site: Site) -> None:
+    site.begin()
+    file = site.users / "metrics.token"
+    old = file.read_text()
+    site.begin()
+    assert file.read_text() == old
+    file.unlink()
+    site.begin()
+    assert file.read_text() == old
+    site.lookout("init", "--users", "users", "--renew")
+    assert (metrics(site, old), metrics(site, file.read_text())) == (403, 200)
 
 
 def test_the_whole_pipeline_runs_as_the_engine_user_on_what_the_uploader_brought(site: Site) -> None:

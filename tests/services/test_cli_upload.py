@@ -64,6 +64,36 @@ def test_a_tree_is_brought_with_the_names_it_has_embedded(site: Site) -> None:
     assert data == (PHOTOS / THREAT).read_bytes()
 
 
+def test_a_file_without_an_ending_is_named_and_stops_no_other(site: Site) -> None:
+    """In the bucket it could hide a folder of that name from every listing."""
+    site.put(THREAT)
+    (site.photos / "cam1").write_bytes(b"1")
+    (site.photos / "cam.jpg").mkdir()
+    (site.photos / "cam.jpg" / "b_1763798400.jpg").write_bytes(b"1")
+    said = site.lookout("upload", "photos", "--json", code=1).json
+    assert (said["uploaded"], said["failed"]) == (1, 2)
+    assert {one["key"]: "lists nothing below an object" in one["error"] for one in said["failures"]} == {
+        "cam1": True,
+        "cam.jpg/b_1763798400.jpg": True,
+    }
+    assert keys(site) == [THREAT]
+
+
+def test_an_object_that_may_hide_others_fails_each_run_until_it_is_removed_for_good(site: Site) -> None:
+    site.begin()
+    ref = site.store.put("images", "cam1", b"1", "image/jpeg")
+    site.store.put("images", f"cam1/{THREAT}", (PHOTOS / THREAT).read_bytes(), "image/jpeg")
+    said = site.work(code=1)
+    (failed,) = said["failures"]
+    assert failed["key"] == "cam1"
+    assert "remove all its versions" in failed["error"]
+    assert site.lookout("upkeep", "reconcile", "--verify", "--json").json["seen"] == 1
+    assert site.work(code=1)["failures"] == said["failures"]
+    site.store.discard([ref])
+    said = site.work()
+    assert (said["pictures"], said["failures"]) == (1, [])
+
+
 def test_the_same_again_is_skipped_by_its_bytes_and_a_change_is_not(site: Site) -> None:
     site.put(THREAT, CALM)
     site.lookout("upload", "photos")

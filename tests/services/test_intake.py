@@ -158,6 +158,22 @@ def test_an_upload_a_deletion_and_a_rule_are_told_and_passed_on(chain: Chain) ->
     until(lambda: not chain.kept())
 
 
+@pytest.mark.parametrize("quoted", ["..%2F..", "x%2F", "a%00b.jpg", "%2F", "a%2F%2Fb.jpg", ".%2Fa.jpg", "a%2Fxl.meta"])
+def test_an_event_about_a_key_that_no_store_can_hold_leaves_nothing(chain: Chain, quoted: str) -> None:
+    chain.start()
+    chain.await_ready()
+    body = json.dumps(event("images", quoted)).encode()
+    assert call(chain.port, "POST", "/uploads", body, TOKEN).status == 200
+    chain.put("porch_1763798400.jpg")
+    chain.bus.wait_for(lambda: len(chain.posted()) == 1, DEADLINE_S)
+    ledger = chain.ledger()
+    try:
+        assert [seen.key for seen in ledger.inputs("images")] == ["porch_1763798400.jpg"]
+        assert [batch.keys for batch in chain.batches()] == [("porch_1763798400.jpg",)]
+    finally:
+        ledger.close()
+
+
 def test_what_lands_while_there_is_no_intake_waits_in_minio_and_comes_in_one_batch_or_few(chain: Chain) -> None:
     keys = sorted(f"porch_{1763798400 + n}.jpg" for n in range(20))
     for key in keys:

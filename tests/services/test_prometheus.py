@@ -26,7 +26,11 @@ def programs() -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    [["check", "config", "prometheus.yaml"], ["check", "rules", "rules.yaml"], ["test", "rules", "rules_test.yaml"]],
+    [
+        ["check", "config", "--syntax-only", "prometheus.yaml"],
+        ["check", "rules", "rules.yaml"],
+        ["test", "rules", "rules_test.yaml"],
+    ],
 )
 def test_promtool_finds_rules_and_configuration_sound(asked: list[str]) -> None:
     done = subprocess.run(

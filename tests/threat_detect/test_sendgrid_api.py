@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +26,12 @@ GOOD: dict[str, Any] = {
 
 
 def post(api: SendGridApi, body: bytes, path: str = "/v3/mail/send", key: str | None = None) -> tuple[int, bytes]:
-    headers = {"Authorization": f"Bearer {key or api.key}"}
-    request = urllib.request.Request(api.url + path, data=body, headers=headers)
+    return post_to(api.url, body, key or api.key, path)
+
+
+def post_to(url: str, body: bytes, key: str, path: str = "/v3/mail/send") -> tuple[int, bytes]:
+    headers = {"Authorization": f"Bearer {key}"}
+    request = urllib.request.Request(url + path, data=body, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return answer.status, answer.read()
@@ -92,3 +100,18 @@ def test_a_script_that_is_none_is_refused_and_the_one_before_stays(api: SendGrid
     post(api, b'[{"status": 503}]', path="/script")
     assert post(api, script, path="/script")[0] == 400
     assert post(api, json.dumps(GOOD).encode())[0] == 503
+
+
+def test_as_a_program_it_takes_its_key_from_the_environment_and_shows_it_to_nobody() -> None:
+    key = "SG.known-to-nobody"
+    command = [sys.executable, "-m", "lookout.testing.sendgrid_api", "--port", "0"]
+    environment = {**os.environ, "SENDGRID_API_KEY": key}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as double:
+        try:
+            assert double.stdout is not None
+            url = double.stdout.readline().strip()
+            assert key.encode() not in Path(f"/proc/{double.pid}/cmdline").read_bytes()
+            good = json.dumps(GOOD).encode()
+            assert [post_to(url, good, given)[0] for given in (key, "SG.test", "SG.other")] == [202, 401, 401]
+        finally:
+            double.terminate()

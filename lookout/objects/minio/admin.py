@@ -10,7 +10,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
+from urllib.parse import urlencode
 
 from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
@@ -19,13 +20,14 @@ from urllib3.exceptions import HTTPError
 
 from lookout.datum import JsonObject
 from lookout.errors import InputRejected, Unavailable
-from lookout.objects.minio.client import Access, make_pool
+from lookout.objects.minio.client import Access, make_pool, signed
 from lookout.objects.minio.errors import failure
 from lookout.objects.minio.policies import Role, policy
 from lookout.objects.minio.store import MinioStore
 
 _MISSING = frozenset({"XMinioAdminNoSuchUser", "XMinioAdminNoSuchPolicy"})
 _SHORTEST_SECRET = 8
+_REVOKED: Final = frozenset({200, 204})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +46,8 @@ def make_users(
     store: MinioStore, roles: Sequence[Role], new_secret: Callable[[], str], *, renew: bool = False
 ) -> list[User]:
     """Make a user and a policy for each role, named ``<prefix><role>``, and set the policies right; a second call does
-    nothing. ``renew`` gives every user a new secret, after which the old one is refused.
+    nothing. ``renew`` gives every user a new secret, after which the old one is refused, and so is whatever was made
+    with it: the user's service accounts and temporary credentials are removed.
 
     ``store`` is opened with the server's own credentials. Raises Unavailable when they may not administer, and
     InputRejected for a secret of fewer than 8 characters.
@@ -71,6 +74,7 @@ def _make(admin: _Admin, prefix: str, role: Role, new_secret: Callable[[], str],
             raise InputRejected(f"expected at least {_SHORTEST_SECRET} characters, got {len(secret)}", f"key of {name}")
         admin.put_user(name, secret)
         done.append("made" if user is None else "secret renewed")
+        done += admin.remove_derived(name)  # after the new secret: nobody can make another one with the old
     if user is None or user.get("policyName") != name:
         admin.attach(name)
         if user is not None:
@@ -95,13 +99,13 @@ class _Admin:
     """The few admin calls, with answers as JSON and errors as ours."""
 
     def __init__(self, access: Access) -> None:
-        self._url = access.url
+        self._url, self._access, self._pool = access.url, access, make_pool(access)
         self._admin = MinioAdmin(
             endpoint=access.endpoint,
             credentials=StaticProvider(access.access_key, access.secret_key),
             region=access.region,
             secure=access.secure,
-            http_client=make_pool(access),
+            http_client=self._pool,
         )
 
     def find_policy(self, name: str) -> JsonObject | None:
@@ -123,6 +127,21 @@ class _Admin:
     def attach(self, name: str) -> None:
         with self._translated():
             self._admin.policy_set(name, user=name)
+
+    def remove_derived(self, name: str) -> list[str]:
+        """Remove the service accounts and temporary credentials (STS) that let somebody in on behalf of the user and
+        without its secret; the service accounts, in words."""
+        with self._translated():
+            accounts = json.loads(self._admin.list_service_account(name)).get("accounts") or []
+            for account in accounts:
+                self._admin.delete_service_account(account["accessKey"])
+        query = urlencode({"user": name, "fullRevoke": "true"})
+        url = f"{self._url}/minio/admin/v3/revoke-tokens/builtin?{query}"
+        with self._translated():
+            response = self._pool.request("POST", url, headers=signed(self._access, "POST", url))
+            if response.status not in _REVOKED:
+                raise MinioAdminException(str(response.status), response.data.decode("utf-8", "replace"))
+        return [f"service account {account['accessKey']} removed" for account in accounts]
 
     def _find(self, ask: Callable[[], str]) -> str | None:
         try:

@@ -7,6 +7,7 @@ and treats a backslash as a slash when it looks for ``..``. Pure: knows no conne
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from lookout.errors import InputRejected
@@ -18,6 +19,14 @@ _FOLDER_SUFFIX: Final = "__XLDIR__"
 _METADATA_FILE: Final = "xl.meta"
 """Where MinIO keeps an object: as a part of a key it could take the place of another object's metadata."""
 _SPACES: Final = " \t\n\v\f\r"
+
+_KINDS: Final = (
+    *("jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp", "heic", "heif", "avif", "mp4", "mov", "avi"),
+    *("txt", "log", "csv", "json", "xml", "ini", "db"),
+)
+FILE_ENDINGS: Final = tuple(f".{ending}" for kind in _KINDS for ending in (kind, kind.upper()))
+"""Endings of the files that a camera's folder holds. An object with one of them hides nothing, as no folder is named
+so; devices may put no other. See ``check_beside_others``."""
 
 
 def check_object_key(bucket: str, key: str) -> None:
@@ -38,6 +47,31 @@ def check_object_key(bucket: str, key: str) -> None:
     for part in key.split("/"):
         if part == _METADATA_FILE or part.endswith(_FOLDER_SUFFIX):
             raise InputRejected(f"the key has the part {part!r}, a name the object store uses inside", bucket, hint)
+
+
+def check_hides_nothing(bucket: str, key: str, endings: Sequence[str]) -> None:
+    """Raises InputRejected when an object of this key could keep others out of every listing.
+
+    MinIO keeps an object in a folder of its key's name and lists nothing that lies below an object, whatever it is
+    asked for, and also when only a delete marker is left of it: beside ``cam1``, each ``cam1/<name>`` is readable by
+    name and in no listing. A key that ends in one of ``endings`` is taken for a file's. Without any, all keys pass.
+    """
+    if endings and not key.endswith(tuple(endings)):
+        raise InputRejected(
+            "has no ending of a file, so it could be a folder's name: the object store lists nothing below an object",
+            f"{bucket}/{key!r}",
+            "give the file an ending such as .jpg; if the object is there, remove all its versions",
+        )
+
+
+def check_beside_others(bucket: str, key: str, endings: Sequence[str]) -> None:
+    """Raises InputRejected unless objects that pass this are all listed, however many there are: a key has an ending,
+    and no folder in it has one. Policies for devices say the same."""
+    check_hides_nothing(bucket, key, endings)
+    for folder in key.split("/")[:-1]:
+        if endings and folder.endswith(tuple(endings)):
+            what = f"is in a folder named like a file, {folder!r}: the object store lists nothing below an object"
+            raise InputRejected(what, f"{bucket}/{key!r}", "rename the folder")
 
 
 def full_bucket(prefix: str, bucket: str) -> str:
