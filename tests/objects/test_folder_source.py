@@ -18,7 +18,7 @@ import pytest
 from lookout.datum import ObjectRef, Observation
 from lookout.errors import InputRejected, ObjectChanged, ObjectMissing, Unavailable
 from lookout.identity import sha256
-from lookout.objects.source import FolderSource, key_of, observe_file, origin_of, path_of, scan
+from lookout.objects.source import FolderSource, key_of, name_of, observe_file, origin_of, scan
 
 NOW_S = 1_763_798_400.0
 
@@ -246,7 +246,7 @@ def test_an_unreadable_file_has_an_error_and_the_others_go_on(open_root):
 def test_a_file_that_changes_while_it_is_read_is_being_written(root):
     path = root / "a"
     with path.open("wb") as file:
-        file.truncate(48_000_000)
+        file.truncate(32 * 1024 * 1024)
     stop = threading.Event()
 
     def keep_changing() -> None:
@@ -383,13 +383,13 @@ def test_random_names_survive_the_way_to_a_key_and_back():
         key = key_of(os.fsdecode(name))
         key.encode()
         assert keys.setdefault(key, name) == name
-        assert os.fsencode(path_of("/root", key)) == b"/root/" + name
+        assert os.fsencode(name_of("/root", key)) == name
 
 
 @pytest.mark.parametrize("key", ["", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a\0", "a/\\x5c/.."])
 def test_a_key_that_leaves_the_folder_is_refused(root, key):
     with pytest.raises(InputRejected):
-        path_of(str(root), key)
+        name_of(str(root), key)
     with pytest.raises(InputRejected):
         observe_file(root, key, "images", NOW_S)
     ref = ObjectRef(bucket="images", key=key, sha256=sha256(b""), size=0, version=str(root))
