@@ -43,7 +43,7 @@ and never change."""
 
 
 def refuse_external_data(file: str, weights: bytes) -> None:
-    """Raises InputRejected for a model with a tensor that is stored outside of its file, and for what is no protobuf."""
+    """Raises InputRejected for a model with a tensor that is stored outside of its file, or for what is no protobuf."""
     try:
         found = _has_external(memoryview(weights), "ModelProto", _MAX_DEPTH)
     except ValueError as exc:
