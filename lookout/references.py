@@ -173,7 +173,7 @@ def _read(path: Path) -> bytes:
             raise InputRejected("is being written", str(path), "give it when that has ended")
         os.close(fd)
     except OSError as exc:
-        text = exc.strerror if isinstance(exc, LeadsOutside) else f"cannot be read: {words(exc)}"
+        text = str(exc.strerror) if isinstance(exc, LeadsOutside) else f"cannot be read: {words(exc)}"
         raise InputRejected(text, str(path)) from exc
     raise InputRejected(f"expected at most {MAX_BYTES} bytes, got {found.st_size}", str(path))
 
