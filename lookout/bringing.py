@@ -22,7 +22,8 @@ from typing import Final, Protocol
 
 from lookout.errors import LookoutError, Unavailable
 from lookout.keeping import Kept, Memory
-from lookout.objects.source import fingerprint_of, key_of, path_of
+from lookout.objects.beneath import Root
+from lookout.objects.source import fingerprint_of, key_of, name_of
 from lookout.todo import MOST, Item, Todo
 from lookout.uploading import Became, File, Lost, Sent, walk
 
@@ -223,7 +224,8 @@ class Bringing:
 
     def _find(self, name: str) -> os.stat_result | None:
         try:
-            return Path(path_of(str(self._root), name)).stat()
+            with Root(str(self._root)) as opened:
+                return opened.stat(name_of(str(self._root), name))
         except OSError:
             return None  # whoever reads it says in words what is wrong
 

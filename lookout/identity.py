@@ -2,7 +2,7 @@
 
 Two things are the same exactly when these digests are equal, so the bytes under them are fixed for good: literal
 digests are pinned in the tests, and a change of form takes a new version in the kind (``datum/2``). Never hashed:
-times, sizes, paths outside keys, ETags, the code's own digest.
+times, sizes (but for an input that is too large to be read), paths outside keys, ETags, the code's own digest.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from lookout.datum import InputRef, Json, JsonObject, Member, Reference, Tally
+
+MAX_INPUT_BYTES: Final = 32 * 1024 * 1024
+"""No stage reads a larger input, so none is read for its digest either: see ``unread_digest``."""
 
 _encode: Final = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False, check_circular=False
@@ -32,6 +35,11 @@ def digest(kind: str, *parts: Json) -> str:
     for part in parts:
         _check(part)
     return sha256(_encode([kind, *parts]).encode("ascii"))
+
+
+def unread_digest(size: int) -> str:
+    """Stand-in for the sha256 of an input that is larger than ``MAX_INPUT_BYTES``: nothing but its size counts."""
+    return digest("unread/1", size)
 
 
 def slot_id(stage: str, key: str) -> str:

@@ -7,6 +7,7 @@ one ledger record, what is refused is reported, and the last good one of that na
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,8 @@ from lookout.errors import InputRejected, find_lack
 from lookout.identity import sha256
 from lookout.ledger.base import Ledger
 from lookout.objects.base import ObjectStore, Publish
-from lookout.objects.files import is_text
+from lookout.objects.beneath import LeadsOutside, Root
+from lookout.objects.files import is_text, read_open, words
 from lookout.pipeline import Accept, Accepted, Refused, UsesReferences, load
 from lookout.workers import StageTimeoutError, WorkerDiedError, Workers
 
@@ -129,7 +131,8 @@ def accept(uses: UsesReferences, paths: Mapping[str, Path]) -> tuple[tuple[Accep
 def find_files(uses: UsesReferences, path: Path) -> dict[str, Path]:
     """The files at the path, by name: all of a folder, or one file (with ``uses.companions``, those of its stem too).
 
-    Raises InputRejected when there is nothing to read.
+    A link that is named itself is followed wherever it leads; one that is found beside it or in the folder is not (see
+    ``_read``). Raises InputRejected when there is nothing to read.
     """
     hint = f"--{uses.bucket} takes a file or a folder"
     try:
@@ -144,24 +147,35 @@ def find_files(uses: UsesReferences, path: Path) -> dict[str, Path]:
         raise find_lack(exc) or InputRejected(f"cannot be read: {exc.strerror}", str(path), hint) from exc
     if len(found) > MAX_FILES:
         raise InputRejected(f"expected at most {MAX_FILES} files, got {len(found)}", str(path), hint)
-    return {file.name: file for file in sorted(found)}
+    return {file.name: Path(os.path.realpath(file)) if file == path else file for file in sorted(found)}
 
 
 def _fingerprint(path: Path) -> tuple[int, int, int, int]:
     try:
         seen = path.stat()
     except OSError as exc:
-        raise find_lack(exc) or InputRejected(f"cannot be read: {exc.strerror}", str(path)) from exc
+        raise find_lack(exc) or InputRejected(f"cannot be read: {words(exc)}", str(path)) from exc
     return seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
 def _read(path: Path) -> bytes:
+    """Read a file beneath its folder: a link that leads outside is refused. Raises InputRejected."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputRejected(f"expected at most {MAX_BYTES} bytes, got {path.stat().st_size}", str(path))
-        return path.read_bytes()
+        with Root(str(path.parent)) as folder:
+            opened = folder.open_file(path.name)
+        if opened is None:
+            raise InputRejected("is not a regular file", str(path))
+        fd, found = opened
+        if found.st_size <= MAX_BYTES:
+            data = read_open(fd, found.st_size)
+            if len(data) <= found.st_size:
+                return data
+            raise InputRejected("is being written", str(path), "give it when that has ended")
+        os.close(fd)
     except OSError as exc:
-        raise find_lack(exc) or InputRejected(f"cannot be read: {exc.strerror}", str(path)) from exc
+        text = str(exc.strerror) if isinstance(exc, LeadsOutside) else f"cannot be read: {words(exc)}"
+        raise find_lack(exc) or InputRejected(text, str(path)) from exc
+    raise InputRejected(f"expected at most {MAX_BYTES} bytes, got {found.st_size}", str(path))
 
 
 def _store(store: ObjectStore, bucket: str, unit: Accepted, before: Reference | None) -> Reference:

@@ -14,12 +14,10 @@ from __future__ import annotations
 import mimetypes
 import os
 import stat
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -28,17 +26,15 @@ from typing import Final
 
 from lookout.datum import ObjectRef
 from lookout.errors import InputRejected, LookoutError, ObjectChanged, ObjectMissing, Unavailable
+from lookout.identity import MAX_INPUT_BYTES
+from lookout.objects.beneath import Root
 from lookout.objects.files import words
 from lookout.objects.minio import MinioStore
 from lookout.objects.minio.errors import Denied, NoBucket, NotAccepted
 from lookout.objects.minio.names import FILE_ENDINGS, check_beside_others, check_object_key
 from lookout.objects.source import BEING_WRITTEN, OF_THE_SYSTEM, FolderSource, key_of, observe_file, origin_of
 
-MAX_UPLOAD_BYTES: Final = 5 * 1024**3
-"""What S3 takes in one request, and so as one version that is there whole or not at all."""
 _READS: Final = 3
-_LARGE_BYTES: Final = 64 * 1024**2
-"""Larger files are sent one at a time, as a file is in memory while it is sent."""
 _GIVE_UP_AFTER: Final = 16
 """Files in a row that the server did not take: then it is not the files."""
 _AHEAD: Final = 4
@@ -166,7 +162,6 @@ class Sender:
         self._store, self._bucket = store, bucket
         self._full = store.full(bucket)
         self._source = FolderSource()
-        self._large = threading.Lock()
         self._may_look = True
 
     def send(self, file: File, known_sha256: str | None = None) -> Sent | Lost:
@@ -190,20 +185,19 @@ class Sender:
         seen = observe_file(file.root, file.name, self._bucket, time.time())
         if seen.ref is None:
             return _unread(file, seen.error)
-        if seen.ref.size > MAX_UPLOAD_BYTES:
-            raise InputRejected(f"expected at most {MAX_UPLOAD_BYTES} bytes, got {seen.ref.size}")
+        if seen.ref.size > MAX_INPUT_BYTES:
+            raise InputRejected(f"has {seen.ref.size:,} bytes; no stage reads more than {MAX_INPUT_BYTES:,}")
         there = self._find(file.key, seen.ref, known_sha256)
         if there is not None:
             return Sent(file=file, became=Became.THERE, ref=there, fingerprint=seen.fingerprint)
-        with self._large if seen.ref.size > _LARGE_BYTES else nullcontext():
-            try:
-                data = self._source.get(seen.ref)
-            except (ObjectChanged, ObjectMissing):
-                return None
-            except LookoutError as error:
-                return Sent(file=file, became=Became.FAILED, error=f"cannot be read: {error}")
-            kind = mimetypes.guess_type(file.key, strict=True)[0] or "application/octet-stream"
-            ref = self._store.put(self._bucket, file.key, data, kind, known_sha256=seen.ref.sha256)
+        try:
+            data = self._source.get(seen.ref)
+        except (ObjectChanged, ObjectMissing):
+            return None
+        except LookoutError as error:
+            return Sent(file=file, became=Became.FAILED, error=f"cannot be read: {error}")
+        kind = mimetypes.guess_type(file.key, strict=True)[0] or "application/octet-stream"
+        ref = self._store.put(self._bucket, file.key, data, kind, known_sha256=seen.ref.sha256)
         return Sent(file=file, became=Became.NEW, ref=ref, fingerprint=seen.fingerprint)
 
     def _find(self, key: str, wanted: ObjectRef, known_sha256: str | None) -> ObjectRef | None:
@@ -228,28 +222,37 @@ def walk(
 ) -> Iterator[str]:
     """Paths of files below the folder, as the system gives them, relative to it, streamed. Told of a folder that cannot
     be listed, it goes on with the others. ``exclude`` are folders to leave out, as (device, inode)."""
-    pending = [""]
-    while pending:
-        above = pending.pop()
-        folder = f"{root}/{above}"
-        try:
-            if exclude and _identity(folder) in exclude:
-                continue
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name[0] == ".":
+    try:
+        opened = Root(root)
+    except OSError as error:
+        on_error(root, error)
+        return
+    with opened:
+        pending = [""]
+        while pending:
+            above = pending.pop()
+            try:
+                fd = opened.open_folder(above.rstrip("/"))
+                try:
+                    if exclude and _identity(fd) in exclude:
                         continue
-                    if not entry.is_dir(follow_symlinks=False):
-                        if _may_be_a_file(entry):
-                            yield above + entry.name
-                    elif entry.name not in OF_THE_SYSTEM:
-                        pending.append(f"{above}{entry.name}/")
-        except OSError as error:
-            on_error(folder, error)
+                    with os.scandir(fd) as entries:
+                        for entry in entries:
+                            if entry.name[0] == ".":
+                                continue
+                            if not entry.is_dir(follow_symlinks=False):
+                                if _may_be_a_file(entry):
+                                    yield above + entry.name
+                            elif entry.name not in OF_THE_SYSTEM:
+                                pending.append(f"{above}{entry.name}/")
+                finally:
+                    os.close(fd)
+            except OSError as error:
+                on_error(f"{root}/{above}", error)
 
 
-def _identity(folder: str) -> tuple[int, int]:
-    found = Path(folder).stat()
+def _identity(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
     return found.st_dev, found.st_ino
 
 

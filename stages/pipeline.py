@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from lookout.identity import MAX_INPUT_BYTES
 from lookout.pipeline import Pipeline, Reads, Stage, UsesReferences
 from stages.naming import group_of
 
-MAX_PICTURE_BYTES: Final = 32 * 1024 * 1024
+MAX_PICTURE_BYTES: Final = MAX_INPUT_BYTES
 
 PIPELINE: Final = Pipeline(
     inputs="images",

@@ -19,6 +19,7 @@ from lookout.identity import (
     references_digest,
     sha256,
     slot_id,
+    unread_digest,
 )
 
 ONE, TWO = sha256(b"1"), sha256(b"2")
@@ -41,6 +42,7 @@ PINNED = [
         digest("values/1", None, True, False, 0, -1, 1.5, "é", "\ud800", [], {}, {"b": [1, 2], "a": {"c": None}}),
         "3f49e3008fd6822443870ad9ed15fe6c672151ee49dcd85005ad45e371ea1953",
     ),
+    (unread_digest(33_554_433), "f33283e0944eca02e9d7123b0368b5d284eb39547ba862347fdf418845ea938c"),
     (slot_id("validate", "porch_1.jpg"), "7fb7c8b55fa1afd2a21aba5518348f4b6d59208fed8f2ac109278e3b4029173a"),
     (slot_id("validate", "日本語.jpg"), "187722e8f840d756043049d3935190210d0bfe8865d0484a2bf7d447e0e579c9"),
     (

@@ -17,13 +17,14 @@ import gzip
 import hashlib
 import json
 import os
+import stat
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from lookout.errors import Corrupt, InputRejected, Unavailable
 from lookout.ledger.entries import kind_of, read_entry, write_entry
@@ -111,7 +112,7 @@ def _line(value: object) -> bytes:
 
 def _lines(path: Path) -> Iterator[bytes]:
     """The lines of the file. Raises InputRejected for what is no gzip, or is cut off."""
-    with _said(path), gzip.open(path, "rb") as file:
+    with _said(path), _opened(path) as raw, gzip.open(raw, "rb") as file:
         while line := file.readline(_LONGEST_LINE):
             yield line
 
@@ -188,6 +189,17 @@ def _damaged(path: Path, why: str) -> InputRejected:
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, if it is a regular one: a pipe or a device is never waited for. Raises InputRejected, or OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputRejected(
+            "is a directory, a pipe or a device", str(path), "name a file that lookout ledger backup wrote"
+        )
+    return os.fdopen(descriptor, "rb")
 
 
 @contextmanager

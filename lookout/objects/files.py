@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from typing import Final
 
 from lookout.errors import InputRejected, LookoutError, Unavailable
+from lookout.identity import sha256, unread_digest
 
 MAX_KEY_BYTES: Final = 1024
 MAX_PART_BYTES: Final = 255
@@ -26,6 +26,8 @@ _WORDS: Final = {
     errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
     errno.ENFILE: "too many files are open on this machine",
     errno.ENOENT: "the folder is not there any more",
+    errno.ENOTDIR: "a part of the path is no folder, or is a link, which is not followed",
+    errno.ELOOP: "it is a link that leads in a circle, or a link was put in its place just now",
     errno.ESTALE: "the network folder was replaced or unmounted; mount it again",
 }
 
@@ -35,7 +37,8 @@ _BAD_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 def words(error: OSError) -> str:
     """What went wrong, in words for a person."""
     known = _WORDS.get(error.errno or 0)
-    return known or (error.strerror or type(error).__name__).lower()
+    text = error.strerror or type(error).__name__
+    return known or text[0].lower() + text[1:]
 
 
 def failure(path: str, error: OSError) -> LookoutError:
@@ -93,59 +96,24 @@ def is_text(name: str) -> bool:
     return True
 
 
-def read_file(path: str) -> bytes | None:
-    """All bytes of a regular file, or None when there is none at the path (also when it is a folder, pipe or device).
-
-    Never blocks on a pipe. Other trouble is an OSError.
-    """
+def read_open(fd: int, size: int) -> bytes:
+    """Read an open file that has so many bytes, and close it. One byte more tells of a file that grew meanwhile; not
+    more of it is read. Errors are OSErrors."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        return None
-    with open(fd, "rb", buffering=0) as file:
-        return file.readall()
-
-
-def write_new(path: str, data: bytes) -> None:
-    """Make a file that is not there yet. On any error nothing of it is left behind. Errors are OSErrors."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(fd, rest) :]
-        finally:
-            os.close(fd)
-    except BaseException:
-        os.unlink(path)
-        raise
-
-
-def file_size(path: str) -> int | None:
-    """Bytes of a regular file, None when there is none at the path. Other trouble is an OSError."""
-    try:
-        found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-def sync_file(path: str) -> None:
-    """Make a file's bytes survive a power cut. Errors are OSErrors."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fdatasync(fd)
+        parts, left = [], size + 1
+        while left and (part := os.read(fd, left)):
+            parts.append(part)
+            left -= len(part)
     finally:
         os.close(fd)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def sync_folder(path: str) -> None:
-    """Make the names in a folder survive a power cut. Errors are OSErrors."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
+def read_within(fd: int, found: os.stat_result, max_bytes: int) -> tuple[str, bytes]:
+    """Read an open file with this status, and close it: its sha256 and its bytes. Of a larger one nothing is read: see
+    ``unread_digest``. Errors are OSErrors."""
+    if found.st_size > max_bytes:
         os.close(fd)
+        return unread_digest(found.st_size), b""
+    data = read_open(fd, found.st_size)
+    return sha256(data), data

@@ -3,7 +3,8 @@
 ``root/<bucket>/<key>`` is the visible object. ``root/.staging/<version>`` is a version that ``put`` made and nobody
 published; ``root/.versions/<sha256>`` is one that was replaced or removed. All three are on one file system, so that
 publishing is one rename. A version is recognised by its content, never by where it lies: therefore every step of
-``publish`` can be cut off by a kill and the same call, made again, finishes it.
+``publish`` can be cut off by a kill and the same call, made again, finishes it. All of it is done beneath the root, by
+descriptors (``owned.py``): a link in the place of a folder or an object is never followed.
 
 The store must not know the ledger: it never decides which version counts.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,21 +22,15 @@ from typing import Final
 
 from lookout.datum import ObjectRef
 from lookout.errors import InputRejected, ObjectChanged, ObjectMissing
-from lookout.identity import sha256
+from lookout.identity import MAX_INPUT_BYTES, sha256
 from lookout.objects.base import Listed, ObjectStore, Publish
-from lookout.objects.files import (
-    check_bucket,
-    check_key,
-    failure,
-    file_size,
-    read_file,
-    sync_file,
-    sync_folder,
-    write_new,
-)
+from lookout.objects.files import check_bucket, check_key, failure
 from lookout.objects.folders import Folders
 from lookout.objects.listing import listing
+from lookout.objects.owned import OwnedRoot
 
+_STAGING: Final = ".staging"
+_VERSIONS: Final = ".versions"
 _VERSION: Final = re.compile(r"[0-9a-f]{32}")
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS})
 _TRIES: Final = 10
@@ -52,9 +48,6 @@ class FolderStore(ObjectStore):
         self.root = Path(os.path.abspath(root))
         self.durable = durable
         self._root = str(self.root)
-        self._staging = f"{self._root}/.staging"
-        self._versions = f"{self._root}/.versions"
-        self._folders = Folders(self._root)
 
     def __repr__(self) -> str:
         return f"FolderStore({self._root!r}, durable={self.durable})"
@@ -63,27 +56,36 @@ class FolderStore(ObjectStore):
 
     def get(self, ref: ObjectRef) -> bytes:
         other: str | None = None
-        for path in self._places(ref):
-            try:
-                data = read_file(path)
-            except OSError as error:
-                raise failure(path, error) from error
-            if data is None:
-                continue
-            found = sha256(data)
-            if found == ref.sha256:
-                return data
-            other = found
+        places = self._places(ref)
+        try:
+            with OwnedRoot(self._root) as root:
+                for name in places:
+                    found = root.read(name, max(ref.size, MAX_INPUT_BYTES))
+                    if found is None:
+                        continue
+                    if found[0] == ref.sha256:
+                        return found[1]
+                    other = found[0]
+        except FileNotFoundError:
+            pass  # nothing was ever put
+        except OSError as error:
+            raise failure(f"{self._root}/{ref.path}", error) from error
         if other is None:
             raise ObjectMissing(ref.bucket, ref.key)
         raise ObjectChanged(ref.bucket, ref.key, ref.sha256, other)
 
     def has(self, refs: Sequence[ObjectRef]) -> list[bool]:
-        return [self._has(ref) for ref in refs]
+        try:
+            with OwnedRoot(self._root) as root:
+                return [self._has(root, ref) for ref in refs]
+        except FileNotFoundError:
+            return [False] * len(refs)  # nothing was ever put
+        except OSError as error:
+            raise failure(self._root, error) from error
 
     def list(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[Listed]:
         check_bucket(bucket)
-        return listing(f"{self._root}/{bucket}", prefix, after)
+        return listing(self._root, bucket, prefix, after)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -98,121 +100,149 @@ class FolderStore(ObjectStore):
         made_by: Mapping[str, str] | None = None,  # noqa: ARG002
     ) -> ObjectRef:
         """See the contract. ``content_type`` is not kept: a file's name says it. Nor is ``made_by``."""
-        target = self._target(bucket, key)
+        self._name(bucket, key)
         try:
-            self._folders.refuse(bucket, key)
-            version = self._stage(data)
+            with self._made() as root:
+                Folders(root).refuse(bucket, key)
+                version = _stage(root, data)
         except OSError as error:
-            raise failure(target, error) from error
+            raise failure(f"{self._root}/{bucket}/{key}", error) from error
         digest = known_sha256 or sha256(data)
         return ObjectRef(bucket=bucket, key=key, sha256=digest, size=len(data), version=version)
 
     def flush(self, refs: Sequence[ObjectRef]) -> None:
-        staged = [path for ref in refs if (path := self._staged(ref)) is not None]
+        staged = [name for ref in refs if (name := _staged(ref)) is not None]
         if not self.durable or not staged:
             return
-        for path in staged:
-            try:
-                with suppress(FileNotFoundError):  # discarded since: nobody will name it
-                    sync_file(path)
-            except OSError as error:
-                raise failure(path, error) from error
-        self._sync({self._staging})
+        try:
+            with OwnedRoot(self._root) as root:
+                for name in staged:
+                    root.sync_file(name)  # unless discarded since: nobody will name it
+                root.sync_folder(_STAGING)
+        except OSError as error:
+            raise failure(f"{self._root}/{_STAGING}", error) from error
 
     def publish(self, changes: Sequence[Publish]) -> None:
         """See the contract. Also raises InputRejected when the key is a folder of other keys, or lies below a key."""
-        touched: set[str] = set()
-        for change in changes:
-            target = self._target(change.bucket, change.key)
-            try:
-                if change.ref is None:
-                    self._hide(change, target)
-                else:
-                    self._show(change, change.ref, target, touched)
-            except OSError as error:
-                raise failure(target, error) from error
-            touched.add(os.path.dirname(target))
-        if self.durable:
-            self._sync(touched)
+        names = [self._name(change.bucket, change.key) for change in changes]
+        if not changes:
+            return
+        target = self._root
+        try:
+            with self._made() as root:
+                publisher = _Publisher(root)
+                for change, name in zip(changes, names, strict=True):
+                    target = f"{self._root}/{name}"
+                    publisher.publish(change, name)
+                if self.durable:
+                    publisher.sync()
+        except OSError as error:
+            raise failure(target, error) from error
 
     def discard(self, refs: Sequence[ObjectRef]) -> None:
-        for ref in refs:
-            staged = self._staged(ref)
-            if staged is None:
-                continue
-            try:
-                with suppress(FileNotFoundError):
-                    os.unlink(staged)
-            except OSError as error:
-                raise failure(staged, error) from error
+        staged = [name for ref in refs if (name := _staged(ref)) is not None]
+        try:
+            with suppress(FileNotFoundError), OwnedRoot(self._root) as root:
+                for name in staged:
+                    with suppress(FileNotFoundError):
+                        root.unlink(name)
+        except OSError as error:
+            raise failure(f"{self._root}/{_STAGING}", error) from error
 
     def collect(self, keep_newer_than_s: float) -> int:
         gone = 0
-        for folder in (self._staging, self._versions):
-            try:
-                with suppress(FileNotFoundError):  # nothing was staged yet
-                    names = os.listdir(folder)
-                    gone += sum(_remove_old(f"{folder}/{name}", keep_newer_than_s) for name in names)
-            except OSError as error:
-                raise failure(folder, error) from error
+        try:
+            with suppress(FileNotFoundError), OwnedRoot(self._root) as root:  # nothing was staged yet
+                for folder in (_STAGING, _VERSIONS):
+                    gone += _remove_old(root, folder, keep_newer_than_s)
+        except OSError as error:
+            raise failure(self._root, error) from error
         return gone
 
     # --- where things are -------------------------------------------------------------------------------------------
 
-    def _target(self, bucket: str, key: str) -> str:
+    @staticmethod
+    def _name(bucket: str, key: str) -> str:
         check_bucket(bucket)
         check_key(bucket, key)
-        return f"{self._root}/{bucket}/{key}"
-
-    def _staged(self, ref: ObjectRef) -> str | None:
-        """Where the version was staged. A version handle is never trusted as a path."""
-        if ref.version is None or not _VERSION.fullmatch(ref.version):
-            return None
-        return f"{self._staging}/{ref.version}"
+        return f"{bucket}/{key}"
 
     def _places(self, ref: ObjectRef) -> Iterable[str]:
         """Where the version can be, in the order in which versions travel, so that a reader cannot miss one."""
-        target = self._target(ref.bucket, ref.key)
-        staged = self._staged(ref)
-        kept = f"{self._versions}/{ref.sha256}"
+        target, staged, kept = self._name(ref.bucket, ref.key), _staged(ref), f"{_VERSIONS}/{ref.sha256}"
         return (target, kept) if staged is None else (staged, target, kept)
 
-    def _has(self, ref: ObjectRef) -> bool:
+    def _has(self, root: OwnedRoot, ref: ObjectRef) -> bool:
         try:
-            return any(file_size(path) == ref.size for path in self._places(ref))
+            return any(root.find_size(name) == ref.size for name in self._places(ref))
         except InputRejected:
             return False
-        except OSError as error:
-            raise failure(f"{self._root}/{ref.path}", error) from error
 
-    # --- steps of writing -------------------------------------------------------------------------------------------
-
-    def _stage(self, data: bytes) -> str:
-        version = _fresh_name()
-        path = f"{self._staging}/{version}"
+    def _made(self) -> OwnedRoot:
+        """The folder, open; made with its hidden folders when it is not there."""
         try:
-            write_new(path, data)
+            root = OwnedRoot(self._root)
+            if root.has_folder(_STAGING) and root.has_folder(_VERSIONS):
+                return root
+            root.close()
         except FileNotFoundError:
-            self._make_hidden_folders()
-            write_new(path, data)
-        return version
+            pass
+        os.makedirs(self._root, exist_ok=True)
+        root = OwnedRoot(self._root)
+        try:
+            for folder in (_STAGING, _VERSIONS):
+                root.make_folders(folder)
+            if self.durable:
+                root.sync_folder("")
+        except BaseException:
+            root.close()
+            raise
+        return root
 
-    def _make_hidden_folders(self) -> None:
-        for folder in (self._staging, self._versions):
-            os.makedirs(folder, exist_ok=True)
-        if self.durable:
-            sync_folder(self._root)
 
-    def _show(self, change: Publish, ref: ObjectRef, target: str, touched: set[str]) -> None:
-        staged = self._staged(ref)
-        if staged is None or not os.path.exists(staged):
+def _staged(ref: ObjectRef) -> str | None:
+    """Where the version was staged. A version handle is never trusted as a path."""
+    if ref.version is None or not _VERSION.fullmatch(ref.version):
+        return None
+    return f"{_STAGING}/{ref.version}"
+
+
+def _stage(root: OwnedRoot, data: bytes) -> str:
+    version = _fresh_name()
+    root.write_new(f"{_STAGING}/{version}", data)
+    return version
+
+
+class _Publisher:
+    """The steps of publishing, in a root that is open and has its hidden folders."""
+
+    def __init__(self, root: OwnedRoot) -> None:
+        self._root, self._folders = root, Folders(root)
+        self._touched: set[str] = set()
+
+    def publish(self, change: Publish, target: str) -> None:
+        if change.ref is None:
+            self._hide(change.bucket, target)
+        else:
+            self._show(change, change.ref, target)
+        self._touched.add(os.path.dirname(target))
+
+    def sync(self) -> None:
+        """Make the names that changed survive a power cut."""
+        for folder in self._touched:
+            with suppress(FileNotFoundError, NotADirectoryError):  # removed again because it was empty
+                self._root.sync_folder(folder)
+
+    def _show(self, change: Publish, ref: ObjectRef, target: str) -> None:
+        staged = _staged(ref)
+        if staged is None or self._root.find_size(staged) is None:
             if self._is_shown(ref, target):
                 return
             staged = self._restage(ref)
         for _ in range(_TRIES):
             self._keep(target, ref.sha256)
             try:
-                touched.update(self._folders.move(staged, target))
+                self._touched.update(self._folders.move(staged, target))
             except FileNotFoundError:  # another process published this version meanwhile
                 if self._is_shown(ref, target):
                     return
@@ -224,23 +254,20 @@ class FolderStore(ObjectStore):
         raise OSError(errno.EBUSY, _BUSY)
 
     def _is_shown(self, ref: ObjectRef, target: str) -> bool:
-        if file_size(target) != ref.size:
-            return False
-        data = read_file(target)
-        return data is not None and sha256(data) == ref.sha256
+        return self._root.find_size(target) == ref.size and self._root.digest(target) == ref.sha256
 
     def _restage(self, ref: ObjectRef) -> str:
         """A fresh staged copy of a replaced version; the kept one stays, as other keys may have the same content."""
-        data = read_file(f"{self._versions}/{ref.sha256}")
-        if data is None or sha256(data) != ref.sha256:
+        found = self._root.read(f"{_VERSIONS}/{ref.sha256}", max(ref.size, MAX_INPUT_BYTES))
+        if found is None or found[0] != ref.sha256:
             raise ObjectMissing(ref.bucket, ref.key)
-        return f"{self._staging}/{self._stage(data)}"
+        return f"{_STAGING}/{_stage(self._root, found[1])}"
 
-    def _hide(self, change: Publish, target: str) -> None:
+    def _hide(self, bucket: str, target: str) -> None:
         self._keep(target, None)
         with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            os.unlink(target)
-        self._folders.remove_empty(change.bucket, os.path.dirname(target))
+            self._root.unlink(target)
+        self._folders.remove_empty(bucket, os.path.dirname(target))
 
     def _keep(self, target: str, unless: str | None) -> None:
         """Give what is visible a second name under its digest, before it loses the first, unless that is its digest.
@@ -249,55 +276,48 @@ class FolderStore(ObjectStore):
         meanwhile. The new name also renews a kept version that was there already: its age begins anew.
         """
         for _ in range(_TRIES):
-            if file_size(target) is None:
+            if self._root.find_size(target) is None:
                 return
             spare = self._second_name(target)
-            data = None if spare is None else read_file(spare)
-            if spare is None or data is None:
+            found = None if spare is None else self._root.digest(spare)
+            if spare is None or found is None:
                 continue  # replaced or removed just now
-            found = sha256(data)
             if found != unless:
-                os.replace(spare, f"{self._versions}/{found}")
+                self._root.replace(spare, f"{_VERSIONS}/{found}")
             # Renaming one name of a file onto another name of it does nothing at all: then the spare one is left.
             with suppress(FileNotFoundError):
-                os.unlink(spare)
+                self._root.unlink(spare)
             return
         raise OSError(errno.EBUSY, _BUSY)
 
     def _second_name(self, target: str) -> str | None:
         """Another name for the file, or for a copy where files can have but one; None when it is not there any more."""
-        if not os.path.exists(self._versions) or not os.path.exists(self._staging):
-            self._make_hidden_folders()
-        spare = f"{self._staging}/{_fresh_name()}"
+        spare = f"{_STAGING}/{_fresh_name()}"
         try:
-            os.link(target, spare)
+            self._root.link(target, spare)
         except FileNotFoundError:
             return None
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            data = read_file(target)
-            return None if data is None else f"{self._staging}/{self._stage(data)}"
+            found = self._root.read(target, sys.maxsize)
+            return None if found is None else f"{_STAGING}/{_stage(self._root, found[1])}"
         return spare
 
-    def _sync(self, folders: set[str]) -> None:
-        for folder in folders:
-            try:
-                with suppress(FileNotFoundError, NotADirectoryError):  # removed again because it was empty
-                    sync_folder(folder)
-            except OSError as error:
-                raise failure(folder, error) from error
 
-
-def _remove_old(path: str, keep_newer_than_s: float) -> bool:
+def _remove_old(root: OwnedRoot, folder: str, keep_newer_than_s: float) -> int:
+    """Remove what was put into a hidden folder before that time; says how many."""
+    gone, fd = 0, root.open_folder(folder)
     try:
-        # The inode's change time is when it was staged or replaced; the modification time is older.
-        if os.stat(path).st_ctime >= keep_newer_than_s:
-            return False
-        os.unlink(path)
-    except FileNotFoundError:
-        return False  # another process collects or publishes too
-    return True
+        for name in os.listdir(fd):
+            with suppress(FileNotFoundError):  # another process collects or publishes too
+                # The inode's change time is when it was staged or replaced; the modification time is older.
+                if os.stat(name, dir_fd=fd, follow_symlinks=False).st_ctime < keep_newer_than_s:
+                    os.unlink(name, dir_fd=fd)
+                    gone += 1
+    finally:
+        os.close(fd)
+    return gone
 
 
 def _fresh_name() -> str:

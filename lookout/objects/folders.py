@@ -10,79 +10,101 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Final
 
 from lookout.errors import InputRejected
+from lookout.objects.owned import OwnedRoot
+
+_NOT_EMPTY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY})
 
 
 class Folders:
-    """The folders below ``root``, a store's own folder: ``root/<bucket>/<key>`` is an object. Trouble is an OSError."""
+    """The folders below ``root``, a store's own folder: ``<bucket>/<key>`` in it is an object. Trouble is an
+    OSError."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: OwnedRoot) -> None:
         self._root = root
 
-    def move(self, path: str, target: str) -> set[str]:
+    def move(self, name: str, target: str) -> set[str]:
         """Rename the file to where the key has it, with the folders above made; says in which folders names of folders
         were made. Raises FileNotFoundError when the file is not there, FileExistsError, IsADirectoryError or
         NotADirectoryError when the key cannot be one; see ``refuse``."""
         try:
-            os.replace(path, target)
+            self._root.replace(name, target)
         except FileNotFoundError:
             with self._locked(fcntl.LOCK_SH):  # else another process may remove the folders as empty
-                made = self._make_parents(target)
-                os.replace(path, target)
+                made = self._root.make_folders(os.path.dirname(target))
+                self._root.replace(name, target)
             return made
         return set()
 
     def refuse(self, bucket: str, key: str) -> None:
-        """Raises InputRejected if the key is a folder of other keys, or a part of it is a key itself."""
-        target = f"{self._root}/{bucket}/{key}"
+        """Raises InputRejected if the key is a folder of other keys, or a part of it is a key itself, or a link."""
+        target = f"{bucket}/{key}"
         try:
-            is_folder = stat.S_ISDIR(os.lstat(target).st_mode)
+            with self._root.parent(target) as fd:
+                is_folder = stat.S_ISDIR(os.stat(target.rpartition("/")[2], dir_fd=fd, follow_symlinks=False).st_mode)
         except NotADirectoryError:
-            if not os.path.isdir(f"{self._root}/{bucket}"):
-                raise  # not the key but the store's own folder is in trouble
-            raise InputRejected(
-                "a part of the key is an object itself, so it cannot be a folder too", f"{bucket}/{key!r}"
-            ) from None
+            self._refuse_part(bucket, key)
+            raise  # it was there just now
         except FileNotFoundError:
             return
-        if is_folder:
-            for folder, _, _ in os.walk(target, topdown=False):
-                self.remove_empty(bucket, folder)
-            if os.path.isdir(target):
-                raise InputRejected("other keys lie below this one, so it cannot be an object", f"{bucket}/{key!r}")
+        if is_folder and not self._remove_if_empty(bucket, target):
+            raise InputRejected("other keys lie below this one, so it cannot be an object", f"{bucket}/{key!r}")
 
     def remove_empty(self, bucket: str, folder: str) -> None:
         """Remove a folder of the bucket and those above it, but for the bucket's own, as far as they are empty."""
-        top = f"{self._root}/{bucket}"
-        if len(folder) <= len(top) or not os.path.isdir(top):
+        if len(folder) <= len(bucket):
+            return
+        try:
+            with self._root.parent(f"{bucket}/"):
+                pass
+        except (FileNotFoundError, NotADirectoryError):
             return
         with self._locked(fcntl.LOCK_EX):
-            while len(folder) > len(top):
+            while len(folder) > len(bucket):
                 try:
-                    os.rmdir(folder)
+                    self._root.rmdir(folder)
                 except (FileNotFoundError, NotADirectoryError):
                     pass
                 except OSError as error:
-                    if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+                    if error.errno in _NOT_EMPTY:
                         return
                     raise
                 folder = os.path.dirname(folder)
 
-    def _make_parents(self, target: str) -> set[str]:
-        folder = os.path.dirname(target)
-        made = set()
-        while not os.path.isdir(folder) and len(folder) > len(self._root):
-            folder = os.path.dirname(folder)
-            made.add(folder)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        return made
+    def _refuse_part(self, bucket: str, key: str) -> None:
+        """Raises InputRejected for the part of the key, or the bucket, that is no folder."""
+        parts = key.split("/")[:-1]
+        for name in ("/".join([bucket, *parts[:number]]) for number in range(len(parts) + 1)):
+            if self._root.is_link(name):
+                what = f"{name!r} in the store's folder is a link, and none is followed"
+                raise InputRejected(what, f"{bucket}/{key!r}", "remove it; what belongs there is made again")
+            if name != bucket and self._root.find_size(name) is not None:
+                what = "a part of the key is an object itself, so it cannot be a folder too"
+                raise InputRejected(what, f"{bucket}/{key!r}")
+
+    def _remove_if_empty(self, bucket: str, folder: str) -> bool:
+        """Remove a folder in which there are only folders; says whether it is gone."""
+        with self._root.parent(folder) as fd, self._locked(fcntl.LOCK_EX):
+            for _, names, _, above in os.fwalk(folder.rpartition("/")[2], topdown=False, dir_fd=fd):
+                for name in names:
+                    with suppress(OSError):  # not empty, or a link: then the folder is not empty either
+                        os.rmdir(name, dir_fd=above)
+        self.remove_empty(bucket, folder)
+        try:
+            os.close(self._root.open_folder(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        return False
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
         """Hold the lock between making folders (shared) and removing empty ones. A killed holder holds it no more."""
-        fd = os.open(f"{self._root}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        with self._root.parent(".lock") as folder:
+            fd = os.open(".lock", flags, 0o666, dir_fd=folder)
         try:
             fcntl.flock(fd, how)
             yield

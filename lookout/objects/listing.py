@@ -11,13 +11,16 @@ from collections.abc import Iterator
 
 from lookout.errors import InputRejected
 from lookout.objects.base import Listed
+from lookout.objects.beneath import Root
 from lookout.objects.files import check_key, failure, is_text
 
 
-def listing(top: str, prefix: str, after: str) -> Iterator[Listed]:
-    """Regular files below ``top`` whose keys start with ``prefix`` and come after ``after``; see ObjectStore.list.
+def listing(top: str, folder: str, prefix: str, after: str) -> Iterator[Listed]:
+    """Regular files in ``top/folder`` ("" is ``top`` itself) whose keys, below that, start with ``prefix`` and come
+    after ``after``; see ObjectStore.list.
 
-    Folders in which no such key can be are not entered. Raises Unavailable for one that cannot be listed.
+    Folders in which no such key can be are not entered, nor are links. Raises Unavailable for one that cannot be
+    listed.
     """
     start = prefix.rpartition("/")[0]
     if start:
@@ -26,41 +29,66 @@ def listing(top: str, prefix: str, after: str) -> Iterator[Listed]:
         except InputRejected:
             return  # no key can begin like that
         start += "/"
-    pending = [iter(_sorted_names(top, start, prefix, after))]
-    while pending:
-        key = next(pending[-1], None)
-        if key is None:
-            pending.pop()
-        elif key.endswith("/"):
-            pending.append(iter(_sorted_names(top, key, prefix, after)))
-        else:
-            try:
-                found = os.stat(f"{top}/{key}")
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # removed while listing
-            except OSError as error:
-                raise failure(f"{top}/{key}", error) from error
-            yield Listed(key=key, size=found.st_size, modified_at_s=found.st_mtime)
-
-
-def _sorted_names(top: str, folder: str, prefix: str, after: str) -> list[str]:
-    """Keys of the files, and of the folders with a slash, in one folder that can still hold something asked for."""
-    names = []
     try:
-        with os.scandir(f"{top}/{folder}") as entries:
-            for entry in entries:
-                key = folder + entry.name
-                if not is_text(key):
-                    continue  # put there by somebody else: no key can be named so
-                if entry.is_dir(follow_symlinks=False):
-                    key += "/"
-                    if (key.startswith(prefix) or prefix.startswith(key)) and (key > after or after.startswith(key)):
-                        names.append(key)
-                elif key > after and key.startswith(prefix) and entry.is_file(follow_symlinks=False):
-                    names.append(key)
+        root = Root(top)
     except (FileNotFoundError, NotADirectoryError):
-        return []
+        return
     except OSError as error:
-        raise failure(f"{top}/{folder}", error) from error
-    names.sort()
-    return names
+        raise failure(top, error) from error
+    with root:
+        yield from _Listing(root, f"{folder}/" if folder else "", prefix, after).run(start)
+
+
+class _Listing:
+    """One listing of what lies below ``base``, a folder of the root."""
+
+    def __init__(self, root: Root, base: str, prefix: str, after: str) -> None:
+        self._root, self._base, self._prefix, self._after = root, base, prefix, after
+
+    def run(self, start: str) -> Iterator[Listed]:
+        pending = [iter(self._sorted_names(start))]
+        while pending:
+            key = next(pending[-1], None)
+            if key is None:
+                pending.pop()
+            elif key.endswith("/"):
+                pending.append(iter(self._sorted_names(key)))
+            else:
+                try:
+                    with self._root.parent(self._base + key) as fd:
+                        found = os.stat(key.rpartition("/")[2], dir_fd=fd, follow_symlinks=False)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # removed while listing
+                except OSError as error:
+                    raise self._failure(key, error) from error
+                yield Listed(key=key, size=found.st_size, modified_at_s=found.st_mtime)
+
+    def _sorted_names(self, folder: str) -> list[str]:
+        """Keys of the files, and of the folders with a slash, in one folder that can still hold something asked for."""
+        try:
+            fd = self._root.open_folder((self._base + folder).rstrip("/"))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise self._failure(folder, error) from error
+        try:
+            with os.scandir(fd) as entries:
+                return sorted(key for entry in entries if (key := self._key(folder, entry)) is not None)
+        except OSError as error:
+            raise self._failure(folder, error) from error
+        finally:
+            os.close(fd)
+
+    def _key(self, folder: str, entry: os.DirEntry[str]) -> str | None:
+        key, prefix, after = folder + entry.name, self._prefix, self._after
+        if not is_text(key):
+            return None  # put there by somebody else: no key can be named so
+        if entry.is_dir(follow_symlinks=False):
+            key += "/"
+            wanted = (key.startswith(prefix) or prefix.startswith(key)) and (key > after or after.startswith(key))
+            return key if wanted else None
+        wanted = key > after and key.startswith(prefix) and entry.is_file(follow_symlinks=False)
+        return key if wanted else None
+
+    def _failure(self, key: str, error: OSError) -> Exception:
+        return failure(f"{self._root.path}/{self._base}{key}", error)

@@ -4,6 +4,10 @@
 file. What they see goes to the ledger, and ``FolderSource`` reads it back by digest. Nothing here knows a stage or
 decides whether a missing file is retracted.
 
+Nothing outside the folder is ever read: a file is opened beneath it, part by part (``beneath.py``). A link is followed
+to what lies in the folder, and refused otherwise; a walk enters no link. A file that is larger than any stage reads is
+not read: its size says all that is to be known of it.
+
 Keys are paths below the folder with ``/`` between the parts. A byte that is not UTF-8 is written ``\\xff``, and the
 backslash of a name that looks like such an escape is written ``\\x5c``: so every name has exactly one key and back.
 
@@ -20,7 +24,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +32,10 @@ from typing import Final
 
 from lookout.datum import ObjectRef, Observation
 from lookout.errors import InputRejected, ObjectChanged, ObjectMissing, Unavailable
-from lookout.identity import sha256
+from lookout.identity import MAX_INPUT_BYTES, unread_digest
 from lookout.objects.base import ObjectReader
-from lookout.objects.files import failure, file_size, is_text, read_file, words
+from lookout.objects.beneath import LeadsOutside, Root
+from lookout.objects.files import failure, is_text, read_within, words
 
 BEING_WRITTEN: Final = "is being written"
 OF_THE_SYSTEM: Final = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
@@ -42,6 +47,7 @@ _TICK_NS: Final = 50_000_000
 """More than any clock tick of a local file system (10 ms at most), with room for a busy machine."""
 _COARSE_TICK_NS: Final = 2_000_000_000
 """For file systems that keep whole seconds; FAT keeps every second one."""
+_DANGLING: Final = "is a link to a file that is not there"
 _ESCAPE: Final = re.compile(r"\\x([89a-f][0-9a-f]|5c)")
 _LOOKS_ESCAPED: Final = re.compile(r"\\(?=x(?:[89a-f][0-9a-f]|5c))")
 
@@ -65,16 +71,22 @@ class FolderSource(ObjectReader):
     """Reads what ``scan`` and ``observe_file`` saw: the ref's version is the folder, its key the path below."""
 
     def get(self, ref: ObjectRef) -> bytes:
-        path = self._path(ref)
+        """See the contract. Also raises InputRejected for a file that is too large to be read."""
+        root, name = self._place(ref)
+        if ref.sha256 == unread_digest(ref.size):
+            raise InputRejected(_too_large(ref.size), ref.path)
         try:
-            data = read_file(path)
+            with Root(root) as opened:
+                found = opened.open_file(name)
+            digest, data = ("", b"") if found is None else read_within(*found, max(ref.size, MAX_INPUT_BYTES))
+        except (FileNotFoundError, NotADirectoryError, LeadsOutside):
+            found = None
         except OSError as error:
-            raise failure(path, error) from error
-        if data is None:
+            raise failure(f"{root}/{name}", error) from error
+        if found is None:
             raise ObjectMissing(ref.bucket, ref.key)
-        found = sha256(data)
-        if found != ref.sha256:
-            raise ObjectChanged(ref.bucket, ref.key, ref.sha256, found)
+        if digest != ref.sha256:
+            raise ObjectChanged(ref.bucket, ref.key, ref.sha256, digest)
         return data
 
     def has(self, refs: Sequence[ObjectRef]) -> list[bool]:
@@ -82,17 +94,24 @@ class FolderSource(ObjectReader):
 
     def _has(self, ref: ObjectRef) -> bool:
         try:
-            return file_size(self._path(ref)) == ref.size
-        except InputRejected:
+            root, name = self._place(ref)
+            with Root(root) as opened:
+                found = opened.stat(name)
+        except (InputRejected, FileNotFoundError, NotADirectoryError, LeadsOutside):
             return False
         except OSError as error:
             raise failure(ref.path, error) from error
+        return stat.S_ISREG(found.st_mode) and found.st_size == ref.size
 
     @staticmethod
-    def _path(ref: ObjectRef) -> str:
+    def _place(ref: ObjectRef) -> tuple[str, str]:
         if ref.version is None or not os.path.isabs(ref.version):
             raise ObjectMissing(ref.bucket, ref.key)
-        return path_of(ref.version, ref.key)
+        return ref.version, name_of(ref.version, ref.key)
+
+
+def _too_large(size: int) -> str:
+    return f"has {size:,} bytes; at most {MAX_INPUT_BYTES:,} are read"
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -110,12 +129,13 @@ def key_of(name: str) -> str:
     return os.fsencode(_LOOKS_ESCAPED.sub(r"\\x5c", name)).decode("utf-8", "backslashreplace")
 
 
-def path_of(root: str, key: str) -> str:
-    """The path of a key, the inverse of ``key_of``. Raises InputRejected for a key that would leave the folder."""
+def name_of(root: str, key: str) -> str:
+    """Give the path of a key below its folder, the inverse of ``key_of``. Raises InputRejected for a key that would
+    leave the folder, ``root``."""
     name = _ESCAPE.sub(lambda found: _unescape(found[1]), key)
     if not key or "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
         raise InputRejected("the key is no path inside the source folder", f"{root}: {key!r}")
-    return f"{root}/{name}"
+    return name
 
 
 def _unescape(two_digits: str) -> str:
@@ -127,71 +147,86 @@ def _unescape(two_digits: str) -> str:
 
 
 def observe_file(root: Path, key: str, bucket: str, now_s: float) -> Observation:
-    """Look at one file of the folder and read it to its end, in pieces.
+    """Look at one file of the folder and read it to its end, in pieces, unless it is larger than any stage reads.
 
     A file that is not there, or is no regular file, has neither ref nor error. One that cannot be read, leads outside
     the folder by a link, or changes whenever it is read has an error, in words. Raises InputRejected for a key that
     would leave the folder.
     """
-    return _observe(origin_of(root), key, bucket, now_s)
+    origin = origin_of(root)
+    name_of(origin, key)
+    try:
+        opened = Root(origin)
+    except (FileNotFoundError, NotADirectoryError):
+        return Observation(bucket=bucket, key=key, origin=origin, ref=None, observed_at_s=now_s)
+    except OSError as reason:
+        error = f"cannot be read: {words(reason)}"
+        return Observation(bucket=bucket, key=key, origin=origin, ref=None, observed_at_s=now_s, error=error)
+    with opened:
+        return _observe(opened, key, bucket, now_s)
 
 
-def _observe(origin: str, key: str, bucket: str, now_s: float) -> Observation:
-    path = path_of(origin, key)
+def _observe(root: Root, key: str, bucket: str, now_s: float) -> Observation:
+    name = name_of(root.path, key)
     ref, fingerprint, error = None, "", None
     try:
-        found = _read_steadily(path) if _is_file_inside(path, origin) else None
+        found = _read_steadily(root, name)
         if found is not None:
             digest, size, fingerprint = found
-            ref = ObjectRef(bucket=bucket, key=key, sha256=digest, size=size, version=origin)
+            ref = ObjectRef(bucket=bucket, key=key, sha256=digest, size=size, version=root.path)
     except (FileNotFoundError, NotADirectoryError):
-        pass  # gone since it was listed
+        error = _DANGLING if root.is_link(name) else None  # else it is gone since it was listed
+    except LeadsOutside as reason:
+        error = reason.strerror if _is_file(f"{root.path}/{name}") else None
     except OSError as reason:
         error = f"cannot be read: {words(reason)}"
     except _CannotObserve as reason:
         error = str(reason)
     return Observation(
-        bucket=bucket, key=key, origin=origin, ref=ref, fingerprint=fingerprint, observed_at_s=now_s, error=error
+        bucket=bucket, key=key, origin=root.path, ref=ref, fingerprint=fingerprint, observed_at_s=now_s, error=error
     )
 
 
 class _CannotObserve(Exception):
-    """Why a file is there and still no input; never leaves this module."""
+    """The reason why a file is there and still no input; never leaves this module."""
 
 
-def _is_file_inside(path: str, origin: str) -> bool:
-    """Whether a regular file is there, perhaps by a link within the folder. Never opens a pipe or a device."""
-    found = os.lstat(path)
-    if stat.S_ISLNK(found.st_mode):
-        try:
-            found = os.stat(path)
-        except FileNotFoundError:
-            raise _CannotObserve("is a link to a file that is not there") from None
-        inside = os.path.realpath(origin)
-        if stat.S_ISREG(found.st_mode) and os.path.commonpath((inside, os.path.realpath(path))) != inside:
-            raise _CannotObserve("is a link that leads outside the folder")
-    return stat.S_ISREG(found.st_mode)
+def _is_file(path: str) -> bool:
+    """Ask whether a link that leads outside leads to a file: only that is worth an error, as a walk passes by links to
+    folders. Nothing is opened."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False  # nothing is there that could be missed
 
 
-def _read_steadily(path: str) -> tuple[str, int, str] | None:
+def _read_steadily(root: Root, name: str) -> tuple[str, int, str] | None:
     """Digest, size and fingerprint of a file that stays the same from the first byte to the last."""
     for _ in range(_READS):
         now_ns = time.time_ns()  # the system's clock, not the caller's: it is compared with the system's own stamps
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        before = os.fstat(fd)
-        if not stat.S_ISREG(before.st_mode):
-            os.close(fd)
+        opened = root.open_file(name)
+        if opened is None:
             return None
-        with open(fd, "rb", buffering=0) as file:
+        fd, before = opened
+        try:
+            if before.st_size > MAX_INPUT_BYTES:
+                return unread_digest(before.st_size), before.st_size, _mark_read(before, now_ns)
             digest = hashlib.sha256()
             size = 0
-            while chunk := file.read(min(_CHUNK_BYTES, before.st_size + 1)):
+            while size <= before.st_size and (chunk := os.read(fd, min(_CHUNK_BYTES, before.st_size + 1 - size))):
                 digest.update(chunk)
                 size += len(chunk)
             after = os.fstat(fd)
+        finally:
+            os.close(fd)
         if fingerprint_of(before) == fingerprint_of(after) and size == after.st_size:
-            return digest.hexdigest(), size, "" if _is_racy(after, now_ns) else fingerprint_of(after)
+            return digest.hexdigest(), size, _mark_read(after, now_ns)
     raise _CannotObserve(BEING_WRITTEN)
+
+
+def _mark_read(found: os.stat_result, now_ns: int) -> str:
+    """The fingerprint to keep; an empty one when the file could change again under the same."""
+    return "" if _is_racy(found, now_ns) else fingerprint_of(found)
 
 
 def fingerprint_of(found: os.stat_result) -> str:
@@ -228,12 +263,13 @@ def scan(
     """
     origin = origin_of(root)
     root_id = _root_id(origin)
-    walk = _Walk(origin, exclude)
-    files = walk.run()
-    before = {item.key: item for item in known}
-
-    suspects = [key for key, mark in files.items() if verify or not _is_same(before.get(key), origin, mark)]
-    seen = _observe_all(suspects, lambda key: _observe(origin, key, bucket, now_s), threads)
+    with _open(origin) as opened:
+        walk = _Walk(opened, exclude)
+        files = walk.run()
+        before = {item.key: item for item in known}
+        files.update((key, "") for key, item in before.items() if item.origin == origin and walk.is_below_link(key))
+        suspects = [key for key, mark in files.items() if verify or not _is_same(before.get(key), origin, mark)]
+        seen = _observe_all(suspects, lambda key: _observe(opened, key, bucket, now_s), threads)
     changed = []
     vanished = set()
     for item in seen:
@@ -289,58 +325,88 @@ def _root_id(origin: str) -> str:
     return f"{found.st_dev}:{found.st_ino}"
 
 
+def _open(origin: str) -> Root:
+    try:
+        return Root(origin)
+    except OSError as error:
+        raise Unavailable(origin, f"the folder cannot be opened: {words(error)}") from error
+
+
 class _Walk:
     """One walk over a folder; remembers what each folder was, so that one swapped on the way is noticed."""
 
-    def __init__(self, origin: str, exclude: Sequence[Path]) -> None:
-        self.origin = origin
-        self.excluded = {found for path in exclude if (found := self._find_identity(str(path))) is not None}
+    def __init__(self, root: Root, exclude: Sequence[Path]) -> None:
+        self.root = root
+        self.excluded = {found for path in exclude if (found := _find_identity(str(path))) is not None}
         self.folders: list[tuple[str, tuple[int, int]]] = []
+        self.links: list[str] = []
+        self._pending: list[tuple[str, str]] = []
 
-    def run(self) -> Mapping[str, str]:
+    def run(self) -> dict[str, str]:
         """Keys of all files with their fingerprints; an empty one for what must be looked at more closely."""
         files: dict[str, str] = {}
-        pending = [(self.origin, "")]
-        while pending:
-            path, prefix = pending.pop()
+        self._pending = [("", "")]
+        while self._pending:
+            name, prefix = self._pending.pop()
             try:
-                identity = self._identity(path)
-                if identity in self.excluded:
-                    continue
-                self.folders.append((path, identity))
-                with os.scandir(path) as entries:
-                    for entry in entries:
-                        name = entry.name
-                        if name[0] == ".":
-                            continue
-                        if not entry.is_dir(follow_symlinks=False):
-                            mark = _mark(entry)
-                            if mark is not None:
-                                files[prefix + key_of(name)] = mark
-                        elif name not in OF_THE_SYSTEM:
-                            pending.append((entry.path, f"{prefix}{key_of(name)}/"))
+                self._list(name, prefix, files)
             except OSError as error:
-                if path == self.origin and isinstance(error, PermissionError):
+                path = f"{self.root.path}/{name}" if name else self.root.path
+                if not name and isinstance(error, PermissionError):
                     raise InputRejected("the folder cannot be listed", path, words(error)) from error
                 raise Unavailable(path, f"the folder cannot be listed: {words(error)}") from error
         return files
 
+    def is_below_link(self, key: str) -> bool:
+        """Ask whether the walk passed by a link to a folder that the key lies below, by its name."""
+        return bool(self.links) and key.startswith(tuple(self.links))
+
     def check_unmoved(self) -> None:
         """Raises Unavailable if one of the folders is not the one that was listed."""
-        for path, identity in self.folders:
-            if self._find_identity(path) != identity:
-                raise Unavailable(path, "the folder was moved, removed or unmounted while it was listed")
+        with _open(self.root.path) as now:
+            for name, identity in self.folders:
+                try:
+                    found: tuple[int, int] | None = _identity(now.stat(name or "."))
+                except OSError:
+                    found = None  # not there, or not to be looked at: no identity to compare
+                if found != identity:
+                    what = "the folder was moved, removed or unmounted while it was listed"
+                    raise Unavailable(f"{self.root.path}/{name}", what)
 
-    def _find_identity(self, path: str) -> tuple[int, int] | None:
+    def _list(self, folder: str, prefix: str, files: dict[str, str]) -> None:
+        fd = self.root.open_folder(folder)
         try:
-            return self._identity(path)
-        except OSError:
-            return None  # not there, or not to be looked at: no identity to compare
+            identity = _identity(os.fstat(fd))
+            if identity in self.excluded:
+                return
+            self.folders.append((folder, identity))
+            below = f"{folder}/" if folder else ""
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if name[0] == ".":
+                        continue
+                    if not entry.is_dir(follow_symlinks=False):
+                        mark = _mark(entry)
+                        if mark is not None:
+                            files[prefix + key_of(name)] = mark
+                        elif entry.is_symlink():
+                            self.links.append(f"{prefix}{key_of(name)}/")
+                    elif name not in OF_THE_SYSTEM:
+                        self._pending.append((below + name, f"{prefix}{key_of(name)}/"))
+        finally:
+            os.close(fd)
 
-    @staticmethod
-    def _identity(path: str) -> tuple[int, int]:
-        found = os.stat(path)
-        return found.st_dev, found.st_ino
+
+def _find_identity(path: str) -> tuple[int, int] | None:
+    try:
+        return _identity(os.stat(path))
+    except OSError:
+        return None  # not there: nothing to leave out
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _mark(entry: os.DirEntry[str]) -> str | None:

@@ -70,7 +70,7 @@ class FolderPictures:
     def keys(self, after: str = "") -> Iterator[str]:
         """See ``Source``. Names of the file system's own, and what lies in ``exclude``, are no keys."""
         below = [f"{path.absolute().relative_to(self.origin).as_posix()}/" for path in self._excluded()]
-        for listed in listing(self.origin, "", after):
+        for listed in listing(self.origin, "", "", after):
             hidden = any(part.startswith(".") for part in listed.key.split("/"))
             if not hidden and not any(listed.key.startswith(start) for start in below):
                 yield key_of(listed.key)

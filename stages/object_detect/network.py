@@ -1,7 +1,7 @@
 """An opened network that agrees with its manifest. The only module that speaks to onnxruntime.
 
-Opening checks all that can be checked without a picture: the hash, the names, shapes and types of what goes in and
-out, and a dry run on a black picture, decoded like any other.
+Opening checks all that can be checked without a picture: the hash, that all weights are inside, the names, shapes and
+types of what goes in and out, and a dry run on a black picture, decoded like any other.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lookout.errors import InputRejected
 from stages.object_detect.decoders import Outputs, decode, output_names
+from stages.object_detect.external import refuse_external_data
 from stages.object_detect.preprocess import make_input, place
 from stages.object_detect.schema import HINT, Manifest
 
@@ -48,6 +49,7 @@ def open_network(file: str, manifest: Manifest, weights: bytes) -> Network:
     found = hashlib.sha256(weights).hexdigest()
     if found != manifest.sha256:
         raise InputRejected(f"expected sha256 {manifest.sha256} as in the manifest, got {found}", file)
+    refuse_external_data(file, weights)
     session = _open_session(file, weights)
     _check_input(file, manifest, session.get_inputs())
     _check_outputs(file, manifest, session.get_outputs())
@@ -60,6 +62,7 @@ def _open_session(file: str, weights: bytes) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # workers are processes
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # the only one that was looked through
     options.log_severity_level = _SILENT
     try:
         return ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
@@ -48,7 +49,7 @@ class FolderChannel:
         """
         path = self._folder / f"{_file_id(letter.id)}.eml"
         try:
-            if not path.exists():
+            if not _is_file(path):
                 mail = render(replace(letter, resend=False))
                 if mail.fault:
                     return Delivered(state=AlertState.DEAD, error=mail.fault)
@@ -93,6 +94,14 @@ def to_eml(mail: Mail, letter_id: str) -> bytes:
 def _file_id(letter_id: str) -> str:
     """The letter's id if it can be a file's name as it is, else its digest."""
     return letter_id if _SAFE_ID.fullmatch(letter_id) else hashlib.sha256(letter_id.encode()).hexdigest()
+
+
+def _is_file(path: Path) -> bool:
+    """Ask whether the letter is there. A link in its place is none, and is replaced."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -66,14 +66,14 @@ class _Validate:
 
 
 def _invalid(key: str, picture: Input, refused: Refused, at_s: float | None) -> Result:
-    """The reason as JSON, and the picture itself unless only its beginning was read."""
+    """The reason as JSON, and the picture itself, with its digest, unless it was too large to be read."""
     safe = f"invalid/{keys.safe_key(key)}"
     whole = len(picture.data) == picture.ref.size
     report: dict[str, str | int | None] = {
         "key": key,
         "reason": refused.reason.value,
         "sentence": refused.sentence,
-        "sha256": picture.ref.sha256,
+        "sha256": picture.ref.sha256 if whole else None,
         "size": picture.ref.size,
         "picture": safe if whole else None,
     }
@@ -130,7 +130,7 @@ def _check_bytes(picture: Input, limits: Limits) -> tuple[Frame, list[str]]:
     if size == 0:
         raise Refused(Reason.EMPTY)
     if size > limits.max_bytes or len(data) < size:
-        raise Refused(Reason.TOO_LARGE, size=size, limit=min(limits.max_bytes, len(data)))
+        raise Refused(Reason.TOO_LARGE, size=size, limit=min(limits.max_bytes, len(data) or limits.max_bytes))
     if not is_jpeg(data):
         raise Refused(Reason.NOT_JPEG, looks_like=looks_like(data))
     frame = jpeg.read_frame(data)

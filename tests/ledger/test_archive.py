@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -116,7 +117,7 @@ def test_a_place_that_is_none_is_refused(filled, tmp_path, clock):
     with pytest.raises(InputRejected, match="No such file"):
         backup(filled, tmp_path / "nowhere" / "saved", now_s=8.0, code="")
     refused(tmp_path / "nowhere", clock, "No such file")
-    refused(tmp_path, clock, "Is a directory")
+    refused(tmp_path, clock, "is a directory")
 
 
 OTHERS = {
@@ -197,3 +198,9 @@ def test_a_backup_waits_for_no_writer_and_no_writer_for_it(filled, tmp_path, clo
     other.close()
     assert inspect(tmp_path / "beside").entries["note"] == 1
     assert ["note", "source", "/photos\u2603"] in map(json.loads, lines(tmp_path / "beside"))
+
+
+def test_a_pipe_or_a_device_in_the_place_of_a_backup_is_refused_and_not_waited_for(tmp_path, clock):
+    os.mkfifo(tmp_path / "pipe")
+    refused(tmp_path / "pipe", clock, "a pipe or a device")
+    refused(Path("/dev/zero"), clock, "a pipe or a device")

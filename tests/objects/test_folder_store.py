@@ -393,3 +393,73 @@ def test_each_trouble_of_the_system_has_its_kind_and_words(number, kind, text):
     assert type(found) is kind
     assert text in str(found)
     assert "/state/objects" in str(found)
+
+
+# --- nothing outside --------------------------------------------------------------------------------------------------
+
+
+def make_outside(tmp_path: Path) -> Path:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a").write_bytes(b"canary")
+    return outside
+
+
+def test_a_folder_replaced_by_a_link_is_refused_and_nothing_outside_is_read_changed_or_removed(store, tmp_path):
+    outside = make_outside(tmp_path)
+    ref, new = put(store, "sub/a", b"mine"), put(store, "sub/a", b"other")
+    store.publish([show(ref)])
+    shutil.rmtree(store.root / BUCKET / "sub")
+    (store.root / BUCKET / "sub").symlink_to(outside)
+    with pytest.raises(InputRejected, match=f"'{BUCKET}/sub' in the store's folder is a link, and none is followed"):
+        store.publish([show(new)])
+    with pytest.raises(InputRejected, match="remove it"):
+        put(store, "sub/a", b"more")
+    store.publish([hide(BUCKET, "sub/a")])
+    with pytest.raises(ObjectMissing):
+        store.get(ObjectRef(bucket=BUCKET, key="sub/a", sha256=sha256(b"canary"), size=6))
+    assert store.has([ref]) == [False]
+    assert [found.key for found in store.list(BUCKET)] == []
+    assert [path.read_bytes() for path in outside.iterdir()] == [b"canary"]
+    assert not (store.root / ".versions" / sha256(b"canary")).exists()
+
+
+def test_a_bucket_or_hidden_folder_replaced_by_a_link_is_not_followed(store, tmp_path):
+    outside = make_outside(tmp_path)
+    ref = put(store, "a", b"mine")
+    store.publish([show(ref)])
+    for name in (BUCKET, ".staging", ".versions"):
+        (store.root / name).rename(tmp_path / "aside")
+        (store.root / name).symlink_to(outside)
+        with pytest.raises((InputRejected, Unavailable), match="a link"):
+            store.publish([show(put(store, "a", b"other"))])
+        store.collect(time.time() + 3600) if name == BUCKET else None
+        assert [path.read_bytes() for path in outside.iterdir()] == [b"canary"]
+        (store.root / name).unlink()
+        (tmp_path / "aside").rename(store.root / name)
+    assert store.get(ref) == b"mine"
+
+
+def test_a_link_in_the_place_of_an_object_is_replaced_and_its_target_left_alone(store, tmp_path):
+    outside = make_outside(tmp_path)
+    ref = put(store, "a", b"mine")
+    (store.root / BUCKET).mkdir()
+    (store.root / BUCKET / "a").symlink_to(outside / "a")
+    with pytest.raises(ObjectMissing):
+        store.get(ObjectRef(bucket=BUCKET, key="a", sha256=sha256(b"canary"), size=6))
+    store.publish([show(ref)])
+    assert tree(store) == {"a": b"mine"}
+    assert (outside / "a").read_bytes() == b"canary"
+    assert list((store.root / ".versions").iterdir()) == []
+
+
+def test_a_foreign_file_of_any_size_in_the_place_of_an_object_is_not_read(store):
+    ref = put(store, "a", b"mine")
+    store.publish([show(ref)])
+    with (store.root / BUCKET / "a").open("wb") as file:
+        file.truncate(30_000_000_000)
+    began_s = time.process_time()
+    with pytest.raises(ObjectChanged):
+        store.get(ref)
+    assert store.has([ref]) == [False]
+    assert time.process_time() - began_s < 1

@@ -111,3 +111,12 @@ def test_what_is_no_address_cannot_make_a_header(tmp_path: Path, one: Letter) ->
     given = FolderChannel(tmp_path).begin(replace(one, alerts=(replace(one.alerts[0], draft=draft),)))
     assert given.state is AlertState.DEAD
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_in_the_place_of_a_letter_is_no_letter_and_its_target_is_left_alone(tmp_path: Path, one: Letter) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "mail").mkdir()
+    (tmp_path / "mail" / f"{one.id}.eml").symlink_to(tmp_path / "mine")
+    given = FolderChannel(tmp_path / "mail").send(one, 5.0)
+    assert read(given.message_id)["X-Lookout-Alert"] == one.alerts[0].id
+    assert (tmp_path / "mine").read_bytes() == b"mine"

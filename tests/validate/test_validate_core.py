@@ -157,7 +157,12 @@ def test_of_a_picture_that_was_read_in_part_only_the_reason_is_written(key, reas
     result = validate(photo()[:1000], key, size=len(photo()), params={"max_bytes": 1000})
     assert [out.key for out in result.outputs] == [f"invalid/{key}.json"]
     report = json.loads(result.outputs[0].data)
-    assert (report["reason"], report["picture"], report["size"]) == (reason, None, len(photo()))
+    assert (report["reason"], report["picture"], report["sha256"], report["size"]) == (reason, None, None, len(photo()))
+
+
+def test_of_a_picture_that_was_not_read_the_sentence_names_its_size_and_the_limit():
+    result = validate(b"", size=33_000_000_000, params={"max_bytes": 1000})
+    assert result.facts["sentence"] == "The file has 33000000000 bytes; at most 1000 are allowed."
 
 
 def test_a_bomb_is_refused_by_its_header_in_no_time():

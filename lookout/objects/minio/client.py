@@ -31,6 +31,7 @@ from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from urllib3.response import BaseHTTPResponse
 
 from lookout.errors import InputRejected, Unavailable
+from lookout.identity import MAX_INPUT_BYTES, unread_digest
 from lookout.objects.minio.errors import GONE, code_of, failure, translated
 
 SHA256: Final = "sha256"
@@ -144,7 +145,8 @@ class Connection:
         return None if read is None else read[1]
 
     def digest(self, bucket: str, key: str, version: str | None = None) -> tuple[Found, str] | None:
-        """A version read to its end, in pieces, and the sha256 of its bytes; None when it is not there."""
+        """A version read to its end, in pieces, and the sha256 of its bytes; None when it is not there. Of one that is
+        larger than an input may be, nothing is read: see ``unread_digest``."""
         return self._stream(bucket, key, version, _digest)
 
     def copy(self, bucket: str, key: str, source: Found) -> bool:
@@ -255,6 +257,9 @@ class Connection:
 
 
 def _digest(response: BaseHTTPResponse) -> str:
+    size = int(response.headers.get("content-length", "0"))
+    if size > MAX_INPUT_BYTES:
+        return unread_digest(size)
     digest = hashlib.sha256()
     for chunk in response.stream(_CHUNK_BYTES):
         digest.update(chunk)
