@@ -8,7 +8,7 @@ a transaction holds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -95,6 +95,9 @@ class Book(Protocol):
 
     def holder(self, bucket: str, key: str) -> tuple[str, str] | None:
         """Stage and key of the live slot that owns the path, or None."""
+
+    def below(self, bucket: str, key: str) -> Iterable[tuple[str, tuple[str, str]]]:
+        """Live paths that have this one as a folder, each with the slot that owns it; in no order."""
 
     def hold_path(self, ref: ObjectRef, holder: tuple[str, str] | None) -> None:
         """Give the path to a slot, or to nobody."""
@@ -242,12 +245,42 @@ def _apply(book: Book, row: Row, claim: Claim, outcome: Outcome, now_s: float) -
     return answer
 
 
+def folders(key: str) -> Iterator[str]:
+    """Yield the keys that would be folders of this one, the longest first: ``a/b`` and ``a`` for ``a/b/c``."""
+    cut = key.rfind("/")
+    while cut > 0:
+        key = key[:cut]
+        yield key
+        cut = key.rfind("/")
+
+
+def span_below(key: str) -> tuple[str, str]:
+    """Give the bounds, both exclusive, between which all keys lie that have this one as a folder."""
+    return f"{key}/", f"{key}0"  # 0 follows the slash
+
+
 def _conflict(book: Book, row: Row, record: Record) -> str | None:
+    """Say which output cannot be: its path belongs to another slot, or one of the two would have to be a folder."""
+    mine = (row.stage, row.key)
+    paths = {(ref.bucket, ref.key) for ref in record.outputs}
     for ref in record.outputs:
         other = book.holder(ref.bucket, ref.key)
-        if other is not None and other != (row.stage, row.key):
-            return f"its output {ref.path} belongs to the datum {other[1]!r} of {other[0]}"
+        if other not in (None, mine):
+            return f"its output {ref.path} belongs to {_named(other)}"
+        for folder in folders(ref.key):
+            if (ref.bucket, folder) in paths:
+                return f"its output {ref.path} lies below {ref.bucket}/{folder}, which is an output of it too"
+            other = book.holder(ref.bucket, folder)
+            if other not in (None, mine):
+                return f"its output {ref.path} lies below {ref.bucket}/{folder}, which belongs to {_named(other)}"
+        for path, holder in book.below(ref.bucket, ref.key):
+            if holder != mine:
+                return f"its output {ref.path} is a folder of {ref.bucket}/{path}, which belongs to {_named(holder)}"
     return None
+
+
+def _named(holder: tuple[str, str] | None) -> str:
+    return "nobody" if holder is None else f"the datum {holder[1]!r} of {holder[0]}"
 
 
 def _replace(book: Book, row: Row, outcome: Outcome, now_s: float) -> None:
