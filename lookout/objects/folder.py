@@ -21,8 +21,10 @@ from typing import Final
 from lookout.datum import ObjectRef
 from lookout.errors import InputRejected, ObjectChanged, ObjectMissing
 from lookout.identity import sha256
+from lookout.log import get_logger
 from lookout.objects.base import Listed, ObjectStore, Publish
 from lookout.objects.files import (
+    ONE_PATH,
     check_bucket,
     check_key,
     failure,
@@ -30,10 +32,15 @@ from lookout.objects.files import (
     read_file,
     sync_file,
     sync_folder,
+    unreadable,
+    unwritable,
+    words,
     write_new,
 )
 from lookout.objects.folders import Folders
 from lookout.objects.listing import listing
+
+log = get_logger(__name__)
 
 _VERSION: Final = re.compile(r"[0-9a-f]{32}")
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS})
@@ -67,7 +74,7 @@ class FolderStore(ObjectStore):
             try:
                 data = read_file(path)
             except OSError as error:
-                raise failure(path, error) from error
+                raise unreadable(path, error) from error
             if data is None:
                 continue
             found = sha256(data)
@@ -100,7 +107,6 @@ class FolderStore(ObjectStore):
         """See the contract. ``content_type`` is not kept: a file's name says it. Nor is ``made_by``."""
         target = self._target(bucket, key)
         try:
-            self._folders.refuse(bucket, key)
             version = self._stage(data)
         except OSError as error:
             raise failure(target, error) from error
@@ -130,7 +136,7 @@ class FolderStore(ObjectStore):
                 else:
                     self._show(change, change.ref, target, touched)
             except OSError as error:
-                raise failure(target, error) from error
+                raise unwritable(target, error) from error
             touched.add(os.path.dirname(target))
         if self.durable:
             self._sync(touched)
@@ -183,7 +189,7 @@ class FolderStore(ObjectStore):
         except InputRejected:
             return False
         except OSError as error:
-            raise failure(f"{self._root}/{ref.path}", error) from error
+            raise unreadable(f"{self._root}/{ref.path}", error) from error
 
     # --- steps of writing -------------------------------------------------------------------------------------------
 
@@ -297,6 +303,11 @@ def _remove_old(path: str, keep_newer_than_s: float) -> bool:
         os.unlink(path)
     except FileNotFoundError:
         return False  # another process collects or publishes too
+    except OSError as error:
+        if error.errno not in ONE_PATH:
+            raise
+        log.warning("not collected", file=path, error=words(error))  # the others go, and this one when it can
+        return False
     return True
 
 

@@ -30,7 +30,7 @@ from lookout.datum import ObjectRef, Observation
 from lookout.errors import InputRejected, ObjectChanged, ObjectMissing, Unavailable
 from lookout.identity import sha256
 from lookout.objects.base import ObjectReader
-from lookout.objects.files import failure, file_size, is_text, read_file, words
+from lookout.objects.files import file_size, is_text, read_file, unreadable, words
 
 BEING_WRITTEN: Final = "is being written"
 OF_THE_SYSTEM: Final = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
@@ -69,7 +69,7 @@ class FolderSource(ObjectReader):
         try:
             data = read_file(path)
         except OSError as error:
-            raise failure(path, error) from error
+            raise unreadable(path, error) from error
         if data is None:
             raise ObjectMissing(ref.bucket, ref.key)
         found = sha256(data)
@@ -86,7 +86,7 @@ class FolderSource(ObjectReader):
         except InputRejected:
             return False
         except OSError as error:
-            raise failure(ref.path, error) from error
+            raise unreadable(ref.path, error) from error
 
     @staticmethod
     def _path(ref: ObjectRef) -> str:
