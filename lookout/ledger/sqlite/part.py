@@ -32,11 +32,12 @@ MARK: Final = """
 
 
 class Part(Ledger):
-    """The common part. ``path`` is the ledger's file, ``clock`` gives Unix seconds."""
+    """The common part. ``path`` is the ledger's file, ``clock`` gives Unix seconds, ``writing`` is that of
+    ``Database``."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, *, writing: bool = True) -> None:
         self._clock = clock
-        self._db = Database(path)
+        self._db = Database(path, writing=writing)
 
     def close(self) -> None:
         self._db.close()
