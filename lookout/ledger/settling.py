@@ -52,6 +52,8 @@ class Row:
     updated_at_s: float = 0.0
     proven: bool = False
     """Whether it ever had a record: such a slot stays, RETRACTED, when its inputs go."""
+    damage: str | None = None
+    """Why the live record cannot be read, where there is one that cannot."""
 
     def slot(self) -> Slot:
         """What callers of the ledger see."""
@@ -71,6 +73,7 @@ class Row:
             salt=self.salt,
             error=self.error,
             updated_at_s=self.updated_at_s,
+            damage=self.damage,
         )
 
     def held_by(self, claim: Claim, now_s: float) -> bool:
@@ -205,6 +208,9 @@ def settle(book: Book, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
     row = book.find(claim.stage, claim.key)
     if row is None or not row.held_by(claim, now_s):
         return Settled.LOST
+    if row.damage is not None and outcome.state not in (State.FAILED, State.KILLED, State.PENDING):
+        # What hangs on a record that cannot be read is not known, so it is neither replaced nor retracted.
+        outcome = Outcome(state=State.FAILED, error=row.damage, marks=outcome.marks_if_refused)
     answer = _apply(book, row, claim, outcome, now_s)
     marks = {Settled.DONE: outcome.marks, Settled.CONFLICT: outcome.marks_if_refused}
     for mark in marks.get(answer, ()):

@@ -134,9 +134,7 @@ def test_a_full_file_system_ends_the_run_with_75_and_the_next_one_finishes(finis
         assert len(world.letters()) == 2
 
 
-def test_a_read_only_state_is_refused_by_every_command_that_writes_and_read_by_the_others(
-    world: World, finished: Finished
-) -> None:
+def test_a_read_only_state_is_read_and_every_write_is_refused(world: World, finished: Finished) -> None:
     if not modes_are_obeyed(world.root):
         pytest.skip("this system lets the process pass over the modes of files, and not give that right up")
     everything = [world.state, *world.state.rglob("*")]

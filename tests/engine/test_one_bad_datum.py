@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -260,3 +261,50 @@ def test_a_store_that_loses_what_it_shows_for_ever_ends_with_a_failed_datum(worl
     world.fault = Fault("publish", lambda: ObjectMissing("first", BAD))
     world.run()
     assert {key for _, key in world.failed()} == {BAD}
+
+
+def test_a_live_record_that_cannot_be_read_fails_its_datum_until_it_can(
+    world: FaultyWorld, fresh: dict[str, bytes]
+) -> None:
+    world.run()
+    body = _spoil(world, "second", "junk")
+    for key in (*GOOD, BAD):
+        world.put(key, f"alarm, changed {key}")
+    world.run()
+    assert "cannot" not in world.failed()["second", BAD]
+    assert "record" in world.failed()["second", BAD]
+    assert {key for _, key in world.failed()} == {BAD}
+    assert all(world.results()[f"second/{key}.loud"].startswith(b"ALARM, CHANGED") for key in GOOD)
+    assert len(world.postbox.sent()) == 2 * len(GOOD) + 1
+    _spoil(world, "second", body)
+    for key in (*GOOD, BAD):
+        world.put(key, f"alarm {key}")
+    world.run()
+    assert world.failed() == {}
+    assert world.results() == fresh
+
+
+def test_a_record_of_history_that_cannot_be_read_is_made_again(world: FaultyWorld) -> None:
+    world.run()
+    was = world.results()
+    for key in (*GOOD, BAD):
+        world.put(key, f"alarm, changed {key}")
+    _spoil(world, "second", "junk")
+    world.run()
+    with closing(sqlite3.connect(world.root / "state" / "ledger.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM slots WHERE key = ? AND stage = 'second'", (BAD,))
+    for key in (*GOOD, BAD):
+        world.put(key, f"alarm {key}")
+    world.run()
+    assert world.failed() == {}
+    assert good(world.results()) == good(was)
+    assert world.results()[f"second/{BAD}.loud"] == was[f"second/{BAD}.loud"]
+
+
+def _spoil(world: World, stage: str, body: str) -> str:
+    """Put a text in the place of the bad datum's first record; gives the one that was there."""
+    with closing(sqlite3.connect(world.root / "state" / "ledger.sqlite")) as connection, connection:
+        where = "WHERE id = (SELECT min(id) FROM records WHERE stage = ? AND key = ?)"
+        ((was,),) = connection.execute(f"SELECT body FROM records {where}", (stage, BAD)).fetchall()
+        connection.execute(f"UPDATE records SET body = ? {where}", (body, stage, BAD))
+    return str(was)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 
 from lookout.datum import Alert, AlertState, Claim, Mark, ObjectRef, Outcome, Record
+from lookout.errors import Corrupt
 from lookout.ledger import codec, delivery, settling
 from lookout.ledger.base import Settled
 from lookout.ledger.settling import Row
@@ -120,8 +121,9 @@ class _Book:
                 self._holders[bucket, key] = (stage, slot)
         sql = "SELECT id, hash, stage, key, body FROM records WHERE hash IN ({})"
         for id_, hash_, stage, key, body in select_in(self._connection, sql, [], self._bodies):
-            former = codec.read_record(hash_, stage, key, body)
-            self._ids[former.hash], self._former[former.hash] = id_, former
+            self._ids[hash_] = id_
+            with suppress(Corrupt):  # it is replaced by this commit; that it wrote other paths too is forgotten
+                self._former[hash_] = codec.read_record(hash_, stage, key, body)
         self._read_alerts(outcomes, records)
 
     def _read_alerts(self, outcomes: Sequence[tuple[Claim, Outcome]], records: Sequence[Record]) -> None:

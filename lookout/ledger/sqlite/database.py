@@ -39,11 +39,12 @@ class Database:
         """Open the file, and make it where there is none. Without ``writing`` one that is there and cannot be written
         is read as it is, also on a file system that is mounted read-only; every write then raises InputRejected."""
         self.path = path
+        self._read_only = not writing and path.exists() and not self._is_writable()
         self._copy: TemporaryDirectory[str] | None = None
         self._connection: sqlite3.Connection | None = None
         self._writing = False
         with self._translated():
-            if not writing and path.exists() and not self._is_writable():
+            if self._read_only:
                 self._open_read_only()
             else:
                 self._open()
@@ -56,7 +57,7 @@ class Database:
         except OSError as exc:
             raise _os_error(self.path, exc) from exc
         if self.path.exists() and not self._is_writable():
-            raise InputRejected("the ledger is read-only", str(self.path), _READ_ONLY_HINT)
+            raise self._refusal()
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, cached_statements=256)
         self._connection = connection
         try:
@@ -150,6 +151,8 @@ class Database:
 
     def lock_folder(self) -> Path:
         """The folder beside the file for lock files; made if it is not there."""
+        if self._read_only:
+            raise self._refusal()
         folder = self.path.with_name(self.path.name + ".d")
         try:
             folder.mkdir(exist_ok=True)
@@ -228,6 +231,9 @@ class Database:
         if code in _DENIED or (code in _MAYBE_DENIED and not self._is_writable()):
             return InputRejected(f"the ledger cannot be written: {exc}", where, _READ_ONLY_HINT)
         return Unavailable(where, str(exc))
+
+    def _refusal(self) -> InputRejected:
+        return InputRejected("the ledger is read-only", str(self.path), _READ_ONLY_HINT)
 
     def _is_writable(self) -> bool:
         place = self.path if self.path.exists() else self.path.parent
