@@ -18,7 +18,8 @@ import click
 from lookout.cli.checks import Check, attempt
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json, printable
-from lookout.cli.state import LEDGER_FILE, STATE_FILE, Deployment, find_obstacle, open_state
+from lookout.cli.state import LEDGER_FILE, Deployment, find_obstacle, open_state
+from lookout.cli.state_identity import STATE_FILE
 from lookout.datum import ObjectRef, State
 from lookout.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
 from lookout.intake import SOURCE_NOTE
