@@ -260,6 +260,8 @@ class Slot:
     salt: str = ""
     error: str | None = None
     updated_at_s: float = 0.0
+    damage: str | None = None
+    """Why the live record, which is None then, cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,20 +13,22 @@ from __future__ import annotations
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from lookout.datum import Claim, Outcome, State
-from lookout.errors import Unavailable
+from lookout.apart import apart, reason
+from lookout.datum import Claim, ObjectRef, Outcome, State
+from lookout.errors import Corrupt, Unavailable
 from lookout.ledger.base import Ledger, Settled
 from lookout.log import get_logger
 from lookout.objects.base import ObjectStore
 from lookout.outcomes import Flight, Outcomes
 from lookout.pipeline import Pipeline, Stage
-from lookout.planner import Planner, Process
+from lookout.planner import Decision, Planner, Process
+from lookout.publishing import Publisher
 from lookout.workers import Completion, Ticketed, Workers
 
 log = get_logger(__name__)
@@ -92,7 +94,8 @@ class Engine:
         publishes: Collection[str] | None = None,
     ) -> None:
         self._pipeline, self._ledger, self._store, self._workers = pipeline, ledger, store, workers
-        self._owner, self._run, self._lease_s, self._publishes = owner, run, lease_s, publishes
+        self._owner, self._run, self._lease_s = owner, run, lease_s
+        self._publisher = Publisher(ledger, store, publishes)
         self._on_progress = on_progress
         self.on_alerts: Callable[[], None] = lambda: None
         """Called after a commit that entered alerts."""
@@ -112,6 +115,7 @@ class Engine:
         self._extended_at_s = 0.0
         self._stopping = self._asked_to_stop = False
         self._fatal: Unavailable | None = None
+        self._unsettled: list[Corrupt] = []
         self.report = Report()
 
     def _read_in_force(self) -> None:
@@ -131,7 +135,8 @@ class Engine:
     def work(self, stages: Sequence[Stage], keys: Collection[str] | None = None) -> Report:
         """Work until nothing is left to claim: of these keys only, if given (grouped stages always do all).
 
-        Raises Unavailable when a store or the ledger fails; what was claimed is handed back first.
+        Raises Unavailable when a store or the ledger fails; what was claimed is handed back first. Raises Corrupt, when
+        all else is done, for a datum whose end the ledger cannot take.
         """
         self._begin(stages)
         try:
@@ -144,6 +149,8 @@ class Engine:
             self._hand_back()
         if self._fatal is not None:
             raise self._fatal
+        if self._unsettled:
+            raise self._unsettled[0]
         return self.report
 
     def follow(self, stages: Sequence[Stage], *, quiet_s: float = 1.0, patience_s: float = 10.0) -> None:
@@ -199,11 +206,8 @@ class Engine:
 
     def publish(self) -> None:
         """Make visible what is committed, of this engine or of one that died before it could."""
-        while True:
-            with self._ledger.unpublished(buckets=self._publishes) as changes:
-                if not changes:
-                    return
-                self._store.publish(changes)
+        if self._publisher.publish():
+            self._maybe |= self._scope
 
     # --- claiming and planning --------------------------------------------------------------------------------------
 
@@ -229,6 +233,17 @@ class Engine:
             while stage.name in self._put_off and not (self._stopping or self._flights or self._ready):
                 self._secluded = True
                 self._claim(stage, CLAIM_LIMIT, None if stage.grouped else keys)
+        names = {stage.name for stage in stages}
+        if not (self._stopping or self._flights or self._ready or names & (self._maybe | self._put_off)):
+            self._fail_unpublished()
+
+    def _fail_unpublished(self) -> None:
+        """Fail the datums whose results cannot be made visible, when all that reads them is done: results are read by
+        their digest, wherever they lie. The next run gives them another go."""
+        for mark, why in self._publisher.take_failures().items():
+            self._ledger.mark([mark])
+            claims = self._ledger.claim(mark.stage, self._owner, 1, self._lease_s, [mark.key])
+            self._commit([(claim, Outcome(state=State.FAILED, error=why)) for claim in claims])
 
     def _claim(self, stage: Stage, room: int, keys: Collection[str] | None) -> None:
         behind = () if stage.grouped else self._pipeline.upstream(stage.name)
@@ -252,7 +267,7 @@ class Engine:
     def _begin_work(self, stage: Stage, claims: Sequence[Claim]) -> None:
         settled: list[tuple[Claim, Outcome]] = []
         jobs: list[Ticketed] = []
-        for claim, decision in zip(claims, self._planner.plan(stage, claims), strict=True):
+        for claim, decision in zip(claims, self._plan(stage, claims), strict=True):
             if isinstance(decision, Process):
                 self._ticket += 1
                 self._flights[self._ticket] = Flight(claim=claim, process=decision)
@@ -260,9 +275,25 @@ class Engine:
                 jobs.append((replace(decision.job, made_by=made_by), self._ticket))
             else:
                 settled.append((claim, decision))
-        self._workers.submit(jobs, stage.timeout_s, self._inbox.put)
+        self._submit(jobs, stage.timeout_s)
         if settled:
             self._commit(settled)
+
+    def _plan(self, stage: Stage, claims: Sequence[Claim]) -> Iterator[Decision]:
+        """One decision a claim: what cannot be planned fails."""
+        for claim, decision in zip(claims, apart(claims, partial(self._planner.plan, stage)), strict=True):
+            yield self._outcomes.refuse(claim, decision) if isinstance(decision, Exception) else decision
+
+    def _submit(self, jobs: Sequence[Ticketed], timeout_s: float) -> None:
+        """Hand the jobs to the workers: one that cannot be handed over ends with a failed try."""
+
+        def call(some: Sequence[Ticketed]) -> list[None]:
+            self._workers.submit(some, timeout_s, self._inbox.put)
+            return [None] * len(some)
+
+        for (job, ticket), answer in zip(jobs, apart(jobs, call), strict=True):
+            if answer is not None:
+                self._inbox.put(Completion(job=job, ticket=ticket, error=answer))
 
     def _keeps_up(self, stage: Stage) -> bool:
         """Whether the stage may be planned; False when what was claimed has to be handed back.
@@ -331,7 +362,7 @@ class Engine:
         flight = self._flights.pop(completion.ticket, None)
         if flight is None:
             if completion.made is not None:
-                self._store.discard(completion.made.outputs)
+                self._discard(completion.made.outputs)
             return
         try:
             outcome = self._outcomes.of(flight, completion)
@@ -345,24 +376,56 @@ class Engine:
         self._ready.append((flight.claim, outcome))
 
     def _commit(self, settled: Sequence[tuple[Claim, Outcome]]) -> None:
-        made = [outcome.record for _, outcome in settled if outcome.record is not None and not outcome.republished]
-        self._store.flush([ref for record in made for ref in record.outputs])
-        answers = self._ledger.commit(settled)
+        answers = apart(settled, self._settle)
+        whole = not any(isinstance(answer, Exception) for answer in answers)
         for (claim, outcome), answer in zip(settled, answers, strict=True):
-            if answer is Settled.DONE:
-                self._tell(claim, outcome)
-                continue
-            log.warning("not committed", stage=claim.stage, key=claim.key, why=answer.value)
-            if outcome.record is not None and not outcome.republished:
-                self._store.discard(outcome.record.outputs)
-            if answer is Settled.CONFLICT:
-                slot = self._ledger.find_slots(claim.stage, [claim.key])[claim.key]
-                self._tell(claim, Outcome(state=State.FAILED, error=slot.error or answer.value))
+            if isinstance(answer, Exception):
+                self._settle_failed(claim, answer)
+            else:
+                self._after(claim, outcome, answer, discard=whole)
         for stage in {claim.stage for claim, _ in settled}:
             self._maybe |= self._scope.intersection((stage, *self._pipeline.downstream(stage)))
         self.publish()
         if any(outcome.alerts for _, outcome in settled):
             self.on_alerts()
+
+    def _settle(self, settled: Sequence[tuple[Claim, Outcome]]) -> list[Settled]:
+        made = [outcome.record for _, outcome in settled if outcome.record is not None and not outcome.republished]
+        self._store.flush([ref for record in made for ref in record.outputs])
+        return self._ledger.commit(settled)
+
+    def _settle_failed(self, claim: Claim, why: Exception) -> None:
+        """Fail a datum whose outcome the ledger cannot take. If it cannot take that either, the claim is kept until
+        the session ends, and ``work`` raises at its end."""
+        outcome = self._outcomes.refuse(claim, why)
+        (answer,) = apart([(claim, outcome)], self._settle)
+        if isinstance(answer, Exception):
+            log.error("not settled", stage=claim.stage, key=claim.key, error=reason(answer))
+            what = f"{claim.stage} of {claim.key}"
+            self._unsettled.append(Corrupt(what, "a ledger that takes how it ended", reason(answer)))
+        else:
+            self._after(claim, outcome, answer, discard=False)
+
+    def _after(self, claim: Claim, outcome: Outcome, answer: Settled, *, discard: bool) -> None:
+        """Tell what became of an outcome, and ``discard`` the versions of one that was not applied: not where a commit
+        was repeated in parts, for a claim that is lost then may be one that has been settled."""
+        if answer is Settled.DONE:
+            self._publisher.renew(outcome.record.outputs if outcome.record is not None else ())
+            self._tell(claim, outcome)
+            return
+        log.warning("not committed", stage=claim.stage, key=claim.key, why=answer.value)
+        if discard and outcome.record is not None and not outcome.republished:
+            self._discard(outcome.record.outputs)
+        if answer is Settled.CONFLICT:
+            slot = self._ledger.find_slots(claim.stage, [claim.key])[claim.key]
+            self._tell(claim, Outcome(state=State.FAILED, error=slot.error or answer.value))
+
+    def _discard(self, refs: Sequence[ObjectRef]) -> None:
+        """Drop versions that nobody will name. What cannot be dropped now is freed with the old versions."""
+        try:
+            self._store.discard(refs)
+        except Exception as exc:  # noqa: BLE001 - it costs space and no result
+            log.warning("not discarded", objects=[ref.path for ref in refs], error=reason(exc))
 
     def _tell(self, claim: Claim, outcome: Outcome) -> None:
         if outcome.state in (State.PENDING, State.KILLED) or (outcome.state is State.FAILED and not outcome.final):
@@ -387,9 +450,9 @@ class Engine:
             return
         self._extended_at_s = now_s
         flights = list(self._flights.items())
-        held = self._ledger.extend([flight.claim for _, flight in flights], self._lease_s)
+        held = apart([flight.claim for _, flight in flights], partial(self._ledger.extend, lease_s=self._lease_s))
         for (ticket, flight), still in zip(flights, held, strict=True):
-            if not still:
+            if still is not True:
                 log.warning("claim lost", stage=flight.claim.stage, key=flight.claim.key)
                 # Its job may still run; its answer finds no flight and is dropped, its versions are collected later.
                 self._flights.pop(ticket)

@@ -73,6 +73,11 @@ class ObjectChanged(Unavailable):
         self.bucket, self.key, self.expected, self.got = bucket, key, expected, got
 
 
+class ObjectUnreadable(Unavailable):
+    """One object is there and cannot be read, as on a bad sector or in a folder that may not be entered: a failure of
+    the datum that reads it, not of the store."""
+
+
 class ClaimLost(LookoutError):
     """A write carried a claim that is no longer held: somebody else has the datum now, and nothing was written."""
 

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lookout.apart import reason
 from lookout.datum import Alert, AlertState, Claim, Mark, Outcome, Record, State
-from lookout.errors import Corrupt, InputRejected, ObjectChanged, ObjectMissing, Unavailable
+from lookout.errors import Corrupt, InputRejected, ObjectChanged, ObjectMissing, ObjectUnreadable, Unavailable
 from lookout.identity import alert_id, digest
 from lookout.ledger.base import Ledger
 from lookout.log import get_logger
@@ -48,10 +49,16 @@ class Outcomes:
         self._changes: Counter[tuple[str, str]] = Counter()
 
     def of(self, flight: Flight, completion: Completion) -> Outcome:
-        """The outcome of a finished job. Raises the Unavailable that the job met: then nobody's datum is to blame."""
-        if completion.made is not None:
-            return self._success(flight, completion.made)
-        return self._failure(flight.claim, completion.error)
+        """The outcome of a finished job; a failed try if it cannot be told what the job means. Raises the Unavailable
+        that the job met: then nobody's datum is to blame."""
+        try:
+            if completion.made is not None:
+                return self._success(flight, completion.made)
+            return self._failure(flight.claim, completion.error)
+        except Unavailable:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is this datum's and stops no other
+            return self._tried(flight.claim, exc)
 
     def _success(self, flight: Flight, made: Made) -> Outcome:
         evidence = {ref.key: ref for ref in made.outputs}
@@ -100,11 +107,20 @@ class Outcomes:
             return self._failed(
                 claim, f"it could not be read as it was observed, {stage.tries} times: {error}", final=True
             )
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable) and not isinstance(error, ObjectUnreadable):
             raise error
-        final = isinstance(error, InputRejected | Corrupt) or claim.slot.tries + 1 >= stage.tries
-        text = str(error) if isinstance(error, InputRejected | Corrupt) else f"{type(error).__name__}: {error}"
+        return self._tried(claim, error)
+
+    def _tried(self, claim: Claim, error: BaseException | None) -> Outcome:
+        """Count a try, the last one where another would be no use."""
+        tries = self._pipeline.stage(claim.stage).tries
+        final = isinstance(error, InputRejected | Corrupt) or claim.slot.tries + 1 >= tries
+        text = "no answer" if error is None else reason(error)
         return self._failed(claim, text, final=final)
+
+    def refuse(self, claim: Claim, error: BaseException) -> Outcome:
+        """Give the outcome of a datum that fails where no job is to blame, and where another try is no use."""
+        return self._failed(claim, reason(error), final=True)
 
     def _look_again(self, error: ObjectChanged | ObjectMissing, key: str) -> None:
         """An input changed under the reader: observe it anew. A result did, which nobody may do: make it anew."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
+from lookout.apart import apart
 from lookout.datum import (
     Claim,
     InputRef,
@@ -111,7 +112,10 @@ class Planner:
         return [self._risk(claim, decision) for claim, decision in zip(claims, decisions, strict=True)]
 
     def _risk(self, claim: Claim, decision: Decision) -> Decision:
-        """The decision, or that to fail a datum whose processing has taken too many engines down."""
+        """The decision, or that to fail a datum whose record cannot be read, or whose processing has taken too many
+        engines down."""
+        if claim.slot.damage is not None:
+            return self.with_marks(claim, Outcome(state=State.FAILED, error=claim.slot.damage))
         losses = claim.slot.losses
         if not isinstance(decision, Process) or losses < MAX_LONE_LOSSES:
             return decision
@@ -142,6 +146,8 @@ class Planner:
                 found = None if seen is None or seen.ref is None else _job_input(read, seen)
             else:
                 slot = upstream[read.bucket].get(claim.key)
+                if slot is not None and slot.damage is not None:
+                    return Outcome(state=State.UNRUNNABLE, error=f"{slot.stage} of {slot.key}: {slot.damage}")
                 if slot is not None and slot.state in (State.FAILED, State.UNRUNNABLE):
                     return Outcome(state=State.UNRUNNABLE, error=f"{slot.stage} of {slot.key}: {slot.error}")
                 outputs = slot.record.outputs if slot is not None and slot.record is not None else ()
@@ -225,7 +231,7 @@ class Planner:
             for claim, draft in zip(claims, drafts, strict=True)
             if isinstance(draft, Process) and not _is_live(claim, draft.hash)
         }
-        history = self._ledger.find_records(missing) if missing else {}
+        history = self._history(missing) if missing else {}
         decisions: list[Decision] = []
         for claim, draft in zip(claims, drafts, strict=True):
             if isinstance(draft, Process):
@@ -237,6 +243,13 @@ class Planner:
                 draft = self.with_marks(claim, draft, claim.slot.record if draft is _SKIP else None)
             decisions.append(draft)
         return decisions
+
+    def _history(self, hashes: Iterable[str]) -> dict[str, Record]:
+        """The records of history that can be read: a datum of which one cannot is done again."""
+        answers = apart(sorted(hashes), lambda some: [self._ledger.find_records(some)] * len(some))
+        return {
+            hash_: record for found in answers if not isinstance(found, Exception) for hash_, record in found.items()
+        }
 
     # --- what an outcome touches ------------------------------------------------------------------------------------
 

@@ -65,8 +65,9 @@ Exit codes:
 
 
 DAMAGED_HINT: Final = (
-    "Put the state folder back from a backup, or move it away and run again: all results are made anew from the "
-    "pictures, but alerts that were sent are sent again."
+    "Move ledger.sqlite and its -wal and -shm away together, then fill a new one: lookout ledger restore BACKUP; or, "
+    "without a backup, lookout ledger new: all results are made anew from the pictures. Mails that were sent, as "
+    "sent.jsonl in the state folder says, are not sent again."
 )
 
 

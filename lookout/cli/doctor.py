@@ -20,6 +20,7 @@ from lookout.cli.checks import Check, attempt
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json, printable
 from lookout.cli.state import LEDGER_FILE, Deployment, find_obstacle, open_state
+from lookout.cli.state_identity import STATE_FILE
 from lookout.cli.summary import unsent_lines
 from lookout.datum import ObjectRef, State
 from lookout.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
@@ -127,7 +128,7 @@ def _as_far_as_allowed(settings: Settings, checks: Iterator[Check]) -> Iterator[
 
 
 def _state(settings: Settings, path: Path, objects: bool) -> Iterator[Check]:
-    if settings.ledger is None and not (path / LEDGER_FILE).exists():
+    if settings.ledger is None and not any((path / name).exists() for name in (LEDGER_FILE, STATE_FILE)):
         obstacle = find_obstacle(path)
         found = f"{path}: {obstacle or 'none yet; lookout run makes it'}"
         yield Check(name="state", ok=obstacle is None, found=found, hint="choose another --state")

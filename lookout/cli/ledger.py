@@ -9,7 +9,7 @@ import click
 
 from lookout.cli.options import PATH, json_option, state_option
 from lookout.cli.output import count, echo_json, printable, table, when
-from lookout.cli.state import Deployment, open_state
+from lookout.cli.state import LEDGER_FILE, Deployment, begin_anew, open_state
 from lookout.datum import JsonObject, State
 from lookout.errors import InputRejected
 from lookout.ledger.archive import Archived, backup, inspect, restore
@@ -85,10 +85,30 @@ def restore_command(settings: Settings, file: Path, state: Path | None, as_json:
     What was running when the backup was made is free to be done again; what was sent is not sent again.
     """
     inspect(file)  # before a state folder is made for it
-    with open_state(settings, state, create=True) as opened:
+    with open_state(settings, state, create=True, anew=True) as opened:
         archived = restore(upkeep_ledger(opened), file)
+        begin_anew(settings, opened)
     _say(file, archived, "restored", as_json)
     click.echo("next: lookout upkeep repair, which has made again what the store does not hold", err=True)
+
+
+@ledger.command("new", short_help="Begin with an empty ledger where one was lost.")
+@state_option
+@click.pass_obj
+def new_command(settings: Settings, state: Path | None) -> None:
+    """Begin with an empty ledger in a state whose ledger is lost and of which there is no backup.
+
+    Every picture is done again. What the journal beside the ledger says was sent is not sent again. A damaged ledger
+    has to be moved away first.
+    """
+    file = (state or settings.state) / LEDGER_FILE
+    if settings.ledger is None and file.exists() and file.stat().st_size:
+        raise InputRejected("there is a ledger", str(file), "move it and its -wal and -shm away, if it is of no use")
+    with open_state(settings, state, create=True, anew=True) as opened:
+        if any(sum(states.values()) for states in opened.ledger.count_slots().values()):
+            raise InputRejected("the ledger is not empty", "LOOKOUT_LEDGER", "give another prefix")
+        begin_anew(settings, opened)
+    click.echo("next: lookout run with all rules and the model, then lookout gc", err=True)
 
 
 @ledger.command("size", short_help="Show how much the ledger keeps.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from lookout.addresses import StoreAddress
+from lookout.cli.state_identity import STATE_FILE, STATE_NOTE, bind, check_identity, check_ledger_file, check_servers
 from lookout.datum import Json
 from lookout.errors import InputRejected, Unavailable, find_lack
 from lookout.intake import Bucket
@@ -21,6 +23,7 @@ from lookout.objects.base import ObjectStore
 from lookout.objects.files import words
 from lookout.outbox import Channel
 from lookout.pipeline import Pipeline, load
+from lookout.sent_journal import JournaledChannel
 from lookout.settings import Settings
 from stages.pipeline import PIPELINE
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 LEDGER_FILE: Final = "ledger.sqlite"
 OBJECTS_FOLDER: Final = "objects"
 OUTBOX_FOLDER: Final = "outbox"
+JOURNAL_FILE: Final = "sent.jsonl"
+"""Which alerts have left; see ``JournaledChannel``."""
 SENT_FILE: Final = "sent.sqlite"
 """What `lookout watch --upload` has brought to a bucket."""
 PLOT: Final = "plot"
@@ -65,22 +70,47 @@ class Deployment:
 
 
 @contextmanager
-def open_state(settings: Settings, chosen: Path | None, *, create: bool = False) -> Iterator[Deployment]:
+def open_state(
+    settings: Settings, chosen: Path | None, *, create: bool = False, anew: bool = False
+) -> Iterator[Deployment]:
     """Open the ledger and the store that the settings name, or those of the chosen state folder, or of the one of the
     settings. Raises InputRejected when the folder is not there or is none, or an address is of no use; Unavailable
-    when something does not answer or cannot be written; Corrupt when the ledger is damaged."""
+    when something does not answer or cannot be written; Corrupt when the ledger is damaged, or is not that of the
+    results beside it. ``create`` makes what is not there; without it a state that cannot be written is read. ``anew``
+    is for a ledger that takes the place of a lost one: it is not compared with the results; ``begin_anew`` binds it."""
     path = chosen or settings.state
     if settings.store is None or settings.ledger is None:
         _prepare(path, create=create or (settings.store is not None or settings.ledger is not None))
+    if settings.ledger is None and not anew:
+        check_ledger_file(path, path / LEDGER_FILE, path / OBJECTS_FOLDER)
     store, bucket = _open_store(settings, path)
-    another = partial(open_ledger, settings, path)
+    another = partial(open_ledger, settings, path, writing=create)
     ledger = another()
     try:
+        if not anew:
+            _check_identity(settings, path, ledger, store, create=create)
         yield Deployment(
             path=path, ledger=ledger, open_ledger=another, store=store, bucket=bucket, address=settings.store
         )
     finally:
         ledger.close()
+
+
+def _check_identity(settings: Settings, path: Path, ledger: Ledger, store: ObjectStore, *, create: bool) -> None:
+    if settings.ledger is None:
+        check_identity(path, ledger)
+        if create:
+            bind(path, ledger)
+    elif create and settings.store is not None:
+        check_servers(ledger, store)
+
+
+def begin_anew(settings: Settings, opened: Deployment) -> None:
+    """Have the ledger that is open be the one of this state from here on."""
+    if settings.ledger is None:
+        bind(opened.path, opened.ledger)
+    elif opened.ledger.find_note(STATE_NOTE) is None:
+        opened.ledger.put_note(STATE_NOTE, uuid.uuid4().hex)
 
 
 def buckets() -> list[str]:
@@ -105,13 +135,13 @@ def find_object(settings: Settings, name: str, among: Collection[str]) -> tuple[
     return bucket, key
 
 
-def open_ledger(settings: Settings, path: Path) -> Ledger:
+def open_ledger(settings: Settings, path: Path, *, writing: bool = True) -> Ledger:
     """A connection to the ledger that the settings name, or to the one in the folder. Raises as ``open_state``."""
     # Imported here: who works in a folder need not load what speaks to servers, and the other way round.
     if settings.ledger is None:
         from lookout.ledger.sqlite import SqliteLedger
 
-        return SqliteLedger(path / LEDGER_FILE)
+        return SqliteLedger(path / LEDGER_FILE, writing=writing)
     # gRPC's core writes to stderr what it also answers as an error, unless it is told before it is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from lookout.ledger.etcd import Address, EtcdLedger
@@ -165,9 +195,11 @@ def channel_for(settings: Settings, state: Deployment) -> Channel:
     if settings.sendgrid_api_key:
         options = {"host": settings.sendgrid_host} if settings.sendgrid_host else {}
         make = load("stages.threat_detect.sendgrid_channel:SendGridChannel")
-        return cast(Channel, make(settings.sendgrid_api_key, **options))
-    make = load("stages.threat_detect.folder_channel:FolderChannel")
-    return cast(Channel, make(state.path / OUTBOX_FOLDER))
+        channel = cast(Channel, make(settings.sendgrid_api_key, **options))
+    else:
+        make = load("stages.threat_detect.folder_channel:FolderChannel")
+        channel = cast(Channel, make(state.path / OUTBOX_FOLDER))
+    return JournaledChannel(channel, state.path / JOURNAL_FILE)
 
 
 def pipeline_for(state: Deployment, threshold: float | None) -> Pipeline:
@@ -204,7 +236,7 @@ def find_obstacle(path: Path) -> str | None:
     if not path.is_dir():
         return "is not a folder" if path.exists() or path.is_symlink() else None
     names = {entry.name for entry in path.iterdir()}
-    known = names & {LEDGER_FILE, OBJECTS_FOLDER, OUTBOX_FOLDER, SENT_FILE}
+    known = names & {LEDGER_FILE, OBJECTS_FOLDER, OUTBOX_FOLDER, SENT_FILE, STATE_FILE}
     return "holds other things than a state" if names and not known else None
 
 
@@ -225,7 +257,7 @@ def _prepare(path: Path, *, create: bool) -> None:
             if obstacle is not None:
                 raise InputRejected(obstacle, str(path), hint)
             path.mkdir(parents=True, exist_ok=True)
-        elif not (path / LEDGER_FILE).is_file():
+        elif not any((path / name).is_file() for name in (LEDGER_FILE, STATE_FILE)):
             raise InputRejected("is not a state folder", str(path), "name one with --state or LOOKOUT_STATE")
     except OSError as exc:
         if exc.errno == errno.EIO:

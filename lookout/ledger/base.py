@@ -168,13 +168,17 @@ class Ledger(ABC):
 
     @abstractmethod
     def unpublished(
-        self, limit: int = 1000, buckets: Collection[str] | None = None
+        self,
+        limit: int = 1000,
+        buckets: Collection[str] | None = None,
+        without: Collection[tuple[str, str]] = (),
     ) -> AbstractContextManager[Sequence[Publish]]:
         """Hand out, in order, committed changes that may not be visible in the store yet (of these buckets only, if
-        given: those that the caller may write), and forget them when the context ends without an exception. No commit
-        that touches the same paths runs meanwhile, so that an older version never ends up over a newer one. Empty when
-        nothing is due. Of one commit, what is new comes before what goes; a later change of a path takes the place of
-        an earlier one. The ledger may be read inside, writing to it there raises RuntimeError."""
+        given: those that the caller may write; of no path (bucket, key) of ``without``), and forget them when the
+        context ends without an exception. No commit that touches the same paths runs meanwhile, so that an older
+        version never ends up over a newer one. Empty when nothing is due. Of one commit, what is new comes before what
+        goes; a later change of a path takes the place of an earlier one. The ledger may be read inside, writing to it
+        there raises RuntimeError."""
 
     @abstractmethod
     def find_slots(self, stage: str, keys: Collection[str]) -> dict[str, Slot]:

@@ -8,7 +8,7 @@ a transaction holds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,6 +53,8 @@ class Row:
     updated_at_s: float = 0.0
     proven: bool = False
     """Whether it ever had a record: such a slot stays, RETRACTED, when its inputs go."""
+    damage: str | None = None
+    """Why the live record cannot be read, where there is one that cannot."""
 
     def slot(self) -> Slot:
         """What callers of the ledger see."""
@@ -72,6 +74,7 @@ class Row:
             salt=self.salt,
             error=self.error,
             updated_at_s=self.updated_at_s,
+            damage=self.damage,
         )
 
     def held_by(self, claim: Claim, now_s: float) -> bool:
@@ -96,6 +99,9 @@ class Book(Protocol):
 
     def holder(self, bucket: str, key: str) -> tuple[str, str] | None:
         """Stage and key of the live slot that owns the path, or None."""
+
+    def below(self, bucket: str, key: str) -> Iterable[tuple[str, tuple[str, str]]]:
+        """Live paths that have this one as a folder, each with the slot that owns it; in no order."""
 
     def hold_path(self, ref: ObjectRef, holder: tuple[str, str] | None) -> None:
         """Give the path to a slot, or to nobody."""
@@ -206,6 +212,9 @@ def settle(book: Book, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
     row = book.find(claim.stage, claim.key)
     if row is None or not row.held_by(claim, now_s):
         return Settled.LOST
+    if row.damage is not None and outcome.state not in (State.FAILED, State.KILLED, State.PENDING):
+        # What hangs on a record that cannot be read is not known, so it is neither replaced nor retracted.
+        outcome = Outcome(state=State.FAILED, error=row.damage, marks=outcome.marks_if_refused)
     answer = _apply(book, row, claim, outcome, now_s)
     marks = {Settled.DONE: outcome.marks, Settled.CONFLICT: outcome.marks_if_refused}
     for mark in marks.get(answer, ()):
@@ -246,12 +255,42 @@ def _apply(book: Book, row: Row, claim: Claim, outcome: Outcome, now_s: float) -
     return answer
 
 
+def folders(key: str) -> Iterator[str]:
+    """Yield the keys that would be folders of this one, the longest first: ``a/b`` and ``a`` for ``a/b/c``."""
+    cut = key.rfind("/")
+    while cut > 0:
+        key = key[:cut]
+        yield key
+        cut = key.rfind("/")
+
+
+def span_below(key: str) -> tuple[str, str]:
+    """Give the bounds, both exclusive, between which all keys lie that have this one as a folder."""
+    return f"{key}/", f"{key}0"  # 0 follows the slash
+
+
 def _conflict(book: Book, row: Row, record: Record) -> str | None:
+    """Say which output cannot be: its path belongs to another slot, or one of the two would have to be a folder."""
+    mine = (row.stage, row.key)
+    paths = {(ref.bucket, ref.key) for ref in record.outputs}
     for ref in record.outputs:
         other = book.holder(ref.bucket, ref.key)
-        if other is not None and other != (row.stage, row.key):
-            return f"its output {ref.path} belongs to the datum {other[1]!r} of {other[0]}"
+        if other not in (None, mine):
+            return f"its output {ref.path} belongs to {_named(other)}"
+        for folder in folders(ref.key):
+            if (ref.bucket, folder) in paths:
+                return f"its output {ref.path} lies below {ref.bucket}/{folder}, which is an output of it too"
+            other = book.holder(ref.bucket, folder)
+            if other not in (None, mine):
+                return f"its output {ref.path} lies below {ref.bucket}/{folder}, which belongs to {_named(other)}"
+        for path, holder in book.below(ref.bucket, ref.key):
+            if holder != mine:
+                return f"its output {ref.path} is a folder of {ref.bucket}/{path}, which belongs to {_named(holder)}"
     return None
+
+
+def _named(holder: tuple[str, str] | None) -> str:
+    return "nobody" if holder is None else f"the datum {holder[1]!r} of {holder[0]}"
 
 
 def _replace(book: Book, row: Row, outcome: Outcome, now_s: float) -> None:

@@ -9,7 +9,7 @@ import errno
 import os
 from typing import Final
 
-from lookout.errors import InputRejected, LookoutError, Unavailable
+from lookout.errors import InputRejected, LookoutError, ObjectUnreadable, Unavailable
 from lookout.identity import sha256, unread_digest
 
 MAX_KEY_BYTES: Final = 1024
@@ -31,6 +31,11 @@ _WORDS: Final = {
     errno.ESTALE: "the network folder was replaced or unmounted; mount it again",
 }
 
+ONE_PATH: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}
+    | {errno.EBUSY, errno.EFBIG, errno.EOVERFLOW}
+)
+"""Trouble of one path, beside which others may be well."""
 _BAD_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 
 
@@ -46,6 +51,18 @@ def failure(path: str, error: OSError) -> LookoutError:
     if error.errno in _BAD_NAME:
         return InputRejected("the file system cannot hold this name", repr(path), words(error))
     return Unavailable(path, words(error))
+
+
+def unreadable(path: str, error: OSError) -> LookoutError:
+    """Give the error to raise for an object that cannot be read: ObjectUnreadable where others may be readable."""
+    return ObjectUnreadable(path, words(error)) if error.errno in ONE_PATH else failure(path, error)
+
+
+def unwritable(path: str, error: OSError) -> LookoutError:
+    """Give the error to raise for an object that cannot be put in its place: InputRejected where others may be."""
+    if error.errno in ONE_PATH:
+        return InputRejected(words(error), path, "remove what is in the way, or make the folder writable")
+    return failure(path, error)
 
 
 def check_key(bucket: str, key: str) -> None:

@@ -23,11 +23,14 @@ from typing import Final
 from lookout.datum import ObjectRef
 from lookout.errors import InputRejected, ObjectChanged, ObjectMissing
 from lookout.identity import MAX_INPUT_BYTES, sha256
+from lookout.log import get_logger
 from lookout.objects.base import Listed, ObjectStore, Publish
-from lookout.objects.files import check_bucket, check_key, failure
+from lookout.objects.files import ONE_PATH, check_bucket, check_key, failure, unreadable, unwritable, words
 from lookout.objects.folders import Folders
 from lookout.objects.listing import listing
 from lookout.objects.owned import OwnedRoot
+
+log = get_logger(__name__)
 
 _STAGING: Final = ".staging"
 _VERSIONS: Final = ".versions"
@@ -69,7 +72,7 @@ class FolderStore(ObjectStore):
         except FileNotFoundError:
             pass  # nothing was ever put
         except OSError as error:
-            raise failure(f"{self._root}/{ref.path}", error) from error
+            raise unreadable(f"{self._root}/{ref.path}", error) from error
         if other is None:
             raise ObjectMissing(ref.bucket, ref.key)
         raise ObjectChanged(ref.bucket, ref.key, ref.sha256, other)
@@ -103,7 +106,6 @@ class FolderStore(ObjectStore):
         self._name(bucket, key)
         try:
             with self._made() as root:
-                Folders(root).refuse(bucket, key)
                 version = _stage(root, data)
         except OSError as error:
             raise failure(f"{self._root}/{bucket}/{key}", error) from error
@@ -137,7 +139,7 @@ class FolderStore(ObjectStore):
                 if self.durable:
                     publisher.sync()
         except OSError as error:
-            raise failure(target, error) from error
+            raise unwritable(target, error) from error
 
     def discard(self, refs: Sequence[ObjectRef]) -> None:
         staged = [name for ref in refs if (name := _staged(ref)) is not None]
@@ -177,6 +179,8 @@ class FolderStore(ObjectStore):
             return any(root.find_size(name) == ref.size for name in self._places(ref))
         except InputRejected:
             return False
+        except OSError as error:
+            raise unreadable(f"{self._root}/{ref.path}", error) from error
 
     def _made(self) -> OwnedRoot:
         """The folder, open; made with its hidden folders when it is not there."""
@@ -310,11 +314,17 @@ def _remove_old(root: OwnedRoot, folder: str, keep_newer_than_s: float) -> int:
     gone, fd = 0, root.open_folder(folder)
     try:
         for name in os.listdir(fd):
-            with suppress(FileNotFoundError):  # another process collects or publishes too
+            try:
                 # The inode's change time is when it was staged or replaced; the modification time is older.
                 if os.stat(name, dir_fd=fd, follow_symlinks=False).st_ctime < keep_newer_than_s:
                     os.unlink(name, dir_fd=fd)
                     gone += 1
+            except FileNotFoundError:
+                continue  # another process collects or publishes too
+            except OSError as error:
+                if error.errno not in ONE_PATH:
+                    raise
+                log.warning("not collected", file=f"{folder}/{name}", error=words(error))  # the others go
     finally:
         os.close(fd)
     return gone

@@ -35,7 +35,7 @@ from lookout.errors import InputRejected, ObjectChanged, ObjectMissing, Unavaila
 from lookout.identity import MAX_INPUT_BYTES, unread_digest
 from lookout.objects.base import ObjectReader
 from lookout.objects.beneath import LeadsOutside, Root
-from lookout.objects.files import failure, is_text, read_within, words
+from lookout.objects.files import is_text, read_within, unreadable, words
 
 BEING_WRITTEN: Final = "is being written"
 OF_THE_SYSTEM: Final = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
@@ -82,7 +82,7 @@ class FolderSource(ObjectReader):
         except (FileNotFoundError, NotADirectoryError, LeadsOutside):
             found = None
         except OSError as error:
-            raise failure(f"{root}/{name}", error) from error
+            raise unreadable(f"{root}/{name}", error) from error
         if found is None:
             raise ObjectMissing(ref.bucket, ref.key)
         if digest != ref.sha256:
@@ -100,7 +100,7 @@ class FolderSource(ObjectReader):
         except (InputRejected, FileNotFoundError, NotADirectoryError, LeadsOutside):
             return False
         except OSError as error:
-            raise failure(ref.path, error) from error
+            raise unreadable(ref.path, error) from error
         return stat.S_ISREG(found.st_mode) and found.st_size == ref.size
 
     @staticmethod

@@ -131,6 +131,53 @@ class CommitsContract:
         assert desk.ledger.find_slots("t", ["b"]) == {}
         assert desk.ledger.find_slots("u", ["b"])["b"].dirty == 1
 
+    @pytest.mark.parametrize(
+        ("taken", "wanted"),
+        [("a/1.json", "a/1.json/x/y.json"), ("a/1.json/x/y.json", "a/1.json"), ("a", "a/b"), ("a/b", "a")],
+    )
+    @pytest.mark.parametrize("together", [True, False])
+    def test_a_path_that_would_be_a_folder_of_another_live_one_is_a_conflict(
+        self, desk: Desk, taken: str, wanted: str, together: bool
+    ) -> None:
+        first, second = done(record("a", outputs=[ref("s", taken)])), done(record("b", outputs=[ref("s", wanted)]))
+        if together:
+            desk.mark("a", "b")
+            a, b = desk.claim()
+            assert desk.ledger.commit([(a, first), (b, second)]) == [Settled.DONE, Settled.CONFLICT]
+        else:
+            assert desk.settle("a", first) is Settled.DONE
+            assert desk.settle("b", second) is Settled.CONFLICT
+        slot = desk.slot("b")
+        assert slot.state is State.FAILED
+        assert slot.error is not None
+        assert f"s/{taken}" in slot.error
+        assert f"s/{wanted}" in slot.error
+        assert "'a'" in slot.error
+        assert [change.key for change in desk.publish()] == [taken]
+
+    def test_paths_that_only_begin_alike_are_no_conflict(self, desk: Desk) -> None:
+        for n, path in enumerate(["a/b", "a/b.json", "a/b-c/d", "a/b0", "a/b!", "a/bc/d", "b/a/b"]):
+            assert desk.do(record(f"{n}", outputs=[ref("s", path)])) is Settled.DONE
+        assert desk.do(record("t", outputs=[ref("t", "a/b/c")])) is Settled.DONE, "another bucket is another tree"
+
+    def test_a_slot_may_turn_its_own_path_into_a_folder_and_back(self, desk: Desk) -> None:
+        for n, path in enumerate(["a", "a/b", "a"]):
+            assert desk.do(record("k", f"h{n}", outputs=[ref("s", path)])) is Settled.DONE
+        assert {change.key: change.ref is not None for change in desk.publish()} == {"a": True, "a/b": False}
+
+    def test_outputs_of_one_datum_of_which_one_is_a_folder_of_another_are_a_conflict(self, desk: Desk) -> None:
+        assert desk.do(record("k", outputs=[ref("s", "a"), ref("s", "a/b")])) is Settled.CONFLICT
+
+    def test_a_folder_that_was_given_up_can_be_taken_as_a_path_in_the_same_call(self, desk: Desk) -> None:
+        desk.do(record("a", outputs=[ref("s", "p/q")]))
+        desk.mark("a", "b")
+        a, b = desk.claim()
+        assert desk.ledger.commit([(a, GONE), (b, done(record("b", outputs=[ref("s", "p")])))]) == [Settled.DONE] * 2
+        desk.mark("a", "c")
+        a, c = desk.claim()
+        again = [(a, done(record("a", outputs=[ref("s", "p/q")]))), (c, done(record("c", outputs=[ref("s", "p/r")])))]
+        assert desk.ledger.commit(again) == [Settled.CONFLICT] * 2
+
     def test_of_two_that_write_one_path_in_one_call_the_first_wins(self, desk: Desk) -> None:
         desk.mark("a", "b")
         a, b = desk.claim()
@@ -197,6 +244,19 @@ class CommitsContract:
         with pytest.raises(ZeroDivisionError), desk.ledger.unpublished(buckets=["s"]) as changes:
             raise ZeroDivisionError
         assert [change.key for change in desk.publish()] == ["a", "c", "d"]
+
+    def test_changes_of_some_paths_are_left_out_and_stay(self, desk: Desk) -> None:
+        for key in "abc":
+            desk.do(record(key))
+        stuck = {("s", "a.json"), ("s", "b.json")}
+        with desk.ledger.unpublished(1, without=stuck) as changes:
+            assert [change.key for change in changes] == ["c.json"]
+        with desk.ledger.unpublished(without=stuck) as changes:
+            assert list(changes) == []
+        desk.do(record("d"))
+        with desk.ledger.unpublished(without={("s", "b.json")}) as changes:
+            assert [change.key for change in changes] == ["a.json", "d.json"]
+        assert [change.key for change in desk.publish()] == ["b.json"]
 
     def test_a_change_of_a_bucket_that_was_left_out_is_still_replaced_by_a_later_one(self, desk: Desk) -> None:
         desk.do(record("a", "h1", outputs=[ref("s", "p", "1"), ref("t", "q", "1")]))

@@ -21,7 +21,7 @@ from lookout.testing.ledger_kit import GONE, LEASE_S, SKIP, ManualClock, done, f
 
 KEYS = ("", "a", "b\n", "é")
 STAGES = ("s", "t")
-PATHS = ("p", "q", "r")
+PATHS = ("p", "p/x", "p/x/y", "p.z", "q")
 
 keys = st.sampled_from(KEYS)
 stages = st.sampled_from(STAGES)
@@ -292,11 +292,15 @@ class LedgerMachine(RuleBasedStateMachine):
                 del self.model.slots[name]
 
     def _conflicts(self, name: tuple[str, str], made: Record) -> bool:
-        wanted = {output.path for output in made.outputs}
-        return any(
-            other != name and slot.record is not None and wanted & {output.path for output in slot.record.outputs}
+        wanted = [output.path for output in made.outputs]
+        others = [
+            output.path
             for other, slot in self.model.slots.items()
-        )
+            if other != name and slot.record is not None
+            for output in slot.record.outputs
+        ]
+        nested = any(f"{one}/".startswith(f"{other}/") for one in wanted for other in wanted if one is not other)
+        return nested or any(_clash(one, other) for one in wanted for other in others)
 
     # --- what must hold ---------------------------------------------------------------------------------------------
 
@@ -359,6 +363,11 @@ class LedgerMachine(RuleBasedStateMachine):
         for out in store.values():
             (maker, *_) = self.ledger.makers(out.bucket, out.key)
             assert out in maker.outputs
+
+
+def _clash(one: str, other: str) -> bool:
+    """Whether no folder can hold both paths as files."""
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def _interrupt(now: bool) -> None:

@@ -22,6 +22,7 @@ from lookout.identity import digest
 from lookout.ledger.upkeeping import Named, UpkeepLedger
 from lookout.log import get_logger
 from lookout.objects.base import ObjectStore
+from lookout.publishing import Publisher
 from lookout.upkeep.pairing import Pair, Shown, is_surely_right, pairs, shown
 
 log = get_logger(__name__)
@@ -155,15 +156,8 @@ class Sweep:
         return slot is not None and slot.record is not None and named.ref in slot.record.outputs
 
     def _publish(self) -> None:
-        """Make visible all that is noted. A note whose version is nowhere is dropped: it would keep everybody from
-        publishing for good, and the datum that it belongs to is found by this very sweep."""
-        while True:
-            with self.ledger.unpublished() as changes:
-                if not changes:
-                    return
-                refs = [change.ref for change in changes if change.ref is not None]
-                there = dict(zip(((ref.bucket, ref.key) for ref in refs), self.store.has(refs), strict=True))
-                self.store.publish([change for change in changes if there.get((change.bucket, change.key), True)])
+        """Make visible all that is noted and can be; what is lost is marked to be made again."""
+        Publisher(self.ledger, self.store).publish()
 
     def _count_changes(self, bucket: str, page: list[Pair], before: str, keys: set[str], swept: Swept) -> None:
         """What restating did, by looking again: publishing what is right already leaves an object as it was."""

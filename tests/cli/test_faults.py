@@ -134,7 +134,7 @@ def test_a_full_file_system_ends_the_run_with_75_and_the_next_one_finishes(finis
         assert len(world.letters()) == 2
 
 
-def test_a_read_only_state_is_refused_by_every_command_and_unharmed(world: World, finished: Finished) -> None:
+def test_a_read_only_state_is_read_and_every_write_is_refused(world: World, finished: Finished) -> None:
     if not modes_are_obeyed(world.root):
         pytest.skip("this system lets the process pass over the modes of files, and not give that right up")
     everything = [world.state, *world.state.rglob("*")]
@@ -142,8 +142,11 @@ def test_a_read_only_state_is_refused_by_every_command_and_unharmed(world: World
     for path in everything:
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
-        for command in (["run", "photos"], ["watch", "photos"], ["status"], ["datums", "retry"], ["alerts", "list"]):
+        for command in (["run", "photos"], ["watch", "photos"], ["alerts", "send"]):
             assert "read-only" in world.refused(*command, "--state", "state", before=obey_modes)
+        assert "ledger" in world.refused("datums", "invalidate", "--all", "--state", "state", before=obey_modes)
+        for command in (["status"], ["datums", "list"], ["alerts", "list"]):
+            world.lookout(*command, "--state", "state", before=obey_modes)
         assert "BAD" in world.lookout("doctor", "--state", "state", code=1, before=obey_modes).out
         assert "permission" in world.refused("run", "photos", "--state", "state/new", before=obey_modes)
     finally:

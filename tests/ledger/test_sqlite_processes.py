@@ -250,9 +250,9 @@ def test_an_older_form_is_brought_up_to_date_and_keeps_what_it_has(path, ledger)
     SqliteLedger(path).close()
 
 
-def test_a_file_of_junk_is_refused_by_its_name_and_left_alone(path):
+def test_a_file_of_junk_is_corrupt_by_its_name_and_left_alone(path):
     path.write_bytes(b"junk" * 1000)
-    with pytest.raises(InputRejected, match=r"ledger\.sqlite.*no ledger"):
+    with pytest.raises(Corrupt, match=r"ledger\.sqlite.*expected an SQLite file"):
         SqliteLedger(path)
     assert path.read_bytes() == b"junk" * 1000
 

@@ -8,7 +8,7 @@ slot's holder writes is covered by the claim.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lookout.datum import Alert, AlertState, Mark, ObjectRef, Record
@@ -35,7 +35,11 @@ class Read:
     seats: dict[Name, Seat] = field(default_factory=dict)
     paths: dict[Name, Path] = field(default_factory=dict)
     alerts: dict[str, KeptAlert] = field(default_factory=dict)
+    below: dict[Name, list[Name]] = field(default_factory=dict)
+    """By path, those that have it as a folder."""
     tallies: dict[str, Shards] = field(default_factory=dict)
+    revision: int = 0
+    """When the paths were read."""
 
 
 class EtcdBook:
@@ -46,6 +50,8 @@ class EtcdBook:
         self._saved: dict[Name, Seat] = {}
         self._removed: dict[Name, Seat] = {}
         self._moved: dict[Name, tuple[Path, bool]] = {}
+        self._given: dict[Name, list[Name]] = {}
+        """Paths that got a holder in this transaction, by each of their folders."""
         self._loose: dict[Name, list[str]] = {}
         self._sums: dict[str, GroupSums] = {}
         self._put: dict[str, KeptAlert] = {}
@@ -87,12 +93,21 @@ class EtcdBook:
     def holder(self, bucket: str, key: str) -> Name | None:
         return self._path((bucket, key)).holder
 
+    def below(self, bucket: str, key: str) -> Iterator[tuple[str, Name]]:
+        for name in (*self._given.get((bucket, key), ()), *self._read.below.get((bucket, key), ())):
+            holder = self.holder(*name)
+            if holder is not None:
+                yield name[1], holder
+
     def hold_path(self, ref: ObjectRef, holder: Name | None) -> None:
         name = (ref.bucket, ref.key)
         path = self._path(name)
         first = self._moved.get(name)
         self._moved[name] = (path, first[1] if first is not None else path.holder is None)
         path.holder = holder
+        if holder is not None:
+            for folder in settling.folders(ref.key):
+                self._given.setdefault((ref.bucket, folder), []).append(name)
 
     def publish(self, change: Publish) -> None:
         self.changes.pop((change.bucket, change.key), None)
@@ -186,7 +201,11 @@ class EtcdBook:
         for (bucket, key), (path, foreign) in self._moved.items():
             name = self._draft.name(keys.PATH, bucket, key)
             if foreign:
-                self._draft.expect(name, path.mod_revision)
+                # Nobody may have taken the path meanwhile, nor one that has it as a folder, nor one of its folders.
+                self._draft.expect_none_newer(name, below_path(self._draft.name, bucket, key)[1], self._read.revision)
+                for folder in settling.folders(key):
+                    free = self._draft.name(keys.PATH, bucket, folder)
+                    self._draft.expect(free, self._path((bucket, folder)).mod_revision)
             # A path that nobody holds goes, so that those there are cost what is live; who made it stays.
             older = len(path.makers) if path.holder is None else NEWEST // 2 if len(path.makers) > NEWEST else 0
             if older:
@@ -210,3 +229,10 @@ class EtcdBook:
                 # that somebody else has entered meanwhile is left alone, which is the rule.
                 ops = [wire.delete(key) if value is None else wire.put(key, value) for key, value in writes.items()]
                 self._draft.nested.append(wire.nested([wire.unchanged(name, 0)], ops))
+
+
+def below_path(name: Callable[..., bytes], bucket: str, key: str) -> tuple[bytes, bytes]:
+    """Give the range of the keys of all paths that have this one as a folder."""
+    first, last = settling.span_below(key)
+    start = name(keys.PATH, bucket)
+    return start + keys.open_text(first), start + keys.open_text(last)

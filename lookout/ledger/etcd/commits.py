@@ -15,16 +15,18 @@ from lookout.errors import InputRejected
 from lookout.ledger import codec, settling
 from lookout.ledger.base import Settled
 from lookout.ledger.etcd import forms, keys, values, wire
-from lookout.ledger.etcd.book import EtcdBook, Name, Read
+from lookout.ledger.etcd.book import EtcdBook, Name, Read, below_path
 from lookout.ledger.etcd.claims import ClaimsPart
 from lookout.ledger.etcd.draft import Draft
 from lookout.ledger.etcd.forms import Path
-from lookout.ledger.etcd.part import seat_of
+from lookout.ledger.etcd.part import GETS, seat_of
 from lookout.ledger.etcd.publishing import PublishingPart
 from lookout.ledger.etcd.tallies import SHARDS, Shards, read_shards
 from lookout.ledger.etcd.values import Kept
 
 Pair = tuple[Claim, Outcome]
+BELOW = 200
+"""Paths read below one that is to be a file: more than one transaction could have freed."""
 OPS = 700
 """Operations that one piece may be expected to have; the hard limits are those of ``Draft.fits``."""
 
@@ -158,6 +160,7 @@ class CommitsPart(ClaimsPart, PublishingPart):
     def _read_rest(self, piece: Sequence[Pair], read: Read) -> None:
         """Paths, alerts and tallies that the outcomes may touch."""
         paths: set[Name] = set()
+        made: set[Name] = set()
         alerts: set[str] = set()
         groups: set[str] = set()
         for claim, outcome in piece:
@@ -170,18 +173,36 @@ class CommitsPart(ClaimsPart, PublishingPart):
                     paths.update((ref.bucket, ref.key) for ref in record.outputs)
                     groups.add(record.group)
                     alerts.update(record.alert_ids)
+            if outcome.record is not None:
+                made.update((ref.bucket, ref.key) for ref in outcome.record.outputs)
             alerts.update(alert.id for alert in outcome.alerts)
             alerts.update(seat.kept.loose if seat.kept is not None else ())
-        self._read_paths(read, paths)
+        paths.update((bucket, folder) for bucket, key in made for folder in settling.folders(key))
+        self._read_paths(read, sorted(paths), sorted(made))
         read.alerts = self._find_alerts(alerts) if alerts else {}
         self._read_tallies(read, sorted(groups))
 
-    def _read_paths(self, read: Read, paths: set[Name]) -> None:
-        names = {self._name(keys.PATH, *path): path for path in paths}
-        found = self._etcd.get_many(names)
-        for name, path in names.items():
-            kv = found.get(name)
-            read.paths[path] = forms.read_path(kv) if kv is not None else Path()
+    def _read_paths(self, read: Read, paths: Sequence[Name], made: Sequence[Name]) -> None:
+        """Read these paths, and those that have one of ``made`` as a folder."""
+        asked = [(path, wire.get(self._name(keys.PATH, *path))) for path in paths]
+        asked += [(path, wire.get(*below_path(self._name, *path), limit=BELOW)) for path in made]
+        for start in range(0, len(asked), GETS):
+            some = asked[start : start + GETS]
+            answer = self._etcd.read([get for _, get in some])
+            read.revision = read.revision or answer.revision
+            for n, (path, _) in enumerate(some):
+                kvs = answer.get(n).kvs
+                if start + n < len(paths):
+                    read.paths[path] = forms.read_path(kvs[0]) if kvs else Path()
+                else:
+                    self._keep_below(read, path, kvs)
+
+    def _keep_below(self, read: Read, path: Name, kvs: Sequence[wire.Kv]) -> None:
+        cut = len(self._name(keys.PATH, path[0]))
+        names = [(path[0], keys.parts(kv.key[cut:], 1)[0]) for kv in kvs]
+        read.below[path] = names
+        for name, kv in zip(names, kvs, strict=True):
+            read.paths.setdefault(name, forms.read_path(kv))
 
     def _read_tallies(self, read: Read, groups: Sequence[str]) -> None:
         for start in range(0, len(groups), 100):
@@ -196,15 +217,20 @@ def pieces(outcomes: Sequence[Pair]) -> list[list[Pair]]:
     a piece: what comes later for it is answered from what was written."""
     found: list[list[Pair]] = []
     compares = ops = 0
+    above: set[Name] = set()
     for claim, outcome in outcomes:
         record = outcome.record
-        more_compares = len(record.outputs) + 1 if record is not None else 0
+        outputs = record.outputs if record is not None else ()
+        new = {(ref.bucket, folder) for ref in outputs for folder in settling.folders(ref.key)} - above
+        more_compares = len(outputs) + len(new) + 1 if record is not None else 0
         more_ops = 4 * len(outcome.alerts) + len(outcome.marks) + 1
         if record is not None:
             more_ops += 5 + len(record.inputs) + 2 * len(record.outputs)
         if not found or compares + more_compares > 85 or ops + more_ops > OPS or len(found[-1]) >= 500:
             found.append([])
             compares = ops = 0
+            above = set()
         found[-1].append((claim, outcome))
         compares, ops = compares + more_compares, ops + more_ops
+        above |= new
     return found

@@ -32,9 +32,11 @@ class PublishingPart(HistoryPart):
     _life: Life | None = None
 
     @contextmanager
-    def unpublished(self, limit: int = 1000, buckets: Collection[str] | None = None) -> Iterator[Sequence[Publish]]:
+    def unpublished(
+        self, limit: int = 1000, buckets: Collection[str] | None = None, without: Collection[PathName] = ()
+    ) -> Iterator[Sequence[Publish]]:
         self._check_writing()
-        taken = self._take_changes(limit, buckets)
+        taken = self._take_changes(limit, buckets, without)
         if taken is None:
             yield ()
             return
@@ -59,7 +61,7 @@ class PublishingPart(HistoryPart):
     # --- taking -----------------------------------------------------------------------------------------------------
 
     def _take_changes(
-        self, limit: int, buckets: Collection[str] | None
+        self, limit: int, buckets: Collection[str] | None, without: Collection[PathName]
     ) -> tuple[int, list[tuple[Kv, list[Publish]]], list[Publish]] | None:
         """Hold the publishing key: since which revision, all entries, and what is handed out. None: nothing is due."""
         name = self._name(keys.PUBLISHING)
@@ -75,7 +77,7 @@ class PublishingPart(HistoryPart):
             for _, changes in entries:
                 for change in changes:
                     latest.pop((change.bucket, change.key), None)
-                    if buckets is None or change.bucket in buckets:
+                    if (buckets is None or change.bucket in buckets) and (change.bucket, change.key) not in without:
                         latest[change.bucket, change.key] = change
             if not latest:
                 return None

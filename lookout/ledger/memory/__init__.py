@@ -185,9 +185,15 @@ class MemoryLedger(HistoryPart, BatchesPart, UpkeepPart):
             return [settling.settle(data, claim, outcome, now_s) for claim, outcome in outcomes]
 
     @contextmanager
-    def unpublished(self, limit: int = 1000, buckets: Collection[str] | None = None) -> Iterator[Sequence[Publish]]:
+    def unpublished(
+        self, limit: int = 1000, buckets: Collection[str] | None = None, without: Collection[Name] = ()
+    ) -> Iterator[Sequence[Publish]]:
         with self._use(writing=True) as data:
-            due = [change for change in data.changes.values() if buckets is None or change.bucket in buckets]
+            due = [
+                change
+                for path, change in data.changes.items()
+                if (buckets is None or change.bucket in buckets) and path not in without
+            ]
             changes = due[:limit]
             self._publishing = True
             try:

@@ -49,6 +49,10 @@ class Dicts:
     def holder(self, bucket: str, key: str) -> Name | None:
         return self.paths.get((bucket, key))
 
+    def below(self, bucket: str, key: str) -> Iterator[tuple[str, Name]]:
+        first, last = settling.span_below(key)
+        return ((path, holder) for (own, path), holder in self.paths.items() if own == bucket and first < path < last)
+
     def hold_path(self, ref: ObjectRef, holder: Name | None) -> None:
         if holder is None:
             self.paths.pop((ref.bucket, ref.key), None)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 
 from lookout.datum import Alert, AlertState, Claim, Mark, ObjectRef, Outcome, Record
+from lookout.errors import Corrupt
 from lookout.ledger import codec, delivery, settling
 from lookout.ledger.base import Settled
 from lookout.ledger.settling import Row
@@ -44,7 +46,9 @@ class CommitsPart(Part):
         return answers
 
     @contextmanager
-    def unpublished(self, limit: int = 1000, buckets: Collection[str] | None = None) -> Iterator[Sequence[Publish]]:
+    def unpublished(
+        self, limit: int = 1000, buckets: Collection[str] | None = None, without: Collection[Name] = ()
+    ) -> Iterator[Sequence[Publish]]:
         chosen = "1" if buckets is None else f"bucket IN ({','.join('?' * len(buckets))})"
         names = tuple(buckets or ())
         with self._db.read() as connection:
@@ -55,12 +59,11 @@ class CommitsPart(Part):
             return
         with self._db.write() as connection:
             columns = "seq, bucket, key, sha256, size, version"
-            sql = f"SELECT {columns} FROM changes WHERE {chosen} ORDER BY seq LIMIT ?"  # noqa: S608 - likewise
-            rows = connection.execute(sql, (*names, limit)).fetchall()
+            sql = f"SELECT {columns} FROM changes WHERE {chosen} ORDER BY seq"  # noqa: S608 - likewise
+            found = (row for row in connection.execute(sql, names) if (row[1], row[2]) not in without)
+            rows = list(islice(found, max(0, limit)))
             yield [_change(*change) for _, *change in rows]
-            if rows:
-                sql = f"DELETE FROM changes WHERE {chosen} AND seq <= ?"  # noqa: S608 - likewise
-                connection.execute(sql, (*names, rows[-1][0]))
+            connection.executemany("DELETE FROM changes WHERE seq = ?", [(seq,) for seq, *_ in rows])
 
 
 def _change(bucket: str, key: str, sha256: str | None, size: int, version: str | None) -> Publish:
@@ -85,6 +88,8 @@ class _Book:
         self._marks: list[tuple[str, str, float]] = []
         self._holders: dict[Name, Name | None] = {}
         self._moved: set[Name] = set()
+        self._given: dict[Name, list[str]] = {}
+        """Paths that got a holder in this transaction, by each of their folders."""
         self._changes: dict[Name, Publish] = {}
         self._kept: dict[str, Record] = {}
         self._former: dict[str, Record] = {}
@@ -108,15 +113,17 @@ class _Book:
                     self._ids[row.record.hash] = columns[15]
                     self._records[stage, row.key] = row.record
         records = [outcome.record for _, outcome in outcomes if outcome.record is not None]
-        paths = [(ref.bucket, ref.key) for record in records for ref in record.outputs]
+        outputs = [ref for record in records for ref in record.outputs]
+        paths = {(ref.bucket, path) for ref in outputs for path in (ref.key, *settling.folders(ref.key))}
         for bucket, keys in by_first(paths).items():
             sql = "SELECT key, stage, slot FROM paths WHERE bucket = ? AND key IN ({})"
             for key, stage, slot in select_in(self._connection, sql, [bucket], keys):
                 self._holders[bucket, key] = (stage, slot)
         sql = "SELECT id, hash, stage, key, body FROM records WHERE hash IN ({})"
         for id_, hash_, stage, key, body in select_in(self._connection, sql, [], self._bodies):
-            former = codec.read_record(hash_, stage, key, body)
-            self._ids[former.hash], self._former[former.hash] = id_, former
+            self._ids[hash_] = id_
+            with suppress(Corrupt):  # it is replaced by this commit; that it wrote other paths too is forgotten
+                self._former[hash_] = codec.read_record(hash_, stage, key, body)
         self._read_alerts(outcomes, records)
 
     def _read_alerts(self, outcomes: Sequence[tuple[Claim, Outcome]], records: Sequence[Record]) -> None:
@@ -154,9 +161,22 @@ class _Book:
     def holder(self, bucket: str, key: str) -> Name | None:
         return self._holders.get((bucket, key))
 
+    def below(self, bucket: str, key: str) -> Iterator[tuple[str, Name]]:
+        for path in self._given.get((bucket, key), ()):
+            holder = self._holders[bucket, path]
+            if holder is not None:
+                yield path, holder
+        sql = "SELECT key, stage, slot FROM paths WHERE bucket = ? AND key > ? AND key < ?"
+        for path, stage, slot in self._connection.execute(sql, (bucket, *settling.span_below(key))):
+            if (bucket, path) not in self._moved:
+                yield path, (stage, slot)
+
     def hold_path(self, ref: ObjectRef, holder: Name | None) -> None:
         self._holders[ref.bucket, ref.key] = holder
         self._moved.add((ref.bucket, ref.key))
+        if holder is not None:
+            for folder in settling.folders(ref.key):
+                self._given.setdefault((ref.bucket, folder), []).append(ref.key)
 
     def publish(self, change: Publish) -> None:
         self._changes.pop((change.bucket, change.key), None)

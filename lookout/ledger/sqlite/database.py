@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from lookout.errors import Corrupt, InputRejected, LookoutError, Unavailable
@@ -21,7 +23,11 @@ CHUNK: Final = 512
 """Keys in one statement."""
 
 _READ_ONLY_HINT: Final = "make the file and its folder writable, or name another state folder"
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DAMAGED: Final = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
+    | {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG}
+)
+"""With those that a statement of ours can only meet in a file whose tables or indexes are not what was written."""
 _DENIED: Final = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
 _MAYBE_DENIED: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR})
 
@@ -29,12 +35,19 @@ _MAYBE_DENIED: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
 class Database:
     """A connection in autocommit mode with explicit transactions. For one thread; other threads open their own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, writing: bool = True) -> None:
+        """Open the file, and make it where there is none. Without ``writing`` one that is there and cannot be written
+        is read as it is, also on a file system that is mounted read-only; every write then raises InputRejected."""
         self.path = path
+        self._read_only = not writing and path.exists() and not self._is_writable()
+        self._copy: TemporaryDirectory[str] | None = None
         self._connection: sqlite3.Connection | None = None
         self._writing = False
         with self._translated():
-            self._open()
+            if self._read_only:
+                self._open_read_only()
+            else:
+                self._open()
 
     # --- opening ----------------------------------------------------------------------------------------------------
 
@@ -44,7 +57,7 @@ class Database:
         except OSError as exc:
             raise _os_error(self.path, exc) from exc
         if self.path.exists() and not self._is_writable():
-            raise InputRejected("the ledger is read-only", str(self.path), _READ_ONLY_HINT)
+            raise self._refusal()
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, cached_statements=256)
         self._connection = connection
         try:
@@ -60,6 +73,42 @@ class Database:
         except BaseException:
             self.close()
             raise
+
+    def _open_read_only(self) -> None:
+        """Read the file in place if SQLite can, else a copy of it: its log needs a file beside it that lies in shared
+        memory, and an older form has to be brought to ours."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        try:
+            unused = not log.exists() or not log.stat().st_size
+        except OSError as exc:
+            raise _os_error(self.path, exc) from exc
+        try:
+            # Nobody has a ledger open that has no log beside it: then nothing changes while it is read.
+            self._connection = _connect(self.path, "immutable=1" if unused else "mode=ro")
+            form = self._find_form(self._connection)
+        except sqlite3.DatabaseError as exc:
+            if unused or getattr(exc, "sqlite_errorcode", 0) & 0xFF not in (*_DENIED, *_MAYBE_DENIED):
+                raise
+            form = None
+        if form is None or form < FORM:
+            self.close()
+            self._open_copy(log)
+
+    def _open_copy(self, log: Path) -> None:
+        """Read a copy of the file and its log in a folder for temporary files."""
+        self._copy = TemporaryDirectory(prefix="lookout-ledger-")
+        copy = Path(self._copy.name) / self.path.name
+        try:
+            for source in (self.path, log):
+                if source.exists():
+                    shutil.copyfile(source, copy.with_name(source.name))
+        except OSError as exc:
+            raise _os_error(copy, exc) from exc
+        connection = self._connection = _connect(copy, "mode=rw")
+        form = self._find_form(connection)
+        for step in range(FORM if form is None else form, FORM):
+            connection.executescript(UPGRADES[step])
+        connection.execute("PRAGMA query_only = ON")
 
     def _find_form(self, connection: sqlite3.Connection) -> int | None:
         """The form of the ledger that is there; None for an empty file. Raises InputRejected for anything else."""
@@ -102,6 +151,8 @@ class Database:
 
     def lock_folder(self) -> Path:
         """The folder beside the file for lock files; made if it is not there."""
+        if self._read_only:
+            raise self._refusal()
         folder = self.path.with_name(self.path.name + ".d")
         try:
             folder.mkdir(exist_ok=True)
@@ -114,6 +165,9 @@ class Database:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None
 
     # --- transactions -----------------------------------------------------------------------------------------------
 
@@ -171,18 +225,26 @@ class Database:
     def _error(self, exc: sqlite3.DatabaseError) -> LookoutError:
         code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         where = str(self.path)
-        if code == sqlite3.SQLITE_NOTADB:
-            return InputRejected("the file is no ledger", where, "name another state folder, or move the file away")
-        if code in _DAMAGED:
+        full = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if code in _DAMAGED or full == sqlite3.SQLITE_IOERR_SHORT_READ:
             return Corrupt(where, "an SQLite file as it was written", str(exc))
         if code in _DENIED or (code in _MAYBE_DENIED and not self._is_writable()):
             return InputRejected(f"the ledger cannot be written: {exc}", where, _READ_ONLY_HINT)
         return Unavailable(where, str(exc))
 
+    def _refusal(self) -> InputRejected:
+        return InputRejected("the ledger is read-only", str(self.path), _READ_ONLY_HINT)
+
     def _is_writable(self) -> bool:
         place = self.path if self.path.exists() else self.path.parent
         effective = os.access in os.supports_effective_ids
         return all(os.access(each, os.W_OK, effective_ids=effective) for each in (place, self.path.parent))
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a file that is there."""
+    uri = f"{path.absolute().as_uri()}?{mode}"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, cached_statements=256)
 
 
 def _os_error(path: Path, exc: OSError) -> LookoutError:

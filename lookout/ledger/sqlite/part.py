@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from lookout.datum import State
+from lookout.datum import Record, State
+from lookout.errors import Corrupt
 from lookout.ledger import codec
 from lookout.ledger.base import Ledger
 from lookout.ledger.settling import Row
@@ -32,11 +33,12 @@ MARK: Final = """
 
 
 class Part(Ledger):
-    """The common part. ``path`` is the ledger's file, ``clock`` gives Unix seconds."""
+    """The common part. ``path`` is the ledger's file, ``clock`` gives Unix seconds, ``writing`` is that of
+    ``Database``."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, *, writing: bool = True) -> None:
         self._clock = clock
-        self._db = Database(path)
+        self._db = Database(path, writing=writing)
 
     def close(self) -> None:
         self._db.close()
@@ -46,12 +48,12 @@ def to_rows(found: Iterable[Sequence[Any]]) -> list[Row]:
     """The slots of the rows of ``SLOT``, in their order."""
     table = list(found)
     with_record = [(columns[_HASH], columns[0], columns[1], columns[_BODY]) for columns in table if columns[_HASH]]
-    records = {record.hash: record for record in codec.read_records(with_record)}
+    records, damage = _read_records(with_record)
     return [
         Row(
             stage,
             key,
-            State(state),
+            _state(state),
             records.get(hash_),
             dirty,
             token,
@@ -65,10 +67,33 @@ def to_rows(found: Iterable[Sequence[Any]]) -> list[Row]:
             error,
             updated_at_s,
             bool(proven),
+            damage.get(hash_),
         )
         for stage, key, state, dirty, token, owner, lease_end_s, tries, losses, suspect, cohort, salt, error,
             updated_at_s, proven, _, hash_, _ in table
     ]  # fmt: skip
+
+
+def _read_records(rows: Sequence[tuple[str, str, str, str]]) -> tuple[dict[str, Record], dict[str, str]]:
+    """The records by their hashes, and, of those that cannot be read, why: one of them harms no other."""
+    records: dict[str, Record] = {}
+    damage: dict[str, str] = {}
+    try:
+        return {record.hash: record for record in codec.read_records(rows)}, damage
+    except Corrupt:
+        for row in rows:
+            try:
+                records[row[0]] = codec.read_record(*row)
+            except Corrupt as exc:
+                damage[row[0]] = str(exc)
+    return records, damage
+
+
+def _state(value: str) -> State:
+    try:
+        return State(value)
+    except ValueError as exc:
+        raise Corrupt("a slot of the ledger", "a state", repr(value)) from exc
 
 
 def states_of(rows: Collection[Row]) -> Iterator[tuple[object, ...]]:

@@ -1,0 +1,106 @@
+"""Publication of committed changes in the store: a change that cannot be made holds up no other.
+
+What cannot be made keeps its note in the ledger, so that the next engine tries it again. Knows no stage and no claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+
+from lookout.apart import apart, reason
+from lookout.datum import Mark, ObjectRef
+from lookout.errors import ObjectMissing
+from lookout.identity import digest
+from lookout.ledger.base import Ledger
+from lookout.log import get_logger
+from lookout.objects.base import ObjectStore, Publish
+
+log = get_logger(__name__)
+
+Path = tuple[str, str]
+"""Bucket and key."""
+
+
+class _KeepNotesError(Exception):
+    """Some changes were not made: the ledger must forget none of those that were handed out together."""
+
+
+class Publisher:
+    """Makes visible what is committed, of this engine or of one that died before it could: of ``buckets`` only, if
+    given. Each change is tried once by one publisher, until ``renew`` says that there is another version."""
+
+    def __init__(self, ledger: Ledger, store: ObjectStore, buckets: Collection[str] | None = None) -> None:
+        self._ledger, self._store, self._buckets = ledger, store, buckets
+        self._stuck: dict[Path, str] = {}
+        self._untold: dict[Path, str] = {}
+        self._made_again: set[Path] = set()
+
+    def publish(self) -> bool:
+        """Make all changes that can be made; whether a datum was marked to be made again because what it wrote is
+        lost. Raises Unavailable when the store or the ledger does not answer."""
+        lost: set[Path] = set()
+        while True:
+            with (
+                suppress(_KeepNotesError),
+                self._ledger.unpublished(buckets=self._buckets, without=self._stuck) as changes,
+            ):
+                if not changes:
+                    break
+                failures = self._make(changes)
+                for change, exc in failures:
+                    path = (change.bucket, change.key)
+                    self._stuck[path] = reason(exc)
+                    if isinstance(exc, ObjectMissing) and path not in self._made_again:
+                        lost.add(path)
+                    else:
+                        self._untold[path] = reason(exc)
+                if failures:
+                    raise _KeepNotesError
+        return self._make_again(lost)
+
+    def renew(self, refs: Iterable[ObjectRef]) -> None:
+        """Try these paths again: a commit has given them another version."""
+        for ref in refs:
+            self._stuck.pop((ref.bucket, ref.key), None)
+
+    def take_failures(self) -> dict[Mark, str]:
+        """Give the datums of changes that cannot be made and were not told before, with the reason for each."""
+        untold, self._untold = self._untold, {}
+        failures: dict[Mark, str] = {}
+        for (bucket, key), why in untold.items():
+            for made in self._ledger.makers(bucket, key)[:1]:
+                failures[Mark(stage=made.stage, key=made.key)] = f"{bucket}/{key} cannot be made visible: {why}"
+        return failures
+
+    def _make(self, changes: Sequence[Publish]) -> list[tuple[Publish, Exception]]:
+        """Make the changes; those that could not be made. What was in the way of one may have gone with another, so
+        they are tried a second time, in their order."""
+        failures = self._try(changes)
+        if failures and len(failures) < len(changes):
+            failures = self._try([change for change, _ in failures])
+        for change, exc in failures:
+            log.error("not published", object=f"{change.bucket}/{change.key}", error=reason(exc))
+        return failures
+
+    def _try(self, changes: Sequence[Publish]) -> list[tuple[Publish, Exception]]:
+        def call(some: Sequence[Publish]) -> list[None]:
+            self._store.publish(some)
+            return [None] * len(some)
+
+        answers = apart(changes, call)
+        return [(change, exc) for change, exc in zip(changes, answers, strict=True) if exc is not None]
+
+    def _make_again(self, lost: Collection[Path]) -> bool:
+        """Have the datums made again whose committed version is nowhere."""
+        self._made_again.update(lost)
+        marked = 0
+        for bucket, key in sorted(lost):
+            for made in self._ledger.makers(bucket, key)[:1]:
+                log.warning("lost", object=f"{bucket}/{key}", stage=made.stage, key=made.key)
+                salt = digest("lost/1", bucket, key, made.finished_at_s)[:16]
+                marked += self._ledger.mark([Mark(stage=made.stage, key=made.key)], salt=salt, revive=True)
+        return marked > 0
+
+
+__all__ = ["Publisher"]

@@ -1,0 +1,310 @@
+"""One datum that fails at a step of the engine for ever: the others are done, it is named, and a later run heals it."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from lookout.datum import Claim, Mark, ObjectRef, Observation, Outcome, State
+from lookout.errors import Corrupt, InputRejected, ObjectMissing
+from lookout.ledger.base import Ledger, Settled
+from lookout.ledger.sqlite import SqliteLedger
+from lookout.objects.base import ObjectStore, Publish
+from lookout.objects.folder import FolderStore
+from lookout.objects.routes import Routes
+from lookout.objects.source import FolderSource
+from lookout.workers import Done, InlineWorkers, Ticketed
+
+from .world import World
+
+BAD = "a/bad"
+GOOD = ("a/1", "a/2", "b/3")
+
+ERRORS: list[Callable[[], Exception]] = [
+    lambda: OSError(errno.EIO, "Input/output error"),
+    lambda: ValueError("no"),
+    lambda: KeyError("no"),
+    lambda: MemoryError(),
+    lambda: Corrupt("record", "this", "that"),
+    lambda: InputRejected("no"),
+]
+NAMES = ["OSError", "ValueError", "KeyError", "MemoryError", "Corrupt", "InputRejected"]
+
+
+@dataclass
+class Fault:
+    """One step that fails whenever it is about the bad text."""
+
+    step: str
+    make: Callable[[], Exception]
+    met: int = 0
+
+    def meet(self, step: str, keys: Iterable[str]) -> None:
+        if step == self.step and any(BAD in key for key in keys):
+            self.met += 1
+            raise self.make()
+
+
+class FaultyStore(Routes):
+    """The store of the world, with a fault."""
+
+    fault: Fault
+
+    def get(self, ref: ObjectRef) -> bytes:
+        self.fault.meet("get", [ref.key] if ref.bucket == "first" else [])
+        self.fault.meet("get the picture", [ref.key] if ref.bucket == "texts" else [])
+        return super().get(ref)
+
+    def has(self, refs: Sequence[ObjectRef]) -> list[bool]:
+        self.fault.meet("has", [ref.key for ref in refs])
+        return super().has(refs)
+
+    def put(self, bucket: str, key: str, *args: object, **more: object) -> ObjectRef:
+        self.fault.meet("put", [key])
+        return super().put(bucket, key, *args, **more)  # type: ignore[arg-type]
+
+    def flush(self, refs: Sequence[ObjectRef]) -> None:
+        self.fault.meet("flush", [ref.key for ref in refs])
+        super().flush(refs)
+
+    def publish(self, changes: Sequence[Publish]) -> None:
+        self.fault.meet("publish", [change.key for change in changes])
+        super().publish(changes)
+
+    def discard(self, refs: Sequence[ObjectRef]) -> None:
+        self.fault.meet("discard", [ref.key for ref in refs])
+        super().discard(refs)
+
+
+class FaultyLedger(SqliteLedger):
+    """The ledger of the world, with a fault."""
+
+    fault: Fault
+
+    def find_inputs(self, bucket: str, keys: Collection[str]) -> dict[str, Observation]:
+        self.fault.meet("plan", keys)
+        return super().find_inputs(bucket, keys)
+
+    def commit(self, outcomes: Sequence[tuple[Claim, Outcome]]) -> list[Settled]:
+        self.fault.meet("commit", [claim.key for claim, outcome in outcomes if outcome.record is not None])
+        self.fault.meet("commit anything", [claim.key for claim, _ in outcomes])
+        return super().commit(outcomes)
+
+    def mark(self, marks: Iterable[Mark], *, revive: bool = False, salt: str | None = None) -> int:
+        todo = list(marks)
+        self.fault.meet("mark", [mark.key for mark in todo] if salt is not None else [])
+        return super().mark(todo, revive=revive, salt=salt)
+
+
+class FaultyWorkers(InlineWorkers):
+    """Workers that cannot be handed some jobs."""
+
+    def __init__(self, store: ObjectStore, fault: Fault) -> None:
+        super().__init__(store)
+        self.fault = fault
+
+    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+        self.fault.meet("submit", [job.key for job, _ in jobs])
+        super().submit(jobs, timeout_s, done)
+
+
+@dataclass
+class FaultyWorld(World):
+    """A world in which one step fails for one text."""
+
+    fault: Fault | None = None
+
+    def open_ledger(self) -> Ledger:
+        if self.fault is None:
+            return super().open_ledger()
+        ledger = FaultyLedger(self.root / "state" / "ledger.sqlite", clock=self.clock)
+        ledger.fault = self.fault
+        return ledger
+
+    def open_store(self) -> ObjectStore:
+        store = FaultyStore({self.pipeline.inputs: FolderSource()}, FolderStore(self.objects, durable=False))
+        store.fault = self.fault or Fault("none", ValueError)
+        return store
+
+    def failed(self) -> dict[tuple[str, str], str]:
+        with closing(self.open_ledger()) as ledger:
+            return {(slot.stage, slot.key): slot.error or "" for slot in ledger.slots(states=[State.FAILED])}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FaultyWorld:
+    world = FaultyWorld(tmp_path / "world")
+    for key in (*GOOD, BAD):
+        world.put(key, f"alarm {key}")
+    return world
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> dict[str, bytes]:
+    """What a run without a fault leaves."""
+    world = World(tmp_path / "fresh")
+    for key in (*GOOD, BAD):
+        world.put(key, f"alarm {key}")
+    world.run()
+    return world.results()
+
+
+def good(results: dict[str, bytes]) -> dict[str, bytes]:
+    """Those of the good texts."""
+    return {path: data for path, data in results.items() if BAD not in path and not path.startswith("sums/")}
+
+
+@pytest.mark.parametrize("make", ERRORS, ids=NAMES)
+@pytest.mark.parametrize("step", ["plan", "submit", "get the picture", "get", "put", "flush", "commit", "publish"])
+def test_a_step_that_fails_for_one_datum_fails_that_datum_and_no_other(
+    world: FaultyWorld, fresh: dict[str, bytes], step: str, make: Callable[[], Exception]
+) -> None:
+    world.fault = Fault(step, make)
+    workers = FaultyWorkers(world.open_store(), world.fault)
+    world.run(workers=workers)
+    assert world.fault.met
+    assert good(world.results()) == good(fresh)
+    assert {key for _, key in world.failed()} == {BAD}
+    assert len(world.postbox.sent()) >= len(GOOD)
+    world.fault = None
+    world.run()
+    assert world.failed() == {}
+    assert world.results() == fresh
+    assert len(world.postbox.sent()) == len(GOOD) + 1
+
+
+@pytest.mark.parametrize("make", ERRORS, ids=NAMES)
+def test_a_datum_whose_end_the_ledger_cannot_take_at_all_is_named_when_all_else_is_done(
+    world: FaultyWorld, fresh: dict[str, bytes], make: Callable[[], Exception]
+) -> None:
+    world.fault = Fault("commit anything", make)
+    with pytest.raises(Corrupt, match=BAD):
+        world.run()
+    stages = ("first/", "second/", "third/")
+    assert good(world.results()) == {path: data for path, data in good(fresh).items() if path.startswith(stages)}
+    world.fault = None
+    world.run()
+    assert world.results() == fresh
+
+
+@pytest.mark.parametrize("make", ERRORS, ids=NAMES)
+def test_old_outputs_that_cannot_be_looked_for_fail_their_datum_only(
+    world: FaultyWorld, make: Callable[[], Exception]
+) -> None:
+    world.run()
+    was = world.results()
+    for key in (*GOOD, BAD):
+        world.put(key, "calm")
+    world.run()
+    for key in (*GOOD, BAD):
+        world.put(key, f"alarm {key}")
+    world.fault = Fault("has", make)
+    world.run()
+    assert world.fault.met
+    assert good(world.results()) == good(was)
+    assert {key for _, key in world.failed()} == {BAD}
+    world.fault = None
+    world.run()
+    assert world.results() == was
+
+
+@pytest.mark.parametrize("make", ERRORS, ids=NAMES)
+def test_what_cannot_be_discarded_stops_nothing(world: FaultyWorld, make: Callable[[], Exception]) -> None:
+    world.put("a/0", f"as {BAD}")
+    world.fault = Fault("discard", make)
+    world.run()
+    assert world.fault.met
+    assert {key for _, key in world.failed()} == {BAD}, "its path belongs to a/0"
+    assert all(f"second/{key}.loud" in world.results() for key in GOOD)
+
+
+@pytest.mark.parametrize("make", ERRORS, ids=NAMES)
+def test_a_lost_result_that_cannot_be_marked_fails_what_reads_it(
+    world: FaultyWorld, make: Callable[[], Exception]
+) -> None:
+    world.run()
+    for key in (*GOOD, BAD):
+        world.lose(f"first/good/{key}")
+    world.pipeline = replace(world.pipeline, stages=tuple(_again(stage) for stage in world.pipeline.stages))
+    world.fault = Fault("mark", make)
+    world.run()
+    assert world.fault.met
+    assert ("second", BAD) in world.failed()
+    assert {key for _, key in world.failed()} == {BAD}
+
+
+def _again(stage):
+    return replace(stage, version=2) if stage.name == "second" else stage
+
+
+def test_a_version_that_is_nowhere_before_it_is_visible_is_made_again(
+    world: FaultyWorld, fresh: dict[str, bytes]
+) -> None:
+    world.fault = Fault("publish", lambda: KeyboardInterrupt())  # type: ignore[arg-type,return-value]
+    with pytest.raises(KeyboardInterrupt):
+        world.run()
+    world.fault = None
+    for version in (world.objects / ".staging").iterdir():
+        version.unlink()
+    world.run()
+    assert world.failed() == {}
+    assert world.results() == fresh
+
+
+def test_a_store_that_loses_what_it_shows_for_ever_ends_with_a_failed_datum(world: FaultyWorld) -> None:
+    world.fault = Fault("publish", lambda: ObjectMissing("first", BAD))
+    world.run()
+    assert {key for _, key in world.failed()} == {BAD}
+
+
+def test_a_live_record_that_cannot_be_read_fails_its_datum_until_it_can(
+    world: FaultyWorld, fresh: dict[str, bytes]
+) -> None:
+    world.run()
+    body = _spoil(world, "second", "junk")
+    for key in (*GOOD, BAD):
+        world.put(key, f"alarm, changed {key}")
+    world.run()
+    assert "cannot" not in world.failed()["second", BAD]
+    assert "record" in world.failed()["second", BAD]
+    assert {key for _, key in world.failed()} == {BAD}
+    assert all(world.results()[f"second/{key}.loud"].startswith(b"ALARM, CHANGED") for key in GOOD)
+    assert len(world.postbox.sent()) == 2 * len(GOOD) + 1
+    _spoil(world, "second", body)
+    for key in (*GOOD, BAD):
+        world.put(key, f"alarm {key}")
+    world.run()
+    assert world.failed() == {}
+    assert world.results() == fresh
+
+
+def test_a_record_of_history_that_cannot_be_read_is_made_again(world: FaultyWorld) -> None:
+    world.run()
+    was = world.results()
+    for key in (*GOOD, BAD):
+        world.put(key, f"alarm, changed {key}")
+    _spoil(world, "second", "junk")
+    world.run()
+    with closing(sqlite3.connect(world.root / "state" / "ledger.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM slots WHERE key = ? AND stage = 'second'", (BAD,))
+    for key in (*GOOD, BAD):
+        world.put(key, f"alarm {key}")
+    world.run()
+    assert world.failed() == {}
+    assert good(world.results()) == good(was)
+    assert world.results()[f"second/{BAD}.loud"] == was[f"second/{BAD}.loud"]
+
+
+def _spoil(world: World, stage: str, body: str) -> str:
+    """Put a text in the place of the bad datum's first record; gives the one that was there."""
+    with closing(sqlite3.connect(world.root / "state" / "ledger.sqlite")) as connection, connection:
+        where = "WHERE id = (SELECT min(id) FROM records WHERE stage = ? AND key = ?)"
+        ((was,),) = connection.execute(f"SELECT body FROM records {where}", (stage, BAD)).fetchall()
+        connection.execute(f"UPDATE records SET body = ? {where}", (body, stage, BAD))
+    return str(was)
