@@ -45,6 +45,15 @@ class Settling:
         if self._thread.is_alive():
             self._thread.join()
 
+    def is_alive(self) -> bool:
+        """Whether the thread lives."""
+        return self._thread.is_alive()
+
+    def is_waited_for(self, path: str) -> bool:
+        """Whether the path is not due yet, or is held open by somebody who may have changed it."""
+        with self._changed:
+            return path in self._due_at_s or (path in self._open and path in self._unclosed)
+
     def opened(self, path: str) -> None:
         """Somebody opened the file, to read or to write."""
         with self._changed:

@@ -94,7 +94,7 @@ class Engine:
     ) -> None:
         self._pipeline, self._ledger, self._store, self._workers = pipeline, ledger, store, workers
         self._owner, self._run, self._lease_s, self._publishes = owner, run, lease_s, publishes
-        self._on_progress, self._on_alerts = on_progress, on_alerts
+        self._on_progress, self._on_alerts, self._clock = on_progress, on_alerts, clock
         self._make_outcomes = partial(
             Outcomes, pipeline=pipeline, ledger=ledger, run=run, code=code, reobserve=reobserve, clock=clock
         )
@@ -111,10 +111,11 @@ class Engine:
         self._extended_at_s = 0.0
         self._stopping = False
         self._fatal: Unavailable | None = None
+        self._look_after: Callable[[], None] = lambda: None
         self.report = Report()
 
     def _read_in_force(self) -> None:
-        self._planner = Planner(self._pipeline, self._ledger, self._store)
+        self._planner = Planner(self._pipeline, self._ledger, self._store, self._clock)
         self._outcomes = self._make_outcomes(planner=self._planner)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
@@ -145,14 +146,24 @@ class Engine:
             raise self._fatal
         return self.report
 
-    def follow(self, stages: Sequence[Stage], *, quiet_s: float = 1.0, patience_s: float = 10.0) -> None:
+    def follow(
+        self,
+        stages: Sequence[Stage],
+        *,
+        quiet_s: float = 1.0,
+        patience_s: float = 10.0,
+        look_after: Callable[[], None] = lambda: None,
+    ) -> None:
         """Work as inputs come, until ``stop``. Grouped stages run when it was quiet for ``quiet_s``, and after
-        ``patience_s`` at the latest. Wake it with ``call``."""
+        ``patience_s`` at the latest. Wake it with ``call``. ``look_after`` is called each second or so, and must be
+        quick."""
         self._begin(stages)
+        self._look_after = look_after
         ordinary = [stage for stage in stages if not stage.grouped]
         last_s = waiting_since_s = time.monotonic()
         try:
             while not self._stopping:
+                look_after()
                 self._fill(ordinary, None)
                 now_s = time.monotonic()
                 grouped = self._maybe - {stage.name for stage in ordinary}
@@ -322,6 +333,7 @@ class Engine:
         while (left_s := ends_s - time.monotonic()) > _PIECE_S:
             with suppress(queue.Empty):
                 return self._inbox.get(timeout=_PIECE_S)
+            self._look_after()
         return self._inbox.get(timeout=max(0.0, left_s))
 
     def _take(self, completion: Completion) -> None:

@@ -118,6 +118,8 @@ def _metrics(standing: Standing) -> Iterator[Metric]:
         "Alerts by state.",
         {(("state", state.value),): standing.alerts.get(state.value, 0) for state in AlertState},
     )
+    held = standing.held.pictures if standing.held is not None else 0
+    yield _gauge("lookout_held_back_pictures", "Pictures that are gone and wait for --allow-deletions.", {(): held})
     yield _gauge(
         "lookout_batches",
         "Batches by state.",

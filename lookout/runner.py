@@ -29,6 +29,7 @@ from lookout.pipeline import Pipeline, Refused
 from lookout.planner import MAX_LONE_LOSSES
 from lookout.posting import Dispatch, Postman
 from lookout.references import propose
+from lookout.renewal import renew
 from lookout.watching import Changes, Watcher
 from lookout.workers import Workers
 
@@ -104,6 +105,7 @@ class Runner:
             taken = self._take(intake, order)
             if order.verify:
                 self._verify()
+            self._renew()
             self._revive(taken.keys)
             engine.rebase(self.pipeline.stages)
             engine.work([stage for stage in self.pipeline.stages if not stage.grouped], taken.keys)
@@ -131,14 +133,17 @@ class Runner:
             letters = partial(self._outbox, owner=session.owner, order=order, window_s=3600.0, digest_every_s=300.0)
             with Postman(self.open_ledger, letters, self.clock) as postman:
                 engine = self._engine(intake.look_again, session, postman.wake)
-                changes = Changes(engine, intake, order.sources[0], allow_deletions=order.allow_deletions)
-                with watcher(order.sources[0].absolute(), changes.add, changes.lost):
-                    taken = changes.scan()
+                root = order.sources[0].absolute()
+                changes = Changes(
+                    engine, intake, root, allow_deletions=order.allow_deletions, renew=self._renew
+                )
+                with watcher(root, changes.add, changes.lost) as watch:
+                    taken = changes.begin(watch)
                     self._revive(None)
                     engine.rebase(self.pipeline.stages)
                     on_ready(taken)
                     postman.wake()
-                    engine.follow(self.pipeline.stages)
+                    engine.follow(self.pipeline.stages, look_after=changes.look_after)
                 if changes.error is not None:
                     raise changes.error
             self._collect()
@@ -254,6 +259,9 @@ class Runner:
             ]
         again = [slot for slot in failed if slot.losses < MAX_LONE_LOSSES]
         self.ledger.mark([Mark(stage=slot.stage, key=slot.key) for slot in again], revive=True)
+
+    def _renew(self) -> None:
+        renew(self.pipeline, self.ledger, self.clock())
 
     def _verify(self) -> None:
         """Have every datum done again whose outputs are not in the store as the ledger names them."""

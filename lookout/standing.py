@@ -16,6 +16,7 @@ from typing import Final
 
 from lookout.batches import ordinary
 from lookout.datum import Observation, Slot, State
+from lookout.deletions import Held, find_held
 from lookout.ledger.base import RunRecord
 from lookout.ledger.batching import BatchLedger, BatchState
 from lookout.pipeline import Pipeline
@@ -52,7 +53,7 @@ class Backlog:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """``stages`` by stage: datums by state, and under ``waiting`` those that are to be done or being done. ``alerts``
-    by state, ``batches`` by state over all runs."""
+    by state, ``batches`` by state over all runs; ``held`` are deletions that wait for a person."""
 
     at_s: float
     pictures: int
@@ -61,6 +62,7 @@ class Standing:
     batches: Mapping[str, int]
     backlog: Backlog
     runs: Sequence[RunRecord] = ()
+    held: Held | None = None
 
 
 def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0) -> Standing:
@@ -82,6 +84,7 @@ def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0
         batches={state.value: batches.get(state, 0) for state in BatchState},
         backlog=look_at_backlog(pipeline, ledger),
         runs=ledger.runs(runs) if runs else (),
+        held=find_held(ledger),
     )
 
 

@@ -20,6 +20,7 @@ from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json, printable
 from lookout.cli.state import LEDGER_FILE, Deployment, find_obstacle, open_state
 from lookout.datum import ObjectRef, State
+from lookout.deletions import ALLOW_HINT, find_held
 from lookout.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
 from lookout.intake import SOURCE_NOTE
 from lookout.settings import Settings
@@ -149,6 +150,8 @@ def _state(settings: Settings, path: Path, objects: bool) -> Iterator[Check]:
         yield Check(
             name="datums", ok=not failed, found=count(failed, "failed datum"), hint="lookout datums list --in failed"
         )
+        held = find_held(ledger)
+        yield Check(name="deletions", ok=held is None, found=str(held or "none held back"), hint=ALLOW_HINT)
         yield _objects(opened, read=objects)
 
 

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from lookout.batches import ordinary
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json, echo_json_line, printable, table, when
 from lookout.cli.state import Deployment, open_state
+from lookout.deletions import ALLOW_HINT
 from lookout.errors import EXIT_STOPPED, Unavailable
 from lookout.ledger.batching import with_batches
 from lookout.settings import Settings
@@ -53,6 +54,7 @@ class Seen:
             "alerts": dict(standing.alerts),
             "batches": dict(standing.batches),
             "backlog": backlog,
+            "held_back": None if standing.held is None else asdict(standing.held),
             "runs": standing.runs,
         }
 
@@ -65,6 +67,8 @@ class Seen:
         ]
         lines.append(f"alerts    {_numbers(standing.alerts)}")
         lines.append(f"batches   {_numbers(standing.batches)}")
+        if standing.held is not None:
+            lines.append(f"held back {printable(standing.held)} ({ALLOW_HINT})")
         lines += [f"waiting   {_waiting(standing)}", ""]
         columns = ("success", "failed", "unrunnable", "killed", "retracted", "running", "waiting")
         rows = [(name, *(row[column] for column in columns)) for name, row in standing.stages.items()]

@@ -11,6 +11,7 @@ from typing import Final
 from lookout.cli.output import count, printable, table, when
 from lookout.cli.state import Deployment
 from lookout.datum import Json, JsonObject, State
+from lookout.deletions import ALLOW_HINT, Held, find_held
 from lookout.ledger.base import Ledger
 from lookout.pipeline import Pipeline, Refused
 from lookout.runner import Ran
@@ -34,6 +35,7 @@ class Summary:
     pictures: int
     rules: int
     retracted: int
+    held: Held | None
     pending: int
     due_at_s: float | None
     stopped: bool
@@ -57,6 +59,7 @@ class Summary:
             "alerts": self.alerts,
             "refused": [{"name": item.name, "reason": item.reason} for item in self.refused],
             "retracted": self.retracted,
+            "held_back": self.held.pictures if self.held is not None else 0,
             "pending": self.pending,
             "stopped": self.stopped,
             "elapsed_s": round(self.elapsed_s, 3),
@@ -108,6 +111,8 @@ class Summary:
             parts += ["No threats.", ""]
         if self.retracted:
             parts.append(f"Retracted with their deleted pictures: the results of {count(self.retracted, 'picture')}.")
+        if self.held is not None:
+            parts.append(f"Held back: {printable(self.held)} ({ALLOW_HINT}).")
         return parts
 
     def _alerts_line(self) -> str:
@@ -161,6 +166,7 @@ def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran) -> Summary:
         pictures=ledger.count_inputs(pipeline.inputs),
         rules=len(ledger.references("rules")),
         retracted=ran.taken.gone,
+        held=find_held(ledger),
         pending=pending,
         due_at_s=ran.due_at_s,
         stopped=ran.stopped,

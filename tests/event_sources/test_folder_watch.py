@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from event_sources.folder import Change, FolderWatch, watch_folder
+from event_sources.folder import Change, FolderWatch
 from lookout.errors import InputRejected, Unavailable
 
 PROJECT = Path(__file__).parents[2]
@@ -374,8 +374,8 @@ LIMITED = """
     if sys.argv[2] == "instances":
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), 1000))
     try:
-        with FolderWatch(Path(sys.argv[1]), print):
-            print("watching")
+        with FolderWatch(Path(sys.argv[1]), print, on_lost=print) as watch:
+            print("watching", watch.unwatched)
     except InputRejected as error:
         print(error)
 """
@@ -394,7 +394,7 @@ def test_no_room_for_a_watcher_is_refused_with_a_hint(root):
     assert "sysctl" in said
 
 
-def test_folders_beyond_the_systems_limit_are_refused_not_passed_over(root):
+def test_folders_beyond_the_systems_limit_are_told_not_passed_over(root):
     """In a user namespace of its own, which may lower its limit without privilege."""
     for number in range(20):
         (root / str(number)).mkdir()
@@ -405,16 +405,5 @@ def test_folders_beyond_the_systems_limit_are_refused_not_passed_over(root):
     said = limited(root, "watches", *wrapper)
     assert "11 of its folders cannot be watched" in said
     assert "max_user_watches" in said
-    assert limited(root, "watches") == "watching\n"
-
-
-def test_watch_folder_tells_key_and_gone_and_that_the_folder_is_lost(root):
-    told: queue.Queue[tuple[str, bool]] = queue.Queue()
-    lost = threading.Event()
-    with watch_folder(root, lambda key, is_gone: told.put((key, is_gone)), lost.set, exclude=[root / "state"]):
-        (root / "a.jpg").write_bytes(WHOLE)
-        assert told.get(timeout=SOON_S) == ("a.jpg", False)
-        (root / "a.jpg").unlink()
-        assert told.get(timeout=SOON_S) == ("a.jpg", True)
-        root.rmdir()
-        assert lost.wait(SOON_S)
+    assert "watching 11" in said
+    assert limited(root, "watches") == "watching 0\n"
