@@ -60,11 +60,12 @@ class Intake:
         known = self.ledger.inputs(self.bucket)
         found = scan(root, self.bucket, known, self.clock(), verify=verify, exclude=self.exclude)
         changed = [seen for seen in found.changed if is_ready(seen)]
+        fresh = self._fresh(changed) if found.gone else []
         differed = self.ledger.observe(changed, self.readers)
         identity = self.ledger.find_note(SOURCE_ID_NOTE)
         blank = not found.total and identity not in (None, found.root_id)
         guard = self._guard(root, allow=allow_deletions)
-        free = self._sift(guard, [seen.key for seen in found.gone], changed, blank=blank, whole=True)
+        free = self._sift(guard, [seen.key for seen in found.gone], fresh, blank=blank, whole=True)
         gone = [observe_file(root, key, self.bucket, self.clock()) for key in free]  # a listing may have missed it
         self.ledger.observe(gone, self.readers)
         if found.total and identity != found.root_id:
@@ -111,9 +112,10 @@ class Intake:
         root, now_s = Path(origin_of(root)), self.clock()
         seen = [observe_file(root, key, self.bucket, now_s) for key in keys]
         there = [item for item in seen if not _is_gone(item)]
-        differed = self.ledger.observe(there, self.readers)
         known = self.ledger.find_inputs(self.bucket, [item.key for item in seen if _is_gone(item)])
-        free = frozenset(self._sift(self._guard(root, allow=allow_deletions), list(known), there, whole=False))
+        fresh = self._fresh(there) if known else []
+        differed = self.ledger.observe(there, self.readers)
+        free = frozenset(self._sift(self._guard(root, allow=allow_deletions), list(known), fresh, whole=False))
         gone = self.ledger.observe([item for item in seen if item.key in free], self.readers)
         return Taken(changed=len(there), gone=gone, held=len(known) - len(free), differed=differed)
 
@@ -143,7 +145,7 @@ class Intake:
         self,
         guard: DeletionGuard,
         gone: Sequence[str],
-        there: Sequence[Observation],
+        fresh: Sequence[Observation],
         *,
         blank: bool = False,
         whole: bool,
@@ -151,10 +153,15 @@ class Intake:
         """Those of the known keys that are gone and may be retracted. What has another name now is no loss."""
         if not gone and not whole:
             return []
-        known = self.ledger.find_inputs(self.bucket, gone) if gone and there else {}
+        known = self.ledger.find_inputs(self.bucket, gone) if fresh else {}
         lost = Counter(seen.ref.sha256 for seen in known.values() if seen.ref is not None)
-        renamed = lost & Counter(seen.ref.sha256 for seen in there if seen.ref is not None)
+        renamed = lost & Counter(seen.ref.sha256 for seen in fresh if seen.ref is not None)
         return guard.sift(gone, uncounted=renamed.total(), blank=blank, whole=whole)
+
+    def _fresh(self, there: Sequence[Observation]) -> list[Observation]:
+        """Those that are not known, or as something else."""
+        known = self.ledger.find_inputs(self.bucket, [seen.key for seen in there])
+        return [seen for seen in there if seen.key not in known or known[seen.key].ref != seen.ref]
 
 
 def _is_gone(seen: Observation) -> bool:
