@@ -19,7 +19,8 @@ class InotifyWatcher(BaseObserver):
         super().__init__(InotifyFullEmitter, inotify_fd=self.reader)
 
     def on_thread_stop(self) -> None:
-        """Ends the reader too. One that hangs is left behind: it is a daemon."""
-        super().on_thread_stop()
+        """End the reader first: with it go all watches, also those of an instance that is broken. A reader that hangs
+        is left behind, as it is a daemon."""
         self.reader.stop()
+        super().on_thread_stop()
         self.reader.join(_JOIN_S)

@@ -43,23 +43,29 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeletionGuard:
-    """Decides what may be retracted from one source. ``allow`` lets all pass, and begins the window anew."""
+    """Decides what may be retracted from one source. ``readers`` are the stages that read it. ``allow`` lets all pass,
+    and begins the window anew."""
 
     ledger: Ledger
     bucket: str
     origin: str
     clock: Callable[[], float]
+    readers: Sequence[str]
     allow: bool = False
 
     def is_expected(self, keys: Sequence[str]) -> list[bool]:
-        """Which of these may go whatever else does: all, if allowed, else those that are known for longer than the
-        retention in force."""
-        text = self.ledger.find_note(RETENTION_NOTE)
-        if self.allow or not text:
+        """Which of these may go whatever else does: all, if allowed, else those that have no result to lose, and those
+        that are known for longer than the retention in force."""
+        if self.allow or not keys:
             return [self.allow] * len(keys)
-        before_s = self.clock() - float(text)
-        known = self.ledger.find_inputs(self.bucket, keys)
-        return [key in known and known[key].observed_at_s < before_s for key in keys]
+        slots = [slot for stage in self.readers for slot in self.ledger.find_slots(stage, keys).values()]
+        free = set(keys).difference(slot.key for slot in slots if slot.record is not None)
+        text = self.ledger.find_note(RETENTION_NOTE)
+        if text:
+            before_s = self.clock() - float(text)
+            known = self.ledger.find_inputs(self.bucket, keys)
+            free.update(key for key, seen in known.items() if seen.observed_at_s < before_s)
+        return [key in free for key in keys]
 
     def most(self) -> int:
         """How many more may go now."""
@@ -93,12 +99,15 @@ class DeletionGuard:
         """Note what is held back, 0 for nothing: all of it after a look at the whole source, else so many more. Writes
         only what differs."""
         before = find_held(self.ledger)
-        total = gone if whole or before is None else before.pictures + gone
+        total = gone
+        if not whole and before is not None:  # it may have been told of before
+            total = min(before.pictures + gone, self.ledger.count_inputs(self.bucket, self.origin))
         if total and why is not None:
             if before is None or before.pictures != total:
                 held = Held(pictures=total, since_s=before.since_s if before else self.clock(), why=why)
                 self.ledger.put_note(HELD_NOTE, json.dumps(asdict(held)))
-                log.warning("deletions held back", origin=self.origin, pictures=total, why=why, hint=ALLOW_HINT)
+                tell = log.warning if before is None or whole else log.info
+                tell("deletions held back", origin=self.origin, pictures=total, why=why, hint=ALLOW_HINT)
         elif whole and before is not None:
             self.ledger.put_note(HELD_NOTE, "")
             log.info("deletions settled", origin=self.origin)

@@ -139,7 +139,14 @@ class Intake:
         return Path(bound), key_of(path.relative_to(bound).as_posix())
 
     def _guard(self, root: Path, *, allow: bool) -> DeletionGuard:
-        return DeletionGuard(ledger=self.ledger, bucket=self.bucket, origin=str(root), clock=self.clock, allow=allow)
+        return DeletionGuard(
+            ledger=self.ledger,
+            bucket=self.bucket,
+            origin=str(root),
+            clock=self.clock,
+            readers=self.readers,
+            allow=allow,
+        )
 
     def _sift(
         self,
@@ -232,7 +239,11 @@ class BucketIntake:
             if not self.ledger.find_inputs(self.bucket, [key]):
                 return
             guard = DeletionGuard(
-                ledger=self.ledger, bucket=self.bucket, origin=self.source.origin, clock=self.clock
+                ledger=self.ledger,
+                bucket=self.bucket,
+                origin=self.source.origin,
+                clock=self.clock,
+                readers=self.readers,
             )
             if not guard.sift([key], blank=self.source.is_blank(), whole=False):
                 return
@@ -276,7 +287,9 @@ def merge(
     seen, unless it is so much that it looks like an accident: then it is held back. Until something is gone, each part
     is a place to go on from, told to ``on_settled``. Memory holds a part, and as many keys of what is gone as may go.
     """
-    guard = DeletionGuard(ledger=ledger, bucket=bucket, origin=source.origin, clock=clock, allow=allow_deletions)
+    guard = DeletionGuard(
+        ledger=ledger, bucket=bucket, origin=source.origin, clock=clock, readers=readers, allow=allow_deletions
+    )
     deletions = _Deletions(guard, source, readers)
     seen = changed = 0
     for part in parts:

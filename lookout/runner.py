@@ -63,6 +63,8 @@ class Ran:
     refused: tuple[Refused, ...]
     due_at_s: float | None
     elapsed_s: float
+    troubles: Mapping[str, int] = field(default_factory=dict)
+    """Of a watch: what went wrong with it, in numbers."""
 
     @property
     def stopped(self) -> bool:
@@ -74,6 +76,7 @@ class _Session:
     owner: str
     run: str
     engine: Engine | None = None
+    summary: dict[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +147,7 @@ class Runner:
                     on_ready(taken)
                     postman.wake()
                     engine.follow(self.pipeline.stages, look_after=changes.look_after)
+                    troubles = session.summary["watch"] = changes.end()
                 if changes.error is not None:
                     raise changes.error
             self._collect()
@@ -155,6 +159,7 @@ class Runner:
             refused=refused,
             due_at_s=None,
             elapsed_s=time.monotonic() - started_s,
+            troubles=troubles,
         )
 
     # --- the steps --------------------------------------------------------------------------------------------------
@@ -166,7 +171,7 @@ class Runner:
         with self.ledger.session() as owner:
             self.ledger.start_run(RunRecord(id=run, kind=kind, owner=owner, started_at_s=self.clock()))
             session = _Session(owner=owner, run=run)
-            summary: dict[str, Json] = {}
+            summary = session.summary
             state = "failed"
             try:
                 yield session

@@ -20,6 +20,7 @@ from lookout.deletions import Held, find_held
 from lookout.ledger.base import RunRecord
 from lookout.ledger.batching import BatchLedger, BatchState
 from lookout.pipeline import Pipeline
+from lookout.watching import find_troubles
 
 MOST: Final = 10_000
 _PIECE: Final = 500
@@ -53,7 +54,8 @@ class Backlog:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """``stages`` by stage: datums by state, and under ``waiting`` those that are to be done or being done. ``alerts``
-    by state, ``batches`` by state over all runs; ``held`` are deletions that wait for a person."""
+    by state, ``batches`` by state over all runs; ``held`` are deletions that wait for a person,
+    ``watch`` is what went wrong with the watch at work."""
 
     at_s: float
     pictures: int
@@ -63,6 +65,7 @@ class Standing:
     backlog: Backlog
     runs: Sequence[RunRecord] = ()
     held: Held | None = None
+    watch: Mapping[str, int] = field(default_factory=dict)
 
 
 def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0) -> Standing:
@@ -85,6 +88,7 @@ def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0
         backlog=look_at_backlog(pipeline, ledger),
         runs=ledger.runs(runs) if runs else (),
         held=find_held(ledger),
+        watch=find_troubles(ledger),
     )
 
 

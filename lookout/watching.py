@@ -3,6 +3,8 @@ told of."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import threading
 import time
@@ -17,6 +19,7 @@ from lookout.datum import Observation
 from lookout.engine import Engine
 from lookout.errors import InputRejected, LookoutError, Unavailable
 from lookout.intake import Intake, Taken
+from lookout.ledger.base import Ledger
 from lookout.log import get_logger
 from lookout.objects.source import path_of
 
@@ -27,6 +30,11 @@ LATE_S: Final = 5.0
 LONGEST_WRITE_S: Final = 600.0
 """A file that nobody has changed for so long is taken though somebody holds it open."""
 JUMP_S: Final = 5.0
+TROUBLE_NOTE: Final = "watch"
+"""What went wrong with the watch at work, as JSON; empty when nothing did, or none is at work."""
+
+
+TROUBLES: Final = ("restarts", "missed", "unwatched", "clock_jumps")
 
 
 class Watch(Protocol):
@@ -99,8 +107,9 @@ class Changes:
         self._keys: dict[str, None] = {}
         self._watch: Watch | None = None
         self._is_walk_due = False
+        self._count_at_s = math.inf
+        self._told: dict[str, int] = {}
         self.clock_jumps = 0
-        self.walks = 0
         self.error: LookoutError | None = None
 
     # --- from any thread --------------------------------------------------------------------------------------------
@@ -123,6 +132,8 @@ class Changes:
         self._watch = watch
         self._clock_check.jump_s()
         self._renew()
+        if self._intake.ledger.find_note(TROUBLE_NOTE):
+            self._note({})  # of a watch that was killed
         return self._intake.take_folder(self._root, allow_deletions=self._allow_deletions)
 
     def look_after(self) -> None:
@@ -132,17 +143,29 @@ class Changes:
             self.clock_jumps += 1
             self._is_walk_due = True
             log.warning("clock was set", by_s=round(jump_s, 1), then="walking through the folder")
+        if time.monotonic() >= self._count_at_s:
+            self._is_walk_due = True  # what is held back is counted whole
         if self._watch is not None and (self._watch.check() or self._is_walk_due):
-            self._is_walk_due = False
+            self._is_walk_due, self._count_at_s = False, math.inf
             self._engine.call(partial(self._guard, partial(self._walk, self._watch)))
 
     def troubles(self) -> dict[str, int]:
-        """What went wrong with the watch so far, in numbers."""
+        """What went wrong with the watch so far, in numbers: see docs/cli.md."""
         watch = self._watch
-        counts = {"clock_jumps": self.clock_jumps, "walks": self.walks}
-        if watch is not None:
-            counts |= {"restarts": watch.restarts, "missed": watch.missed, "unwatched": watch.unwatched}
-        return counts
+        if watch is None:
+            return {}
+        return {
+            "restarts": watch.restarts,
+            "missed": watch.missed,
+            "unwatched": watch.unwatched,
+            "clock_jumps": self.clock_jumps,
+        }
+
+    def end(self) -> dict[str, int]:
+        """No watch is at work any more; gives its troubles."""
+        if self._told:
+            self._note({})
+        return self.troubles()
 
     def _take(self) -> None:
         with self._lock:
@@ -150,8 +173,8 @@ class Changes:
         single = [key for key in keys if not key.endswith("/")]
         for prefix in (key for key in keys if key.endswith("/")):
             single += self._intake.known_below(prefix)
-        if single:
-            self._intake.take_changes(self._root, single, allow_deletions=self._allow_deletions)
+        if single and self._intake.take_changes(self._root, single, allow_deletions=self._allow_deletions).held:
+            self._count_at_s = min(self._count_at_s, time.monotonic() + LATE_S)
 
     def _walk(self, watch: Watch) -> None:
         """The safety net: whatever is in the folder and was not told of is found here. What was told of comes first,
@@ -167,8 +190,14 @@ class Changes:
         except Unavailable as exc:
             log.warning("walk", error=exc, then="trying again")  # the folder changes under the walk
         self._renew()
-        self.walks += 1
         watch.walked(missed, time.monotonic() - began_s)
+        troubles = self.troubles()
+        if troubles != self._told and (any(troubles.values()) or self._told):
+            self._note(troubles)
+
+    def _note(self, troubles: dict[str, int]) -> None:
+        self._told = troubles
+        self._intake.ledger.put_note(TROUBLE_NOTE, json.dumps(troubles) if troubles else "")
 
     def _is_ready(self, watch: Watch, seen: Observation) -> bool:
         """Whether a file that a walk found was left alone for long enough to be whole."""
@@ -188,3 +217,9 @@ class Changes:
     def _end(self, error: LookoutError) -> None:
         self.error = error
         self._engine.stop()
+
+
+def find_troubles(ledger: Ledger) -> dict[str, int]:
+    """What went wrong with the watch at work, in numbers; empty when nothing did, or none is at work."""
+    text = ledger.find_note(TROUBLE_NOTE)
+    return {str(name): int(number) for name, number in json.loads(text).items()} if text else {}

@@ -17,7 +17,7 @@ import click
 
 from lookout.cli.checks import Check, attempt
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import count, echo_json, printable
+from lookout.cli.output import count, echo_json, printable, watch_troubles
 from lookout.cli.state import LEDGER_FILE, Deployment, find_obstacle, open_state
 from lookout.datum import ObjectRef, State
 from lookout.deletions import ALLOW_HINT, find_held
@@ -25,6 +25,7 @@ from lookout.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, Objec
 from lookout.intake import SOURCE_NOTE
 from lookout.settings import Settings
 from lookout.version import code_version
+from lookout.watching import find_troubles
 
 MODULES: Final = (
     "cv2",
@@ -152,6 +153,9 @@ def _state(settings: Settings, path: Path, objects: bool) -> Iterator[Check]:
         )
         held = find_held(ledger)
         yield Check(name="deletions", ok=held is None, found=str(held or "none held back"), hint=ALLOW_HINT)
+        troubles = find_troubles(ledger)
+        found, hint = watch_troubles(troubles), "see docs/events.md"
+        yield Check(name="watch", ok=True, warning=any(troubles.values()), found=found, hint=hint)
         yield _objects(opened, read=objects)
 
 

@@ -14,7 +14,7 @@ import click
 
 from lookout.batches import ordinary
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import count, echo_json, echo_json_line, printable, table, when
+from lookout.cli.output import count, echo_json, echo_json_line, printable, table, watch_troubles, when
 from lookout.cli.state import Deployment, open_state
 from lookout.deletions import ALLOW_HINT
 from lookout.errors import EXIT_STOPPED, Unavailable
@@ -54,6 +54,7 @@ class Seen:
             "alerts": dict(standing.alerts),
             "batches": dict(standing.batches),
             "backlog": backlog,
+            "watch": dict(standing.watch),
             "held_back": None if standing.held is None else asdict(standing.held),
             "runs": standing.runs,
         }
@@ -69,6 +70,8 @@ class Seen:
         lines.append(f"batches   {_numbers(standing.batches)}")
         if standing.held is not None:
             lines.append(f"held back {printable(standing.held)} ({ALLOW_HINT})")
+        if any(standing.watch.values()):
+            lines.append(f"watch     {watch_troubles(standing.watch)}")
         lines += [f"waiting   {_waiting(standing)}", ""]
         columns = ("success", "failed", "unrunnable", "killed", "retracted", "running", "waiting")
         rows = [(name, *(row[column] for column in columns)) for name, row in standing.stages.items()]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lookout.cli.output import count, printable, table, when
+from lookout.cli.output import count, printable, table, watch_troubles, when
 from lookout.cli.state import Deployment
 from lookout.datum import Json, JsonObject, State
 from lookout.deletions import ALLOW_HINT, Held, find_held
@@ -36,6 +36,7 @@ class Summary:
     rules: int
     retracted: int
     held: Held | None
+    watch: Mapping[str, int]
     pending: int
     due_at_s: float | None
     stopped: bool
@@ -60,6 +61,7 @@ class Summary:
             "refused": [{"name": item.name, "reason": item.reason} for item in self.refused],
             "retracted": self.retracted,
             "held_back": self.held.pictures if self.held is not None else 0,
+            "watch": dict(self.watch),
             "pending": self.pending,
             "stopped": self.stopped,
             "elapsed_s": round(self.elapsed_s, 3),
@@ -75,6 +77,8 @@ class Summary:
         parts = [table(rows, header), *self._findings(), self._alerts_line()]
         kept = "Refused, so what was in force before stays so:"
         parts += [f"{kept} {printable(item.reason)}" for item in self.refused]
+        if any(self.watch.values()):
+            parts.append(f"Trouble with the watch: {watch_troubles(self.watch)}.")
         if self.pending:
             parts.append(f"{count(self.pending, 'datum', 'datums')} left to do, by a run at work now or by the next.")
         parts.append(f"{'Stopped after' if self.stopped else 'Done in'} {self.elapsed_s:.1f} s, run {self.run}.")
@@ -167,6 +171,7 @@ def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran) -> Summary:
         rules=len(ledger.references("rules")),
         retracted=ran.taken.gone,
         held=find_held(ledger),
+        watch=ran.troubles,
         pending=pending,
         due_at_s=ran.due_at_s,
         stopped=ran.stopped,

@@ -70,7 +70,12 @@ def retract(
             baseless = {key for key in unknown if key in gone} | _without_result(stage, pipeline, ledger, settled)
             orphans += [Mark(stage=stage.name, key=key) for key in sorted(baseless)]
     guard = DeletionGuard(
-        ledger=ledger, bucket=pipeline.inputs, origin=source.origin, clock=clock, allow=allow_deletions
+        ledger=ledger,
+        bucket=pipeline.inputs,
+        origin=source.origin,
+        clock=clock,
+        readers=readers,
+        allow=allow_deletions,
     )
     guard.check(len(gone), blank=bool(gone) and source.is_blank())
     if not dry_run:

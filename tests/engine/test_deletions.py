@@ -194,6 +194,9 @@ def test_a_kill_before_the_retraction_counts_it_twice_and_never_less(world: Worl
         path.unlink()
 
     with world.ledger() as ledger:  # the note is there, and then the process is gone
-        DeletionGuard(ledger=ledger, bucket="texts", origin=str(world.source), clock=world.clock).admit(15)
+        guard = DeletionGuard(
+            ledger=ledger, bucket="texts", origin=str(world.source), clock=world.clock, readers=("first",)
+        )
+        guard.admit(15)
     assert world.run().taken.held == 15, "the safe side: a person is asked"
     assert live(world) == 60

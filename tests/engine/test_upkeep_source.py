@@ -15,6 +15,8 @@ from lookout.intake import SOURCE_ID_NOTE, SOURCE_NOTE
 from lookout.ledger.base import Ledger
 from lookout.ledger.memory import MemoryLedger
 from lookout.runner import Order
+from lookout.testing.ledger_kit import done as done_with
+from lookout.testing.ledger_kit import record
 from lookout.upkeep import Reconciled, Retracted, reconcile, reconcile_recent, retract
 from lookout.upkeep.reconcile import series_of
 from lookout.upkeep.sources import FolderPictures
@@ -112,6 +114,13 @@ def settle(ledger: Ledger) -> None:
         ledger.commit([(claim, Outcome(state=State.FAILED, error="settled")) for claim in claims])
 
 
+def work(ledger: Ledger) -> None:
+    """Give every marked text a result."""
+    with ledger.session() as owner:
+        claims = ledger.claim("first", owner, 10_000, 60.0)
+        ledger.commit([(claim, done_with(record(claim.key, stage="first"))) for claim in claims])
+
+
 # --- the whole -------------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +155,7 @@ def test_a_merge_that_is_cut_off_goes_on_from_its_last_part(ledger: MemoryLedger
 def test_what_is_gone_is_counted_whole_even_when_cut_off(ledger: MemoryLedger) -> None:
     shelf = Shelf({f"k{n:02}": "1" for n in range(60)})
     merge(ledger, shelf)
+    work(ledger)
     for n in range(3, 18):
         del shelf.files[f"k{n:02}"]
     shelf.parts_left = 5
@@ -163,6 +173,7 @@ def test_what_is_gone_is_counted_whole_even_when_cut_off(ledger: MemoryLedger) -
 def test_an_accident_retracts_nothing_and_takes_in_what_is_new(ledger: MemoryLedger) -> None:
     shelf = Shelf({f"k{n:02}": "1" for n in range(50)})
     merge(ledger, shelf)
+    work(ledger)
     shelf.files = {"a": "new"}
     assert merge(ledger, shelf) == Reconciled(seen=1, changed=1, gone=0, held=50)
     assert len(known(ledger)) == 51

@@ -160,6 +160,16 @@ def test_a_picture_with_data_behind_its_end_is_whole(root, told, watch):
     assert told.next() == here("a.JPEG")
 
 
+def test_a_file_that_is_read_all_the_time_is_told_all_the_same(root, told, watch):
+    watch(settle_s=SETTLE_S)
+    (root / "a.jpg").write_bytes(HALF)
+    end_s = time.monotonic() + SOON_S
+    while told.changes.empty():
+        assert time.monotonic() < end_s, "put off by its readers"
+        (root / "a.jpg").read_bytes()
+    assert told.next() == here("a.jpg")
+
+
 def test_an_empty_picture_and_a_file_of_another_kind_are_told_when_left_alone(root, told, watch):
     watch(settle_s=SETTLE_S)
     (root / "empty.jpg").touch()
