@@ -55,9 +55,7 @@ _EVENTS: Final[list[type[FileSystemEvent]]] = [
     FileMovedEvent,
     FileOpenedEvent,
 ]
-_MORE_WATCHES: Final = (
-    "raise fs.inotify.max_user_watches or max_user_instances with sysctl, or watch a smaller folder"
-)
+_MORE_WATCHES: Final = "raise fs.inotify.max_user_watches or max_user_instances with sysctl, or watch a smaller folder"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

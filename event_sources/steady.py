@@ -125,7 +125,9 @@ class SteadyWatch:
         before, self._watch = self._watch, None
         if before is not None:
             self.restarts += 1
-            self._say(f"the watch is begun anew, as {why}" if why != "events were missed" else "the watch is begun anew")
+            self._say(
+                f"the watch is begun anew, as {why}" if why != "events were missed" else "the watch is begun anew"
+            )
             before.__exit__(None, None, None)
         try:
             watch = self._begin()

@@ -137,9 +137,7 @@ class Runner:
             with Postman(self.open_ledger, letters, self.clock) as postman:
                 engine = self._engine(intake.look_again, session, postman.wake)
                 root = order.sources[0].absolute()
-                changes = Changes(
-                    engine, intake, root, allow_deletions=order.allow_deletions, renew=self._renew
-                )
+                changes = Changes(engine, intake, root, allow_deletions=order.allow_deletions, renew=self._renew)
                 with watcher(root, changes.add, changes.lost) as watch:
                     taken = changes.begin(watch)
                     self._revive(None)

@@ -142,7 +142,11 @@ def cut(
         click.echo(f"held back: {count(seen.held, 'picture')} that are gone ({ALLOW_HINT})", err=True)
     keys = sum(len(batch.keys) for batch in made)
     if as_json:
-        looked = None if seen is None else {"seen": seen.seen, "changed": seen.changed, "gone": seen.gone, "held_back": seen.held}
+        looked = (
+            None
+            if seen is None
+            else {"seen": seen.seen, "changed": seen.changed, "gone": seen.gone, "held_back": seen.held}
+        )
         said: JsonObject = {"run": run or None, "keys": keys, "batches": [_brief(batch) for batch in made]}
         echo_json({**said, "workers": wanted, "reconciled": looked, "refused": [one.reason for one in refused]})
     elif not made:

@@ -112,9 +112,7 @@ def _look(opened: Deployment, source: Path | None, *, scan_own: bool) -> tuple[l
     if bound not in (None, origin):
         raise InputRejected(f"this state belongs to the source {bound}", origin, "use another --state")
     readers = [stage.name for stage in PIPELINE.readers(PIPELINE.inputs)]
-    guard = DeletionGuard(
-        ledger=opened.ledger, bucket=PIPELINE.inputs, origin=origin, clock=time.time, readers=readers
-    )
+    guard = DeletionGuard(ledger=opened.ledger, bucket=PIPELINE.inputs, origin=origin, clock=time.time, readers=readers)
     blank = bool(gone) and opened.bucket is not None and origin == opened.bucket.origin and opened.bucket.is_blank()
     expected = guard.is_expected([seen.key for seen in gone])
     why = guard.find_objection(expected.count(False), blank=blank)

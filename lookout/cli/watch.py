@@ -61,7 +61,17 @@ def watch(
 
         check_alone(context, _OF_A_RUN)
         where = state or settings.state
-        sys.exit(watch_and_upload(settings, folder, prefix=prefix, workers=workers, state=where, walk_every_s=walk_every_s, as_json=as_json))
+        sys.exit(
+            watch_and_upload(
+                settings,
+                folder,
+                prefix=prefix,
+                workers=workers,
+                state=where,
+                walk_every_s=walk_every_s,
+                as_json=as_json,
+            )
+        )
     if prefix:
         raise click.UsageError("--prefix is for --upload; here a picture's key is its path below DIR.")
     from lookout.cli.run import watch_folder

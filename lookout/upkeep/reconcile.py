@@ -71,9 +71,7 @@ def reconcile(
     found = merge(ledger, source, parts, bucket, readers, clock, allow_deletions=allow_deletions, on_settled=keep)
     keep("")
     _put_tails(ledger, _known_tails(ledger, bucket))
-    return Reconciled(
-        seen=found.seen, changed=found.changed, gone=found.gone, resumed=bool(after), held=found.held
-    )
+    return Reconciled(seen=found.seen, changed=found.changed, gone=found.gone, resumed=bool(after), held=found.held)
 
 
 def reconcile_recent(

@@ -1,4 +1,4 @@
-"""Deletions that look like an accident: held back, told, counted over a day, and settled by a word; all else goes on."""
+"""Deletions that look like an accident: held back, told, counted over a day, settled by a word; all else goes on."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -292,8 +291,8 @@ def test_a_subfolder_that_is_gone_while_it_is_walked_through_ends_nothing(world:
             folder = world.source / f"d{number % 7}"
             folder.mkdir(exist_ok=True)
             (folder / "x").mkdir(exist_ok=True)
-            os.rmdir(folder / "x")
-            os.rmdir(folder)
+            (folder / "x").rmdir()
+            folder.rmdir()
 
     with watching(world, lambda *_: mute):
         thread = threading.Thread(target=churn)

@@ -11,7 +11,6 @@ from typing import cast
 import pytest
 
 from lookout.datum import ObjectRef
-from lookout.errors import InputRejected
 from lookout.ledger.sqlite import SqliteLedger
 from lookout.ledger.upkeeping import UpkeepLedger
 from lookout.objects.minio import MinioStore
