@@ -34,10 +34,11 @@ from watchdog.events import (
 )
 from watchdog.observers.api import BaseObserver
 
-from event_sources.observing import LOGGER, OverflowListener, count_watches, new_observer
+from event_sources.coverage import Coverage
+from event_sources.observing import LOGGER, OverflowListener, is_alive, new_observer
 from event_sources.settling import Settling
 from lookout.errors import InputRejected, LookoutError, Unavailable
-from lookout.objects.source import key_of, origin_of
+from lookout.objects.source import key_of, name_of, origin_of
 
 _TAIL_BYTES: Final = 64 * 1024
 _JPEG_END: Final = b"\xff\xd9"
@@ -54,10 +55,7 @@ _EVENTS: Final[list[type[FileSystemEvent]]] = [
     FileMovedEvent,
     FileOpenedEvent,
 ]
-_MORE_WATCHES: Final = (
-    "raise fs.inotify.max_user_watches or max_user_instances with sysctl, or watch a smaller folder; "
-    "each of its folders must be readable"
-)
+_MORE_WATCHES: Final = "raise fs.inotify.max_user_watches or max_user_instances with sysctl, or watch a smaller folder"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,44 +67,22 @@ class Change:
     gone: bool
 
 
-def watch_folder(
-    root: Path,
-    on_change: Callable[[str, bool], None],
-    on_lost: Callable[[], None],
-    *,
-    settle_s: float = 2.0,
-    exclude: Sequence[Path] = (),
-) -> FolderWatch:
-    """A watch that tells key and gone, and of losing the folder for good; see FolderWatch for the rest."""
-
-    def lost(error: LookoutError) -> None:
-        if not error.retryable:
-            on_lost()
-
-    return FolderWatch(
-        root,
-        lambda change: on_change(change.key, change.gone),
-        on_lost=lost,
-        settle_s=settle_s,
-        exclude=exclude,
-    )
-
-
 class FolderWatch(FileSystemEventHandler):
     """Watch a folder and all below it for the length of a ``with`` block.
 
     ``on_change`` is told of each change. ``on_lost`` is told with InputRejected that the folder itself is gone and
-    nothing more will come, or with Unavailable that the system dropped events: then every file that is there is
-    announced again, but deletions may have been missed until the next scan. Both are called in threads of the watch,
-    one call at a time, and must not raise; while one runs, the next events wait. Without ``on_lost`` the error is
-    raised at the end of the block. A change may be announced twice, and a file may have changed again when it is read.
+    nothing more will come, or with Unavailable that changes may have been missed: the system dropped events (then every
+    file that is there is announced again), or gives no watch for some of the folders below (``unwatched``). Both are
+    called in threads of the watch, one call at a time, and must not raise; while one runs, the next events wait.
+    Without ``on_lost`` the error is raised at the end of the block. A change may be announced twice, and a file may
+    have changed again when it is read.
 
     Names and folders that begin with a dot and the folders ``exclude`` are left alone; links to folders are not
     followed. ``settle_s`` is how long a file must be left alone when its end cannot be known; ``check_s`` how often the
-    folder is looked at to see that it is still the same one.
+    folder is looked at to see that it is still the same one, and that all below is watched.
 
-    Entering raises InputRejected when the folder is missing or the system's limit of watches is reached. Files that are
-    there already are not announced: scan after entering.
+    Entering raises InputRejected when the folder is missing or the system gives no watch for it. Files that are there
+    already are not announced: scan after entering, and now and then, as no system tells of everything.
     """
 
     def __init__(
@@ -126,19 +102,18 @@ class FolderWatch(FileSystemEventHandler):
         self._on_lost = on_lost
         self._one_call = threading.RLock()
         self._lost: LookoutError | None = None
-        self._identity: tuple[int, int] | None = None
-        self._settling = Settling(self._settled, self._check_root, settle_s=settle_s, check_s=check_s)
+        self.identity: tuple[int, int] | None = None
+        self._coverage = Coverage(self._root, self._is_excluded)
+        self._settling = Settling(self._settled, self._check, settle_s=settle_s, check_s=check_s)
         self._observer: BaseObserver | None = None
         self._overflow = OverflowListener(self._overflowed)
 
     def __enter__(self) -> Self:
-        self._identity = _find_identity(self._root)
-        if self._identity is None:
+        self.identity = _find_identity(self._root)
+        if self.identity is None:
             raise InputRejected("no such folder to watch", self._named, "check the name, and that its disk is mounted")
         if not Path(self._root).is_dir():
             raise InputRejected("expected a folder to watch, got a file", self._named)
-        folders = [folder for folder, _, _ in os.walk(self._root)]
-        before = count_watches()
         LOGGER.addHandler(self._overflow)
         try:
             self._observer = new_observer()
@@ -148,13 +123,9 @@ class FolderWatch(FileSystemEventHandler):
             self._stop()
             hint = _MORE_WATCHES if error.errno in (errno.ENOSPC, errno.EMFILE) else ""
             raise InputRejected(f"the folder cannot be watched: {error.strerror}", self._named, hint) from error
+        self._coverage.begin(self.identity[1])
         self._settling.start()
-        after = count_watches()
-        if before is not None and after is not None:
-            missing = sum(Path(folder).is_dir() for folder in folders) - (after - before)
-            if missing > 0:
-                self._stop()
-                raise InputRejected(f"{missing} of its folders cannot be watched", self._named, _MORE_WATCHES)
+        self._check()
         return self
 
     def __exit__(
@@ -171,6 +142,26 @@ class FolderWatch(FileSystemEventHandler):
                 self._observer.join()
         self._settling.stop()
         LOGGER.removeHandler(self._overflow)
+
+    # --- from any thread ---------------------------------------------------------------------------------------------
+
+    def find_fault(self) -> str | None:
+        """What is broken, so that no events come any more; None when nothing is, or when the loss was told."""
+        with self._one_call:
+            if isinstance(self._lost, InputRejected):
+                return None
+        if self._observer is None or not is_alive(self._observer) or not self._settling.is_alive():
+            return "a thread of the watch has died"
+        return None if self._coverage.has_root() else "the system watches the folder no more"
+
+    @property
+    def unwatched(self) -> int:
+        """Folders below for which the system gives no watch."""
+        return self._coverage.unwatched
+
+    def is_waited_for(self, key: str) -> bool:
+        """Whether the file is known to be changing, and will be announced when it is whole."""
+        return self._settling.is_waited_for(f"{self._root}/{name_of(self._root, key)}")
 
     # --- what watchdog says, in its thread ---------------------------------------------------------------------------
 
@@ -193,6 +184,7 @@ class FolderWatch(FileSystemEventHandler):
     def on_created(self, event: FileSystemEvent) -> None:
         path = _text(event.src_path)
         if event.is_directory:
+            self._coverage.moved()
             # Files may have been made in it before it was watched; whether they are closed is not known.
             for below in self._files(path):
                 self._settling.wait(below, unclosed=True)
@@ -205,6 +197,8 @@ class FolderWatch(FileSystemEventHandler):
 
     def on_moved(self, event: FileSystemEvent) -> None:
         source, target = _text(event.src_path), _text(event.dest_path)
+        if event.is_directory:
+            self._coverage.moved()
         if source and target:
             self._settling.move(source, target, and_below=event.is_directory)
         if source:
@@ -215,6 +209,8 @@ class FolderWatch(FileSystemEventHandler):
 
     def on_deleted(self, event: FileSystemEvent) -> None:
         path = _text(event.src_path)
+        if event.is_directory:
+            self._coverage.moved()
         if path == self._root:
             self._check_root()
         else:
@@ -254,8 +250,14 @@ class FolderWatch(FileSystemEventHandler):
             if not isinstance(self._lost, InputRejected):
                 self._on_change(change)
 
+    def _check(self) -> None:
+        self._check_root()
+        if self._coverage.check():
+            what = f"{self.unwatched} of its folders cannot be watched ({_MORE_WATCHES})"
+            self._lose(Unavailable(self._named, what))
+
     def _check_root(self) -> None:
-        if _find_identity(self._root) != self._identity:
+        if _find_identity(self._root) != self.identity:
             self._lose(InputRejected("the watched folder was removed, moved or unmounted", self._named))
 
     def _overflowed(self) -> None:

@@ -1,4 +1,4 @@
-"""What watchdog does not tell by itself: that events were lost, and that a folder could not be watched."""
+"""What watchdog does not tell by itself: that events were lost, that a folder is not watched, that a thread is dead."""
 
 from __future__ import annotations
 
@@ -22,12 +22,22 @@ def new_observer() -> BaseObserver:
     """
     warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning, module=r"watchdog\.")
     if sys.platform == "linux":
-        from watchdog.observers.inotify import InotifyObserver
+        from event_sources.inotify import InotifyWatcher
 
-        return InotifyObserver(generate_full_events=True)
+        return InotifyWatcher()
     from watchdog.observers import Observer
 
     return Observer()
+
+
+def is_alive(observer: BaseObserver) -> bool:
+    """Whether all threads of the observer live."""
+    threads = [observer, *observer.emitters]
+    if sys.platform == "linux":
+        from event_sources.inotify import InotifyWatcher
+
+        threads += [observer.reader] if isinstance(observer, InotifyWatcher) else []
+    return all(thread.is_alive() for thread in threads)
 
 
 class OverflowListener(logging.Handler):
@@ -42,19 +52,24 @@ class OverflowListener(logging.Handler):
             self._on_overflow()
 
 
-def count_watches() -> int | None:
-    """How many inotify watches this process holds, or None where the system does not tell.
+def find_watched() -> list[int] | None:
+    """The inode numbers of all that this process watches by inotify, or None where the system does not tell.
 
-    watchdog passes over a subfolder for which the system gave no watch; only this count shows it.
+    watchdog passes over a subfolder for which the system gave no watch; only this list shows it.
     """
-    total = 0
+    found: list[int] = []
     try:
         for info in Path("/proc/self/fdinfo").iterdir():
             try:
                 with info.open() as lines:
-                    total += sum(line.startswith("inotify wd:") for line in lines)
+                    found += [_inode(line) for line in lines if line.startswith("inotify wd:")]
             except (FileNotFoundError, ProcessLookupError):
                 continue  # closed meanwhile
     except OSError:
         return None
-    return total
+    return found
+
+
+def _inode(line: str) -> int:
+    """Of ``inotify wd:1 ino:9e7e sdev:800013 mask:...``."""
+    return next((int(part[4:], 16) for part in line.split() if part.startswith("ino:")), 0)

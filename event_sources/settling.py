@@ -45,19 +45,29 @@ class Settling:
         if self._thread.is_alive():
             self._thread.join()
 
+    def is_alive(self) -> bool:
+        """Whether the thread lives."""
+        return self._thread.is_alive()
+
+    def is_waited_for(self, path: str) -> bool:
+        """Whether the path is not due yet, or is held open by somebody who may have changed it."""
+        with self._changed:
+            return path in self._due_at_s or (path in self._open and path in self._unclosed)
+
     def opened(self, path: str) -> None:
         """Somebody opened the file, to read or to write."""
         with self._changed:
             self._open.add(path)
 
     def closed(self, path: str, *, written: bool) -> None:
-        """Somebody closed the file: after writing, it is no longer waited for; else its time begins anew."""
+        """Somebody closed the file: after writing, it is no longer waited for. A reader only ends the waiting for its
+        own close, so that who reads it all the time, as a walk may, does not put it off for ever."""
         with self._changed:
             self._open.discard(path)
             if written:
                 self._due_at_s.pop(path, None)
                 self._unclosed.discard(path)
-            elif path in self._due_at_s or path in self._unclosed:
+            elif path in self._unclosed and path not in self._due_at_s:
                 self._wait(path)
 
     def wait(self, path: str, *, unclosed: bool) -> None:

@@ -34,6 +34,18 @@ _END_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 1.0
 
 
+class Watch(Protocol):
+    """A watch at work, to be looked after: see ``event_sources/steady.py``. Called in the thread of ``run``."""
+
+    def check(self) -> bool:
+        """Whether a walk is due."""
+        ...
+
+    def walked(self, missed: int, took_s: float) -> None:
+        """A walk has ended, and found so many files that an event should have told of."""
+        ...
+
+
 class Send(Protocol):
     """Brings one file, given the digest of what is known to be under its key; see ``uploading.Sender``. Called by
     several threads at once."""
@@ -105,6 +117,9 @@ class Bringing:
         """Files that cannot be brought, by the fingerprint that they had."""
         self._pauses, self._pauses_in_a_row, self._resume_at_s = 0, 0, 0.0
         self._forgot = False
+        self._watch: Watch | None = None
+        self._walks = self._missed = 0
+        self._is_walk_asked = True  # one is begun at first
         self._stopped = False
         self._error: LookoutError | None = None
 
@@ -117,6 +132,10 @@ class Bringing:
     def look_again(self) -> None:
         """Changes may have been missed."""
         self._todo.walk_again()
+
+    def look_after(self, watch: Watch) -> None:
+        """Have ``run`` look after the watch, which then says when to walk."""
+        self._watch = watch
 
     def end(self, error: LookoutError) -> None:
         """Have ``run`` raise this error."""
@@ -141,6 +160,7 @@ class Bringing:
             threading.Thread(target=self._work, name=f"bring-{number}", daemon=True).start()
         try:
             while not self._stopped:
+                self._look_after()
                 self._take(self._give_work())
             end_s = time.monotonic() + _END_S
             while self._out and time.monotonic() < end_s:
@@ -150,6 +170,18 @@ class Bringing:
                 self._jobs.put(None)
         if self._error is not None:
             raise self._error
+
+    def _look_after(self) -> None:
+        """Walk when the watch says so, and tell it what the walk found that no event had told of."""
+        if self._watch is None:
+            return
+        if self._todo.walks > self._walks:
+            missed = self._missed if self._walks else 0  # the first finds what was there before
+            self._walks, self._missed, self._is_walk_asked = self._todo.walks, 0, False
+            self._watch.walked(missed, 0.0)
+        if self._watch.check() and not self._is_walk_asked:
+            self._is_walk_asked = True
+            self._todo.walk_again()
 
     @property
     def waiting(self) -> int:
@@ -215,6 +247,8 @@ class Bringing:
             seen = Item(name=item.name, tries=item.tries, whole=False, mark=mark)
             self._todo.add_later(seen, time.monotonic() + self._settle_s)
             return None
+        # What was tried before, or was just being written, is no news of a walk's.
+        self._missed += not (item.whole or item.mark or found is None or len(self._todo))
         known = None if kept is None else kept.sha256
         return _Job(file=file, known_sha256=known, mark=mark, tries=item.tries, pause=self._pauses)
 

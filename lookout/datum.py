@@ -331,7 +331,9 @@ class Outcome:
     - RETRACTED: the inputs are gone; record, outputs, tally and pending alerts go too.
 
     ``marks`` are the slots downstream to be planned again, in the same transaction; ``marks_if_refused`` are those
-    instead if the ledger makes it FAILED, because the record is in conflict with another.
+    instead if the ledger makes it FAILED, because the record is in conflict with another. ``interim`` says that the
+    record may be applied though its slot was marked after the claim: it is whole, of a moment ago, and the slot stays
+    dirty.
     """
 
     state: State
@@ -342,10 +344,13 @@ class Outcome:
     republished: bool = False
     marks: tuple[Mark, ...] = ()
     marks_if_refused: tuple[Mark, ...] = ()
+    interim: bool = False
 
     def __post_init__(self) -> None:
         if self.record is not None and self.state is not State.SUCCESS:
             raise ValueError(f"expected a record with success only, got one with {self.state}")
+        if self.interim and self.record is None:
+            raise ValueError("expected a record with an interim outcome, got none")
         if self.state is State.RUNNING:
             raise ValueError("expected a state that ends a claim, got running")
         if (self.error is None) != (self.state not in (State.FAILED, State.UNRUNNABLE)):

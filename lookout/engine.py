@@ -96,7 +96,7 @@ class Engine:
         self._pipeline, self._ledger, self._store, self._workers = pipeline, ledger, store, workers
         self._owner, self._run, self._lease_s = owner, run, lease_s
         self._publisher = Publisher(ledger, store, publishes)
-        self._on_progress = on_progress
+        self._on_progress, self._clock = on_progress, clock
         self.on_alerts: Callable[[], None] = lambda: None
         """Called after a commit that entered alerts."""
         self._make_outcomes = partial(
@@ -116,10 +116,11 @@ class Engine:
         self._stopping = self._asked_to_stop = False
         self._fatal: Unavailable | None = None
         self._unsettled: list[Corrupt] = []
+        self._look_after: Callable[[], None] = lambda: None
         self.report = Report()
 
     def _read_in_force(self) -> None:
-        self._planner = Planner(self._pipeline, self._ledger, self._store)
+        self._planner = Planner(self._pipeline, self._ledger, self._store, self._clock)
         self._outcomes = self._make_outcomes(planner=self._planner)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
@@ -153,14 +154,24 @@ class Engine:
             raise self._unsettled[0]
         return self.report
 
-    def follow(self, stages: Sequence[Stage], *, quiet_s: float = 1.0, patience_s: float = 10.0) -> None:
+    def follow(
+        self,
+        stages: Sequence[Stage],
+        *,
+        quiet_s: float = 1.0,
+        patience_s: float = 10.0,
+        look_after: Callable[[], None] = lambda: None,
+    ) -> None:
         """Work as inputs come, until ``stop``. Grouped stages run when it was quiet for ``quiet_s``, and after
-        ``patience_s`` at the latest. Wake it with ``call``."""
+        ``patience_s`` at the latest. Wake it with ``call``. ``look_after`` is called each second or so, and must be
+        quick."""
         self._begin(stages)
+        self._look_after = look_after
         ordinary = [stage for stage in stages if not stage.grouped]
         last_s = waiting_since_s = time.monotonic()
         try:
             while not self._stopping:
+                look_after()
                 self._fill(ordinary, None)
                 now_s = time.monotonic()
                 grouped = self._maybe - {stage.name for stage in ordinary}
@@ -356,6 +367,7 @@ class Engine:
         while (left_s := ends_s - time.monotonic()) > _PIECE_S:
             with suppress(queue.Empty):
                 return self._inbox.get(timeout=_PIECE_S)
+            self._look_after()
         return self._inbox.get(timeout=max(0.0, left_s))
 
     def _take(self, completion: Completion) -> None:

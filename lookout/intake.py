@@ -1,36 +1,39 @@
 """Taking a user's pictures in: a folder or a bucket, which is the whole truth, or single files, which are an addition.
 
-A state belongs to one source. Whatever looks like an accident retracts nothing: a folder that is gone, one that is
-suddenly another and empty, one that lost more than a fifth of its pictures.
+A state belongs to one source. What looks like an accident retracts nothing and stops nothing else: of a source that is
+suddenly another and empty, or that lost more than a fifth of its pictures, what is there is taken in, and what is gone
+is left to a person (``deletions.py``).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from lookout.datum import Observation
+from lookout.deletions import DeletionGuard
 from lookout.errors import InputRejected
 from lookout.ledger.base import Ledger
-from lookout.objects.source import Scan, key_of, observe_file, origin_of, scan
+from lookout.objects.source import key_of, observe_file, origin_of, scan
 
 SOURCE_NOTE: Final = "source"
 SOURCE_ID_NOTE: Final = "source-id"
-MASS_DELETION: Final = 20
-MASS_DELETION_SHARE: Final = 0.2
-ALLOW_HINT: Final = "if they are meant to be gone, run again with --allow-deletions"
 _AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """What an intake found: ``keys`` is None for a whole folder, else the keys of the files named."""
+    """What an intake found: ``keys`` is None for a whole folder, else the keys of the files named. ``held`` pictures
+    are gone and left to a person; of what ``changed``, ``differed`` were new or had other bytes."""
 
     changed: int
     gone: int
     keys: frozenset[str] | None = None
+    held: int = 0
+    differed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +46,36 @@ class Intake:
     clock: Callable[[], float]
     exclude: tuple[Path, ...] = ()
 
-    def take_folder(self, root: Path, *, verify: bool = False, allow_deletions: bool = False) -> Taken:
-        """Observe all of a folder: new, changed and deleted pictures. Raises InputRejected, and then nothing has
-        changed: when it is not there, not this state's source, or looks emptied by accident."""
+    def take_folder(
+        self,
+        root: Path,
+        *,
+        verify: bool = False,
+        allow_deletions: bool = False,
+        is_ready: Callable[[Observation], bool] = lambda _: True,
+    ) -> Taken:
+        """Observe all of a folder: new, changed and deleted pictures; but new and changed ones only if they are ready.
+        Raises InputRejected, and then nothing has changed, when it is not there or not this state's source."""
         root = self._bind(root)
         known = self.ledger.inputs(self.bucket)
         found = scan(root, self.bucket, known, self.clock(), verify=verify, exclude=self.exclude)
-        if found.gone and not allow_deletions:
-            self._check_deletions(root, found)
-        gone = [self._once_more(root, seen) for seen in found.gone]
-        self.ledger.observe([*found.changed, *gone], self.readers)
-        if found.total:
+        changed = [seen for seen in found.changed if is_ready(seen)]
+        fresh = self._fresh(changed) if found.gone else []
+        differed = self.ledger.observe(changed, self.readers)
+        identity = self.ledger.find_note(SOURCE_ID_NOTE)
+        blank = not found.total and identity not in (None, found.root_id)
+        guard = self._guard(root, allow=allow_deletions)
+        free = self._sift(guard, [seen.key for seen in found.gone], fresh, blank=blank, whole=True)
+        gone = [observe_file(root, key, self.bucket, self.clock()) for key in free]  # a listing may have missed it
+        self.ledger.observe(gone, self.readers)
+        if found.total and identity != found.root_id:
             self.ledger.put_note(SOURCE_ID_NOTE, found.root_id)
-        return Taken(changed=len(found.changed), gone=sum(seen.ref is None and seen.error is None for seen in gone))
+        return Taken(
+            changed=len(changed),
+            gone=sum(map(_is_gone, gone)),
+            held=len(found.gone) - len(free),
+            differed=differed,
+        )
 
     def take_files(self, files: Sequence[Path]) -> Taken:
         """Observe single files; nothing is retracted. Raises InputRejected for a file that is not there, that is not
@@ -85,18 +105,19 @@ class Intake:
         """Observe one known picture anew, because it was not what it had been when it was read."""
         known = self.ledger.find_inputs(self.bucket, [key]).get(key)
         if known is not None:
-            seen = observe_file(Path(known.origin), key, self.bucket, self.clock())
-            self.ledger.observe([seen], self.readers)
+            self.take_changes(Path(known.origin), [key])
 
-    def take_changes(self, root: Path, keys: Sequence[str], *, allow_deletions: bool = False) -> int:
-        """Observe these keys of a bound folder as they are now, there or gone; says how many differed. Raises
-        InputRejected, and then nothing has changed, when too many are gone at once."""
+    def take_changes(self, root: Path, keys: Sequence[str], *, allow_deletions: bool = False) -> Taken:
+        """Observe these keys of a bound folder as they are now, there or gone."""
         root, now_s = Path(origin_of(root)), self.clock()
         seen = [observe_file(root, key, self.bucket, now_s) for key in keys]
-        gone = sum(item.ref is None and item.error is None for item in seen)
-        if not allow_deletions:
-            check_share(self.ledger, self.bucket, str(root), gone)
-        return self.ledger.observe(seen, self.readers)
+        there = [item for item in seen if not _is_gone(item)]
+        known = self.ledger.find_inputs(self.bucket, [item.key for item in seen if _is_gone(item)])
+        fresh = self._fresh(there) if known else []
+        differed = self.ledger.observe(there, self.readers)
+        free = frozenset(self._sift(self._guard(root, allow=allow_deletions), list(known), fresh, whole=False))
+        gone = self.ledger.observe([item for item in seen if item.key in free], self.readers)
+        return Taken(changed=len(there), gone=gone, held=len(known) - len(free), differed=differed)
 
     def known_below(self, prefix: str) -> list[str]:
         """The known keys that start with the prefix."""
@@ -117,16 +138,41 @@ class Intake:
             raise InputRejected(f"this state belongs to the source {bound}", str(path), "use another --state")
         return Path(bound), key_of(path.relative_to(bound).as_posix())
 
-    def _check_deletions(self, root: Path, found: Scan) -> None:
-        identity = self.ledger.find_note(SOURCE_ID_NOTE)
-        if not found.total and identity is not None and identity != found.root_id:
-            what = f"is another folder now, and empty; {len(found.gone)} pictures are known from it"
-            raise InputRejected(what, str(root), ALLOW_HINT)
-        check_share(self.ledger, self.bucket, str(root), len(found.gone))
+    def _guard(self, root: Path, *, allow: bool) -> DeletionGuard:
+        return DeletionGuard(
+            ledger=self.ledger,
+            bucket=self.bucket,
+            origin=str(root),
+            clock=self.clock,
+            readers=self.readers,
+            allow=allow,
+        )
 
-    def _once_more(self, root: Path, gone: Observation) -> Observation:
-        """What a listing missed is looked at by name before its results are retracted."""
-        return observe_file(root, gone.key, self.bucket, self.clock())
+    def _sift(
+        self,
+        guard: DeletionGuard,
+        gone: Sequence[str],
+        fresh: Sequence[Observation],
+        *,
+        blank: bool = False,
+        whole: bool,
+    ) -> list[str]:
+        """Those of the known keys that are gone and may be retracted. What has another name now is no loss."""
+        if not gone and not whole:
+            return []
+        known = self.ledger.find_inputs(self.bucket, gone) if fresh else {}
+        lost = Counter(seen.ref.sha256 for seen in known.values() if seen.ref is not None)
+        renamed = lost & Counter(seen.ref.sha256 for seen in fresh if seen.ref is not None)
+        return guard.sift(gone, uncounted=renamed.total(), blank=blank, whole=whole)
+
+    def _fresh(self, there: Sequence[Observation]) -> list[Observation]:
+        """Those that are not known, or as something else."""
+        known = self.ledger.find_inputs(self.bucket, [seen.key for seen in there])
+        return [seen for seen in there if seen.key not in known or known[seen.key].ref != seen.ref]
+
+
+def _is_gone(seen: Observation) -> bool:
+    return seen.ref is None and seen.error is None
 
 
 class Part(Protocol):
@@ -178,19 +224,30 @@ class BucketIntake:
     clock: Callable[[], float]
 
     def take(self, *, verify: bool = False, allow_deletions: bool = False) -> Taken:
-        """Observe all of the bucket. What is new or changed is taken in as it is found; what is gone, when all was
-        seen. Raises InputRejected when this state belongs to another source, or when so much is gone that it looks like
-        an accident; then nothing has been retracted."""
+        """Observe all of the bucket; see ``merge``. Raises InputRejected when this state belongs to another source."""
         bind(self.ledger, self.source.origin)
         parts = self.source.scan(self.ledger.inputs(self.bucket), self.clock(), verify=verify)
         merged = merge(
             self.ledger, self.source, parts, self.bucket, self.readers, self.clock, allow_deletions=allow_deletions
         )
-        return Taken(changed=merged.changed, gone=merged.gone)
+        return Taken(changed=merged.changed, gone=merged.gone, held=merged.held, differed=merged.changed)
 
     def look_again(self, key: str) -> None:
-        """Observe one picture anew, because it was not what it had been when it was read."""
-        self.ledger.observe([self.source.observe(key, self.clock())], self.readers)
+        """Observe one picture anew, because it was not what it had been when it was read, or somebody told of it."""
+        seen = self.source.observe(key, self.clock())
+        if _is_gone(seen):
+            if not self.ledger.find_inputs(self.bucket, [key]):
+                return
+            guard = DeletionGuard(
+                ledger=self.ledger,
+                bucket=self.bucket,
+                origin=self.source.origin,
+                clock=self.clock,
+                readers=self.readers,
+            )
+            if not guard.sift([key], blank=self.source.is_blank(), whole=False):
+                return
+        self.ledger.observe([seen], self.readers)
 
 
 def bind(ledger: Ledger, origin: str) -> None:
@@ -204,11 +261,13 @@ def bind(ledger: Ledger, origin: str) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Merged:
-    """``seen`` objects were compared, ``changed`` inputs were new or differed, ``gone`` ones are deleted."""
+    """``seen`` objects were compared, ``changed`` inputs were new or differed, ``gone`` ones are deleted, ``held`` ones
+    are gone and left to a person."""
 
     seen: int
     changed: int
     gone: int
+    held: int = 0
 
 
 def merge(
@@ -224,42 +283,60 @@ def merge(
 ) -> Merged:
     """Take in what a comparison of a source with the inputs of the bucket finds, part by part.
 
-    What is gone is looked for once more, by name, and taken in when all was seen. Until something is gone, each part is
-    a place to go on from, told to ``on_settled``. Memory holds a part, and the keys of what is gone: a fifth of all at
-    most. Raises InputRejected when so much is gone that it looks like an accident; then nothing has been retracted.
+    What is gone is looked for once more, by name. It is taken in at once where it is expected to go, else when all was
+    seen, unless it is so much that it looks like an accident: then it is held back. Until something is gone, each part
+    is a place to go on from, told to ``on_settled``. Memory holds a part, and as many keys of what is gone as may go.
     """
-    seen = changed = really = 0
-    gone: list[str] = []
+    guard = DeletionGuard(
+        ledger=ledger, bucket=bucket, origin=source.origin, clock=clock, readers=readers, allow=allow_deletions
+    )
+    deletions = _Deletions(guard, source, readers)
+    seen = changed = 0
     for part in parts:
         changed += ledger.observe(part.changed, readers)
         seen += len(part.changed) + part.unchanged
-        gone += [item.key for item in part.gone]
-        if part.gone and len(gone) > MASS_DELETION and not allow_deletions:
-            check_deletions(ledger, bucket, source, len(gone))
-        if part.through is not None and not gone:
+        if part.gone:
+            deletions.add([item.key for item in part.gone])
+        if part.through is not None and not deletions.doubtful:
             on_settled(part.through)
-    if not allow_deletions:
-        check_deletions(ledger, bucket, source, len(gone))
-    for first in range(0, len(gone), _AT_ONCE):
-        again = [source.observe(key, clock()) for key in gone[first : first + _AT_ONCE]]
-        ledger.observe(again, readers)
-        really += sum(item.ref is None and item.error is None for item in again)
-    return Merged(seen=seen, changed=changed, gone=really)
+    held = deletions.settle()
+    return Merged(seen=seen, changed=changed, gone=deletions.retracted, held=held)
 
 
-def check_deletions(ledger: Ledger, bucket: str, source: Looked, gone: int) -> None:
-    """Raises InputRejected when what is gone from the source looks like an accident."""
-    if gone and source.is_blank():
-        # What is deleted in a versioned bucket leaves a trace for weeks: this one was made anew, or wiped.
-        what = f"holds nothing, not even older versions; {gone} pictures are known from it"
-        raise InputRejected(what, source.origin, ALLOW_HINT)
-    check_share(ledger, bucket, source.origin, gone)
+class _Deletions:
+    """What one comparison of a whole source finds to be gone, part by part."""
 
+    def __init__(self, guard: DeletionGuard, source: Looked, readers: tuple[str, ...]) -> None:
+        self._guard, self._source, self._readers = guard, source, readers
+        self._blank: bool | None = None
+        self._keys: list[str] = []
+        self._too_many = False
+        self.doubtful = self.retracted = 0
 
-def check_share(ledger: Ledger, bucket: str, origin: str, gone: int) -> None:
-    """Raises InputRejected when more than a fifth of what is known from the origin, and more than 20, is gone."""
-    if gone <= MASS_DELETION:
-        return
-    known = ledger.count_inputs(bucket, origin)
-    if gone > MASS_DELETION_SHARE * known:
-        raise InputRejected(f"{gone} of {known} pictures are gone; nothing was retracted", origin, ALLOW_HINT)
+    def add(self, gone: Sequence[str]) -> None:
+        """These are gone: retract those that are expected to go, remember the others, or how many they are."""
+        if self._blank is None:
+            self._blank = not self._guard.allow and self._source.is_blank()
+        expected = [False] * len(gone) if self._blank else self._guard.is_expected(gone)
+        self._retract([key for key, free in zip(gone, expected, strict=True) if free])
+        doubtful = [key for key, free in zip(gone, expected, strict=True) if not free]
+        self.doubtful += len(doubtful)
+        self._too_many = self._too_many or self.doubtful > self._guard.most()
+        self._keys = [] if self._too_many else self._keys + doubtful
+
+    def settle(self) -> int:
+        """All was seen: retract what is left, or hold it back. Says how many were held back."""
+        why = self._guard.find_objection(self.doubtful, blank=bool(self._blank))
+        if why is None and self._too_many:
+            why = f"{self.doubtful} pictures are gone"  # more have come since: the next look decides
+        if why is None:
+            self._guard.admit(self.doubtful)
+            self._retract(self._keys)
+        self._guard.hold(0 if why is None else self.doubtful, why, whole=True)
+        return 0 if why is None else self.doubtful
+
+    def _retract(self, keys: Sequence[str]) -> None:
+        for first in range(0, len(keys), _AT_ONCE):
+            again = [self._source.observe(key, self._guard.clock()) for key in keys[first : first + _AT_ONCE]]
+            self._guard.ledger.observe(again, self._readers)
+            self.retracted += sum(map(_is_gone, again))

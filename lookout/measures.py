@@ -24,6 +24,7 @@ from lookout.datum import AlertState
 from lookout.ledger.base import Ledger
 from lookout.pipeline import Pipeline
 from lookout.standing import Standing
+from lookout.watching import TROUBLES
 
 LATENCY_BUCKETS_S: Final = (1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300, 600, 1800, 3600)
 WAITING: Final = "waiting"
@@ -125,6 +126,13 @@ def _metrics(standing: Standing) -> Iterator[Metric]:
         {(): 0.0 if unsent.oldest_at_s is None else max(0.0, standing.at_s - unsent.oldest_at_s)},
     )
     yield _gauge("lookout_failing_alerts", "Alerts still to be sent of which a try has failed.", {(): unsent.failed})
+    held = standing.held.pictures if standing.held is not None else 0
+    yield _gauge("lookout_held_back_pictures", "Pictures that are gone and wait for --allow-deletions.", {(): held})
+    yield _gauge(
+        "lookout_watch_troubles",
+        "What went wrong with the watch at work, by kind.",
+        {(("kind", kind),): standing.watch.get(kind, 0) for kind in TROUBLES},
+    )
     yield _gauge(
         "lookout_batches",
         "Batches by state.",

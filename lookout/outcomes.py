@@ -93,7 +93,9 @@ class Outcomes:
             finished_at_s=made.finished_at_s,
             alert_ids=tuple(alert.id for alert in alerts),
         )
-        outcome = Outcome(state=State.SUCCESS, record=record, alerts=alerts)
+        # Charts of a group that gets pictures all the time would be superseded for ever: each is shown, then made anew.
+        grouped = self._pipeline.stage(flight.claim.stage).grouped
+        outcome = Outcome(state=State.SUCCESS, record=record, alerts=alerts, interim=grouped)
         return self._planner.with_marks(flight.claim, outcome, record)
 
     def _failure(self, claim: Claim, error: BaseException | None) -> Outcome:

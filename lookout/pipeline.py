@@ -61,6 +61,13 @@ class Select(Protocol):
     def __call__(self, key: str, references: Sequence[Reference], /) -> Sequence[Reference]: ...
 
 
+class Outdated(Protocol):
+    """Says whether the result with these facts, of the datum of this key, would be another one if its input were seen
+    for the first time at ``now_s``. Pure, fast, light to import."""
+
+    def __call__(self, key: str, facts: JsonObject, params: JsonObject, now_s: float, /) -> bool: ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reads:
     """One input of a stage: of the object in ``bucket`` that belongs to the datum's key and matches ``pattern``.
@@ -101,7 +108,8 @@ class Stage:
     """One stage: its outputs go to the bucket of its own name.
 
     ``version`` with ``params`` is the recipe: raise it when the same input would now give another output. ``grouped``
-    makes one datum per group of upstream datums and one overview datum, instead of one per input object.
+    makes one datum per group of upstream datums and one overview datum, instead of one per input object. ``outdated``
+    names the function that finds labelled results to be made again because time has passed (see ``Outdated``).
     """
 
     name: str
@@ -113,6 +121,7 @@ class Stage:
     grouped: bool = False
     tries: int = 3
     timeout_s: float = 60.0
+    outdated: str | None = None
 
     def __post_init__(self) -> None:
         if not self.reads:

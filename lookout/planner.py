@@ -6,7 +6,8 @@ Reads the ledger in bulk and writes nothing. Also says which slots downstream an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -84,10 +85,15 @@ class InForce:
 
 
 class Planner:
-    """Plans claims of one pipeline. What is in force is read once, when made: a batch pins it."""
+    """Plans claims of one pipeline. What is in force is read once, when made: a batch pins it.
 
-    def __init__(self, pipeline: Pipeline, ledger: Ledger, store: ObjectStore) -> None:
-        self._pipeline, self._ledger, self._store = pipeline, ledger, store
+    A job is told the later of the first sight of its input and now, as the clock may have been behind at first sight.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, ledger: Ledger, store: ObjectStore, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._pipeline, self._ledger, self._store, self._clock = pipeline, ledger, store, clock
         self._in_force = {
             stage.name: InForce(stage, ledger.references(stage.references.bucket) if stage.references else ())
             for stage in pipeline.stages
@@ -143,7 +149,7 @@ class Planner:
             if read.bucket == self._pipeline.inputs:
                 if seen is not None and seen.error is not None:
                     return Outcome(state=State.FAILED, error=seen.error)
-                found = None if seen is None or seen.ref is None else _job_input(read, seen)
+                found = None if seen is None or seen.ref is None else _job_input(read, seen, self._clock())
             else:
                 slot = upstream[read.bucket].get(claim.key)
                 if slot is not None and slot.damage is not None:
@@ -303,10 +309,11 @@ def _manifest(stage: Stage, group: str, listed: str, size: int) -> InputRef:
     return InputRef(role="members", ref=ref)
 
 
-def _job_input(read: Reads, seen: Observation) -> JobInput | None:
+def _job_input(read: Reads, seen: Observation, now_s: float) -> JobInput | None:
     if seen.ref is None:
         return None
-    return JobInput(role=read.role, ref=seen.ref, max_bytes=read.max_bytes, observed_at_s=seen.observed_at_s)
+    observed_at_s = max(seen.observed_at_s, now_s)
+    return JobInput(role=read.role, ref=seen.ref, max_bytes=read.max_bytes, observed_at_s=observed_at_s)
 
 
 def _reference_inputs(references: Iterable[Reference]) -> Iterable[InputRef]:

@@ -29,6 +29,7 @@ from lookout.pipeline import Pipeline, Refused
 from lookout.planner import MAX_LONE_LOSSES
 from lookout.posting import OutboxSender
 from lookout.references import propose
+from lookout.renewal import renew
 from lookout.watching import Changes, Watcher
 from lookout.workers import Workers
 
@@ -61,6 +62,8 @@ class Ran:
     digests: int
     refused: tuple[Refused, ...]
     elapsed_s: float
+    troubles: Mapping[str, int] = field(default_factory=dict)
+    """Of a watch: what went wrong with it, in numbers."""
 
     @property
     def stopped(self) -> bool:
@@ -72,6 +75,7 @@ class _Session:
     owner: str
     run: str
     engine: Engine | None = None
+    summary: dict[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,7 @@ class Runner:
             taken = self._take(intake, order)
             if order.verify:
                 self._verify()
+            self._renew()
             self._revive(taken.keys)
             engine.rebase(self.pipeline.stages)
             engine.work([stage for stage in self.pipeline.stages if not stage.grouped], taken.keys)
@@ -132,14 +137,16 @@ class Runner:
             with self._sender(letters, engine) as sender:
                 sender.start()
                 engine.on_alerts = sender.wake
-                changes = Changes(engine, intake, order.sources[0], allow_deletions=order.allow_deletions)
-                with watcher(order.sources[0].absolute(), changes.add, changes.lost):
-                    taken = changes.scan()
+                root = order.sources[0].absolute()
+                changes = Changes(engine, intake, root, allow_deletions=order.allow_deletions, renew=self._renew)
+                with watcher(root, changes.add, changes.lost) as watch:
+                    taken = changes.begin(watch)
                     self._revive(None)
                     engine.rebase(self.pipeline.stages)
                     on_ready(taken)
                     sender.wake()
-                    engine.follow(self.pipeline.stages)
+                    engine.follow(self.pipeline.stages, look_after=changes.look_after)
+                    troubles = session.summary["watch"] = changes.end()
                 if changes.error is not None:
                     raise changes.error
             self._collect()
@@ -150,6 +157,7 @@ class Runner:
             digests=sender.digests,
             refused=refused,
             elapsed_s=time.monotonic() - started_s,
+            troubles=troubles,
         )
 
     # --- the steps --------------------------------------------------------------------------------------------------
@@ -161,7 +169,7 @@ class Runner:
         with self.ledger.session() as owner:
             self.ledger.start_run(RunRecord(id=run, kind=kind, owner=owner, started_at_s=self.clock()))
             session = _Session(owner=owner, run=run)
-            summary: dict[str, Json] = {}
+            summary = session.summary
             state = "failed"
             try:
                 yield session
@@ -251,6 +259,9 @@ class Runner:
             ]
         again = [slot for slot in failed if slot.losses < MAX_LONE_LOSSES]
         self.ledger.mark([Mark(stage=slot.stage, key=slot.key) for slot in again], revive=True)
+
+    def _renew(self) -> None:
+        renew(self.pipeline, self.ledger, self.clock())
 
     def _verify(self) -> None:
         """Have every datum done again whose outputs are not in the store as the ledger names them."""

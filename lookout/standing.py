@@ -16,10 +16,12 @@ from typing import Final
 
 from lookout.batches import ordinary
 from lookout.datum import Observation, Slot, State
+from lookout.deletions import Held, find_held
 from lookout.ledger.base import RunRecord
 from lookout.ledger.batching import BatchLedger, BatchState
 from lookout.pipeline import Pipeline
 from lookout.unsent import Unsent, find_unsent
+from lookout.watching import find_troubles
 
 MOST: Final = 10_000
 _PIECE: Final = 500
@@ -53,7 +55,8 @@ class Backlog:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
     """``stages`` by stage: datums by state, and under ``waiting`` those that are to be done or being done. ``alerts``
-    by state, ``batches`` by state over all runs."""
+    by state, ``batches`` by state over all runs; ``held`` are deletions that wait for a person,
+    ``watch`` is what went wrong with the watch at work."""
 
     at_s: float
     pictures: int
@@ -63,6 +66,8 @@ class Standing:
     batches: Mapping[str, int]
     backlog: Backlog
     runs: Sequence[RunRecord] = ()
+    held: Held | None = None
+    watch: Mapping[str, int] = field(default_factory=dict)
 
 
 def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0) -> Standing:
@@ -85,6 +90,8 @@ def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0
         batches={state.value: batches.get(state, 0) for state in BatchState},
         backlog=look_at_backlog(pipeline, ledger),
         runs=ledger.runs(runs) if runs else (),
+        held=find_held(ledger),
+        watch=find_troubles(ledger),
     )
 
 

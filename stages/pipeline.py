@@ -20,6 +20,7 @@ PIPELINE: Final = Pipeline(
             prepare="stages.validate.core:prepare",
             reads=(Reads(role="picture", bucket="images", max_bytes=MAX_PICTURE_BYTES),),
             params={"max_bytes": MAX_PICTURE_BYTES},
+            outdated="stages.validate.times:is_outdated",
         ),
         Stage(
             name="object-detect",

@@ -133,6 +133,8 @@ def test_every_field_of_a_run_is_documented_and_no_other() -> None:
         pictures=0,
         rules=0,
         retracted=0,
+        held=None,
+        watch={},
         pending=0,
         due_at_s=None,
         stopped=False,

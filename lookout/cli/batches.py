@@ -20,6 +20,7 @@ from lookout.cli.output import count, echo_json, echo_json_line, printable, when
 from lookout.cli.ranges import Range, range_options
 from lookout.cli.state import Deployment, open_state, pipeline_for
 from lookout.datum import JsonObject
+from lookout.deletions import ALLOW_HINT
 from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
 from lookout.identity import digest
 from lookout.ledger.batching import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState, with_batches
@@ -137,9 +138,15 @@ def cut(
         _write(workers_to, json.dumps(wanted))
     for one in refused:
         click.echo(f"refused, so what was in force before stays so: {printable(one.reason)}", err=True)
+    if seen is not None and seen.held:
+        click.echo(f"held back: {count(seen.held, 'picture')} that are gone ({ALLOW_HINT})", err=True)
     keys = sum(len(batch.keys) for batch in made)
     if as_json:
-        looked = None if seen is None else {"seen": seen.seen, "changed": seen.changed, "gone": seen.gone}
+        looked = (
+            None
+            if seen is None
+            else {"seen": seen.seen, "changed": seen.changed, "gone": seen.gone, "held_back": seen.held}
+        )
         said: JsonObject = {"run": run or None, "keys": keys, "batches": [_brief(batch) for batch in made]}
         echo_json({**said, "workers": wanted, "reconciled": looked, "refused": [one.reason for one in refused]})
     elif not made:

@@ -18,16 +18,18 @@ import click
 
 from lookout.cli.checks import Check, attempt
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import count, echo_json, printable
+from lookout.cli.output import count, echo_json, printable, watch_troubles
 from lookout.cli.state import LEDGER_FILE, Deployment, find_obstacle, open_state
 from lookout.cli.state_identity import STATE_FILE
 from lookout.cli.summary import unsent_lines
 from lookout.datum import ObjectRef, State
+from lookout.deletions import ALLOW_HINT, find_held
 from lookout.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
 from lookout.intake import SOURCE_NOTE
 from lookout.settings import Settings
 from lookout.unsent import find_unsent
 from lookout.version import code_version
+from lookout.watching import find_troubles
 
 MODULES: Final = (
     "cv2",
@@ -154,6 +156,11 @@ def _state(settings: Settings, path: Path, objects: bool) -> Iterator[Check]:
             name="datums", ok=not failed, found=count(failed, "failed datum"), hint="lookout datums list --in failed"
         )
         yield _alerts(opened)
+        held = find_held(ledger)
+        yield Check(name="deletions", ok=held is None, found=str(held or "none held back"), hint=ALLOW_HINT)
+        troubles = find_troubles(ledger)
+        found, hint = watch_troubles(troubles), "see docs/events.md"
+        yield Check(name="watch", ok=True, warning=any(troubles.values()), found=found, hint=hint)
         yield _objects(opened, read=objects)
 
 

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
-from typing import Final
 
 import click
 
 from lookout.cli.ledger import sweep_all
-from lookout.cli.options import json_option, state_option
+from lookout.cli.options import duration_s, json_option, state_option
 from lookout.cli.output import count, echo_json
 from lookout.cli.state import open_state
 from lookout.settings import Settings
-
-_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_LONGEST_S: Final = 100 * 365 * 86400.0
-
-
-def duration_s(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Seconds of a number with a unit: ``90s``, ``15m``, ``1h``, ``30d``."""
-    if value is None:
-        return None
-    found = re.fullmatch(r"(\d{1,9})([smhd])", value, re.ASCII)
-    if found is None or (seconds := int(found[1]) * _UNITS_S[found[2]]) > _LONGEST_S:
-        raise click.BadParameter(f"{value!r} is no time such as 90s, 15m, 1h or 30d.", ctx, param)
-    return seconds
 
 
 @click.command(short_help="Remove results that no record names, and old versions.")

@@ -15,6 +15,7 @@ from lookout.ledger.base import Ledger
 from lookout.pipeline import Refused
 from lookout.processes import ProcessWorkers
 from lookout.references import propose
+from lookout.renewal import renew
 from lookout.upkeep import Reconciled, reconcile, reconcile_recent
 from stages.pipeline import PIPELINE
 
@@ -29,6 +30,8 @@ _REFUSED_NOTE: Final = "refused"
 def take_pictures(opened: Deployment, *, full: bool) -> Reconciled:
     """Compare the source with the pictures that are known: all, or what lies behind the last key of each device."""
     look = reconcile if full else reconcile_recent
+    if full:
+        renew(PIPELINE, opened.ledger, time.time())
     return look(opened.ledger, source_of(opened), PIPELINE.inputs, READERS, time.time)
 
 

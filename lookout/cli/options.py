@@ -15,6 +15,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _EMPTY: Final = re.compile(r"--[a-z][a-z-]*=")
 
 PATH = click.Path(path_type=Path)
+_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST_S: Final = 100 * 365 * 86400.0
+NO_RETENTION: Final = -1.0
 
 
 class Templated(click.Command):
@@ -22,6 +25,21 @@ class Templated(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [arg for arg in args if not _EMPTY.fullmatch(arg)])
+
+
+def duration_s(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Seconds of a number with a unit: ``90s``, ``15m``, ``1h``, ``30d``."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})([smhd])", value, re.ASCII)
+    if found is None or (seconds := int(found[1]) * _UNITS_S[found[2]]) > _LONGEST_S:
+        raise click.BadParameter(f"{value!r} is no time such as 90s, 15m, 1h or 30d.", ctx, param)
+    return seconds
+
+
+def retention_s(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """The seconds of a time, ``NO_RETENTION`` for ``none``."""
+    return NO_RETENTION if value == "none" else duration_s(ctx, param, value)
 
 
 class _Probability(click.FloatRange):
@@ -74,6 +92,13 @@ def run_options(function: F) -> F:
                 help="More alerts than this become one digest a recipient.",
             ),
             click.option("--allow-deletions", is_flag=True, help="Retract even when a fifth of the source is gone."),
+            click.option(
+                "--retention",
+                "retention",
+                callback=retention_s,
+                metavar="TIME",
+                help="Expect that pictures go when they are known for so long; stays in force. [none]",
+            ),
         ]
     ):
         function = option(function)

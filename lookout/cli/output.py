@@ -91,6 +91,17 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def watch_troubles(counts: Mapping[str, int]) -> str:
+    """What went wrong with a watch, in words: ``2 folders without events, 1 restart``."""
+    words = {
+        "unwatched": ("folder without events", "folders without events"),
+        "missed": ("file that no event told of", "files that no event told of"),
+        "restarts": ("restart", "restarts"),
+        "clock_jumps": ("jump of the clock", "jumps of the clock"),
+    }
+    return ", ".join(count(counts[name], *text) for name, text in words.items() if counts.get(name)) or "none"
+
+
 def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}

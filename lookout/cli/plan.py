@@ -15,8 +15,9 @@ from lookout.cli.output import echo_json, printable, table
 from lookout.cli.sources import check_folder
 from lookout.cli.state import Deployment, open_state, pipeline_for
 from lookout.datum import JsonObject, Observation, Reference
+from lookout.deletions import ALLOW_HINT, DeletionGuard
 from lookout.errors import InputRejected
-from lookout.intake import SOURCE_NOTE, check_deletions, check_share
+from lookout.intake import SOURCE_NOTE
 from lookout.ledger.batching import with_batches
 from lookout.objects.source import origin_of, scan
 from lookout.pipeline import Pipeline, Refused
@@ -91,7 +92,7 @@ def _references(
 
 
 def _look(opened: Deployment, source: Path | None, *, scan_own: bool) -> tuple[list[Observation], str | None]:
-    """What a look at the pictures finds to be new, changed or gone; and why a run would take none of it in, if so."""
+    """What a look at the pictures finds to be new, changed or gone; and why a run would retract nothing, if so."""
     bound = opened.ledger.find_note(SOURCE_NOTE)
     known = opened.ledger.inputs(PIPELINE.inputs)
     if source is None and not scan_own:
@@ -110,13 +111,13 @@ def _look(opened: Deployment, source: Path | None, *, scan_own: bool) -> tuple[l
         changed, gone = found.changed, found.gone
     if bound not in (None, origin):
         raise InputRejected(f"this state belongs to the source {bound}", origin, "use another --state")
-    try:
-        if opened.bucket is not None and origin == opened.bucket.origin:
-            check_deletions(opened.ledger, PIPELINE.inputs, opened.bucket, len(gone))
-        else:
-            check_share(opened.ledger, PIPELINE.inputs, origin, len(gone))
-    except InputRejected as exc:
-        return [*changed, *gone], str(exc)
+    readers = [stage.name for stage in PIPELINE.readers(PIPELINE.inputs)]
+    guard = DeletionGuard(ledger=opened.ledger, bucket=PIPELINE.inputs, origin=origin, clock=time.time, readers=readers)
+    blank = bool(gone) and opened.bucket is not None and origin == opened.bucket.origin and opened.bucket.is_blank()
+    expected = guard.is_expected([seen.key for seen in gone])
+    why = guard.find_objection(expected.count(False), blank=blank)
+    if why is not None:
+        return changed, f"{why}: their results would be kept ({ALLOW_HINT})"
     return [*changed, *gone], None
 
 
@@ -157,7 +158,7 @@ def _as_text(items: Sequence[Item], refused: Sequence[Refused], warning: str | N
     lines = [table(rows, ("stage", "what", "why", "datums", "which"))] if rows else ["Nothing would be done."]
     lines += [f"Would be refused, so what is in force stays: {printable(one.reason)}" for one in refused]
     if warning is not None:
-        lines.append(f"A run would refuse the source: {printable(warning)}")
+        lines.append(f"A run would leave this to a person: {printable(warning)}")
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from types import FrameType
 
 import click
 
-from lookout.cli.options import PATH, json_option, run_options, state_option
+from lookout.cli.options import NO_RETENTION, PATH, json_option, run_options, state_option
 from lookout.cli.output import count, echo_json, echo_json_line, printable
 from lookout.cli.sources import check_folder, check_sources
 from lookout.cli.state import (
@@ -27,8 +27,9 @@ from lookout.cli.state import (
 )
 from lookout.cli.summary import Summary, summarize
 from lookout.datum import State
+from lookout.deletions import keep_retention
 from lookout.engine import Engine, Progress
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, Unavailable
+from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputRejected, Unavailable
 from lookout.processes import ProcessWorkers
 from lookout.runner import Order, Ran, Runner
 from lookout.settings import Settings
@@ -54,6 +55,7 @@ def run(
     workers: int | None,
     max_mails: int,
     allow_deletions: bool,
+    retention: float | None,
     verify: bool,
     as_json: bool,
 ) -> None:
@@ -65,6 +67,7 @@ def run(
     """
     check_sources(settings, source, state)
     with open_state(settings, state, create=True) as opened, _progress(as_json) as tell:
+        _keep_retention(opened, retention)
         order = Order(
             sources=source,
             references=references_for(opened, rules, model),
@@ -93,13 +96,16 @@ def watch_folder(
     workers: int | None,
     max_mails: int,
     allow_deletions: bool,
+    retention: float | None,
+    walk_every_s: float,
     as_json: bool,
 ) -> int:
     """What ``lookout watch`` does with a ledger; gives the exit code."""
-    from event_sources.folder import FolderWatch
+    from event_sources.steady import SteadyWatch
 
     check_folder(settings, folder, state)
     with open_state(settings, state, create=True) as opened:
+        _keep_retention(opened, retention)
         order = Order(
             sources=(folder,),
             references=references_for(opened, rules, model),
@@ -109,8 +115,13 @@ def watch_folder(
         with _runner(settings, opened, threshold, workers, partial(_tell_event, as_json)) as runner:
             ran = runner.watch(
                 order,
-                lambda root, on_change, on_lost: FolderWatch(
-                    root, lambda change: on_change(change.key), on_lost=on_lost, exclude=runner.exclude
+                lambda root, on_change, on_lost: SteadyWatch(
+                    root,
+                    lambda change: on_change(change.key),
+                    on_lost,
+                    exclude=runner.exclude,
+                    walk_every_s=walk_every_s,
+                    tell=lambda text: click.echo(f"watch: {printable(text)}", err=True),
                 ),
                 lambda taken: click.echo(
                     f"watching {folder}: {count(taken.changed, 'new or changed picture')}; page: {opened.page}",
@@ -151,6 +162,11 @@ def _runner(
         )
     finally:
         pool.stop()
+
+
+def _keep_retention(opened: Deployment, retention: float | None) -> None:
+    if retention is not None:
+        keep_retention(opened.ledger, None if retention == NO_RETENTION else retention)
 
 
 def _stop_on_signals(engine: Engine) -> None:
@@ -202,6 +218,8 @@ def _tell_event(as_json: bool, progress: Progress) -> None:
 def _exit_code(summary: Summary, ran: Ran) -> int:
     if ran.stopped:
         return EXIT_STOPPED
+    if ran.taken.held:
+        return InputRejected.exit_code
     if summary.failed or summary.unsent.dead:
         return EXIT_DATUM_FAILED
     return Unavailable.exit_code if summary.unsent.waiting else EXIT_OK

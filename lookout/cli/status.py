@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +14,10 @@ import click
 
 from lookout.batches import ordinary
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import count, echo_json, echo_json_line, printable, table, when
+from lookout.cli.output import count, echo_json, echo_json_line, printable, table, watch_troubles, when
 from lookout.cli.state import Deployment, open_state
 from lookout.cli.summary import unsent_lines
+from lookout.deletions import ALLOW_HINT
 from lookout.errors import EXIT_STOPPED, Unavailable
 from lookout.ledger.batching import with_batches
 from lookout.settings import Settings
@@ -55,6 +56,8 @@ class Seen:
             "unsent": standing.unsent.as_json(),
             "batches": dict(standing.batches),
             "backlog": backlog,
+            "watch": dict(standing.watch),
+            "held_back": None if standing.held is None else asdict(standing.held),
             "runs": standing.runs,
         }
 
@@ -68,6 +71,10 @@ class Seen:
         lines.append(f"alerts    {_numbers(standing.alerts)}")
         lines += unsent_lines(standing.unsent)
         lines.append(f"batches   {_numbers(standing.batches)}")
+        if standing.held is not None:
+            lines.append(f"held back {printable(standing.held)} ({ALLOW_HINT})")
+        if any(standing.watch.values()):
+            lines.append(f"watch     {watch_troubles(standing.watch)}")
         lines += [f"waiting   {_waiting(standing)}", ""]
         columns = ("success", "failed", "unrunnable", "killed", "retracted", "running", "waiting")
         rows = [(name, *(row[column] for column in columns)) for name, row in standing.stages.items()]

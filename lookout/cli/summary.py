@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lookout.cli.output import count, printable, table, when
+from lookout.cli.output import count, printable, table, watch_troubles, when
 from lookout.cli.state import Deployment
 from lookout.datum import Json, JsonObject, State
+from lookout.deletions import ALLOW_HINT, Held, find_held
 from lookout.ledger.base import Ledger
 from lookout.pipeline import Pipeline, Refused
 from lookout.runner import Ran
@@ -36,6 +37,8 @@ class Summary:
     pictures: int
     rules: int
     retracted: int
+    held: Held | None
+    watch: Mapping[str, int]
     pending: int
     stopped: bool
     elapsed_s: float
@@ -59,6 +62,8 @@ class Summary:
             "unsent": self.unsent.as_json(),
             "refused": [{"name": item.name, "reason": item.reason} for item in self.refused],
             "retracted": self.retracted,
+            "held_back": self.held.pictures if self.held is not None else 0,
+            "watch": dict(self.watch),
             "pending": self.pending,
             "stopped": self.stopped,
             "elapsed_s": round(self.elapsed_s, 3),
@@ -74,6 +79,8 @@ class Summary:
         parts = [table(rows, header), *self._findings(), self._alerts_line(), *unsent_lines(self.unsent)]
         kept = "Refused, so what was in force before stays so:"
         parts += [f"{kept} {printable(item.reason)}" for item in self.refused]
+        if any(self.watch.values()):
+            parts.append(f"Trouble with the watch: {watch_troubles(self.watch)}.")
         if self.pending:
             parts.append(f"{count(self.pending, 'datum', 'datums')} left to do, by a run at work now or by the next.")
         parts.append(f"{'Stopped after' if self.stopped else 'Done in'} {self.elapsed_s:.1f} s, run {self.run}.")
@@ -110,6 +117,8 @@ class Summary:
             parts += ["No threats.", ""]
         if self.retracted:
             parts.append(f"Retracted with their deleted pictures: the results of {count(self.retracted, 'picture')}.")
+        if self.held is not None:
+            parts.append(f"Held back: {printable(self.held)} ({ALLOW_HINT}).")
         return parts
 
     def _alerts_line(self) -> str:
@@ -179,6 +188,8 @@ def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran, now_s: float) ->
         pictures=ledger.count_inputs(pipeline.inputs),
         rules=len(ledger.references("rules")),
         retracted=ran.taken.gone,
+        held=find_held(ledger),
+        watch=ran.troubles,
         pending=pending,
         unsent=find_unsent(ledger, now_s),
         stopped=ran.stopped,

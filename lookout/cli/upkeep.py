@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,8 +13,10 @@ from lookout.cli.ledger import sweep_all
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json
 from lookout.cli.state import Deployment, open_state
-from lookout.errors import InputRejected
+from lookout.deletions import ALLOW_HINT
+from lookout.errors import EXIT_OK, InputRejected
 from lookout.intake import SOURCE_ID_NOTE, SOURCE_NOTE
+from lookout.renewal import renew
 from lookout.settings import Settings
 from lookout.upkeep import Source, reconcile, reconcile_recent, retract
 from lookout.upkeep.sources import BucketPictures, FolderPictures
@@ -109,6 +112,7 @@ def reconcile_command(
         if recent:
             done = reconcile_recent(opened.ledger, source, PIPELINE.inputs, READERS, time.time)
         else:
+            renew(PIPELINE, opened.ledger, time.time())
             done = reconcile(
                 opened.ledger,
                 source,
@@ -119,9 +123,13 @@ def reconcile_command(
                 allow_deletions=allow_deletions,
             )
     if as_json:
-        echo_json({"seen": done.seen, "changed": done.changed, "gone": done.gone, "resumed": done.resumed})
-        return
-    click.echo(f"{count(done.seen, 'picture')} compared: {done.changed:,} new or changed, {done.gone:,} gone")
+        said = {"seen": done.seen, "changed": done.changed, "gone": done.gone, "held_back": done.held}
+        echo_json({**said, "resumed": done.resumed})
+    else:
+        click.echo(f"{count(done.seen, 'picture')} compared: {done.changed:,} new or changed, {done.gone:,} gone")
+        if done.held:
+            click.echo(f"held back: {count(done.held, 'picture')} that are gone ({ALLOW_HINT})")
+    sys.exit(InputRejected.exit_code if done.held else EXIT_OK)
 
 
 def source_of(opened: Deployment) -> Source:

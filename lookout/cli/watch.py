@@ -8,10 +8,10 @@ from typing import Final
 
 import click
 
-from lookout.cli.options import PATH, json_option, run_options, state_option
+from lookout.cli.options import PATH, duration_s, json_option, run_options, state_option
 from lookout.settings import Settings
 
-_OF_A_RUN: Final = ("rules", "model", "threshold", "max_mails", "allow_deletions")
+_OF_A_RUN: Final = ("rules", "model", "threshold", "max_mails", "allow_deletions", "retention")
 
 
 @click.command(short_help="Take every photograph that lands in a folder, at once.")
@@ -20,6 +20,15 @@ _OF_A_RUN: Final = ("rules", "model", "threshold", "max_mails", "allow_deletions
 @run_options
 @click.option("--upload", is_flag=True, help="Only bring the files into the store's bucket; another machine works.")
 @click.option("--prefix", default="", metavar="TEXT", help="With --upload: what every key begins with.")
+@click.option(
+    "--walk-every",
+    "walk_every_s",
+    callback=duration_s,
+    default="10m",
+    show_default=True,
+    metavar="TIME",
+    help="Walk through DIR so often, for what the system did not tell of.",
+)
 @json_option
 @click.pass_context
 def watch(
@@ -32,6 +41,8 @@ def watch(
     workers: int | None,
     max_mails: int,
     allow_deletions: bool,
+    retention: float | None,
+    walk_every_s: float,
     upload: bool,
     prefix: str,
     as_json: bool,
@@ -50,7 +61,17 @@ def watch(
 
         check_alone(context, _OF_A_RUN)
         where = state or settings.state
-        sys.exit(watch_and_upload(settings, folder, prefix=prefix, workers=workers, state=where, as_json=as_json))
+        sys.exit(
+            watch_and_upload(
+                settings,
+                folder,
+                prefix=prefix,
+                workers=workers,
+                state=where,
+                walk_every_s=walk_every_s,
+                as_json=as_json,
+            )
+        )
     if prefix:
         raise click.UsageError("--prefix is for --upload; here a picture's key is its path below DIR.")
     from lookout.cli.run import watch_folder
@@ -66,6 +87,8 @@ def watch(
             workers=workers,
             max_mails=max_mails,
             allow_deletions=allow_deletions,
+            retention=retention,
+            walk_every_s=walk_every_s,
             as_json=as_json,
         )
     )

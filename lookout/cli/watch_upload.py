@@ -29,10 +29,18 @@ DEFAULT_WORKERS: Final = 4
 
 
 def watch_and_upload(
-    settings: Settings, folder: Path, *, prefix: str, workers: int | None, state: Path, as_json: bool
+    settings: Settings,
+    folder: Path,
+    *,
+    prefix: str,
+    workers: int | None,
+    state: Path,
+    walk_every_s: float,
+    as_json: bool,
 ) -> int:
     """Bring what is in the folder and what lands in it until a signal ends it; gives the exit code."""
-    from event_sources.folder import Change, FolderWatch
+    from event_sources.folder import Change
+    from event_sources.steady import SteadyWatch
 
     if settings.store is None:
         raise InputRejected("is not set, so there is no bucket to upload to", "LOOKOUT_STORE", "or leave out --upload")
@@ -54,6 +62,7 @@ def watch_and_upload(
         tell_trouble=teller.tell_trouble,
         prefix=prefix,
         workers=workers or DEFAULT_WORKERS,
+        walk_every_s=walk_every_s,
         exclude=((found.st_dev, found.st_ino),),
     )
 
@@ -62,14 +71,20 @@ def watch_and_upload(
             bringing.changed(change.key)
 
     def on_lost(error: LookoutError) -> None:
-        if error.retryable:
-            bringing.look_again()
-        else:
+        if not error.retryable:  # else the watch says that a walk is due
             bringing.end(error)
 
     _stop_on_signals(bringing)
     try:
-        with FolderWatch(folder, on_change, on_lost=on_lost, exclude=(state.absolute(),)):
+        with SteadyWatch(
+            folder,
+            on_change,
+            on_lost,
+            exclude=(state.absolute(),),
+            walk_every_s=walk_every_s,
+            tell=teller.tell_watch,
+        ) as watch:
+            bringing.look_after(watch)
             click.echo(f"watching {printable(folder)} for {printable(target)}", err=True)
             bringing.run()
     finally:
@@ -110,6 +125,9 @@ class _Teller:
             then = f"; trying again in {pause_s:.0f} s, and from then on" if pause_s else ""
             click.echo(f"waiting: {text}{then}" if pause_s else f"passed over: {text}", err=True)
         self._trouble = text
+
+    def tell_watch(self, text: str) -> None:
+        click.echo(f"watch: {printable(text)}", err=True)
 
     def sum_up(self, bringing: Bringing) -> None:
         counts, elapsed_s = bringing.counts, time.monotonic() - self._began_s

@@ -43,7 +43,8 @@ class Settled(Enum):
     """The claim was no longer held; nothing was written."""
     SUPERSEDED = "superseded"
     """The slot was marked again after it was claimed: the outcome was not applied, the claim is freed, the slot stays
-    dirty. FAILED, KILLED and PENDING outcomes are never superseded into a counted try."""
+    dirty. FAILED, KILLED and PENDING outcomes are never superseded into a counted try. An ``interim`` outcome is
+    applied instead, and the slot stays dirty all the same."""
     CONFLICT = "conflict"
     """An output path belongs to another live slot, or the datum is too large for the backend: the slot is FAILED with
     an error that says so, and not dirty. Of the outcome only ``marks_if_refused`` are applied."""

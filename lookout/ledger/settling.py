@@ -225,7 +225,7 @@ def settle(book: Book, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
 def _apply(book: Book, row: Row, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
     handed_back = outcome.state in (State.KILLED, State.PENDING)
     superseded = row.dirty != claim.dirty
-    if handed_back or superseded:
+    if handed_back or (superseded and not outcome.interim):
         let_go(row, outcome.state if handed_back else State.PENDING, now_s)
         if superseded:  # it came back alive, or what it choked on is not what it will read
             row.losses = row.suspect = row.cohort = 0
@@ -244,7 +244,7 @@ def _apply(book: Book, row: Row, claim: Claim, outcome: Outcome, now_s: float) -
         row.tries = row.losses = 0
     if not (row.state is State.FAILED and row.losses):
         row.suspect = row.cohort = 0  # else, given another go, it may take down an engine again, and all beside it
-    if row.state is not State.FAILED or answer is Settled.CONFLICT or outcome.final:
+    if not superseded and (row.state is not State.FAILED or answer is Settled.CONFLICT or outcome.final):
         row.dirty = 0
     if answer is Settled.DONE and (new is not None or row.state is State.RETRACTED):
         _replace(book, row, outcome, now_s)

@@ -184,15 +184,17 @@ class _Attempt:
             if data is None:
                 complete = False
                 continue
-            inputs[item.role] = Input(role=item.role, ref=item.ref, data=data, observed_at_s=self._first_seen(item.ref))
+            observed_at_s = self._observed_at_s(item.ref, record)
+            inputs[item.role] = Input(role=item.role, ref=item.ref, data=data, observed_at_s=observed_at_s)
         return Work(key=record.key, inputs=inputs) if complete else None
 
-    def _first_seen(self, ref: ObjectRef) -> float | None:
+    def _observed_at_s(self, ref: ObjectRef, record: Record) -> float | None:
+        """The later of the first sight of a picture and the time at which the datum was made, as its stage was told."""
         if ref.bucket != self.pipelines[0].inputs:
             return None
         known = self.ledger.find_inputs(ref.bucket, [ref.key]).get(ref.key)
         same = known is not None and known.ref is not None and known.ref.sha256 == ref.sha256
-        return known.observed_at_s if known is not None and same else None
+        return max(known.observed_at_s, record.started_at_s) if known is not None and same else None
 
     def _load(self, stage: Stage, record: Record) -> list[LoadedReference] | None:
         loaded = []

@@ -91,6 +91,36 @@ class CommitsContract:
         assert (slot.tries, slot.dirty, slot.owner) == (0, 2, None)
         assert [claim.key for claim in desk.claim()] == ["k"]
 
+    def test_an_interim_outcome_is_applied_though_its_slot_was_marked_and_the_slot_stays_dirty(
+        self, desk: Desk
+    ) -> None:
+        desk.do(record("k", "old", counts={"n": 1}))
+        desk.publish()
+        claim = desk.take("k")
+        desk.mark("k", "other")
+        newer = record("k", "newer", counts={"n": 2})
+        interim = replace(done(newer, marks=[Mark(stage="t", key="k")]), interim=True)
+        assert desk.ledger.commit([(claim, interim)]) == [Settled.DONE]
+        slot = desk.slot("k")
+        assert (slot.record, slot.state, slot.owner) == (newer, State.SUCCESS, None)
+        assert slot.dirty > 0
+        assert [change.ref for change in desk.publish()] == list(newer.outputs)
+        assert [tally.counts for tally in desk.ledger.tallies(["g"])] == [{"n": 2}]
+        assert desk.ledger.find_slots("t", ["k"])["k"].dirty == 1
+        again = {found.key: found for found in desk.claim()}
+        assert again.keys() == {"k", "other"}
+        last = replace(done(record("k", "last", counts={"n": 3})), interim=True)
+        assert desk.ledger.commit([(again["k"], last)]) == [Settled.DONE]
+        assert (desk.slot("k").hash, desk.slot("k").dirty) == ("last", 0)
+
+    def test_an_interim_outcome_whose_claim_is_lost_writes_nothing(self, desk: Desk) -> None:
+        claim = desk.take("k")
+        desk.outlive_lease()
+        desk.claim()
+        interim = replace(done(record("k")), interim=True)
+        assert desk.ledger.commit([(claim, interim)]) == [Settled.LOST]
+        assert desk.slot("k").record is None
+
     # --- marks ------------------------------------------------------------------------------------------------------
 
     def test_marks_are_set_with_the_commit(self, desk: Desk) -> None:

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 
 from lookout.datum import Observation
-from lookout.errors import Corrupt, InputRejected
+from lookout.errors import Corrupt
 from lookout.intake import bind, merge
 from lookout.ledger.base import Ledger
 from lookout.upkeep.sources import Source
@@ -29,13 +29,15 @@ _AT_ONCE: Final = 500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reconciled:
-    """``seen`` objects were compared, ``changed`` inputs were new or differed, ``gone`` ones are deleted. ``resumed``
-    says that an earlier pass had been cut off and this one went on from there."""
+    """``seen`` objects were compared, ``changed`` inputs were new or differed, ``gone`` ones are deleted, ``held`` ones
+    are gone and left to a person. ``resumed`` says that an earlier pass had been cut off and this one went on from
+    there."""
 
     seen: int
     changed: int
     gone: int
     resumed: bool = False
+    held: int = 0
 
 
 def series_of(key: str) -> str:
@@ -59,21 +61,17 @@ def reconcile(
     See ``merge``. A pass that is cut off goes on from the last part before which nothing was gone, so that what is gone
     is counted whole. Memory also holds the last key of each series.
 
-    Raises InputRejected when the state belongs to another source or too much is gone: then nothing has been retracted,
-    and the next pass begins anew. Raises Unavailable when source or ledger do not answer.
+    Raises InputRejected when the state belongs to another source. Raises Unavailable when source or ledger do not
+    answer.
     """
     bind(ledger, source.origin)
     after = "" if verify else (ledger.find_note(CURSOR_NOTE) or "")
     parts = source.compare(ledger.inputs(bucket, after=after), clock(), after=after, verify=verify)
     keep = partial(ledger.put_note, CURSOR_NOTE)
-    try:
-        found = merge(ledger, source, parts, bucket, readers, clock, allow_deletions=allow_deletions, on_settled=keep)
-    except InputRejected:
-        keep("")
-        raise
+    found = merge(ledger, source, parts, bucket, readers, clock, allow_deletions=allow_deletions, on_settled=keep)
     keep("")
     _put_tails(ledger, _known_tails(ledger, bucket))
-    return Reconciled(seen=found.seen, changed=found.changed, gone=found.gone, resumed=bool(after))
+    return Reconciled(seen=found.seen, changed=found.changed, gone=found.gone, resumed=bool(after), held=found.held)
 
 
 def reconcile_recent(

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 
 from lookout.datum import Mark, Slot, State
-from lookout.intake import check_deletions
+from lookout.deletions import DeletionGuard
 from lookout.ledger.base import Ledger
 from lookout.log import get_logger
 from lookout.pipeline import Pipeline, Stage
@@ -69,8 +69,15 @@ def retract(
             gone.update(dict.fromkeys(item.key for item in seen if item.ref is None and item.error is None))
             baseless = {key for key in unknown if key in gone} | _without_result(stage, pipeline, ledger, settled)
             orphans += [Mark(stage=stage.name, key=key) for key in sorted(baseless)]
-    if not allow_deletions:
-        check_deletions(ledger, pipeline.inputs, source, len(gone))
+    guard = DeletionGuard(
+        ledger=ledger,
+        bucket=pipeline.inputs,
+        origin=source.origin,
+        clock=clock,
+        readers=readers,
+        allow=allow_deletions,
+    )
+    guard.check(len(gone), blank=bool(gone) and source.is_blank())
     if not dry_run:
         ledger.mark(orphans)
     for mark in orphans:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lookout.datum import Observation
-from lookout.errors import InputRejected
 from lookout.intake import Looked, Part
 from lookout.objects.listing import listing
 from lookout.objects.source import key_of, observe_file, origin_of, scan
@@ -58,11 +57,8 @@ class FolderPictures:
     def compare(
         self, known: Iterable[Observation], now_s: float, *, after: str = "", verify: bool = False
     ) -> Iterator[Part]:
-        """See ``Source``. Raises InputRejected for a folder that is missing, or is another one now and empty."""
+        """See ``Source``. Raises InputRejected for a folder that is missing."""
         found = scan(self.root, self.bucket, known, now_s, verify=verify, exclude=self.exclude)
-        if found.gone and not found.total and self.identity not in (None, found.root_id):
-            what = f"is another folder now, and empty; {len(found.gone)} pictures are known from it"
-            raise InputRejected(what, self.origin, "is it mounted? nothing was retracted")
         changed = [seen for seen in found.changed if seen.key > after]
         gone = [seen for seen in found.gone if seen.key > after]
         yield _Part(changed=changed, gone=gone, unchanged=found.unchanged, through=None)
@@ -82,8 +78,9 @@ class FolderPictures:
         return observe_file(self.root, key, self.bucket, now_s)
 
     def is_blank(self) -> bool:
-        """Never: a folder keeps no trace of what was deleted. ``compare`` asks whether it is another one."""
-        return False
+        """Whether it is another folder than before, and empty: one keeps no trace of what was deleted."""
+        found = self.root.stat()
+        return self.identity not in (None, f"{found.st_dev}:{found.st_ino}") and next(self.keys(), None) is None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,8 +115,8 @@ class World:
         assert done.err.count("\n") == 1
         return done.err
 
-    def start(self, *arguments: object) -> Running:
-        return Running(self, arguments)
+    def start(self, *arguments: object, command: Path = LOOKOUT) -> Running:
+        return Running(self, arguments, command)
 
     def results(self) -> dict[str, bytes]:
         return results(self.state)
@@ -133,10 +133,10 @@ class World:
 class Running:
     """A command at work, whose lines on stdout can be waited for. stderr is a terminal."""
 
-    def __init__(self, world: World, arguments: tuple[object, ...]) -> None:
+    def __init__(self, world: World, arguments: tuple[object, ...], command: Path = LOOKOUT) -> None:
         self._terminal, slave = os.openpty()
         self._process = subprocess.Popen(
-            [LOOKOUT, *map(_argument, arguments)],
+            [command, *map(_argument, arguments)],
             cwd=world.root,
             env=world.variables(),
             stdin=subprocess.DEVNULL,

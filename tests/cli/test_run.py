@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 from .conftest import Finished
@@ -180,7 +181,8 @@ def test_an_unmounted_source_retracts_nothing(world: World, finished: Finished) 
     away = world.photos.rename(world.root / "away")
     assert "mounted" in world.refused("run", "photos", "--state", "state")
     world.photos.mkdir()
-    assert "--allow-deletions" in world.refused("run", "photos", "--state", "state")
+    said = world.run(code=2)
+    assert (said["held_back"], said["retracted"]) == (4, 0)
     assert world.results() == finished.results
     world.photos.rmdir()
     away.rename(world.photos)
@@ -194,9 +196,32 @@ def test_many_deletions_at_once_need_a_flag(empty_world: World) -> None:
     assert len(empty_world.run()["invalid"]) == 30
     for number in range(25):
         (empty_world.photos / f"note{number}.txt").unlink()
-    assert "25 of 30" in empty_world.refused("run", "photos", "--state", "state")
+    (empty_world.photos / "new.txt").write_text("no picture either")
+    said = empty_world.run(code=2)
+    assert (said["held_back"], said["retracted"], len(said["invalid"])) == (25, 0, 31)
+    assert "Held back: 25 of 31 pictures are gone; the results of 25 are kept (if they are meant to be gone," in (
+        empty_world.lookout("run", "photos", "--state", "state", code=2).out
+    )
+    status = empty_world.lookout("status", "--state", "state", "--json").json
+    assert status["held_back"]["pictures"] == 25
+    assert "held back 25 of 31" in empty_world.lookout("status", "--state", "state").out
+    assert "BAD  deletions" in empty_world.lookout("doctor", "--state", "state", code=1).out
     said = empty_world.run("--allow-deletions")
-    assert (said["retracted"], len(said["invalid"])) == (25, 5)
+    assert (said["retracted"], said["held_back"], len(said["invalid"])) == (25, 0, 6)
+    assert empty_world.lookout("status", "--state", "state", "--json").json["held_back"] is None
+    empty_world.lookout("doctor", "--state", "state")
+
+
+def test_a_retention_lets_old_pictures_go_and_stays_in_force(empty_world: World) -> None:
+    for number in range(30):
+        (empty_world.photos / f"note{number}.txt").write_text(f"no picture {number}")
+    empty_world.run("--retention", "1s")
+    time.sleep(1.1)  # the retention itself
+    for number in range(25):
+        (empty_world.photos / f"note{number}.txt").unlink()
+    said = empty_world.run()
+    assert (said["retracted"], said["held_back"]) == (25, 0)
+    assert "no time such as" in empty_world.lookout("run", "photos", "--retention", "soon", code=2).err
 
 
 def test_a_failed_datum_ends_the_run_with_1_and_is_named_on_both_streams(world: World, tmp_path: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import shutil
 import signal
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from lookout.testing.sendgrid_api import SendGridApi
 
-from .shell import CALM, DEADLINE_S, NEW, PHOTOS, RULES, THREAT, World
+from .shell import CALM, DEADLINE_S, LOOKOUT, NEW, PHOTOS, RULES, THREAT, World
 
 
 def _left_claimed(world: World) -> int:
@@ -91,3 +97,29 @@ def test_what_cannot_be_watched_is_refused_and_leaves_no_state(empty_world: Worl
     assert "no such file or folder" in empty_world.refused("watch", "nowhere", "--state", "state")
     assert "got a file" in empty_world.refused("watch", "file", "--state", "state")
     assert not empty_world.state.exists()
+
+
+def test_a_threat_in_a_folder_that_the_system_cannot_watch_is_found_and_the_trouble_is_told(empty_world: World) -> None:
+    """In a user namespace of its own, which may lower its limit without privilege."""
+    world = empty_world
+    shell = 'echo 4 > /proc/sys/user/max_inotify_watches && exec "$@"'
+    wrapper = ("unshare", "--user", "--map-root-user", "sh", "-c", shell, "sh")
+    if subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine gives no user namespaces")
+    (world.root / "lookout").write_text(f'#!/bin/sh\nexec {shlex.join([*wrapper, str(LOOKOUT)])} "$@"\n')
+    (world.root / "lookout").chmod(0o755)
+    arguments = ("watch", "photos", "--state", "state", "--rules", RULES, "--workers", "1", "--walk-every", "1s")
+    with world.start(*arguments, "--json", command=world.root / "lookout") as watch:
+        watch.expect_talk("watching photos")
+        keys = [f"box{number}/{THREAT}" for number in range(8)]
+        for key in keys:
+            (world.photos / key).parent.mkdir()
+            shutil.copyfile(PHOTOS / THREAT, world.photos / key)
+        waiting = set(keys)
+        while waiting:
+            waiting.discard(watch.expect(stage="threat-detect", state="success")["key"])
+        watch.expect_talk("of its folders cannot be watched")
+        said = world.lookout("status", "--state", "state", "--json").json
+        assert said["watch"]["unwatched"] == 5
+        assert watch.stop(signal.SIGTERM) == 130
+    assert json.loads(watch.seen[-1])["watch"]["unwatched"] == 5

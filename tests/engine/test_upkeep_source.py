@@ -15,6 +15,8 @@ from lookout.intake import SOURCE_ID_NOTE, SOURCE_NOTE
 from lookout.ledger.base import Ledger
 from lookout.ledger.memory import MemoryLedger
 from lookout.runner import Order
+from lookout.testing.ledger_kit import done as done_with
+from lookout.testing.ledger_kit import record
 from lookout.upkeep import Reconciled, Retracted, reconcile, reconcile_recent, retract
 from lookout.upkeep.reconcile import series_of
 from lookout.upkeep.sources import FolderPictures
@@ -112,6 +114,13 @@ def settle(ledger: Ledger) -> None:
         ledger.commit([(claim, Outcome(state=State.FAILED, error="settled")) for claim in claims])
 
 
+def work(ledger: Ledger) -> None:
+    """Give every marked text a result."""
+    with ledger.session() as owner:
+        claims = ledger.claim("first", owner, 10_000, 60.0)
+        ledger.commit([(claim, done_with(record(claim.key, stage="first"))) for claim in claims])
+
+
 # --- the whole -------------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +155,7 @@ def test_a_merge_that_is_cut_off_goes_on_from_its_last_part(ledger: MemoryLedger
 def test_what_is_gone_is_counted_whole_even_when_cut_off(ledger: MemoryLedger) -> None:
     shelf = Shelf({f"k{n:02}": "1" for n in range(60)})
     merge(ledger, shelf)
+    work(ledger)
     for n in range(3, 18):
         del shelf.files[f"k{n:02}"]
     shelf.parts_left = 5
@@ -154,8 +164,7 @@ def test_what_is_gone_is_counted_whole_even_when_cut_off(ledger: MemoryLedger) -
     for n in range(20, 30):
         del shelf.files[f"k{n:02}"]
     shelf.parts_left = 1000
-    with pytest.raises(InputRejected, match="of 60 pictures are gone; nothing was retracted"):
-        merge(ledger, shelf)
+    assert merge(ledger, shelf) == Reconciled(seen=32, changed=0, gone=0, held=25, resumed=True)
     assert len(known(ledger)) == 60, "nothing was retracted"
     assert merge(ledger, shelf, allow_deletions=True).gone == 25
     assert known(ledger) == shelf.files
@@ -164,9 +173,9 @@ def test_what_is_gone_is_counted_whole_even_when_cut_off(ledger: MemoryLedger) -
 def test_an_accident_retracts_nothing_and_takes_in_what_is_new(ledger: MemoryLedger) -> None:
     shelf = Shelf({f"k{n:02}": "1" for n in range(50)})
     merge(ledger, shelf)
+    work(ledger)
     shelf.files = {"a": "new"}
-    with pytest.raises(InputRejected, match="gone; nothing was retracted"):
-        merge(ledger, shelf)
+    assert merge(ledger, shelf) == Reconciled(seen=1, changed=1, gone=0, held=50)
     assert len(known(ledger)) == 51
 
 
@@ -174,8 +183,7 @@ def test_a_source_that_was_wiped_retracts_nothing_however_small_it_was(ledger: M
     shelf = Shelf({f"k{n}": "1" for n in range(5)})
     merge(ledger, shelf)
     before, wiped = known(ledger), Shelf(blank=True)
-    with pytest.raises(InputRejected, match="holds nothing, not even older versions; 5 pictures are known from it"):
-        merge(ledger, wiped)
+    assert merge(ledger, wiped) == Reconciled(seen=0, changed=0, gone=0, held=5)
     assert known(ledger) == before
     assert merge(ledger, wiped, allow_deletions=True).gone == 5
     assert merge(ledger, wiped) == Reconciled(seen=0, changed=0, gone=0)
@@ -211,8 +219,7 @@ def test_a_folder_that_is_another_one_and_empty_retracts_nothing(world: World) -
     (world.source / "a" / "1").unlink()
     with world.ledger() as ledger:
         source = FolderPictures(root=world.source, bucket="texts", identity="0:0")
-        with pytest.raises(InputRejected, match="another folder now, and empty"):
-            reconcile(ledger, source, "texts", ("first",), world.clock)
+        assert reconcile(ledger, source, "texts", ("first",), world.clock).held == 1
         right = FolderPictures(root=world.source, bucket="texts", identity=ledger.find_note(SOURCE_ID_NOTE))
         assert reconcile(ledger, right, "texts", ("first",), world.clock).gone == 1
     world.run()
@@ -342,7 +349,7 @@ def test_too_many_that_are_gone_look_like_an_accident(done: World) -> None:
     forget(done, *keys)
     for key in keys:
         (done.source / key).unlink()
-    with pytest.raises(InputRejected, match="nothing was retracted"):
+    with pytest.raises(InputRejected, match="25 pictures are gone that the ledger does not know"):
         look(done)
     with done.ledger() as ledger:
         assert ledger.count_dirty("first") == 0

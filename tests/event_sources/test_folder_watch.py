@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from event_sources.folder import Change, FolderWatch, watch_folder
+from event_sources.folder import Change, FolderWatch
 from lookout.errors import InputRejected, Unavailable
 
 PROJECT = Path(__file__).parents[2]
@@ -158,6 +158,16 @@ def test_a_picture_with_data_behind_its_end_is_whole(root, told, watch):
     watch()
     (root / "a.JPEG").write_bytes(WHOLE + b"maker's data" * 1000)
     assert told.next() == here("a.JPEG")
+
+
+def test_a_file_that_is_read_all_the_time_is_told_all_the_same(root, told, watch):
+    watch(settle_s=SETTLE_S)
+    (root / "a.jpg").write_bytes(HALF)
+    end_s = time.monotonic() + SOON_S
+    while told.changes.empty():
+        assert time.monotonic() < end_s, "put off by its readers"
+        (root / "a.jpg").read_bytes()
+    assert told.next() == here("a.jpg")
 
 
 def test_an_empty_picture_and_a_file_of_another_kind_are_told_when_left_alone(root, told, watch):
@@ -374,8 +384,8 @@ LIMITED = """
     if sys.argv[2] == "instances":
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), 1000))
     try:
-        with FolderWatch(Path(sys.argv[1]), print):
-            print("watching")
+        with FolderWatch(Path(sys.argv[1]), print, on_lost=print) as watch:
+            print("watching", watch.unwatched)
     except InputRejected as error:
         print(error)
 """
@@ -394,7 +404,7 @@ def test_no_room_for_a_watcher_is_refused_with_a_hint(root):
     assert "sysctl" in said
 
 
-def test_folders_beyond_the_systems_limit_are_refused_not_passed_over(root):
+def test_folders_beyond_the_systems_limit_are_told_not_passed_over(root):
     """In a user namespace of its own, which may lower its limit without privilege."""
     for number in range(20):
         (root / str(number)).mkdir()
@@ -405,16 +415,5 @@ def test_folders_beyond_the_systems_limit_are_refused_not_passed_over(root):
     said = limited(root, "watches", *wrapper)
     assert "11 of its folders cannot be watched" in said
     assert "max_user_watches" in said
-    assert limited(root, "watches") == "watching\n"
-
-
-def test_watch_folder_tells_key_and_gone_and_that_the_folder_is_lost(root):
-    told: queue.Queue[tuple[str, bool]] = queue.Queue()
-    lost = threading.Event()
-    with watch_folder(root, lambda key, is_gone: told.put((key, is_gone)), lost.set, exclude=[root / "state"]):
-        (root / "a.jpg").write_bytes(WHOLE)
-        assert told.get(timeout=SOON_S) == ("a.jpg", False)
-        (root / "a.jpg").unlink()
-        assert told.get(timeout=SOON_S) == ("a.jpg", True)
-        root.rmdir()
-        assert lost.wait(SOON_S)
+    assert "watching 11" in said
+    assert limited(root, "watches") == "watching 0\n"

@@ -211,8 +211,7 @@ def test_a_bucket_that_is_gone_retracts_nothing_and_neither_does_an_empty_one_in
     with pytest.raises(Unavailable, match=f"{full}.*no such bucket.*lookout init"):
         world.run()
     make_buckets(world.store, [INPUTS])
-    with pytest.raises(InputRejected, match="holds nothing, not even older versions; 5 pictures are known from it"):
-        world.run()
+    assert world.run().taken.held == 5
     assert world.states() == ALL_DONE
     fill(world)
     assert done(world.run()) == {}
@@ -229,8 +228,7 @@ def test_an_empty_bucket_is_believed_when_its_pictures_were_deleted_in_it_or_wit
     world.lose(f"{INPUTS}/a/1")
     world.lose(f"{INPUTS}/a/0")
     world.lose(f"{INPUTS}/a/2")
-    with pytest.raises(InputRejected, match="1 pictures are known"):
-        world.run()
+    assert world.run().taken.held == 1
     assert world.run(allow_deletions=True).taken.gone == 1
 
 
