@@ -15,6 +15,7 @@ from hera.workflows import (
     Container,
     ContainerNode,
     ContainerSet,
+    CronWorkflow,
     Parameter,
     Resources,
     RetryStrategy,
@@ -27,6 +28,7 @@ from hera.workflows.models import (
     Capabilities,
     ConfigMapKeySelector,
     EmptyDirVolumeSource,
+    ExecutorConfig,
     IntOrString,
     Metadata,
     PodGC,
@@ -41,8 +43,14 @@ from hera.workflows.models import (
     Volume,
     VolumeMount,
     WorkflowMetadata,
+    WorkflowTemplateRef,
 )
 
+ACCOUNT: Final = "lookout-stage"
+"""Whom the pods act for: Argo's executor alone has its token, the containers beside it have none."""
+MAILS: Final = {"lookout/mails": "true"}
+"""The label of pods in which mail is sent: only these may reach addresses outside."""
+MAIL_SECRET: Final = "lookout-mail"  # noqa: S105 - a Secret's name
 LIMITS: Final = "lookout-limits"
 """The ConfigMap that says how much may run at once, by semaphore."""
 RUN: Final = "--run={{workflow.name}}"
@@ -130,7 +138,7 @@ def stage(name: str, *args: str) -> Part:
         image=f"lookout/{name}:dev",
         command=("python", "-m", f"stages.{name.replace('-', '_')}"),
         args=(*args, f"--workers={PROCESSES}"),
-        secrets=(f"lookout-store-{name}", *(("lookout-mail",) if name == "threat-detect" else ())),
+        secrets=(f"lookout-store-{name}", *((MAIL_SECRET,) if name == "threat-detect" else ())),
         need=NEEDS[name],
     )
 
@@ -158,8 +166,9 @@ def chain(name: str, parts: Sequence[Part], **fields: Any) -> ContainerSet:
     The names begin with the place in the chain, but for ``main``, which is Argo's word for the one that gives outputs:
     Argo's message on a failed pod is that of the first container by name that failed, so this makes it the cause.
     """
+    labels = MAILS if any(MAIL_SECRET in part.secrets for part in parts) else None
     # Argo gives a pod the volumes that the set mounts, not those of its containers: so they share one /tmp.
-    with ContainerSet(name=name, retry_strategy=retry(), volume_mounts=[_tmp()], **fields) as made:
+    with ContainerSet(name=name, retry_strategy=retry(), volume_mounts=[_tmp()], labels=labels, **fields) as made:
         before: list[str] = []
         for number, part in enumerate(parts, 1):
             label = part.name if part.name == "main" else f"{number}-{part.name}"
@@ -224,7 +233,9 @@ def life(component: str, description: str, *, deadline_s: int) -> dict[str, Any]
         "name": component,
         "labels": labels,
         "annotations": {"workflows.argoproj.io/description": description},
-        "service_account_name": "lookout-stage",
+        "service_account_name": ACCOUNT,
+        "automount_service_account_token": False,
+        "executor": ExecutorConfig(service_account_name=ACCOUNT),
         "security_context": PodSecurityContext(
             run_as_non_root=True, seccomp_profile=SeccompProfile(type="RuntimeDefault")
         ),
@@ -236,3 +247,23 @@ def life(component: str, description: str, *, deadline_s: int) -> dict[str, Any]
         "ttl_strategy": TTLStrategy(seconds_after_success=HOUR_S, seconds_after_failure=3 * DAY_S),
         "volumes": [Volume(name="tmp", empty_dir=EmptyDirVolumeSource(size_limit=Quantity(root="1Gi")))],
     }
+
+
+def by_clock(
+    name: str, schedule: str, description: str, template: str, *, start_within_s: int, **fields: Any
+) -> CronWorkflow:
+    """A workflow of this WorkflowTemplate, one at a time. When the controller was away, the last one that was missed is
+    made up for, unless it is older than ``start_within_s``."""
+    return CronWorkflow(
+        name=name,
+        labels={"app.kubernetes.io/part-of": "lookout", "app.kubernetes.io/component": name},
+        annotations={"workflows.argoproj.io/description": description},
+        schedules=[schedule],
+        timezone="UTC",
+        concurrency_policy="Forbid",
+        starting_deadline_seconds=start_within_s,
+        successful_jobs_history_limit=3,
+        failed_jobs_history_limit=3,
+        workflow_template_ref=WorkflowTemplateRef(name=template),
+        **fields,
+    )

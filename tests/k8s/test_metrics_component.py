@@ -80,15 +80,6 @@ def test_each_way_that_the_network_is_to_allow_is_allowed_on_both_sides() -> Non
     assert ours["metrics"]["ingress"][0]["ports"][0]["port"] == CONTAINER["ports"][0]["containerPort"]
 
 
-def test_the_api_server_is_out_of_reach() -> None:
-    (patch,) = kustomization("metrics")["patches"]
-    (operation,) = yaml.safe_load(patch["patch"])
-    assert operation["value"] == POD["metadata"]["labels"]["app.kubernetes.io/name"]
-    (rule, *_) = policies(K8S / "base" / "network.yaml")[patch["target"]["name"]]["podSelector"]["matchExpressions"]
-    assert operation["path"] == "/spec/podSelector/matchExpressions/0/values/-"
-    assert (rule["key"], rule["operator"]) == ("app.kubernetes.io/name", "NotIn")
-
-
 def test_with_tls_it_sees_the_authority_that_the_settings_of_production_name() -> None:
     (patch,) = (yaml.safe_load(one["patch"]) for one in kustomization("metrics-authorities")["patches"])
     pod = patch["spec"]["template"]["spec"]

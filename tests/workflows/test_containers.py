@@ -80,6 +80,7 @@ def test_a_workflow_ends_sometime_and_leaves_little_behind(spec) -> None:
     assert spec["archiveLogs"] is True
     assert spec["ttlStrategy"]["secondsAfterSuccess"] < spec["ttlStrategy"]["secondsAfterFailure"]
     assert spec["serviceAccountName"] == "lookout-stage"
+    assert (spec["automountServiceAccountToken"], spec["executor"]) == (False, {"serviceAccountName": "lookout-stage"})
     assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     assert [one["name"] for one in spec["volumes"]] == ["tmp"]
 
