@@ -76,15 +76,15 @@ MEASURED = {
 }
 ETCDS = ("etcd", "etcd-1")
 # Where an overlay does not name the API server's address, any private one will do, and pods elsewhere have such.
-API = dict.fromkeys(("api-server", "prometheus", "of-monitoring", "elsewhere"), {443, 6443})
+API = {key: {443, 6443} for key in ("api-server", "prometheus", "of-monitoring", "elsewhere")}
 TABLE: dict[str, dict[str, set[int]]] = {
     "etcd": {"etcd-1": {2380}},
     "etcd-1": {"etcd": {2380}},
     "minio": {"eventsource": {12000}, "intake": {8080}},
     "nats": {},
-    "init": {"minio": {9000}, **dict.fromkeys(ETCDS, {2379})},
-    "intake": {"minio": {9000}, **dict.fromkeys(ETCDS, {2379}), "eventsource": {12000}},
-    "metrics": dict.fromkeys(ETCDS, {2379}),
+    "init": {"minio": {9000}, **{key: {2379} for key in ETCDS}},
+    "intake": {"minio": {9000}, **{key: {2379} for key in ETCDS}, "eventsource": {12000}},
+    "metrics": {key: {2379} for key in ETCDS},
     "eventsource": {"nats": {4222}},
     "sensor": {"nats": {4222}, **API},
     "workflow-controller": API,
@@ -101,7 +101,7 @@ TABLE: dict[str, dict[str, set[int]]] = {
     **{
         pod.name: {
             "minio": {9000},
-            **dict.fromkeys(ETCDS, {2379}),
+            **{key: {2379} for key in ETCDS},
             **API,
             **({"sendgrid": {443}, "device": {443}} if pod.name in MAILING else {}),
         }
