@@ -1,7 +1,7 @@
 """What the workflows share: the containers of the stages and of the operator, and how a workflow lives and ends.
 
-Each container sees the settings, the ledger's credentials and its own user of the store, by environment only, and may
-write to ``/tmp`` and nowhere else.
+Each container sees the settings and its own users of store and ledger, by environment only, and may write to ``/tmp``
+and nowhere else.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ PROCESSES: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A container: what runs in it, which Secrets it sees beside the ledger's, and how much of a node it asks for."""
+    """A container: what runs in it, which Secrets it sees, and how much of a node it asks for."""
 
     name: str
     image: str
@@ -113,7 +113,7 @@ class Part:
             "args": list(self.args),
             "env_from": [
                 ConfigMapEnvFrom(name="lookout-settings"),
-                *(SecretEnvFrom(name=name) for name in (*self.secrets, "lookout-ledger")),
+                *(SecretEnvFrom(name=name) for name in self.secrets),
             ],
             "resources": Resources(
                 cpu_request=self.need.cpu,
@@ -132,13 +132,17 @@ class Part:
 
 
 def stage(name: str, *args: str) -> Part:
-    """The container of a stage, with its own user of the store. Only threat-detect sends mail."""
+    """The container of a stage, with its own users of store and ledger. Only threat-detect sends mail."""
     return Part(
         name=name,
         image=f"lookout/{name}:dev",
         command=("python", "-m", f"stages.{name.replace('-', '_')}"),
         args=(*args, f"--workers={PROCESSES}"),
-        secrets=(f"lookout-store-{name}", *((MAIL_SECRET,) if name == "threat-detect" else ())),
+        secrets=(
+            f"lookout-store-{name}",
+            f"lookout-ledger-{name}",
+            *((MAIL_SECRET,) if name == "threat-detect" else ()),
+        ),
         need=NEEDS[name],
     )
 
@@ -150,7 +154,7 @@ def operator(name: str, *args: str, secrets: Sequence[str] = ()) -> Part:
         image="lookout/lookout:dev",
         command=("lookout",),
         args=args,
-        secrets=("lookout-store-operator", *secrets),
+        secrets=("lookout-store-operator", "lookout-ledger", *secrets),
         need=NEEDS["operator"],
     )
 

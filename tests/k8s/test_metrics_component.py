@@ -44,7 +44,7 @@ def test_it_is_given_the_ledger_and_nothing_else(tmp_path: Path) -> None:
         assert chosen is None or chosen["key"] == one["name"]
         assert chosen is None or chosen["key"] in data or chosen["optional"]
         env[one["name"]] = one["value"] if chosen is None else data.get(chosen["key"], "")
-    assert [one["secretRef"]["name"] for one in CONTAINER["envFrom"]] == ["lookout-ledger"]
+    assert [one["secretRef"]["name"] for one in CONTAINER["envFrom"]] == ["lookout-ledger-reader"]
     given = {name: value for name, value in env.items() if value}
     read = Settings.from_environment({**given, "LOOKOUT_LEDGER_USER": "a", "LOOKOUT_LEDGER_PASSWORD": "b"})
     assert read.ledger is not None
