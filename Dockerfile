@@ -1,6 +1,6 @@
 # The operator's command line: docker build --file Dockerfile --tag lookout/lookout .
 # How to build it without a registry or an index, and what it needs to run, is in docs/images.md.
-ARG BASE=python:3.11-slim-bookworm
+ARG BASE=python:3.11.16-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84
 
 FROM ${BASE} AS libraries
 COPY requirements/build.txt requirements/run.txt /requirements/

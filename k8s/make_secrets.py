@@ -39,6 +39,8 @@ STORE_USERS: Final = {
     "metrics": "metrics",
 }
 """The store's user in each Secret ``lookout-store-<name>``; ``lookout init`` gives it its rights."""
+LEDGER_ROLES: Final = ("validate", "object-detect", "threat-detect", "plot", "intake", "reader")
+"""The roles of the ledger's users beside its operator; the Secret of each is ``lookout-ledger-<role>``."""
 _NAMES_AND_KEYS: Final = '{{range .items}}{{.metadata.name}}{{range $key, $_ := .data}} {{$key}}{{end}}{{"\\n"}}{{end}}'
 
 
@@ -76,7 +78,8 @@ def all_wanted(
     found = {f"lookout-store-{name}": _store(prefix + user) for name, user in STORE_USERS.items()}
     found["lookout-store-metrics"] = _measuring(prefix + STORE_USERS["metrics"])
     found["lookout-store-root"] = _of(MINIO_ROOT_USER=lambda: _ROOT_USER, MINIO_ROOT_PASSWORD=_password)
-    found["lookout-ledger"] = _of(LOOKOUT_LEDGER_USER=lambda: _LEDGER_USER, LOOKOUT_LEDGER_PASSWORD=_password)
+    found["lookout-ledger"] = _ledger(_LEDGER_USER)
+    found |= {f"lookout-ledger-{role}": _ledger(f"{_LEDGER_USER}-{role}") for role in LEDGER_ROLES}
     found["lookout-ledger-root"] = _of(LOOKOUT_LEDGER_ROOT_PASSWORD=_password)
     found["lookout-mail"] = _of(SENDGRID_API_KEY=lambda: environment.get("SENDGRID_API_KEY") or f"SG.{_password()}")
     found["lookout-webhook"] = _of(token=_password)
@@ -107,6 +110,10 @@ def _measuring(user: str) -> Wanted:
         return {**made, "token": metrics_token(user, made["LOOKOUT_STORE_SECRET_KEY"])}
 
     return Wanted(keys=(*_store(user).keys, "token"), make=make)
+
+
+def _ledger(user: str) -> Wanted:
+    return _of(LOOKOUT_LEDGER_USER=lambda: user, LOOKOUT_LEDGER_PASSWORD=_password)
 
 
 def _tls(services: Sequence[str], kubectl: Kubectl) -> Wanted:

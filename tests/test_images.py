@@ -25,6 +25,15 @@ def test_there_is_one_for_each_stage_and_one_for_the_command_line() -> None:
     assert len(DOCKERFILES) == 5
 
 
+def test_all_stand_on_one_base_that_is_named_by_its_digest() -> None:
+    said = {re.search(r"^ARG BASE=(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)[1] for path in DOCKERFILES}  # type: ignore[index]
+    (base,) = said
+    assert re.fullmatch(r"python:3\.11\.[0-9]+-slim-bookworm@sha256:[0-9a-f]{64}", base)
+    for path in DOCKERFILES:
+        froms = re.findall(r"^FROM (\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(froms) == {"${BASE}", "libraries"}
+
+
 def test_it_runs_as_a_user_that_is_a_number_with_its_command_named(dockerfile: str) -> None:
     assert re.search(r"^USER [1-9][0-9]*:[1-9][0-9]*$", dockerfile, re.MULTILINE)
     assert re.search(r'^ENTRYPOINT \["(python|lookout)"', dockerfile, re.MULTILINE)

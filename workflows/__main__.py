@@ -14,7 +14,7 @@ from workflows.dead_letter import dead_letter
 from workflows.limits import limits
 from workflows.pipeline import pipeline
 from workflows.reconcile import reconcile, reconcile_full
-from workflows.upkeep import upkeep, upkeep_full
+from workflows.upkeep import upkeep, upkeep_by_clock, upkeep_full
 
 ROOT: Final = Path(__file__).parent.parent
 _KUSTOMIZATION: Final = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
@@ -24,8 +24,10 @@ _HEAD: Final = "# Rendered by `python -m workflows`; change it there.\n"
 def rendered() -> dict[Path, str]:
     """By file below ROOT, what it must say."""
     made: dict[str, Mapping[str, Any]] = {"workflows/rendered/limits.yaml": limits()}
-    for one in (pipeline(), backfill(), dead_letter(), reconcile(), reconcile_full(), upkeep(), upkeep_full()):
-        made[f"workflows/rendered/{one.name}.yaml"] = one.to_dict()
+    for template in (pipeline(), backfill(), dead_letter(), upkeep(), upkeep_full()):
+        made[f"workflows/rendered/{template.name}.yaml"] = template.to_dict()
+    for cron in (reconcile(), reconcile_full(), *upkeep_by_clock()):
+        made[f"workflows/rendered/{cron.name}-by-clock.yaml"] = cron.to_dict()
     made["event_sources/rendered/event-bus.yaml"] = argo.event_bus()
     made["event_sources/rendered/event-source.yaml"] = argo.event_source()
     made["event_sources/rendered/sensor.yaml"] = argo.sensor()

@@ -1,7 +1,7 @@
 """What the workflows share: the containers of the stages and of the operator, and how a workflow lives and ends.
 
-Each container sees the settings, the ledger's credentials and its own user of the store, by environment only, and may
-write to ``/tmp`` and nowhere else.
+Each container sees the settings and its own users of store and ledger, by environment only, and may write to ``/tmp``
+and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from hera.workflows import (
     Container,
     ContainerNode,
     ContainerSet,
+    CronWorkflow,
     Parameter,
     Resources,
     RetryStrategy,
@@ -27,6 +28,7 @@ from hera.workflows.models import (
     Capabilities,
     ConfigMapKeySelector,
     EmptyDirVolumeSource,
+    ExecutorConfig,
     IntOrString,
     Metadata,
     PodGC,
@@ -41,8 +43,14 @@ from hera.workflows.models import (
     Volume,
     VolumeMount,
     WorkflowMetadata,
+    WorkflowTemplateRef,
 )
 
+ACCOUNT: Final = "lookout-stage"
+"""Whom the pods act for: Argo's executor alone has its token, the containers beside it have none."""
+MAILS: Final = {"lookout/mails": "true"}
+"""The label of pods in which mail is sent: only these may reach addresses outside."""
+MAIL_SECRET: Final = "lookout-mail"  # noqa: S105 - a Secret's name
 LIMITS: Final = "lookout-limits"
 """The ConfigMap that says how much may run at once, by semaphore."""
 RUN: Final = "--run={{workflow.name}}"
@@ -87,7 +95,7 @@ PROCESSES: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A container: what runs in it, which Secrets it sees beside the ledger's, and how much of a node it asks for."""
+    """A container: what runs in it, which Secrets it sees, and how much of a node it asks for."""
 
     name: str
     image: str
@@ -105,7 +113,7 @@ class Part:
             "args": list(self.args),
             "env_from": [
                 ConfigMapEnvFrom(name="lookout-settings"),
-                *(SecretEnvFrom(name=name) for name in (*self.secrets, "lookout-ledger")),
+                *(SecretEnvFrom(name=name) for name in self.secrets),
             ],
             "resources": Resources(
                 cpu_request=self.need.cpu,
@@ -124,13 +132,17 @@ class Part:
 
 
 def stage(name: str, *args: str) -> Part:
-    """The container of a stage, with its own user of the store. Only threat-detect sends mail."""
+    """The container of a stage, with its own users of store and ledger. Only threat-detect sends mail."""
     return Part(
         name=name,
         image=f"lookout/{name}:dev",
         command=("python", "-m", f"stages.{name.replace('-', '_')}"),
         args=(*args, f"--workers={PROCESSES}"),
-        secrets=(f"lookout-store-{name}", *(("lookout-mail",) if name == "threat-detect" else ())),
+        secrets=(
+            f"lookout-store-{name}",
+            f"lookout-ledger-{name}",
+            *((MAIL_SECRET,) if name == "threat-detect" else ()),
+        ),
         need=NEEDS[name],
     )
 
@@ -142,7 +154,7 @@ def operator(name: str, *args: str, secrets: Sequence[str] = ()) -> Part:
         image="lookout/lookout:dev",
         command=("lookout",),
         args=args,
-        secrets=("lookout-store-operator", *secrets),
+        secrets=("lookout-store-operator", "lookout-ledger", *secrets),
         need=NEEDS["operator"],
     )
 
@@ -158,8 +170,9 @@ def chain(name: str, parts: Sequence[Part], **fields: Any) -> ContainerSet:
     The names begin with the place in the chain, but for ``main``, which is Argo's word for the one that gives outputs:
     Argo's message on a failed pod is that of the first container by name that failed, so this makes it the cause.
     """
+    labels = MAILS if any(MAIL_SECRET in part.secrets for part in parts) else None
     # Argo gives a pod the volumes that the set mounts, not those of its containers: so they share one /tmp.
-    with ContainerSet(name=name, retry_strategy=retry(), volume_mounts=[_tmp()], **fields) as made:
+    with ContainerSet(name=name, retry_strategy=retry(), volume_mounts=[_tmp()], labels=labels, **fields) as made:
         before: list[str] = []
         for number, part in enumerate(parts, 1):
             label = part.name if part.name == "main" else f"{number}-{part.name}"
@@ -224,7 +237,9 @@ def life(component: str, description: str, *, deadline_s: int) -> dict[str, Any]
         "name": component,
         "labels": labels,
         "annotations": {"workflows.argoproj.io/description": description},
-        "service_account_name": "lookout-stage",
+        "service_account_name": ACCOUNT,
+        "automount_service_account_token": False,
+        "executor": ExecutorConfig(service_account_name=ACCOUNT),
         "security_context": PodSecurityContext(
             run_as_non_root=True, seccomp_profile=SeccompProfile(type="RuntimeDefault")
         ),
@@ -236,3 +251,23 @@ def life(component: str, description: str, *, deadline_s: int) -> dict[str, Any]
         "ttl_strategy": TTLStrategy(seconds_after_success=HOUR_S, seconds_after_failure=3 * DAY_S),
         "volumes": [Volume(name="tmp", empty_dir=EmptyDirVolumeSource(size_limit=Quantity(root="1Gi")))],
     }
+
+
+def by_clock(
+    name: str, schedule: str, description: str, template: str, *, start_within_s: int, **fields: Any
+) -> CronWorkflow:
+    """A workflow of this WorkflowTemplate, one at a time. When the controller was away, the last one that was missed is
+    made up for, unless it is older than ``start_within_s``."""
+    return CronWorkflow(
+        name=name,
+        labels={"app.kubernetes.io/part-of": "lookout", "app.kubernetes.io/component": name},
+        annotations={"workflows.argoproj.io/description": description},
+        schedules=[schedule],
+        timezone="UTC",
+        concurrency_policy="Forbid",
+        starting_deadline_seconds=start_within_s,
+        successful_jobs_history_limit=3,
+        failed_jobs_history_limit=3,
+        workflow_template_ref=WorkflowTemplateRef(name=template),
+        **fields,
+    )

@@ -1,27 +1,30 @@
-"""What daily work cannot notice, by the clock: letters that wait, results nobody names, versions that expired."""
+"""What daily work cannot notice, by the clock: letters that wait, results nobody names, versions that expired.
+
+Each is a WorkflowTemplate and a CronWorkflow of the same name that refers to it: the controller runs nothing else.
+"""
 
 from __future__ import annotations
 
-from hera.workflows import CronWorkflow
+from hera.workflows import CronWorkflow, WorkflowTemplate
 
-from workflows.parts import HOUR_S, Part, chain, life, operator
+from workflows.parts import HOUR_S, MAIL_SECRET, Part, by_clock, chain, life, operator
+
+_SOON_S = 240
 
 
-def upkeep() -> CronWorkflow:
-    """Every five minutes: alerts whose mail could not be sent, when no picture comes whose work would send them."""
-    return _by_clock(
+def upkeep() -> WorkflowTemplate:
+    """Alerts whose mail could not be sent, when no picture comes whose work would send them."""
+    return _template(
         "upkeep",
-        "*/5 * * * *",
         "Alerts that wait are sent again",
-        [operator("mail", "alerts", "send", secrets=["lookout-mail"])],
+        [operator("mail", "alerts", "send", secrets=[MAIL_SECRET])],
     )
 
 
-def upkeep_full() -> CronWorkflow:
-    """Each night: store and ledger compared, what stands on nothing retracted, what nobody names removed."""
-    return _by_clock(
+def upkeep_full() -> WorkflowTemplate:
+    """Store and ledger compared, what stands on nothing retracted, what nobody names removed."""
+    return _template(
         "upkeep-full",
-        "53 3 * * *",
         "Store and ledger compared and cleaned up, each night",
         [
             operator("repair", "upkeep", "repair"),
@@ -31,16 +34,15 @@ def upkeep_full() -> CronWorkflow:
     )
 
 
-def _by_clock(name: str, schedule: str, description: str, parts: list[Part]) -> CronWorkflow:
-    with CronWorkflow(
-        schedules=[schedule],
-        timezone="UTC",
-        concurrency_policy="Forbid",
-        starting_deadline_seconds=240,
-        successful_jobs_history_limit=3,
-        failed_jobs_history_limit=3,
-        entrypoint="upkeep",
-        **life(name, description, deadline_s=4 * HOUR_S),
-    ) as made:
+def upkeep_by_clock() -> tuple[CronWorkflow, CronWorkflow]:
+    """The first every five minutes, the second each night."""
+    return (
+        by_clock("upkeep", "*/5 * * * *", "Alerts that wait are sent again", "upkeep", start_within_s=_SOON_S),
+        by_clock("upkeep-full", "53 3 * * *", "Cleaned up each night", "upkeep-full", start_within_s=_SOON_S),
+    )
+
+
+def _template(name: str, description: str, parts: list[Part]) -> WorkflowTemplate:
+    with WorkflowTemplate(entrypoint="upkeep", **life(name, description, deadline_s=4 * HOUR_S)) as made:
         chain("upkeep", parts)
     return made

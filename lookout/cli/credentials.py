@@ -28,6 +28,8 @@ _URL: Final = "LOOKOUT_STORE"
 _ACCESS_KEY: Final = "LOOKOUT_STORE_ACCESS_KEY"
 _SECRET_KEY: Final = "LOOKOUT_STORE_SECRET_KEY"  # noqa: S105 - a variable's name
 _LEDGER_ROOT: Final = Path("ledger-root", "LOOKOUT_LEDGER_ROOT_PASSWORD")
+_LEDGER_USER: Final = "LOOKOUT_LEDGER_USER"
+_LEDGER_PASSWORD: Final = "LOOKOUT_LEDGER_PASSWORD"  # noqa: S105 - a variable's name
 
 
 class Credentials:
@@ -148,6 +150,13 @@ class GivenSecrets:
     def find_ledger_root(self) -> str | None:
         """The password of the root user of the ledger's server, if it is given."""
         return self._value(_LEDGER_ROOT) if (self.folder / _LEDGER_ROOT).is_file() else None
+
+    def find_ledger_user(self, role: str) -> tuple[str, str] | None:
+        """Name and password of the ledger's user in this role, if they are given, in ``ledger-<role>``."""
+        folder = Path(f"ledger-{role}")
+        if not (self.folder / folder).is_dir():
+            return None
+        return self._value(folder / _LEDGER_USER), self._value(folder / _LEDGER_PASSWORD)
 
     def _value(self, name: Path) -> str:
         file = self.folder / name

@@ -102,14 +102,14 @@ def init(
 
 
 def _prepare_ledger(settings: Settings, given: GivenSecrets | None, wait_s: int) -> tuple[str, ...]:
-    """Its user, if root's password is given; then it must answer, let this user in, and have a form that this program
-    knows. What was done."""
+    """Its users, if root's password is given; then it must answer, let its own user in, and have a form that this
+    program knows. What was done."""
     address, root_password = settings.ledger, None if given is None else given.find_ledger_root()
     if address is None:
         return ()
     done: tuple[str, ...] = ()
-    if root_password is not None:
-        done = patiently(lambda: preparing.make_ledger_user(address, root_password), wait_s)
+    if given is not None and root_password is not None:
+        done = patiently(lambda: preparing.make_ledger_users(address, root_password, given), wait_s)
 
     def look() -> None:
         with open_state(settings, None):

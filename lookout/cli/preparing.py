@@ -16,6 +16,7 @@ from lookout.errors import Unavailable
 from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
+    from lookout.ledger.etcd.roles import LedgerRole
     from lookout.objects.minio import MinioStore
     from lookout.objects.minio.policies import Role
 
@@ -123,12 +124,35 @@ def make_user_as_given(store: MinioStore, role: Role, secrets: GivenSecrets) -> 
     return Prepared(name=role.name, full_name=access_key, done=user.done)
 
 
-def make_ledger_user(address: LedgerAddress, root_password: str) -> tuple[str, ...]:
-    """The ledger's own user in etcd, and nobody without a password; what was done."""
+def ledger_roles() -> list[LedgerRole]:
+    """Who may write what in the ledger beside its operator: each stage, the intake, and who only looks."""
+    from lookout.cli.worker import MAILS
+    from lookout.ledger.etcd import roles
+
+    names = [stage.name for stage in PIPELINE.stages]
+    readers = {stage.name for stage in PIPELINE.readers(PIPELINE.inputs)}
+    found = [
+        roles.stage(
+            stage.name,
+            before=[read.bucket for read in stage.reads if read.bucket in names],
+            behind=names[number:],
+            inputs=PIPELINE.inputs if stage.name in readers else None,
+            alerts=stage.name == MAILS,
+        )
+        for number, stage in enumerate(PIPELINE.stages, start=1)
+    ]
+    return [*found, roles.intake(PIPELINE.inputs, sorted(readers)), roles.reader()]
+
+
+def make_ledger_users(address: LedgerAddress, root_password: str, secrets: GivenSecrets) -> tuple[str, ...]:
+    """The ledger's own users in etcd, those whose secrets are given, and nobody without a password; what was done."""
     from lookout.ledger.etcd import Address
+    from lookout.ledger.etcd.roles import LedgerUser
     from lookout.ledger.etcd.users import demand_passwords
 
-    return demand_passwords(Address.of(address), f"/{address.prefix}", root_password)
+    given = [(role, secrets.find_ledger_user(role.name)) for role in ledger_roles()]
+    others = [LedgerUser(name=user[0], password=user[1], role=role) for role, user in given if user is not None]
+    return demand_passwords(Address.of(address), f"/{address.prefix}", root_password, others)
 
 
 def _references() -> dict[str, str]:

@@ -65,7 +65,7 @@ def from_secret(name: str) -> list[Tree]:
     return [
         {"configMapRef": {"name": "lookout-settings"}},
         {"secretRef": {"name": name}},
-        {"secretRef": {"name": "lookout-ledger"}},
+        {"secretRef": {"name": "lookout-ledger-validate"}},
     ]
 
 

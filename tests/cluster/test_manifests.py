@@ -136,6 +136,11 @@ MAY_NOT = [
     ("lookout-sensor", "get", "workflows.argoproj.io"),
     ("lookout-sensor", "delete", "workflows.argoproj.io"),
     ("lookout-operator", "get", "configmaps/workflow-controller-configmap"),
+    ("lookout-operator", "create", "cronworkflows.argoproj.io"),
+    ("lookout-operator", "create", "workflowtemplates.argoproj.io"),
+    ("lookout-operator", "update", "configmaps/lookout-settings"),
+    ("lookout-operator", "patch", "workflowtaskresults.argoproj.io"),
+    ("lookout-operator", "patch", "validatingadmissionpolicies.admissionregistration.k8s.io"),
     ("default", "get", "pods"),
 ]
 

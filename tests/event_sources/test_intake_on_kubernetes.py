@@ -176,16 +176,6 @@ def test_each_way_that_the_network_is_to_allow_is_allowed_on_both_sides() -> Non
     assert policies["minio-to-intake"]["egress"][0]["ports"] == policies["intake"]["ingress"][0]["ports"]
 
 
-def test_the_api_server_is_out_of_reach() -> None:
-    (patch,) = (one for one in kustomization("intake")["patches"] if one["target"]["kind"] == "NetworkPolicy")
-    (operation,) = yaml.safe_load(patch["patch"])
-    assert operation["value"] == POD["metadata"]["labels"]["app.kubernetes.io/name"]
-    base = {one["metadata"]["name"]: one["spec"] for one in documents(K8S / "base" / "network.yaml")}
-    (rule, *_) = base[patch["target"]["name"]]["podSelector"]["matchExpressions"]
-    assert operation["path"] == "/spec/podSelector/matchExpressions/0/values/-"
-    assert (rule["key"], rule["operator"]) == ("app.kubernetes.io/name", "NotIn")
-
-
 def test_with_tls_it_sees_the_authorities_that_the_settings_of_production_name() -> None:
     (patch,) = (yaml.safe_load(one["patch"]) for one in kustomization("intake-authorities")["patches"])
     pod = patch["spec"]["template"]["spec"]

@@ -45,6 +45,11 @@ def resources() -> dict[str, Tree]:
     return found
 
 
+def components() -> list[Tree]:
+    """What overlays may add to the resources."""
+    return [one for name in ("intake", "metrics") for one in documents(K8S / "components" / name / f"{name}.yaml")]
+
+
 def spec_of(workflow: Tree) -> Tree:
     """What is run: of a template itself, or of what the clock starts."""
     spec: Tree = workflow["spec"].get("workflowSpec", workflow["spec"])

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from k8s.make_secrets import STORE_USERS, all_wanted
-from lookout.cli.preparing import roles_of_the_pipeline
+from k8s.make_secrets import LEDGER_ROLES, STORE_USERS, all_wanted
+from lookout.cli.preparing import ledger_roles, roles_of_the_pipeline
 from lookout.metrics_token import metrics_token
 from lookout.objects.minio.policies import LOGS
 from tests.k8s.conftest import Cluster
 from tests.k8s.reading import (
     K8S,
+    components,
     containers,
     documents,
     named,
@@ -40,7 +41,7 @@ KEYS = keys(tls=False)
 @pytest.mark.parametrize("tls", [False, True])
 def test_whatever_a_manifest_names_is_made(tls: bool) -> None:
     (settings,) = documents(K8S / "argo" / "workflow-controller-configmap.yaml")
-    trees = [*resources().values(), *(yaml.safe_load(text) for text in settings["data"].values())]
+    trees = [*resources().values(), *components(), *(yaml.safe_load(text) for text in settings["data"].values())]
     if tls:
         trees += [*patches(PRODUCTION).values(), *operations(PRODUCTION).values()]
     named_somewhere = {pair for tree in trees for pair in wanted_secrets(tree)}
@@ -78,6 +79,10 @@ def test_each_user_of_the_store_is_one_that_init_makes() -> None:
     assert set(STORE_USERS.values()) == made
 
 
+def test_each_role_of_the_ledger_is_one_that_init_knows() -> None:
+    assert list(LEDGER_ROLES) == [role.name for role in ledger_roles()]
+
+
 def test_init_sees_each_user_in_a_folder_of_its_name() -> None:
     (volume,) = [one for one in named("Job", "init")["spec"]["template"]["spec"]["volumes"] if one["name"] == "secrets"]
     shown = {
@@ -87,6 +92,11 @@ def test_init_sees_each_user_in_a_folder_of_its_name() -> None:
     }
     assert shown == {
         ("lookout-ledger-root", "ledger-root/LOOKOUT_LEDGER_ROOT_PASSWORD"),
+        *(
+            (f"lookout-ledger-{role}", f"ledger-{role}/{key}")
+            for role in LEDGER_ROLES
+            for key in ("LOOKOUT_LEDGER_USER", "LOOKOUT_LEDGER_PASSWORD")
+        ),
         *(
             (f"lookout-store-{name}", f"{user}/{key}")
             for name, user in STORE_USERS.items()
@@ -106,7 +116,8 @@ def test_they_are_made_once_and_shown_to_nobody(cluster: Cluster) -> None:
     said = first.stdout + first.stderr + json.dumps(cluster.calls)
     values = [value for secret in made.values() for value in secret["stringData"].values()]
     for value in values:
-        assert value not in said or value in {*STORE_USERS.values(), "lookout", "lookout-root"}
+        ledgers = {f"lookout-{role}" for role in LEDGER_ROLES}
+        assert value not in said or value in {*STORE_USERS.values(), *ledgers, "lookout", "lookout-root"}
 
 
 def test_no_two_are_the_same_and_each_is_long(cluster: Cluster) -> None:
@@ -117,7 +128,7 @@ def test_no_two_are_the_same_and_each_is_long(cluster: Cluster) -> None:
         for key, value in secret["stringData"].items()
         if key.endswith(("PASSWORD", "SECRET_KEY", "API_KEY", "token"))
     ]
-    assert len(entries) == len(STORE_USERS) + 7
+    assert len(entries) == len(STORE_USERS) + len(LEDGER_ROLES) + 7
     assert len({value for _, value in entries}) == len(entries)
     assert all(len(value) > 48 for _, value in entries)
 

@@ -268,6 +268,32 @@ def test_an_operator_sees_no_secret_and_changes_no_template() -> None:
     assert "*" not in {verb for _, verb in found}
 
 
+def test_the_controller_runs_nothing_but_templates() -> None:
+    (settings,) = documents(K8S / "argo" / "workflow-controller-configmap.yaml")
+    assert yaml.safe_load(settings["data"]["workflowRestrictions"]) == {"templateReferencing": "Secure"}
+    for name, one in of_kind("CronWorkflow").items():
+        assert set(one["spec"]["workflowSpec"]) <= {"workflowTemplateRef", "arguments", "priority"}, name
+        assert "workflowTemplateRef" in one["spec"]["workflowSpec"], name
+
+
+def test_a_submission_is_judged_wherever_lookout_is_and_nobody_but_argo_is_left_alone() -> None:
+    policy = named("ValidatingAdmissionPolicy", "lookout-submissions")["spec"]
+    binding = named("ValidatingAdmissionPolicyBinding", "lookout-submissions")["spec"]
+    assert (policy["failurePolicy"], binding["validationActions"]) == ("Fail", ["Deny"])
+    labels = named("Namespace", "lookout")["metadata"]["labels"]
+    assert binding["matchResources"]["namespaceSelector"]["matchLabels"].items() <= labels.items()
+    (rule,) = policy["matchConstraints"]["resourceRules"]
+    assert (rule["resources"], rule["operations"]) == (["workflows"], ["CREATE", "UPDATE"])
+
+
+def test_the_executor_alone_has_a_token_and_whoever_names_no_account_has_none() -> None:
+    for name in ("lookout-stage", "default"):
+        assert named("ServiceAccount", name)["automountServiceAccountToken"] is False
+    token = named("Secret", "lookout-stage.service-account-token")
+    assert token["metadata"]["annotations"] == {"kubernetes.io/service-account.name": "lookout-stage"}
+    assert (token["type"], "data" in token) == ("kubernetes.io/service-account-token", False)
+
+
 def test_nobody_has_rights_beyond_the_namespace() -> None:
     assert of_kind("ClusterRole", "ClusterRoleBinding") == {}
 
@@ -312,8 +338,22 @@ def test_the_selectors_of_policies_are_labels_that_pods_have() -> None:
         for one in of_kind("StatefulSet", "Deployment", "Job").values()
         for key, value in one["spec"]["template"]["metadata"]["labels"].items()
     }
-    made_by_argo = {("eventsource-name", "uploads"), ("sensor-name", "uploads"), ("app", "argo-server")}
-    in_others = {("kubernetes.io/metadata.name", "kube-system")}
+    made_by_argo = {
+        ("eventsource-name", "uploads"),
+        ("sensor-name", "uploads"),
+        ("app", "argo-server"),
+        *(
+            pair
+            for workflow in of_kind("WorkflowTemplate").values()
+            for template in templates(workflow)
+            for pair in template.get("metadata", {}).get("labels", {}).items()
+        ),
+    }
+    in_others = {
+        ("kubernetes.io/metadata.name", "kube-system"),
+        ("kubernetes.io/metadata.name", "monitoring"),
+        ("app.kubernetes.io/name", "prometheus"),
+    }
     for policy in of_kind("NetworkPolicy").values():
         for one in walk(policy["spec"]):
             chosen = set(one.get("matchLabels", {}).items())

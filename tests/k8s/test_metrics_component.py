@@ -44,7 +44,7 @@ def test_it_is_given_the_ledger_and_nothing_else(tmp_path: Path) -> None:
         assert chosen is None or chosen["key"] == one["name"]
         assert chosen is None or chosen["key"] in data or chosen["optional"]
         env[one["name"]] = one["value"] if chosen is None else data.get(chosen["key"], "")
-    assert [one["secretRef"]["name"] for one in CONTAINER["envFrom"]] == ["lookout-ledger"]
+    assert [one["secretRef"]["name"] for one in CONTAINER["envFrom"]] == ["lookout-ledger-reader"]
     given = {name: value for name, value in env.items() if value}
     read = Settings.from_environment({**given, "LOOKOUT_LEDGER_USER": "a", "LOOKOUT_LEDGER_PASSWORD": "b"})
     assert read.ledger is not None
@@ -78,15 +78,6 @@ def test_each_way_that_the_network_is_to_allow_is_allowed_on_both_sides() -> Non
     assert let_in["podSelector"] == base["etcd"]["podSelector"]
     assert let_in["ingress"][0]["from"] == [{"podSelector": ours["metrics"]["podSelector"]}]
     assert ours["metrics"]["ingress"][0]["ports"][0]["port"] == CONTAINER["ports"][0]["containerPort"]
-
-
-def test_the_api_server_is_out_of_reach() -> None:
-    (patch,) = kustomization("metrics")["patches"]
-    (operation,) = yaml.safe_load(patch["patch"])
-    assert operation["value"] == POD["metadata"]["labels"]["app.kubernetes.io/name"]
-    (rule, *_) = policies(K8S / "base" / "network.yaml")[patch["target"]["name"]]["podSelector"]["matchExpressions"]
-    assert operation["path"] == "/spec/podSelector/matchExpressions/0/values/-"
-    assert (rule["key"], rule["operator"]) == ("app.kubernetes.io/name", "NotIn")
 
 
 def test_with_tls_it_sees_the_authority_that_the_settings_of_production_name() -> None:

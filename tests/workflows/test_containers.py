@@ -54,7 +54,8 @@ def test_it_sees_the_secrets_of_its_own_and_no_others(container) -> None:
     image = container["image"].removeprefix("lookout/").partition(":")[0]
     stage = image if image in STAGES else None
     mails = image == "threat-detect" or container["args"] == ["alerts", "send"]
-    expected = {f"lookout-store-{stage or 'operator'}", "lookout-ledger", *(["lookout-mail"] if mails else [])}
+    expected = {f"lookout-store-{stage or 'operator'}", f"lookout-ledger-{stage}" if stage else "lookout-ledger"}
+    expected |= {"lookout-mail"} if mails else set()
     assert {one["secretRef"]["name"] for one in container["envFrom"] if "secretRef" in one} == expected
     assert [one["configMapRef"]["name"] for one in container["envFrom"] if "configMapRef" in one] == [
         "lookout-settings"
@@ -80,6 +81,7 @@ def test_a_workflow_ends_sometime_and_leaves_little_behind(spec) -> None:
     assert spec["archiveLogs"] is True
     assert spec["ttlStrategy"]["secondsAfterSuccess"] < spec["ttlStrategy"]["secondsAfterFailure"]
     assert spec["serviceAccountName"] == "lookout-stage"
+    assert (spec["automountServiceAccountToken"], spec["executor"]) == (False, {"serviceAccountName": "lookout-stage"})
     assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     assert [one["name"] for one in spec["volumes"]] == ["tmp"]
 

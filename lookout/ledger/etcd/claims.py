@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from lookout.datum import Claim
 from lookout.errors import Corrupt, Unavailable
 from lookout.ledger import settling
-from lookout.ledger.etcd import keys, values, wire
+from lookout.ledger.etcd import keys, wire
 from lookout.ledger.etcd.client import Compacted
 from lookout.ledger.etcd.draft import MAX_BYTES, Draft
 from lookout.ledger.etcd.leases import LeasesPart
@@ -131,7 +131,7 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
             self._check_session(owner, alive.kvs)
             dead = self._dead(known.kvs, alive.kvs)
             now_s = self._clock()
-            late = any(values.read_lease(kv)[1] <= now_s for kv in leases.kvs)
+            late = any(self._is_late(kv, now_s) for kv in leases.kvs)
             if not dead and not late:
                 break
             self._bury(dead)

@@ -80,6 +80,8 @@ class EtcdPart(Ledger):
         self._etcd = Etcd(address, self._prefix, timeout_s=timeout_s, patience_s=patience_s)
         self._publishing = False
         self._sessions: set[str] = set()
+        self._not_ours: set[tuple[str, int] | str] = set()
+        """Claim calls, by stage and token, and dead owners that this user may not, or not wholly, take back."""
         self._pause = Event()
         self._shard = 0
         self._claimed: dict[tuple[str, str, int], Kept] = {}

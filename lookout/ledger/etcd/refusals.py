@@ -21,6 +21,10 @@ MENDABLE: Final = frozenset(
 STALE: Final = ("invalid auth token", "auth store is old", "too many requests")
 
 
+class Denied(InputRejected):
+    """The user's role in etcd does not let it do this."""
+
+
 def refusal(code: object, details: str, name: str) -> LookoutError | None:
     """The error for what no other try will mend."""
     if "space exceeded" in details:
@@ -38,7 +42,9 @@ def refusal(code: object, details: str, name: str) -> LookoutError | None:
             "a user is given, but it asks nobody who they are", name, "enable its authentication, or give no user"
         )
     if code is grpc.StatusCode.PERMISSION_DENIED:
-        return InputRejected(f"the user may not do this: {short(details)}", name, "grant it the ledger's prefix")
+        return Denied(
+            f"the user may not do this: {short(details)}", name, "take the user that `lookout init` made for it"
+        )
     if "CERTIFICATE_VERIFY_FAILED" in details:
         return InputRejected("its certificate is not trusted", name, "check LOOKOUT_LEDGER_CA")
     if "WRONG_VERSION_NUMBER" in details:

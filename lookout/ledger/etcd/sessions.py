@@ -3,6 +3,9 @@
 A session is two keys: one that stays until somebody has taken back all that it held, one that lives by its lease. Who
 has the first without the second is dead; every claim and every new session looks. Each slot goes from a claim to the
 queue in one transaction that compares the claim, so that two who bury one owner do not do it twice.
+
+A user with the rights of one stage takes back what is that stage's, and leaves the rest of a dead owner to others: the
+containers of the other stages, and the operator, who may do everything.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from lookout.ledger.etcd.draft import Draft
 from lookout.ledger.etcd.outbox import OutboxPart
 from lookout.ledger.etcd.owners import Life, log
 from lookout.ledger.etcd.part import Seat, seats
+from lookout.ledger.etcd.refusals import Denied
 from lookout.ledger.etcd.runs import RunsPart
 from lookout.ledger.etcd.values import Part, read_lease
 from lookout.ledger.etcd.wire import Kv
@@ -84,15 +88,32 @@ class SessionsPart(OutboxPart, RunsPart):
     def _dead(self, known: Sequence[Kv], alive: Sequence[Kv]) -> set[str]:
         start = len(self._prefix) + 1
         living = {kv.key[start:] for kv in alive}
-        return {keys.parts(kv.key[start:], 1)[0] for kv in known if kv.key[start:] not in living}
+        dead = {keys.parts(kv.key[start:], 1)[0] for kv in known if kv.key[start:] not in living}
+        return {owner for owner in dead if owner not in self._not_ours}
 
     def _bury(self, dead: Collection[str]) -> None:
         if not dead:
             return
-        self._take_back(lambda _end_s, owner: owner in dead, self._lose)
+        left = self._take_back(lambda _end_s, owner: owner in dead, self._lose)
         for owner in dead:
-            log.info("owner lost", owner=owner)
+            if owner not in left and self._end_dead(owner):
+                log.info("owner lost", owner=owner)
+            else:
+                self._not_ours.add(owner)
+                log.info("owner lost", owner=owner, then="left to others, who may take back all that it held")
+
+    def _end_dead(self, owner: str) -> bool:
+        """Close what a dead owner leaves behind; False when this user may not: alerts that it was sending, say."""
+        try:
             self._end_owner(owner, "lost")
+        except Denied:
+            return False
+        return True
+
+    def _is_late(self, lease: Kv, now_s: float) -> bool:
+        """Whether the lease has ended, and its claim is ours to take back."""
+        _, end_s, _ = read_lease(lease)
+        return end_s <= now_s and self._claim_name(lease.key)[:2] not in self._not_ours
 
     def _lose_late(self) -> None:
         now_s = self._clock()
@@ -103,20 +124,30 @@ class SessionsPart(OutboxPart, RunsPart):
 
     def _take_back(
         self, chosen: Callable[[float, str], bool], change: Callable[[Collection[Seat], float], None]
-    ) -> None:
-        """Free the slots of the claims that are chosen by end of lease and owner, all of one claim call together."""
+    ) -> set[str]:
+        """Free the slots of the claims that are chosen by end of lease and owner, all of one claim call together. The
+        owners of those that this user may not free."""
         for _attempt in self._attempts("taking back claims"):
             calls: dict[tuple[str, int], list[Part]] = {}
+            left: set[str] = set()
             for page in self._etcd.pages(*self._range(keys.LEASE)):
                 for kv in page:
                     owner, end_s, _ = read_lease(kv)
-                    if chosen(end_s, owner):
-                        stage, token, number = self._claim_name(kv.key)
+                    stage, token, number = self._claim_name(kv.key)
+                    if not chosen(end_s, owner):
+                        continue
+                    if (stage, token) in self._not_ours:
+                        left.add(owner)
+                    else:
                         calls.setdefault((stage, token), []).append(Part(stage, token, number, owner, {}))
             if not calls:
-                return
-            for (stage, _token), parts in calls.items():
-                self._take_back_call(stage, parts, chosen, change)
+                return left
+            for (stage, token), parts in calls.items():
+                try:
+                    self._take_back_call(stage, parts, chosen, change)
+                except Denied:
+                    self._not_ours.add((stage, token))
+        return set()
 
     def _take_back_call(
         self,
