@@ -10,7 +10,7 @@ import pytest
 
 from lookout.datum import ObjectRef, Observation
 from lookout.errors import Unavailable
-from lookout.identity import sha256
+from lookout.identity import MAX_INPUT_BYTES, sha256, unread_digest
 from lookout.objects.base import Publish
 from lookout.objects.bucket import BucketSource, observe_object, origin_of, scan_bucket
 from lookout.objects.history import history
@@ -440,3 +440,16 @@ def test_many_unchanged_objects_cost_requests_by_the_thousand_only(many, monkeyp
         monkeypatch.setattr(store.connection, call, lambda *asked: pytest.fail("asked for one object"))
     assert scan(store, known) == ([], [], len(MANY))
     assert len(pages) == 3
+
+
+def test_an_object_larger_than_any_stage_reads_is_named_by_its_size_as_in_a_folder(store, tmp_path):
+    data = bytes(MAX_INPUT_BYTES + 1)
+    put(store, "huge.jpg", data)
+    ((seen,), gone, _) = scan(store)
+    assert (gone, seen.error, seen.ref.size, seen.ref.sha256) == ([], None, len(data), unread_digest(len(data)))
+    assert scan(store, [seen]) == ([], [], 1)
+    file = tmp_path / "huge.jpg"
+    with file.open("wb") as opened:
+        opened.truncate(30_000_000_000)
+    (sent,) = upload(store, IMAGES, find_files([file], "new/"))
+    assert sent.error == "has 30,000,000,000 bytes; no stage reads more than 33,554,432"
