@@ -66,7 +66,8 @@ def resend(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json
     What was sent or written, or is on its way, is left alone. A mail that may have arrived before says that it may be
     a repeat.
     """
-    with open_state(settings, state) as opened:
+    # A session, as its beginning lets go of what dead senders held.
+    with open_state(settings, state) as opened, opened.ledger.session():
         known, chosen = _choose(opened, ids)
         number = opened.ledger.resend_alerts(chosen)
     if as_json:
@@ -87,7 +88,8 @@ def cancel(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json
 
     What was sent or written, or is on its way, is left alone.
     """
-    with open_state(settings, state) as opened:
+    # A session, as its beginning lets go of what dead senders held.
+    with open_state(settings, state) as opened, opened.ledger.session():
         known, chosen = _choose(opened, ids)
         number = opened.ledger.cancel_alerts(chosen, time.time())
     if as_json:
