@@ -106,7 +106,7 @@ def test_a_threat_in_a_folder_that_the_system_cannot_watch_is_found_and_the_trou
     wrapper = ("unshare", "--user", "--map-root-user", "sh", "-c", shell, "sh")
     if subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this machine gives no user namespaces")
-    (world.root / "lookout").write_text(f"#!/bin/sh\nexec {shlex.join([*wrapper, str(LOOKOUT)])} \"$@\"\n")
+    (world.root / "lookout").write_text(f'#!/bin/sh\nexec {shlex.join([*wrapper, str(LOOKOUT)])} "$@"\n')
     (world.root / "lookout").chmod(0o755)
     arguments = ("watch", "photos", "--state", "state", "--rules", RULES, "--workers", "1", "--walk-every", "1s")
     with world.start(*arguments, "--json", command=world.root / "lookout") as watch:
