@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -21,6 +22,8 @@ from lookout.ledger.delivery import WAITING
 from lookout.outbox import Outbox
 from lookout.settings import Settings
 from lookout.unsent import find_unsent
+
+LEFT_ALONE: Final = (AlertState.SENT, AlertState.WRITTEN, AlertState.SENDING, AlertState.CANCELED)
 
 
 @click.group(short_help="List alerts and send again.")
@@ -145,8 +148,8 @@ def _choose(opened: Deployment, starts: Collection[str]) -> tuple[dict[str, Aler
 
 def _tell_left_alone(known: Mapping[str, AlertState], chosen: Collection[str], changed: int) -> None:
     if changed < len(chosen):
-        said = Counter(known[one].value for one in chosen)
-        click.echo("left alone some of: " + ", ".join(f"{many} {name}" for name, many in said.items()), err=True)
+        said = Counter(known[one].value for one in chosen if known[one] in LEFT_ALONE)
+        click.echo("left alone: " + ", ".join(f"{many} {name}" for name, many in said.items()), err=True)
 
 
 def _find(start: str, known: Collection[str]) -> str:

@@ -32,7 +32,7 @@ def test_an_empty_folder_is_no_error_and_said_to_be_empty(empty_world: World) ->
         ("photos/nowhere.jpg", "no such file or folder"),
         ("x" * 300, "name too long"),
         ("dangling_1763798400.jpg", "is a link to nothing"),
-        ("loop", "symbolic links"),
+        ("loop", "leads in a circle"),
         ("pipe", "neither a folder nor a file"),
         (b"bad\xff", "not valid UTF-8"),
         ("state/pictures", "is in the state folder"),

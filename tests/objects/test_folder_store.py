@@ -414,7 +414,7 @@ def test_a_folder_replaced_by_a_link_is_refused_and_nothing_outside_is_read_chan
     with pytest.raises(InputRejected, match=f"'{BUCKET}/sub' in the store's folder is a link, and none is followed"):
         store.publish([show(new)])
     with pytest.raises(InputRejected, match="remove it"):
-        put(store, "sub/a", b"more")
+        store.publish([show(put(store, "sub/a", b"more"))])
     store.publish([hide(BUCKET, "sub/a")])
     with pytest.raises(ObjectMissing):
         store.get(ObjectRef(bucket=BUCKET, key="sub/a", sha256=sha256(b"canary"), size=6))

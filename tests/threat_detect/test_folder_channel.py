@@ -117,6 +117,6 @@ def test_a_link_in_the_place_of_a_letter_is_no_letter_and_its_target_is_left_alo
     (tmp_path / "mine").write_bytes(b"mine")
     (tmp_path / "mail").mkdir()
     (tmp_path / "mail" / f"{one.id}.eml").symlink_to(tmp_path / "mine")
-    given = FolderChannel(tmp_path / "mail").send(one, 5.0)
+    given = FolderChannel(tmp_path / "mail").begin(one)
     assert read(given.message_id)["X-Lookout-Alert"] == one.alerts[0].id
     assert (tmp_path / "mine").read_bytes() == b"mine"
