@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -154,18 +153,24 @@ class Outbox:
             if isinstance(request, Delivered):
                 delivered = request
             else:
-                with closing(request):
-                    delivered = self._send(request, alerts)
+                delivered = self._send(request, alerts)
         except Exception as exc:  # noqa: BLE001 - nothing has left; the alert must outlive whatever this is
             delivered, ready = Delivered(state=AlertState.PENDING, error=_sentence(exc)), False
         self._tell(alerts, channel, delivered)
         return delivered, ready
 
     def _send(self, request: Request, alerts: Sequence[Alert]) -> Delivered:
+        """Note that the request may leave, and send it. Raises what the ledger raises; then nothing has left."""
         ids = frozenset(alert.id for alert in alerts)
-        if self.ledger.begin_sending(self.owner, ids) != ids:
-            # Some were canceled meanwhile, or the session was taken for dead: the letter would say too much.
-            return Delivered(state=AlertState.PENDING, error="the alerts of the letter changed", due_at_s=self.clock())
+        try:
+            if self.ledger.begin_sending(self.owner, ids) == ids:
+                return self._sent(request)
+        finally:
+            _close(request)
+        # Some were canceled meanwhile, or the session was taken for dead: the letter would say too much.
+        return Delivered(state=AlertState.PENDING, error="the alerts of the letter changed", due_at_s=self.clock())
+
+    def _sent(self, request: Request) -> Delivered:
         self._request = request
         try:
             return request.send(self.clock())
@@ -234,6 +239,13 @@ class Outbox:
             for alert in self.ledger.alerts(states=WAITING)
         )
         return min(due, default=None)
+
+
+def _close(request: Request) -> None:
+    try:
+        request.close()
+    except Exception as exc:  # noqa: BLE001 - how the letter ended is known
+        log.warning("connection not closed", error=exc)
 
 
 def _sentence(exc: Exception) -> str:

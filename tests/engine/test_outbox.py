@@ -8,7 +8,7 @@ from lookout.datum import AlertState
 from lookout.ledger.base import Delivered
 from lookout.outbox import Outbox
 
-from .world import World
+from .world import Posting, World
 
 UNKNOWN = Delivered(state=AlertState.UNKNOWN, error="the answer never came")
 REFUSED = Delivered(state=AlertState.PENDING, error="connection refused", due_at_s=0.0)
@@ -168,3 +168,16 @@ def test_an_alert_whose_picture_is_lost_is_sent_without_it(world: World) -> None
     world.run()
     assert world.postbox.letters[-1].evidence == {}
     assert alert_states(world) == ["sent"]
+
+
+def test_a_connection_that_cannot_be_closed_changes_nothing_of_how_a_letter_ended(world: World) -> None:
+    class Sticky(Posting):
+        def close(self) -> None:
+            raise OSError("it is gone")
+
+    world.postbox.begin = lambda letter: Sticky(world.postbox, letter)  # type: ignore[method-assign]
+    world.put("a/1", "alarm")
+    world.run()
+    world.run()
+    assert alert_states(world) == ["sent"]
+    assert len(world.postbox.letters) == 1
