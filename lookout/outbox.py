@@ -150,10 +150,7 @@ class Outbox:
             channel = self._opened = self._opened or self.channel()
             request = channel.begin(letter)
             ready = True
-            if isinstance(request, Delivered):
-                delivered = request
-            else:
-                delivered = self._send(request, alerts)
+            delivered = request if isinstance(request, Delivered) else self._send(request, alerts)
         except Exception as exc:  # noqa: BLE001 - nothing has left; the alert must outlive whatever this is
             delivered, ready = Delivered(state=AlertState.PENDING, error=_sentence(exc)), False
         self._tell(alerts, channel, delivered)

@@ -113,7 +113,7 @@ class OutboxSender:
 
     def _rounds(self, outbox: Outbox) -> None:
         """One round, or one after the other until the end."""
-        wait_s: float | None = None
+        wait_s = 0.0
         while self._once or self._wait(wait_s):
             self.due_at_s = outbox.dispatch(lambda: self._ending)
             self.digests = outbox.digests
@@ -128,7 +128,7 @@ class OutboxSender:
         log.warning("outbox round failed", error=exc if known else traceback.format_exception(exc))
         self.error = exc if isinstance(exc, LookoutError) else Unavailable("the outbox", f"{type(exc).__name__}: {exc}")
 
-    def _wait(self, wait_s: float | None) -> bool:
+    def _wait(self, wait_s: float) -> bool:
         with self._wakened:
             self._wakened.wait_for(lambda: self._due or self._ending, wait_s)
             self._due = False
