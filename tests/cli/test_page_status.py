@@ -70,7 +70,7 @@ def test_alerts_that_are_not_sent_are_told_without_key_and_recipient(empty_world
     assert "@" not in text
     alerts = world.lookout("alerts", "list", "--state", "state", "--json").lines
     assert len(alerts) == 2
-    assert not any(alert["recipient"] in text for alert in alerts)
+    assert not any(alert["draft"]["recipient"] in text for alert in alerts)
 
 
 def test_housekeeping_and_checks_leave_the_status_alone(world: World) -> None:
