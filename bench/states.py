@@ -154,6 +154,14 @@ class Nowhere(ObjectStore):
     def publish(self, changes: Sequence[Publish]) -> None:
         """Nothing becomes visible: a finished datum's outputs are not looked at again."""
 
+    def overwrite(self, bucket: str, key: str, data: bytes, content_type: str) -> None:
+        del data, content_type
+        raise RuntimeError(f"{bucket}/{key}: nothing is written to a store that keeps nothing")
+
+    def find_visible(self, bucket: str, key: str) -> bytes | None:
+        del bucket, key
+        return None
+
     def list(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[Listed]:
         del bucket, prefix, after
         return iter(())

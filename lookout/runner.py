@@ -30,6 +30,7 @@ from lookout.planner import MAX_LONE_LOSSES
 from lookout.posting import OutboxSender
 from lookout.references import propose
 from lookout.renewal import renew
+from lookout.status_file import StatusFile
 from lookout.watching import Changes, Watcher
 from lookout.workers import Workers
 
@@ -91,6 +92,8 @@ class Runner:
     code: str
     bucket: Bucket | None = None
     exclude: tuple[Path, ...] = ()
+    status_file: StatusFile | None = None
+    """Kept up during a watch, and at the end of each run."""
     clock: Callable[[], float] = time.time
     on_progress: Callable[[Progress], None] = lambda _: None
     on_engine: Callable[[Engine], None] = lambda _: None
@@ -145,7 +148,7 @@ class Runner:
                     engine.rebase(self.pipeline.stages)
                     on_ready(taken)
                     sender.wake()
-                    engine.follow(self.pipeline.stages, look_after=changes.look_after)
+                    engine.follow(self.pipeline.stages, look_after=partial(self._look_after, changes))
                     troubles = session.summary["watch"] = changes.end()
                 if changes.error is not None:
                     raise changes.error
@@ -160,6 +163,11 @@ class Runner:
             troubles=troubles,
         )
 
+    def _look_after(self, changes: Changes) -> None:
+        changes.look_after()
+        if self.status_file is not None:
+            self.status_file.keep_up()
+
     # --- the steps --------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -170,18 +178,20 @@ class Runner:
             self.ledger.start_run(RunRecord(id=run, kind=kind, owner=owner, started_at_s=self.clock()))
             session = _Session(owner=owner, run=run)
             summary = session.summary
-            state = "failed"
+            state, broken = "failed", True
             try:
                 yield session
                 failed = sum(1 for _ in self.ledger.slots(states=(State.FAILED,)))
                 summary["failed"] = failed
                 stopped = session.engine is not None and session.engine.stopped
-                state = "stopped" if stopped else "failed" if failed else "success"
+                state, broken = "stopped" if stopped else "failed" if failed else "success", False
             except LookoutError as exc:
                 summary["error"] = str(exc)
                 raise
             finally:
                 self.ledger.end_run(run, state, self.clock(), summary)
+                if self.status_file is not None:
+                    self.status_file.end(broken=broken)
 
     def _enforce(self, order: Order) -> tuple[Refused, ...]:
         """Bring the references given into force. The workers try all of them at once, and, for a state that is new,

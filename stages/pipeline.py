@@ -47,7 +47,7 @@ PIPELINE: Final = Pipeline(
         ),
         Stage(
             name="plot",
-            version=1,
+            version=2,
             prepare="stages.plot.core:prepare",
             reads=(Reads(role="threats", bucket="threat-detect", pattern="*.json"),),
             grouped=True,

@@ -17,6 +17,7 @@ from lookout.cli.options import NO_RETENTION, PATH, json_option, run_options, st
 from lookout.cli.output import count, echo_json, echo_json_line, printable
 from lookout.cli.sources import check_folder, check_sources
 from lookout.cli.state import (
+    PLOT,
     Deployment,
     channel_for,
     check_channel,
@@ -33,6 +34,7 @@ from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputReject
 from lookout.processes import ProcessWorkers
 from lookout.runner import Order, Ran, Runner
 from lookout.settings import Settings
+from lookout.status_file import StatusFile
 from lookout.version import code_version
 
 
@@ -145,10 +147,11 @@ def _runner(
     tell: Callable[[Progress], None],
 ) -> Iterator[Runner]:
     check_channel(settings)
+    pipeline = pipeline_for(opened, threshold)
     pool = ProcessWorkers(store=opened.store, size=workers or default_workers())
     try:
         yield Runner(
-            pipeline=pipeline_for(opened, threshold),
+            pipeline=pipeline,
             ledger=opened.ledger,
             open_ledger=opened.open_ledger,
             store=opened.store,
@@ -157,6 +160,9 @@ def _runner(
             code=code_version(),
             bucket=opened.bucket,
             exclude=(opened.path.absolute(),),
+            status_file=StatusFile(
+                pipeline=pipeline, ledger=opened.ledger, store=opened.store, bucket=PLOT, clock=time.time
+            ),
             on_progress=tell,
             on_engine=_stop_on_signals,
         )

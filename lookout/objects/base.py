@@ -12,8 +12,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from lookout.datum import ObjectRef
+
+STATUS_KEY: Final = "status.js"
+"""The one key of a bucket of results that no record names: what ``overwrite`` puts there is no leftover of a crash, so
+comparisons with the ledger pass over it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +82,15 @@ class ObjectStore(ObjectReader):
         """Make the changes visible, in order. Each is atomic; repeating what is done already changes nothing.
         A replaced or removed version stays readable by its ref until ``collect``. Raises ObjectMissing when a version
         to publish is gone."""
+
+    @abstractmethod
+    def overwrite(self, bucket: str, key: str, data: bytes, content_type: str) -> None:
+        """Show these bytes under a key that no record names, at once, whole or not at all, and keep no version of what
+        was there. It need not survive a power cut. Raises InputRejected for a key that the backend cannot hold."""
+
+    @abstractmethod
+    def find_visible(self, bucket: str, key: str) -> bytes | None:
+        """Give the bytes that a reader of the plain key gets, or None when there are none."""
 
     @abstractmethod
     def list(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[Listed]:

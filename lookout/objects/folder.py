@@ -141,6 +141,34 @@ class FolderStore(ObjectStore):
         except OSError as error:
             raise unwritable(target, error) from error
 
+    def overwrite(self, bucket: str, key: str, data: bytes, content_type: str) -> None:  # noqa: ARG002
+        """See the contract. Raises InputRejected as ``publish`` does."""
+        target = self._name(bucket, key)
+        try:
+            with self._made() as root:
+                staged = f"{_STAGING}/{_stage(root, data)}"
+                folders = Folders(root)
+                try:
+                    folders.move(staged, target)
+                except OSError as error:
+                    root.unlink(staged)
+                    if isinstance(error, (FileExistsError, IsADirectoryError, NotADirectoryError)):
+                        folders.refuse(bucket, key)
+                    raise
+        except OSError as error:
+            raise unwritable(f"{self._root}/{target}", error) from error
+
+    def find_visible(self, bucket: str, key: str) -> bytes | None:
+        name = self._name(bucket, key)
+        try:
+            with OwnedRoot(self._root) as root:
+                found = root.read(name, MAX_INPUT_BYTES)
+        except FileNotFoundError:
+            return None  # nothing was ever put
+        except OSError as error:
+            raise unreadable(f"{self._root}/{name}", error) from error
+        return None if found is None else found[1]
+
     def discard(self, refs: Sequence[ObjectRef]) -> None:
         staged = [name for ref in refs if (name := _staged(ref)) is not None]
         try:

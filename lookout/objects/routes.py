@@ -56,6 +56,16 @@ class Routes(ObjectStore):
             self._refuse_read_only(change.bucket)
         self.store.publish(changes)
 
+    def overwrite(self, bucket: str, key: str, data: bytes, content_type: str) -> None:
+        """See the contract. Raises InputRejected for a bucket that is only read."""
+        self._refuse_read_only(bucket)
+        self.store.overwrite(bucket, key, data, content_type)
+
+    def find_visible(self, bucket: str, key: str) -> bytes | None:
+        """See the contract. A bucket that is only read may lie in many folders: InputRejected."""
+        self._refuse_read_only(bucket)
+        return self.store.find_visible(bucket, key)
+
     def list(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[Listed]:
         """See the contract. A bucket that is only read may lie in many folders: InputRejected."""
         if bucket in self.readers:

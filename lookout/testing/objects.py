@@ -271,6 +271,36 @@ class ObjectStoreSuite(ABC):
     def test_collect_on_an_empty_store_frees_nothing(self, store: ObjectStore) -> None:
         assert store.collect(time.time() + HOUR_S) == 0
 
+    # --- what no record names ----------------------------------------------------------------------------------------
+
+    def test_overwriting_shows_the_bytes_and_keeps_no_version(self, store: ObjectStore) -> None:
+        self.put_visible(store, "other", b"kept")
+        store.overwrite(BUCKET, "status.js", b"first", "text/javascript")
+        first = ObjectRef(bucket=BUCKET, key="status.js", sha256=sha256(b"first"), size=5)
+        assert store.find_visible(BUCKET, "status.js") == b"first"
+        assert store.get(first) == b"first"
+        store.overwrite(BUCKET, "status.js", b"second", "text/javascript")
+        assert store.find_visible(BUCKET, "status.js") == b"second"
+        assert store.has([first]) == [False]
+        assert self.keys(store) == ["other", "status.js"]
+        assert store.collect(time.time() + HOUR_S) == 0
+
+    def test_overwriting_what_was_published_shows_the_new_bytes(self, store: ObjectStore) -> None:
+        self.put_visible(store, "status.js", b"published")
+        store.overwrite(BUCKET, "status.js", b"", "text/javascript")
+        assert store.find_visible(BUCKET, "status.js") == b""
+
+    def test_what_is_not_there_is_not_visible(self, store: ObjectStore) -> None:
+        assert store.find_visible(BUCKET, "nothing") is None
+        self.put_visible(store, "a", b"1")
+        store.publish([hide(BUCKET, "a")])
+        assert store.find_visible(BUCKET, "a") is None
+
+    @pytest.mark.parametrize("key", ["", "/a", "../a", "a\0b"])
+    def test_overwriting_refuses_a_key_that_leads_elsewhere(self, store: ObjectStore, key: str) -> None:
+        with pytest.raises(InputRejected):
+            store.overwrite(BUCKET, key, b"x", "text/plain")
+
     # --- processes --------------------------------------------------------------------------------------------------
 
     def test_a_store_can_be_given_to_another_process(self, store: ObjectStore) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from lookout.ledger.upkeeping import Named
-from lookout.objects.base import ObjectStore
+from lookout.objects.base import STATUS_KEY, ObjectStore
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,18 +60,19 @@ class ListsVersions(Protocol):
 
 
 def shown(store: ObjectStore, bucket: str, after: str = "") -> Iterator[Shown]:
-    """All visible keys after that key, in their order; an unknown bucket is empty."""
+    """All visible keys of results after that key, in their order; an unknown bucket is empty."""
     if isinstance(store, ListsVersions):
         if not store.exists(bucket):
             return
         for entry in store.versions(bucket, "", after):
-            if entry.is_latest and not entry.is_marker:
+            if entry.is_latest and not entry.is_marker and entry.key != STATUS_KEY:
                 yield Shown(
                     key=entry.key, size=entry.size, modified_at_s=entry.modified_at_s, version=entry.version or None
                 )
     else:
         for listed in store.list(bucket, "", after):
-            yield Shown(key=listed.key, size=listed.size, modified_at_s=listed.modified_at_s)
+            if listed.key != STATUS_KEY:
+                yield Shown(key=listed.key, size=listed.size, modified_at_s=listed.modified_at_s)
 
 
 def pairs(visible: Iterator[Shown], named: Iterator[Named]) -> Iterator[Pair]:

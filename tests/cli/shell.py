@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lookout.objects.base import STATUS_KEY
+
 LOOKOUT = Path(sys.executable).parent / "lookout"
 REPOSITORY = Path(__file__).parents[2]
 PHOTOS = REPOSITORY / "examples" / "photos"
@@ -227,10 +229,14 @@ class Running:
 
 
 def results(state: Path) -> dict[str, bytes]:
-    """Every visible object of a state, by its path."""
+    """Every visible object of a state that a record names, by its path."""
     objects = state / "objects"
     paths = (path.relative_to(objects) for path in sorted(objects.rglob("*")) if path.is_file())
-    return {path.as_posix(): (objects / path).read_bytes() for path in paths if path.parts[0][0] != "."}
+    return {path.as_posix(): (objects / path).read_bytes() for path in paths if _is_result(path)}
+
+
+def _is_result(path: Path) -> bool:
+    return path.parts[0][0] != "." and path.name != STATUS_KEY
 
 
 def but_the_page(found: dict[str, bytes]) -> dict[str, bytes]:

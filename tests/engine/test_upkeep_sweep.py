@@ -15,7 +15,7 @@ import pytest
 from lookout.datum import ObjectRef
 from lookout.errors import Unavailable
 from lookout.ledger.upkeeping import UpkeepLedger
-from lookout.objects.base import Listed, ObjectStore, Publish
+from lookout.objects.base import STATUS_KEY, Listed, ObjectStore, Publish
 from lookout.objects.folder import FolderStore
 from lookout.upkeep import Sweep, Swept
 from lookout.upkeep.sweep import PAGE
@@ -75,6 +75,16 @@ def test_nothing_of_a_finished_state_is_touched(done: World) -> None:
     swept = sweep(done, grace_s=0.0)
     assert (swept.objects, swept.orphans, swept.removed, swept.stale, swept.lost) == (len(before), 0, 0, 0, 0)
     assert done.results() == before
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_the_status_of_the_page_is_no_leftover(done: World, thorough: bool) -> None:
+    status = leave(done, f"sums/{STATUS_KEY}")
+    before = done.results()
+    swept = sweep(done, grace_s=0.0, thorough=thorough)
+    assert (swept.objects, swept.orphans, swept.removed) == (len(before) - 1, 0, 0)
+    assert done.results() == before
+    assert status.read_text() == "left over"
 
 
 def test_leftovers_go_and_stay_readable_until_versions_are_collected(done: World) -> None:

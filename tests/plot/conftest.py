@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
@@ -93,15 +94,22 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["file", "http"])
 def anywhere(request: pytest.FixtureRequest, few: Path) -> Iterator[Path | str]:
     """The page's address: in a folder, and in a bucket that anyone may read."""
-    if request.param == "file":
-        yield few
+    with address(few, request.param) as found:
+        yield found
+
+
+@contextmanager
+def address(path: Path, kind: str) -> Iterator[Path | str]:
+    """Give the address of a page: "file" of its folder, "http" of a server at work for the length of the context."""
+    if kind == "file":
+        yield path
         return
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             """The test's own output stays clean."""
 
-    handler = partial(Quiet, directory=str(few.parents[1]))
+    handler = partial(Quiet, directory=str(path.parents[1]))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

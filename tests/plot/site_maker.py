@@ -14,7 +14,11 @@ from playwright.sync_api import Page, expect
 
 from lookout.datum import Member, ObjectRef, Tally, Work
 from lookout.identity import sha256
+from lookout.ledger.memory import MemoryLedger
+from lookout.objects.base import STATUS_KEY
+from lookout.status_file import look, render
 from stages.naming import find_name, group_of
+from stages.pipeline import PIPELINE
 from stages.plot.core import prepare
 
 MODEL = {"name": "ssdlite_mobilenet_v2_coco", "sha256": sha256(b"model")}
@@ -82,7 +86,15 @@ def site(objects: Path, members: Sequence[Member], picture: bytes = b"", **extra
         write(objects / "threat-detect" / member.outputs[0].key, picture)
         write(objects / "threat-detect" / member.outputs[1].key, b"{}")
         write(objects / "validate" / "valid" / member.key, picture)
-    return objects / "plot" / "index.html"
+    page = objects / "plot" / "index.html"
+    tell(page)
+    return page
+
+
+def tell(page: Path, **trouble: Any) -> None:
+    """Write what Lookout says of itself beside the page: that a run ended well at ``FIRST_S`` but for this."""
+    calm = look(PIPELINE, MemoryLedger(), FIRST_S, watching=False, broken=False)
+    write(page.parent / STATUS_KEY, render({**calm, **trouble}))
 
 
 def write(path: Path, data: bytes) -> None:

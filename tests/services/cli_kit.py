@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from lookout.addresses import StoreAddress
 from lookout.cli.state import open_minio
+from lookout.objects.base import STATUS_KEY
 from lookout.objects.minio import MinioStore
 from tests.cli.shell import World
 
@@ -42,11 +43,13 @@ class Site(World):
         return self.lookout("run", "--json", "--workers", "1", *arguments, code=code, env=env).json
 
     def objects(self) -> dict[str, bytes]:
-        """Every visible object of the stages, by its path."""
+        """Every visible object of the stages that a record names, by its path."""
         store = self.store
         found = {}
         for bucket in STAGES:
             for listed in store.list(bucket):
+                if listed.key == STATUS_KEY:
+                    continue
                 data = store.connection.read(store.full(bucket), listed.key)
                 assert data is not None
                 found[f"{bucket}/{listed.key}"] = data

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from lookout.identity import sha256
+from lookout.objects.base import STATUS_KEY
+from lookout.status_file import parse
 from tests.cli.shell import CALM, CUT, PHOTOS, RULES, THREAT, World
 from tests.services.cli_kit import BUCKETS, STAGES, Site
 
@@ -104,6 +106,16 @@ def test_the_results_are_equal_byte_for_byte(both: Both) -> None:
     site = both.site.objects()
     assert sorted(site) == sorted(embedded)
     assert [path for path in site if site[path] != embedded[path]] == []
+
+
+def test_the_status_beside_the_page_is_the_same_and_no_leftover(both: Both) -> None:
+    embedded = parse((both.embedded.state / "objects" / "plot" / STATUS_KEY).read_bytes())
+    engine, store = both.site.be("engine"), both.site.store
+    said = parse(store.find_visible("plot", STATUS_KEY))
+    assert {**said, "at_s": 0} == {**embedded, "at_s": 0}
+    assert said["failed"] == 0
+    both.site.lookout("gc", "--grace", "0s", env=engine)
+    assert parse(store.find_visible("plot", STATUS_KEY)) == said
 
 
 def test_the_same_letters_are_written(both: Both) -> None:

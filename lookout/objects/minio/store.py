@@ -165,6 +165,16 @@ class MinioStore(ObjectStore):
             self.full(bucket)
         self.connection.each(self._publish, last.values())
 
+    def overwrite(self, bucket: str, key: str, data: bytes, content_type: str) -> None:
+        """See the contract. A kill between the two steps leaves a version that the next call removes."""
+        self.put(bucket, key, data, content_type)
+        old = [(entry.key, entry.version) for entry in self.versions_of(bucket, key) if not entry.is_latest]
+        self.connection.delete_versions(self.full(bucket), old)
+
+    def find_visible(self, bucket: str, key: str) -> bytes | None:
+        check_object_key(bucket, key)
+        return self.connection.read(self.full(bucket), key)
+
     def discard(self, refs: Sequence[ObjectRef]) -> None:
         """See the contract, with one difference: what ``put`` made is visible at once, so nothing here can tell a
         version that was published from one that was not. Give only what no commit named. What lay below is visible

@@ -18,7 +18,7 @@ from lookout.datum import JsonObject
 
 _ESCAPES: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
 
-_PROGRAM: Final = ("base.js", "charts.js", "gallery.js", "detail.js", "app.js")
+_PROGRAM: Final = ("base.js", "charts.js", "gallery.js", "detail.js", "status.js", "app.js")
 """In the order in which they build on each other."""
 
 

@@ -64,5 +64,6 @@ addEventListener("hashchange", draw);
 drawHeadline();
 drawInvalid();
 drawSeen();
-setInterval(() => { drawHeadline(); drawSeen(); }, 60_000);
+setInterval(() => { drawHeadline(); drawSeen(); loadStatus(); }, 60_000);
+loadStatus();
 draw();

@@ -66,6 +66,9 @@ function age(at_s) {
   return name.length < 4 && name !== "day" ? `${n} ${name}` : some(n, name);
 }
 
+/** The status of Lookout beside this page; the number makes a browser ask for it again. */
+const STATUS_URL = /^status\.js\?t=\d+$/;
+
 // --- addresses -----------------------------------------------------------------------------------------------------
 
 const FILTERS = ["device", "class", "day"];
