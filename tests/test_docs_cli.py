@@ -14,6 +14,7 @@ from lookout import errors
 from lookout.cli import COMMANDS, EPILOG, cli
 from lookout.cli.summary import Summary
 from lookout.settings import Settings
+from lookout.unsent import Unsent
 
 PAGE = (Path(__file__).parents[1] / "docs" / "cli.md").read_text(encoding="utf-8")
 
@@ -134,9 +135,10 @@ def test_every_field_of_a_run_is_documented_and_no_other() -> None:
         rules=0,
         retracted=0,
         held=None,
+        unlistable={},
         watch={},
         pending=0,
-        due_at_s=None,
+        unsent=Unsent(counts={}),
         stopped=False,
         elapsed_s=0.0,
     )

@@ -22,8 +22,8 @@ store can hold is an error where a listing shows it, and otherwise there is no s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from typing import Final
@@ -54,6 +54,8 @@ class Part:
     gone: tuple[Observation, ...]
     unchanged: int
     through: str | None
+    unlistable: Mapping[str, str] = field(default_factory=dict)
+    """Folders that could not be listed; a bucket has none."""
 
 
 def origin_of(store: MinioStore, bucket: str) -> str:
