@@ -41,7 +41,7 @@ from lookout.version import code_version
 @state_option
 @run_options
 @click.option(
-    "--verify", is_flag=True, help="Reread every picture and look for every result, whatever the ledger says."
+    "--verify", is_flag=True, help="Reread every picture and every result, whatever the ledger says."
 )
 @json_option
 @click.pass_obj

@@ -29,7 +29,7 @@ from itertools import chain, islice
 from typing import Final
 
 from lookout.datum import ObjectRef, Observation
-from lookout.errors import InputRejected
+from lookout.errors import InputRejected, ObjectUnreadable
 from lookout.objects.minio import MinioStore
 from lookout.objects.minio.client import Found
 from lookout.objects.minio.listing import Entry
@@ -109,8 +109,11 @@ def _observe(
         fingerprint, error = ("", None) if listed is None else (_mark(listed), error)
     else:
         full, read = store.full(bucket), store.connection.digest
-        found = read(full, key, entry.version) if entry is not None else None
-        found = found or read(full, key)
+        try:
+            found = read(full, key, entry.version) if entry is not None else None
+            found = found or read(full, key)
+        except ObjectUnreadable as reason:
+            found, error = None, f"cannot be read: {reason}"
         if found is not None:
             seen, digest = found
             ref = ObjectRef(bucket=bucket, key=key, sha256=digest, size=seen.size, version=seen.version)
