@@ -21,7 +21,7 @@ from lookout.cli import spare_the_collector
 from lookout.cli.state import open_state
 from lookout.datum import Mark
 from lookout.ledger.base import Ledger
-from lookout.objects.source import origin_of
+from lookout.objects.naming import origin_of
 from lookout.settings import Settings
 from stages.pipeline import PIPELINE
 

@@ -20,7 +20,7 @@ from lookout.identity import sha256
 from lookout.intake import SOURCE_NOTE, Intake
 from lookout.ledger.base import Delivered, Ledger
 from lookout.objects.base import Listed, ObjectStore, Publish
-from lookout.objects.source import origin_of
+from lookout.objects.naming import origin_of
 from lookout.pipeline import OVERVIEW
 from lookout.references import propose
 from lookout.settings import Settings

@@ -38,7 +38,7 @@ from event_sources.coverage import Coverage
 from event_sources.observing import LOGGER, OverflowListener, is_alive, new_observer
 from event_sources.settling import Settling
 from lookout.errors import InputRejected, LookoutError, Unavailable
-from lookout.objects.source import key_of, name_of, origin_of
+from lookout.objects.naming import key_of, name_of, origin_of
 
 _TAIL_BYTES: Final = 64 * 1024
 _JPEG_END: Final = b"\xff\xd9"

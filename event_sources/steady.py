@@ -17,7 +17,7 @@ from typing import Final, Self
 from event_sources.folder import Change, FolderWatch
 from lookout.errors import InputRejected, LookoutError, Unavailable
 from lookout.log import get_logger
-from lookout.objects.source import origin_of
+from lookout.objects.naming import origin_of
 
 log = get_logger(__name__)
 

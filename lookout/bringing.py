@@ -23,7 +23,8 @@ from typing import Final, Protocol
 from lookout.errors import LookoutError, Unavailable
 from lookout.keeping import Kept, Memory
 from lookout.objects.beneath import Root
-from lookout.objects.source import fingerprint_of, key_of, name_of
+from lookout.objects.files import fingerprint_of
+from lookout.objects.naming import key_of, name_of
 from lookout.todo import MOST, Item, Todo
 from lookout.uploading import Became, File, Lost, Sent, walk
 

@@ -8,8 +8,8 @@ is left to a person (``deletions.py``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,7 +17,9 @@ from lookout.datum import Observation
 from lookout.deletions import DeletionGuard
 from lookout.errors import InputRejected
 from lookout.ledger.base import Ledger
-from lookout.objects.source import key_of, observe_file, origin_of, scan
+from lookout.objects.naming import key_of, origin_of
+from lookout.objects.source import observe_file, scan
+from lookout.unlistable import keep_unlistable
 
 SOURCE_NOTE: Final = "source"
 SOURCE_ID_NOTE: Final = "source-id"
@@ -27,13 +29,15 @@ _AT_ONCE: Final = 500
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
     """What an intake found: ``keys`` is None for a whole folder, else the keys of the files named. ``held`` pictures
-    are gone and left to a person; of what ``changed``, ``differed`` were new or had other bytes."""
+    are gone and left to a person; of what ``changed``, ``differed`` were new or had other bytes. ``unlistable`` are
+    subfolders that could not be listed, by key, and why."""
 
     changed: int
     gone: int
     keys: frozenset[str] | None = None
     held: int = 0
     differed: int = 0
+    unlistable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +74,13 @@ class Intake:
         self.ledger.observe(gone, self.readers)
         if found.total and identity != found.root_id:
             self.ledger.put_note(SOURCE_ID_NOTE, found.root_id)
+        keep_unlistable(self.ledger, str(root), found.unlistable)
         return Taken(
             changed=len(changed),
             gone=sum(map(_is_gone, gone)),
             held=len(found.gone) - len(free),
             differed=differed,
+            unlistable=found.unlistable,
         )
 
     def take_files(self, files: Sequence[Path]) -> Taken:
@@ -178,7 +184,7 @@ def _is_gone(seen: Observation) -> bool:
 class Part(Protocol):
     """A stretch of a source that was compared with what is known of it: every key after the part before, up to
     ``through``, is settled by it; None: to the end. ``gone`` has observations without a ref. ``unchanged`` counts
-    objects."""
+    objects. ``unlistable`` are folders below which nothing is known, by key, and why."""
 
     @property
     def changed(self) -> Sequence[Observation]: ...
@@ -188,6 +194,8 @@ class Part(Protocol):
     def unchanged(self) -> int: ...
     @property
     def through(self) -> str | None: ...
+    @property
+    def unlistable(self) -> Mapping[str, str]: ...
 
 
 class Looked(Protocol):
@@ -262,12 +270,13 @@ def bind(ledger: Ledger, origin: str) -> None:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Merged:
     """``seen`` objects were compared, ``changed`` inputs were new or differed, ``gone`` ones are deleted, ``held`` ones
-    are gone and left to a person."""
+    are gone and left to a person; ``unlistable`` folders could not be listed."""
 
     seen: int
     changed: int
     gone: int
     held: int = 0
+    unlistable: Mapping[str, str] = field(default_factory=dict)
 
 
 def merge(
@@ -292,7 +301,9 @@ def merge(
     )
     deletions = _Deletions(guard, source, readers)
     seen = changed = 0
+    unlistable: dict[str, str] = {}
     for part in parts:
+        unlistable |= part.unlistable
         changed += ledger.observe(part.changed, readers)
         seen += len(part.changed) + part.unchanged
         if part.gone:
@@ -300,7 +311,8 @@ def merge(
         if part.through is not None and not deletions.doubtful:
             on_settled(part.through)
     held = deletions.settle()
-    return Merged(seen=seen, changed=changed, gone=deletions.retracted, held=held)
+    keep_unlistable(ledger, source.origin, unlistable)
+    return Merged(seen=seen, changed=changed, gone=deletions.retracted, held=held, unlistable=unlistable)
 
 
 class _Deletions:

@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from lookout.datum import Json, Mark, State
+from lookout.datum import Json, Mark, ObjectRef, State
 from lookout.engine import Engine, Progress
-from lookout.errors import InputRejected, LookoutError
+from lookout.errors import InputRejected, LookoutError, ObjectChanged, ObjectMissing, ObjectUnreadable
 from lookout.identity import digest
 from lookout.intake import Bucket, BucketIntake, Intake, Taken
 from lookout.ledger.base import Ledger, RunRecord
@@ -274,15 +274,24 @@ class Runner:
         renew(self.pipeline, self.ledger, self.clock())
 
     def _verify(self) -> None:
-        """Have every datum done again whose outputs are not in the store as the ledger names them."""
+        """Have every datum done again whose outputs cannot be read from the store as the ledger names them."""
         for slot in list(self.ledger.slots(states=(State.SUCCESS,))):
             outputs = slot.record.outputs if slot.record is not None else ()
-            for ref, there in zip(outputs, self.store.has(outputs), strict=True):
-                if not there:
-                    log.warning("lost", object=ref.path)
+            for ref in outputs:
+                lost = self._find_loss(ref)
+                if lost is not None:
+                    log.warning("lost", object=ref.path, error=lost)
                     salt = digest("lost/1", ref.path, self.clock())[:12]
                     self.ledger.mark([Mark(stage=slot.stage, key=slot.key)], salt=salt)
                     break
+
+    def _find_loss(self, ref: ObjectRef) -> LookoutError | None:
+        """Read a result to its end; why it cannot be read as the ledger names it, or None."""
+        try:
+            self.store.get(ref)
+        except (ObjectMissing, ObjectChanged, ObjectUnreadable) as error:
+            return error
+        return None
 
     def _sender(self, letters: Callable[[Ledger], Outbox], engine: Engine, *, once: bool = False) -> OutboxSender:
         return OutboxSender(self.open_ledger, letters, self.clock, lambda: engine.stopped, once=once)

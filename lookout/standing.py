@@ -20,6 +20,7 @@ from lookout.deletions import Held, find_held
 from lookout.ledger.base import RunRecord
 from lookout.ledger.batching import BatchLedger, BatchState
 from lookout.pipeline import Pipeline
+from lookout.unlistable import find_unlistable
 from lookout.unsent import Unsent, find_unsent
 from lookout.watching import find_troubles
 
@@ -56,7 +57,7 @@ class Backlog:
 class Standing:
     """``stages`` by stage: datums by state, and under ``waiting`` those that are to be done or being done. ``alerts``
     by state, ``batches`` by state over all runs; ``held`` are deletions that wait for a person,
-    ``watch`` is what went wrong with the watch at work."""
+    ``watch`` is what went wrong with the watch at work, ``unlistable`` folders could not be listed by the last look."""
 
     at_s: float
     pictures: int
@@ -68,6 +69,7 @@ class Standing:
     runs: Sequence[RunRecord] = ()
     held: Held | None = None
     watch: Mapping[str, int] = field(default_factory=dict)
+    unlistable: Mapping[str, str] = field(default_factory=dict)
 
 
 def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0) -> Standing:
@@ -92,6 +94,7 @@ def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0
         runs=ledger.runs(runs) if runs else (),
         held=find_held(ledger),
         watch=find_troubles(ledger),
+        unlistable=find_unlistable(ledger),
     )
 
 

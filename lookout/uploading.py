@@ -32,7 +32,9 @@ from lookout.objects.files import words
 from lookout.objects.minio import MinioStore
 from lookout.objects.minio.errors import Denied, NoBucket, NotAccepted
 from lookout.objects.minio.names import FILE_ENDINGS, check_beside_others, check_object_key
-from lookout.objects.source import BEING_WRITTEN, OF_THE_SYSTEM, FolderSource, key_of, observe_file, origin_of
+from lookout.objects.naming import key_of, origin_of
+from lookout.objects.source import BEING_WRITTEN, FolderSource, observe_file
+from lookout.objects.walk import OF_THE_SYSTEM
 
 _READS: Final = 3
 _GIVE_UP_AFTER: Final = 16

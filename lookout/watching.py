@@ -21,7 +21,7 @@ from lookout.errors import InputRejected, LookoutError, Unavailable
 from lookout.intake import Intake, Taken
 from lookout.ledger.base import Ledger
 from lookout.log import get_logger
-from lookout.objects.source import name_of
+from lookout.objects.naming import name_of
 
 log = get_logger(__name__)
 

@@ -135,6 +135,7 @@ def test_every_field_of_a_run_is_documented_and_no_other() -> None:
         rules=0,
         retracted=0,
         held=None,
+        unlistable={},
         watch={},
         pending=0,
         unsent=Unsent(counts={}),

@@ -16,7 +16,7 @@ from lookout.batches import BACKFILL, Cutter, abandoned, end_open, ensure_run, o
 from lookout.cli.datums import STAGES, invalidate_range
 from lookout.cli.looking import keep_refused, take_pictures, take_references
 from lookout.cli.options import PATH, Templated, json_option, state_option
-from lookout.cli.output import count, echo_json, echo_json_line, printable, when
+from lookout.cli.output import count, echo_json, echo_json_line, printable, unlistable_lines, when
 from lookout.cli.ranges import Range, range_options
 from lookout.cli.state import Deployment, open_state, pipeline_for
 from lookout.datum import JsonObject
@@ -136,10 +136,7 @@ def cut(
             ledger.close_run(run, "failed" if refused else "success", time.time(), {"batches": 0, "failed": 0})
     if workers_to is not None:
         _write(workers_to, json.dumps(wanted))
-    for one in refused:
-        click.echo(f"refused, so what was in force before stays so: {printable(one.reason)}", err=True)
-    if seen is not None and seen.held:
-        click.echo(f"held back: {count(seen.held, 'picture')} that are gone ({ALLOW_HINT})", err=True)
+    _tell_left(seen, refused)
     keys = sum(len(batch.keys) for batch in made)
     if as_json:
         looked = (
@@ -165,6 +162,16 @@ def _look(opened: Deployment, how: str, run: str) -> tuple[Reconciled | None, li
     _, refused = take_references(opened)
     keep_refused(opened.ledger, run, refused)
     return seen, refused
+
+
+def _tell_left(seen: Reconciled | None, refused: Sequence[Refused]) -> None:
+    """Tell on stderr what a look has left as it was."""
+    for one in refused:
+        click.echo(f"refused, so what was in force before stays so: {printable(one.reason)}", err=True)
+    if seen is not None and seen.held:
+        click.echo(f"held back: {count(seen.held, 'picture')} that are gone ({ALLOW_HINT})", err=True)
+    for line in unlistable_lines({} if seen is None else seen.unlistable):
+        click.echo(line, err=True)
 
 
 def _is_in(chosen: Range, key: str) -> bool:

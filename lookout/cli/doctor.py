@@ -27,6 +27,7 @@ from lookout.deletions import ALLOW_HINT, find_held
 from lookout.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
 from lookout.intake import SOURCE_NOTE
 from lookout.settings import Settings
+from lookout.unlistable import UNLISTABLE_HINT, find_unlistable
 from lookout.unsent import find_unsent
 from lookout.version import code_version
 from lookout.watching import find_troubles
@@ -158,6 +159,9 @@ def _state(settings: Settings, path: Path, objects: bool) -> Iterator[Check]:
         yield _alerts(opened)
         held = find_held(ledger)
         yield Check(name="deletions", ok=held is None, found=str(held or "none held back"), hint=ALLOW_HINT)
+        folders = ", ".join(find_unlistable(ledger))
+        found, hint = folders or "none that cannot be listed", UNLISTABLE_HINT
+        yield Check(name="folders", ok=not folders, found=found, hint=hint)
         troubles = find_troubles(ledger)
         found, hint = watch_troubles(troubles), "see docs/events.md"
         yield Check(name="watch", ok=True, warning=any(troubles.values()), found=found, hint=hint)

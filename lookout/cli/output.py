@@ -14,8 +14,11 @@ from typing import Final
 
 import click
 
+from lookout.unlistable import UNLISTABLE_HINT
+
 WIDE: Final = 60
 """Cells of more columns do not widen the others of their column, where no terminal sets the width."""
+UNLISTABLE_SHOWN: Final = 10
 NARROW: Final = 12
 """A column of text is not made narrower than so, nor narrower than its header; the last one not than twice so."""
 
@@ -100,6 +103,16 @@ def watch_troubles(counts: Mapping[str, int]) -> str:
         "clock_jumps": ("jump of the clock", "jumps of the clock"),
     }
     return ", ".join(count(counts[name], *text) for name, text in words.items() if counts.get(name)) or "none"
+
+
+def unlistable_lines(folders: Mapping[str, str]) -> list[str]:
+    """Tell of subfolders of the source that could not be listed, by key; nothing where there are none."""
+    if not folders:
+        return []
+    shown = [f"{printable(key)}: {printable(why)}" for key, why in list(folders.items())[:UNLISTABLE_SHOWN]]
+    more = f"; and {len(folders) - UNLISTABLE_SHOWN:,} more" if len(folders) > UNLISTABLE_SHOWN else ""
+    said = f"NOT LISTED: {count(len(folders), 'folder')} of the source ({UNLISTABLE_HINT})"
+    return [f"{said}. {'; '.join(shown)}{more}"]
 
 
 def _plain(value: object) -> object:

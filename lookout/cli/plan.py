@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from lookout.cli.options import PATH, PROBABILITY, json_option, state_option
-from lookout.cli.output import echo_json, printable, table
+from lookout.cli.output import echo_json, printable, table, unlistable_lines
 from lookout.cli.sources import check_folder
 from lookout.cli.state import Deployment, open_state, pipeline_for
 from lookout.datum import JsonObject, Observation, Reference
@@ -19,7 +19,8 @@ from lookout.deletions import ALLOW_HINT, DeletionGuard
 from lookout.errors import InputRejected
 from lookout.intake import SOURCE_NOTE
 from lookout.ledger.batching import with_batches
-from lookout.objects.source import origin_of, scan
+from lookout.objects.naming import origin_of
+from lookout.objects.source import scan
 from lookout.pipeline import Pipeline, Refused
 from lookout.plan import Action, Item, plan, suppose
 from lookout.processes import ProcessWorkers
@@ -97,6 +98,7 @@ def _look(opened: Deployment, source: Path | None, *, scan_own: bool) -> tuple[l
     known = opened.ledger.inputs(PIPELINE.inputs)
     if source is None and not scan_own:
         return [], None
+    notes: list[str] = []
     if source is None and opened.bucket is not None:
         parts = list(opened.bucket.scan(known, time.time(), verify=False))
         changed = [seen for part in parts for seen in part.changed]
@@ -108,7 +110,7 @@ def _look(opened: Deployment, source: Path | None, *, scan_own: bool) -> tuple[l
             raise InputRejected("this state has no source folder yet", str(opened.path), "name one")
         origin = origin_of(root)
         found = scan(Path(origin), PIPELINE.inputs, known, time.time(), exclude=(opened.path.absolute(),))
-        changed, gone = found.changed, found.gone
+        changed, gone, notes = found.changed, found.gone, unlistable_lines(found.unlistable)
     if bound not in (None, origin):
         raise InputRejected(f"this state belongs to the source {bound}", origin, "use another --state")
     readers = [stage.name for stage in PIPELINE.readers(PIPELINE.inputs)]
@@ -117,8 +119,9 @@ def _look(opened: Deployment, source: Path | None, *, scan_own: bool) -> tuple[l
     expected = guard.is_expected([seen.key for seen in gone])
     why = guard.find_objection(expected.count(False), blank=blank)
     if why is not None:
-        return changed, f"{why}: their results would be kept ({ALLOW_HINT})"
-    return [*changed, *gone], None
+        notes.append(f"{why}: their results would be kept ({ALLOW_HINT})")
+        gone = []
+    return [*changed, *gone], "; ".join(notes) or None
 
 
 def _as_json(items: Sequence[Item], refused: Sequence[Refused], warning: str | None) -> JsonObject:

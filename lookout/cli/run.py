@@ -43,7 +43,7 @@ from lookout.version import code_version
 @state_option
 @run_options
 @click.option(
-    "--verify", is_flag=True, help="Reread every picture and look for every result, whatever the ledger says."
+    "--verify", is_flag=True, help="Reread every picture and every result, whatever the ledger says."
 )
 @json_option
 @click.pass_obj
@@ -228,4 +228,4 @@ def _exit_code(summary: Summary, ran: Ran) -> int:
         return InputRejected.exit_code
     if summary.failed or summary.unsent.dead:
         return EXIT_DATUM_FAILED
-    return Unavailable.exit_code if summary.unsent.waiting else EXIT_OK
+    return Unavailable.exit_code if summary.unsent.waiting or ran.taken.unlistable else EXIT_OK

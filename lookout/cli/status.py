@@ -14,7 +14,16 @@ import click
 
 from lookout.batches import ordinary
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import count, echo_json, echo_json_line, printable, table, watch_troubles, when
+from lookout.cli.output import (
+    count,
+    echo_json,
+    echo_json_line,
+    printable,
+    table,
+    unlistable_lines,
+    watch_troubles,
+    when,
+)
 from lookout.cli.state import Deployment, open_state
 from lookout.cli.summary import unsent_lines
 from lookout.deletions import ALLOW_HINT
@@ -57,6 +66,7 @@ class Seen:
             "batches": dict(standing.batches),
             "backlog": backlog,
             "watch": dict(standing.watch),
+            "unlistable": dict(standing.unlistable),
             "held_back": None if standing.held is None else asdict(standing.held),
             "runs": standing.runs,
         }
@@ -73,6 +83,7 @@ class Seen:
         lines.append(f"batches   {_numbers(standing.batches)}")
         if standing.held is not None:
             lines.append(f"held back {printable(standing.held)} ({ALLOW_HINT})")
+        lines += unlistable_lines(standing.unlistable)
         if any(standing.watch.values()):
             lines.append(f"watch     {watch_troubles(standing.watch)}")
         lines += [f"waiting   {_waiting(standing)}", ""]

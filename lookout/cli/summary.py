@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lookout.cli.output import count, printable, table, watch_troubles, when
+from lookout.cli.output import count, printable, table, unlistable_lines, watch_troubles, when
 from lookout.cli.state import Deployment
 from lookout.datum import Json, JsonObject, State
 from lookout.deletions import ALLOW_HINT, Held, find_held
 from lookout.ledger.base import Ledger
 from lookout.pipeline import Pipeline, Refused
 from lookout.runner import Ran
+from lookout.unlistable import find_unlistable
 from lookout.unsent import Unsent, find_unsent
 
 INVALID_SHOWN: Final = 10
@@ -38,6 +39,7 @@ class Summary:
     rules: int
     retracted: int
     held: Held | None
+    unlistable: Mapping[str, str]
     watch: Mapping[str, int]
     pending: int
     stopped: bool
@@ -63,6 +65,7 @@ class Summary:
             "refused": [{"name": item.name, "reason": item.reason} for item in self.refused],
             "retracted": self.retracted,
             "held_back": self.held.pictures if self.held is not None else 0,
+            "unlistable": dict(self.unlistable),
             "watch": dict(self.watch),
             "pending": self.pending,
             "stopped": self.stopped,
@@ -119,7 +122,7 @@ class Summary:
             parts.append(f"Retracted with their deleted pictures: the results of {count(self.retracted, 'picture')}.")
         if self.held is not None:
             parts.append(f"Held back: {printable(self.held)} ({ALLOW_HINT}).")
-        return parts
+        return [*parts, *unlistable_lines(self.unlistable)]
 
     def _alerts_line(self) -> str:
         made = sum(self.alerts[state] for state in ("sent", "written", "pending", "unknown", "dead"))
@@ -189,6 +192,7 @@ def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran, now_s: float) ->
         rules=len(ledger.references("rules")),
         retracted=ran.taken.gone,
         held=find_held(ledger),
+        unlistable=find_unlistable(ledger),
         watch=ran.troubles,
         pending=pending,
         unsent=find_unsent(ledger, now_s),

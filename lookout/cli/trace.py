@@ -12,7 +12,7 @@ from lookout.cli.output import echo_json, printable
 from lookout.cli.state import OBJECTS_FOLDER, Deployment, open_state
 from lookout.errors import InputRejected
 from lookout.intake import SOURCE_NOTE
-from lookout.objects.source import key_of, origin_of
+from lookout.objects.naming import key_of, origin_of
 from lookout.settings import Settings
 from lookout.trace import Node, Tracer
 from stages.pipeline import PIPELINE

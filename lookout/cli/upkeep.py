@@ -11,10 +11,10 @@ import click
 
 from lookout.cli.ledger import sweep_all
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import count, echo_json
+from lookout.cli.output import count, echo_json, unlistable_lines
 from lookout.cli.state import Deployment, open_state
 from lookout.deletions import ALLOW_HINT
-from lookout.errors import EXIT_OK, InputRejected
+from lookout.errors import EXIT_OK, InputRejected, Unavailable
 from lookout.intake import SOURCE_ID_NOTE, SOURCE_NOTE
 from lookout.renewal import renew
 from lookout.settings import Settings
@@ -124,12 +124,16 @@ def reconcile_command(
             )
     if as_json:
         said = {"seen": done.seen, "changed": done.changed, "gone": done.gone, "held_back": done.held}
-        echo_json({**said, "resumed": done.resumed})
+        echo_json({**said, "resumed": done.resumed, "unlistable": dict(done.unlistable)})
     else:
         click.echo(f"{count(done.seen, 'picture')} compared: {done.changed:,} new or changed, {done.gone:,} gone")
         if done.held:
             click.echo(f"held back: {count(done.held, 'picture')} that are gone ({ALLOW_HINT})")
-    sys.exit(InputRejected.exit_code if done.held else EXIT_OK)
+        for line in unlistable_lines(done.unlistable):
+            click.echo(line)
+    if done.held:
+        sys.exit(InputRejected.exit_code)
+    sys.exit(Unavailable.exit_code if done.unlistable else EXIT_OK)
 
 
 def source_of(opened: Deployment) -> Source:

@@ -22,14 +22,14 @@ store can hold is an error where a listing shows it, and otherwise there is no s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from typing import Final
 
 from lookout.datum import ObjectRef, Observation
-from lookout.errors import InputRejected
+from lookout.errors import InputRejected, ObjectUnreadable
 from lookout.objects.minio import MinioStore
 from lookout.objects.minio.client import Found
 from lookout.objects.minio.listing import Entry
@@ -54,6 +54,8 @@ class Part:
     gone: tuple[Observation, ...]
     unchanged: int
     through: str | None
+    unlistable: Mapping[str, str] = field(default_factory=dict)
+    """Folders that could not be listed; a bucket has none."""
 
 
 def origin_of(store: MinioStore, bucket: str) -> str:
@@ -107,8 +109,11 @@ def _observe(
         fingerprint, error = ("", None) if listed is None else (_mark(listed), error)
     else:
         full, read = store.full(bucket), store.connection.digest
-        found = read(full, key, entry.version) if entry is not None else None
-        found = found or read(full, key)
+        try:
+            found = read(full, key, entry.version) if entry is not None else None
+            found = found or read(full, key)
+        except ObjectUnreadable as reason:
+            found, error = None, f"cannot be read: {reason}"
         if found is not None:
             seen, digest = found
             ref = ObjectRef(bucket=bucket, key=key, sha256=digest, size=seen.size, version=seen.version)

@@ -7,20 +7,23 @@ once each folder is given the slash that follows it in its keys.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
-from lookout.errors import InputRejected
+from lookout.errors import InputRejected, find_lack
 from lookout.objects.base import Listed
 from lookout.objects.beneath import Root
 from lookout.objects.files import check_key, failure, is_text
 
+PassBy: TypeAlias = Callable[[str, OSError], None]
 
-def listing(top: str, folder: str, prefix: str, after: str) -> Iterator[Listed]:
+
+def listing(top: str, folder: str, prefix: str, after: str, pass_by: PassBy | None = None) -> Iterator[Listed]:
     """Regular files in ``top/folder`` ("" is ``top`` itself) whose keys, below that, start with ``prefix`` and come
     after ``after``; see ObjectStore.list.
 
     Folders in which no such key can be are not entered, nor are links. Raises Unavailable for one that cannot be
-    listed.
+    listed, unless it is to be told to ``pass_by``, by its name below ``top``, and passed by.
     """
     start = prefix.rpartition("/")[0]
     if start:
@@ -36,14 +39,15 @@ def listing(top: str, folder: str, prefix: str, after: str) -> Iterator[Listed]:
     except OSError as error:
         raise failure(top, error) from error
     with root:
-        yield from _Listing(root, f"{folder}/" if folder else "", prefix, after).run(start)
+        yield from _Listing(root, f"{folder}/" if folder else "", prefix, after, pass_by).run(start)
 
 
 class _Listing:
     """One listing of what lies below ``base``, a folder of the root."""
 
-    def __init__(self, root: Root, base: str, prefix: str, after: str) -> None:
+    def __init__(self, root: Root, base: str, prefix: str, after: str, pass_by: PassBy | None) -> None:
         self._root, self._base, self._prefix, self._after = root, base, prefix, after
+        self._pass_by = pass_by
 
     def run(self, start: str) -> Iterator[Listed]:
         pending = [iter(self._sorted_names(start))]
@@ -60,7 +64,8 @@ class _Listing:
                 except (FileNotFoundError, NotADirectoryError):
                     continue  # removed while listing
                 except OSError as error:
-                    raise self._failure(key, error) from error
+                    self._fail(key, error)
+                    continue
                 yield Listed(key=key, size=found.st_size, modified_at_s=found.st_mtime)
 
     def _sorted_names(self, folder: str) -> list[str]:
@@ -70,12 +75,14 @@ class _Listing:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise self._failure(folder, error) from error
+            self._fail(folder, error)
+            return []
         try:
             with os.scandir(fd) as entries:
                 return sorted(key for entry in entries if (key := self._key(folder, entry)) is not None)
         except OSError as error:
-            raise self._failure(folder, error) from error
+            self._fail(folder, error)
+            return []
         finally:
             os.close(fd)
 
@@ -90,5 +97,7 @@ class _Listing:
         wanted = key > after and key.startswith(prefix) and entry.is_file(follow_symlinks=False)
         return key if wanted else None
 
-    def _failure(self, key: str, error: OSError) -> Exception:
-        return failure(f"{self._root.path}/{self._base}{key}", error)
+    def _fail(self, key: str, error: OSError) -> None:
+        if self._pass_by is None or not key or find_lack(error) is not None:
+            raise failure(f"{self._root.path}/{self._base}{key}", error) from error
+        self._pass_by(self._base + key, error)

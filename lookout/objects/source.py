@@ -8,8 +8,7 @@ Nothing outside the folder is ever read: a file is opened beneath it, part by pa
 to what lies in the folder, and refused otherwise; a walk enters no link. A file that is larger than any stage reads is
 not read: its size says all that is to be known of it.
 
-Keys are paths below the folder with ``/`` between the parts. A byte that is not UTF-8 is written ``\\xff``, and the
-backslash of a name that looks like such an escape is written ``\\x5c``: so every name has exactly one key and back.
+Keys are made of names by ``naming.py``; the walk through the folder is in ``walk.py``.
 
 A fingerprint ``inode:size:mtime_ns:ctime_ns`` proves that bytes need no rereading. Only the change time is trusted to
 move with every write, as anybody may set the modification time. The system stamps it from a clock that ticks every few
@@ -21,25 +20,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from lookout.datum import ObjectRef, Observation
-from lookout.errors import InputRejected, ObjectChanged, ObjectMissing, Unavailable
+from lookout.errors import InputRejected, ObjectChanged, ObjectMissing
 from lookout.identity import MAX_INPUT_BYTES, unread_digest
 from lookout.objects.base import ObjectReader
 from lookout.objects.beneath import LeadsOutside, Root
-from lookout.objects.files import is_text, read_within, unreadable, words
+from lookout.objects.files import fingerprint_of, is_text, read_within, unreadable, words
+from lookout.objects.naming import name_of, origin_of
+from lookout.objects.walk import Walk, open_root
 
 BEING_WRITTEN: Final = "is being written"
-OF_THE_SYSTEM: Final = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
-"""Folders that a file system or an operating system keeps for itself, often unreadable to users."""
 
 _CHUNK_BYTES: Final = 1024 * 1024
 _READS: Final = 3
@@ -48,8 +46,6 @@ _TICK_NS: Final = 50_000_000
 _COARSE_TICK_NS: Final = 2_000_000_000
 """For file systems that keep whole seconds; FAT keeps every second one."""
 _DANGLING: Final = "is a link to a file that is not there"
-_ESCAPE: Final = re.compile(r"\\x([89a-f][0-9a-f]|5c)")
-_LOOKS_ESCAPED: Final = re.compile(r"\\(?=x(?:[89a-f][0-9a-f]|5c))")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +54,7 @@ class Scan:
 
     ``changed`` and ``gone`` are sorted by key; ``gone`` has observations without a ref. ``unchanged`` and ``total``
     count files. ``root_id`` is ``st_dev:st_ino`` of the folder: another one means another disk or folder at its path.
+    ``unlistable`` are subfolders below which nothing is said to be gone: by their keys with a slash behind, and why.
     """
 
     changed: list[Observation]
@@ -65,6 +62,7 @@ class Scan:
     unchanged: int
     total: int
     root_id: str
+    unlistable: Mapping[str, str]
 
 
 class FolderSource(ObjectReader):
@@ -112,35 +110,6 @@ class FolderSource(ObjectReader):
 
 def _too_large(size: int) -> str:
     return f"has {size:,} bytes; at most {MAX_INPUT_BYTES:,} are read"
-
-
-# --- names -----------------------------------------------------------------------------------------------------------
-
-
-def origin_of(root: Path) -> str:
-    """The origin under which observations of a folder are kept: its absolute path, links left as they are."""
-    return os.path.abspath(root)
-
-
-def key_of(name: str) -> str:
-    """The key for a path below the source folder, as the system gives it. Every path has its own."""
-    if "\\" not in name and is_text(name):
-        return name
-    return os.fsencode(_LOOKS_ESCAPED.sub(r"\\x5c", name)).decode("utf-8", "backslashreplace")
-
-
-def name_of(root: str, key: str) -> str:
-    """Give the path of a key below its folder, the inverse of ``key_of``. Raises InputRejected for a key that would
-    leave the folder, ``root``."""
-    name = _ESCAPE.sub(lambda found: _unescape(found[1]), key)
-    if not key or "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
-        raise InputRejected("the key is no path inside the source folder", f"{root}: {key!r}")
-    return name
-
-
-def _unescape(two_digits: str) -> str:
-    byte = int(two_digits, 16)
-    return chr(byte) if byte < 0x80 else chr(0xDC00 + byte)  # as os.fsdecode gives a byte that is not UTF-8
 
 
 # --- one file --------------------------------------------------------------------------------------------------------
@@ -229,11 +198,6 @@ def _mark_read(found: os.stat_result, now_ns: int) -> str:
     return "" if _is_racy(found, now_ns) else fingerprint_of(found)
 
 
-def fingerprint_of(found: os.stat_result) -> str:
-    """What changes whenever a file's bytes do, short of two changes in one tick of the system's clock."""
-    return f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
-
-
 def _is_racy(found: os.stat_result, now_ns: int) -> bool:
     tick_ns = _COARSE_TICK_NS if found.st_ctime_ns % 1_000_000_000 == 0 else _TICK_NS
     return found.st_ctime_ns >= now_ns - tick_ns
@@ -258,13 +222,15 @@ def scan(
     ``known`` is compared by key; only what was seen in this same folder (origin) counts for ``gone``. ``verify``
     rereads every file, otherwise those whose fingerprint differs, in ``threads`` threads.
 
-    Raises InputRejected when the folder is missing, is a file or may not be listed, and Unavailable when it, or a
-    folder in it, goes away or cannot be listed on the way: then nothing can be said to be gone.
+    A subfolder that cannot be listed, or is moved meanwhile, is named in ``unlistable``; all else is compared.
+
+    Raises InputRejected when the folder is missing, is a file or may not be listed, and Unavailable when it goes away
+    or cannot be listed on the way: then nothing can be said to be gone.
     """
     origin = origin_of(root)
     root_id = _root_id(origin)
-    with _open(origin) as opened:
-        walk = _Walk(opened, exclude)
+    with open_root(origin) as opened:
+        walk = Walk(opened, exclude)
         files = walk.run()
         before = {item.key: item for item in known}
         files.update((key, "") for key, item in before.items() if item.origin == origin and walk.is_below_link(key))
@@ -284,10 +250,18 @@ def scan(
     ]
     if gone:
         walk.check_unmoved()
+        gone = [item for item in gone if not walk.is_unknown(item.key)]
     changed.sort(key=_key)
     gone.sort(key=_key)
     total = len(files) - len(vanished)
-    return Scan(changed=changed, gone=gone, unchanged=total - len(changed), total=total, root_id=root_id)
+    return Scan(
+        changed=changed,
+        gone=gone,
+        unchanged=total - len(changed),
+        total=total,
+        root_id=root_id,
+        unlistable=walk.unlistable,
+    )
 
 
 def _key(item: Observation) -> str:
@@ -323,98 +297,3 @@ def _root_id(origin: str) -> str:
     if not stat.S_ISDIR(found.st_mode):
         raise InputRejected("expected a folder, got a file", origin)
     return f"{found.st_dev}:{found.st_ino}"
-
-
-def _open(origin: str) -> Root:
-    try:
-        return Root(origin)
-    except OSError as error:
-        raise Unavailable(origin, f"the folder cannot be opened: {words(error)}") from error
-
-
-class _Walk:
-    """One walk over a folder; remembers what each folder was, so that one swapped on the way is noticed."""
-
-    def __init__(self, root: Root, exclude: Sequence[Path]) -> None:
-        self.root = root
-        self.excluded = {found for path in exclude if (found := _find_identity(str(path))) is not None}
-        self.folders: list[tuple[str, tuple[int, int]]] = []
-        self.links: list[str] = []
-        self._pending: list[tuple[str, str]] = []
-
-    def run(self) -> dict[str, str]:
-        """Keys of all files with their fingerprints; an empty one for what must be looked at more closely."""
-        files: dict[str, str] = {}
-        self._pending = [("", "")]
-        while self._pending:
-            name, prefix = self._pending.pop()
-            try:
-                self._list(name, prefix, files)
-            except OSError as error:
-                path = f"{self.root.path}/{name}" if name else self.root.path
-                if not name and isinstance(error, PermissionError):
-                    raise InputRejected("the folder cannot be listed", path, words(error)) from error
-                raise Unavailable(path, f"the folder cannot be listed: {words(error)}") from error
-        return files
-
-    def is_below_link(self, key: str) -> bool:
-        """Ask whether the walk passed by a link to a folder that the key lies below, by its name."""
-        return bool(self.links) and key.startswith(tuple(self.links))
-
-    def check_unmoved(self) -> None:
-        """Raises Unavailable if one of the folders is not the one that was listed."""
-        with _open(self.root.path) as now:
-            for name, identity in self.folders:
-                try:
-                    found: tuple[int, int] | None = _identity(now.stat(name or "."))
-                except OSError:
-                    found = None  # not there, or not to be looked at: no identity to compare
-                if found != identity:
-                    what = "the folder was moved, removed or unmounted while it was listed"
-                    raise Unavailable(f"{self.root.path}/{name}", what)
-
-    def _list(self, folder: str, prefix: str, files: dict[str, str]) -> None:
-        fd = self.root.open_folder(folder)
-        try:
-            identity = _identity(os.fstat(fd))
-            if identity in self.excluded:
-                return
-            self.folders.append((folder, identity))
-            below = f"{folder}/" if folder else ""
-            with os.scandir(fd) as entries:
-                for entry in entries:
-                    name = entry.name
-                    if name[0] == ".":
-                        continue
-                    if not entry.is_dir(follow_symlinks=False):
-                        mark = _mark(entry)
-                        if mark is not None:
-                            files[prefix + key_of(name)] = mark
-                        elif entry.is_symlink():
-                            self.links.append(f"{prefix}{key_of(name)}/")
-                    elif name not in OF_THE_SYSTEM:
-                        self._pending.append((below + name, f"{prefix}{key_of(name)}/"))
-        finally:
-            os.close(fd)
-
-
-def _find_identity(path: str) -> tuple[int, int] | None:
-    try:
-        return _identity(os.stat(path))
-    except OSError:
-        return None  # not there: nothing to leave out
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
-
-
-def _mark(entry: os.DirEntry[str]) -> str | None:
-    """The fingerprint, an empty one when it cannot be had, None for what can be no input (pipe, socket, vanished)."""
-    try:
-        found = entry.stat()
-    except FileNotFoundError:
-        return "" if entry.is_symlink() else None
-    except OSError:
-        return ""  # reading it will say in words what is wrong
-    return fingerprint_of(found) if stat.S_ISREG(found.st_mode) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -31,13 +31,14 @@ _AT_ONCE: Final = 500
 class Reconciled:
     """``seen`` objects were compared, ``changed`` inputs were new or differed, ``gone`` ones are deleted, ``held`` ones
     are gone and left to a person. ``resumed`` says that an earlier pass had been cut off and this one went on from
-    there."""
+    there; ``unlistable`` folders could not be listed, by key, and why."""
 
     seen: int
     changed: int
     gone: int
     resumed: bool = False
     held: int = 0
+    unlistable: Mapping[str, str] = field(default_factory=dict)
 
 
 def series_of(key: str) -> str:
@@ -71,7 +72,14 @@ def reconcile(
     found = merge(ledger, source, parts, bucket, readers, clock, allow_deletions=allow_deletions, on_settled=keep)
     keep("")
     _put_tails(ledger, _known_tails(ledger, bucket))
-    return Reconciled(seen=found.seen, changed=found.changed, gone=found.gone, resumed=bool(after), held=found.held)
+    return Reconciled(
+        seen=found.seen,
+        changed=found.changed,
+        gone=found.gone,
+        resumed=bool(after),
+        held=found.held,
+        unlistable=found.unlistable,
+    )
 
 
 def reconcile_recent(

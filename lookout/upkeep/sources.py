@@ -3,18 +3,24 @@ name. A folder and a bucket keep one small contract here, so that reconciling kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lookout.datum import Observation
 from lookout.intake import Looked, Part
+from lookout.log import get_logger
+from lookout.objects.files import words
 from lookout.objects.listing import listing
-from lookout.objects.source import key_of, observe_file, origin_of, scan
+from lookout.objects.naming import key_of, origin_of
+from lookout.objects.source import observe_file, scan
 
 if TYPE_CHECKING:
     from lookout.objects.minio import MinioStore
+
+
+log = get_logger(__name__)
 
 
 class Source(Looked, Protocol):
@@ -38,6 +44,7 @@ class _Part:
     gone: Sequence[Observation]
     unchanged: int
     through: str | None
+    unlistable: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +68,19 @@ class FolderPictures:
         found = scan(self.root, self.bucket, known, now_s, verify=verify, exclude=self.exclude)
         changed = [seen for seen in found.changed if seen.key > after]
         gone = [seen for seen in found.gone if seen.key > after]
-        yield _Part(changed=changed, gone=gone, unchanged=found.unchanged, through=None)
+        yield _Part(changed=changed, gone=gone, unchanged=found.unchanged, through=None, unlistable=found.unlistable)
 
     def keys(self, after: str = "") -> Iterator[str]:
-        """See ``Source``. Names of the file system's own, and what lies in ``exclude``, are no keys."""
+        """See ``Source``. Names of the file system's own, and what lies in ``exclude``, are no keys. What cannot be
+        listed or looked at is logged and passed by."""
         below = [f"{path.absolute().relative_to(self.origin).as_posix()}/" for path in self._excluded()]
-        for listed in listing(self.origin, "", "", after):
+        for listed in listing(self.origin, "", "", after, pass_by=self._pass_by):
             hidden = any(part.startswith(".") for part in listed.key.split("/"))
             if not hidden and not any(listed.key.startswith(start) for start in below):
                 yield key_of(listed.key)
+
+    def _pass_by(self, name: str, error: OSError) -> None:
+        log.warning("unlistable", origin=self.origin, name=name, why=words(error))
 
     def _excluded(self) -> list[Path]:
         return [path for path in self.exclude if path.absolute().is_relative_to(self.origin)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -32,6 +32,7 @@ class Part:
     gone: tuple[Observation, ...]
     unchanged: int
     through: str | None
+    unlistable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

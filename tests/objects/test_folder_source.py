@@ -8,6 +8,7 @@ import pickle
 import random
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -19,7 +20,8 @@ import pytest
 from lookout.datum import ObjectRef, Observation
 from lookout.errors import InputRejected, ObjectChanged, ObjectMissing, Unavailable
 from lookout.identity import MAX_INPUT_BYTES, sha256, unread_digest
-from lookout.objects.source import FolderSource, key_of, name_of, observe_file, origin_of, scan
+from lookout.objects.naming import key_of, name_of, origin_of
+from lookout.objects.source import FolderSource, observe_file, scan
 
 NOW_S = 1_763_798_400.0
 
@@ -293,12 +295,64 @@ def test_a_source_that_may_not_be_listed_is_refused(open_root):
             look(open_root)
 
 
-def test_a_folder_that_cannot_be_listed_retracts_nothing(open_root):
-    write(open_root, {"a/x": b"1", "b": b"2"})
+def test_a_folder_that_cannot_be_listed_is_named_and_all_else_is_compared(open_root):
+    write(open_root, {"a/x": b"1", "a/deep/y": b"1", "b": b"2", "c": b"3", "z/1": b"4"})
     known = known_after(open_root)
+    (open_root / "b").unlink()
+    write(open_root, {"d": b"5", "z/1": b"44"})
     (open_root / "a").chmod(0o300 if os.geteuid() else 0o700)
-    with fails_without_reading_rights(), pytest.raises(Unavailable, match="cannot be listed"):
-        look(open_root, known)
+    with fails_without_reading_rights():
+        found = look(open_root, known)
+    assert found.unlistable == {"a/": "permission denied; check the owner and the mode of the folder"}
+    assert [item.key for item in found.changed] == ["d", "z/1"]
+    assert [item.key for item in found.gone] == ["b"]
+    (open_root / "a").chmod(0o755)
+    (open_root / "a" / "x").unlink()
+    again = look(open_root, known)
+    assert (again.unlistable, [item.key for item in again.gone]) == ({}, ["a/x", "b"])
+
+
+def test_folders_nested_beyond_the_path_limit_hide_nothing_else(root):
+    write(root, {"b": b"2"})
+    depth = os.open(root, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("d" * 200, dir_fd=depth)
+        deeper = os.open("d" * 200, os.O_RDONLY, dir_fd=depth)
+        os.close(depth)
+        depth = deeper
+    os.close(depth)
+    found = look(root)
+    assert [item.key for item in found.changed] == ["b"]
+    assert list(found.unlistable.values()) == ["file name too long"]
+    assert all(key.startswith("d" * 200 + "/") for key in found.unlistable)
+
+
+def test_a_lack_of_files_of_this_process_blames_no_folder(root):
+    """All files that it may open are open when it lists the subfolder."""
+    write(root, {"a/x": b"1"})
+    code = (
+        "import os, resource, sys\nfrom pathlib import Path\n"
+        "from lookout.errors import Unavailable\nfrom lookout.objects.beneath import Root\n"
+        "from lookout.objects.walk import Walk\n"
+        "with Root(sys.argv[1]) as opened:\n"
+        "    walk = Walk(opened, ())\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))\n"
+        "    listings = []\n"
+        "    def fill(event, args):\n"
+        "        listings.append(event) if event == 'os.scandir' else None\n"
+        "        try:\n"
+        "            while len(listings) == 2:\n"
+        "                os.dup(0)\n"
+        "        except OSError:\n"
+        "            pass\n"
+        "    sys.addaudithook(fill)\n"
+        "    try:\n"
+        "        walk.run()\n"
+        "    except Unavailable as error:\n"
+        "        print(error)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, check=True).stdout
+    assert said.startswith(f"{root}/a: the folder cannot be listed: too many files are open")
 
 
 def test_a_folder_swapped_while_it_is_scanned_retracts_nothing(root):
@@ -312,8 +366,23 @@ def test_a_folder_swapped_while_it_is_scanned_retracts_nothing(root):
         (root / "a").rename(root / "elsewhere")
         (root / "a").mkdir()
 
+    found = look(root, known_then_unmount())
+    assert (found.gone, list(found.unlistable)) == ([], ["a/"])
+    assert "moved, removed or unmounted" in found.unlistable["a/"]
+
+
+def test_a_source_replaced_while_it_is_scanned_retracts_nothing(root):
+    write(root, {"a": b"1", "b": b"2"})
+    known = known_after(root)
+    (root / "a").unlink()
+
+    def known_then_replace():
+        yield from known
+        root.rename(root.with_name("elsewhere"))
+        root.mkdir()
+
     with pytest.raises(Unavailable, match="moved, removed or unmounted"):
-        look(root, known_then_unmount())
+        look(root, known_then_replace())
 
 
 def test_a_file_that_goes_away_before_it_is_read_is_gone(root):
@@ -535,8 +604,10 @@ def test_a_folder_swapped_for_a_link_during_the_walk_is_not_listed(root, tmp_pat
                 (root / name).symlink_to(tmp_path / "elsewhere")
 
     sys.addaudithook(swap)  # for good: after the second folder that is listed it does nothing any more
-    with pytest.raises(Unavailable, match="cannot be listed: a part of the path is no folder, or is a link"):
-        look(root)
+    found = look(root)
+    (why,) = found.unlistable.values()
+    assert why.startswith("a part of the path is no folder, or is a link")
+    assert not [item for item in found.changed if "canary" in item.key]
     assert look(root).changed == []
 
 

@@ -117,6 +117,7 @@ def retried(message: str, status: str = "Failed") -> bool:
     ("message", "expected"),
     [
         ("1-validate: Error (exit code 75): http://minio:9000: does not answer", True),
+        ("1-validate: Error (exit code 70): lookout: RuntimeError in thread flush", True),
         ("2-object-detect: OOMKilled (exit code 137)", True),
         ("3-threat-detect: Error (exit code 143)", True),
         ("The node was low on resource: memory.", True),

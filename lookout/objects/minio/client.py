@@ -14,9 +14,11 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -32,6 +34,7 @@ from urllib3.response import BaseHTTPResponse
 
 from lookout.errors import InputRejected, Unavailable
 from lookout.identity import MAX_INPUT_BYTES, unread_digest
+from lookout.objects.minio.blame import blame, may_be_of_one
 from lookout.objects.minio.errors import GONE, code_of, failure, translated
 
 SHA256: Final = "sha256"
@@ -92,7 +95,8 @@ class Found:
 
 
 class Connection:
-    """The calls, each raising Unavailable when the server does not answer, refuses or is full."""
+    """The calls, each raising Unavailable when the server does not answer, refuses or is full; those for one object
+    ObjectUnreadable when the server cannot read this one and can read others."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -115,7 +119,7 @@ class Connection:
     ) -> str:
         """Write a version in one request and give its id. Metadata may only be ASCII: the rest is percent-encoded."""
         about = {f"{MADE_BY}{name}": quote(value) for name, value in made_by.items()}
-        with translated(self.access.url, bucket):
+        with self._writing(bucket, key):
             written = self.client.put_object(
                 bucket,
                 key,
@@ -129,7 +133,7 @@ class Connection:
 
     def stat(self, bucket: str, key: str, version: str | None = None) -> Found | None:
         """What is known of a version, by default the visible one, without its bytes; None when it is not there."""
-        with translated(self.access.url, bucket):
+        with self._reading(bucket, key):
             try:
                 found = self.client.stat_object(bucket, key, version_id=version)
             except S3Error as error:
@@ -157,7 +161,7 @@ class Connection:
             "Content-Type": source.content_type,
         }
         origin = CopySource(bucket, key, version_id=source.version)
-        with translated(self.access.url, bucket):
+        with self._writing(bucket, key, source.version):
             try:
                 self.client.copy_object(bucket, key, origin, metadata=metadata, metadata_directive=REPLACE)
             except S3Error as error:
@@ -168,7 +172,7 @@ class Connection:
 
     def delete(self, bucket: str, key: str, version: str | None = None) -> None:
         """Remove a version for good, or, without one, hide the key under a delete marker."""
-        with translated(self.access.url, bucket):
+        with self._writing(bucket, key):
             self.client.remove_object(bucket, key, version_id=version)
 
     def has_bucket(self, bucket: str) -> bool:
@@ -232,6 +236,12 @@ class Connection:
         self, bucket: str, key: str, version: str | None, consume: Callable[[BaseHTTPResponse], Answer]
     ) -> tuple[Found, Answer] | None:
         """Read a body, from its beginning again when the connection breaks in the middle of it."""
+        with self._reading(bucket, key):
+            return self._read_body(bucket, key, version, consume)
+
+    def _read_body(
+        self, bucket: str, key: str, version: str | None, consume: Callable[[BaseHTTPResponse], Answer]
+    ) -> tuple[Found, Answer] | None:
         for left in reversed(range(_REPEATS)):
             with translated(self.access.url, bucket):
                 try:
@@ -249,6 +259,31 @@ class Connection:
                 response.close()
                 response.release_conn()
         raise AssertionError("the last repetition returns or raises")
+
+    @contextmanager
+    def _reading(self, bucket: str, key: str) -> Iterator[None]:
+        """Turn what is raised into Unavailable, or into ObjectUnreadable if only this object is to blame."""
+        try:
+            with translated(self.access.url, bucket):
+                yield
+        except Unavailable as error:
+            sign = partial(signed, self.access)
+            raise blame(error, self.access.url, bucket, key, self._http, sign) from error.__cause__
+
+    @contextmanager
+    def _writing(self, bucket: str, key: str, version: str | None = None) -> Iterator[None]:
+        """Turn what is raised into Unavailable, or into ObjectUnreadable where the server cannot read what is under the
+        key, or the version that is copied: then nothing can be written there."""
+        try:
+            with translated(self.access.url, bucket):
+                yield
+        except Unavailable as error:
+            if may_be_of_one(error):
+                if version is None:
+                    self.stat(bucket, key)
+                else:
+                    self.digest(bucket, key, version)
+            raise
 
     def _versioned(self, bucket: str, version: str | None) -> str:
         if not version or version == "null":

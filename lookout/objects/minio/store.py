@@ -22,7 +22,7 @@ from functools import partial
 from typing import Final
 
 from lookout.datum import ObjectRef
-from lookout.errors import InputRejected, ObjectChanged, ObjectMissing
+from lookout.errors import InputRejected, ObjectChanged, ObjectMissing, ObjectUnreadable
 from lookout.identity import sha256
 from lookout.objects.base import Listed, ObjectStore, Publish
 from lookout.objects.minio.client import Access, Connection, Found
@@ -92,10 +92,14 @@ class MinioStore(ObjectStore):
     def get(self, ref: ObjectRef) -> bytes:
         check_object_key(ref.bucket, ref.key)
         asked = _version_of(ref)
-        data = self.connection.read(self.full(ref.bucket), ref.key, asked)
-        if data is not None and sha256(data) == ref.sha256:
-            return data
-        return self._get_elsewhere(ref, skip=asked)
+        damage: ObjectUnreadable | None = None
+        try:
+            data = self.connection.read(self.full(ref.bucket), ref.key, asked)
+            if data is not None and sha256(data) == ref.sha256:
+                return data
+        except ObjectUnreadable as error:
+            damage = error
+        return self._get_elsewhere(ref, asked, damage)
 
     def has(self, refs: Sequence[ObjectRef]) -> list[bool]:
         return self.connection.each(self._has, refs)
@@ -200,10 +204,13 @@ class MinioStore(ObjectStore):
     def _has(self, ref: ObjectRef) -> bool:
         if not self._can_hold(ref):
             return False
-        found = self.connection.stat(self.full(ref.bucket), ref.key, _version_of(ref))
-        if found is not None and _may_be(ref, found):
-            return True
-        return any(_may_be(ref, other) for other in self._others(ref))
+        try:
+            found = self.connection.stat(self.full(ref.bucket), ref.key, _version_of(ref))
+            if found is not None and _may_be(ref, found):
+                return True
+            return any(_may_be(ref, other) for other in self._others(ref))
+        except ObjectUnreadable:
+            return False  # nor would ``get`` find it
 
     def _others(self, ref: ObjectRef) -> Iterator[Found]:
         """Every version of the key that has the size of ``ref``, the newest first."""
@@ -214,13 +221,20 @@ class MinioStore(ObjectStore):
             if found is not None:
                 yield found
 
-    def _get_elsewhere(self, ref: ObjectRef, skip: str | None) -> bytes:
-        """The bytes from another version of the key, whatever its writer declared: read until the digest is right."""
+    def _get_elsewhere(self, ref: ObjectRef, skip: str | None, damage: ObjectUnreadable | None) -> bytes:
+        """The bytes from another version of the key, whatever its writer declared: read until the digest is right.
+        ``damage`` is why the version to ``skip`` cannot be read, if that is so."""
         shown: str | None = None
         for entry in self.versions_of(ref.bucket, ref.key):
             if entry.is_marker or not (entry.is_latest or (entry.size == ref.size and entry.version != skip)):
                 continue
-            data = self.connection.read(self.full(ref.bucket), ref.key, entry.version)
+            if damage is not None and entry.version == skip:
+                continue
+            try:
+                data = self.connection.read(self.full(ref.bucket), ref.key, entry.version)
+            except ObjectUnreadable as error:
+                damage = error
+                continue
             if data is None:
                 continue
             found = sha256(data)
@@ -229,7 +243,7 @@ class MinioStore(ObjectStore):
             if entry.is_latest:
                 shown = found
         if shown is None:
-            raise ObjectMissing(ref.bucket, ref.key)
+            raise damage or ObjectMissing(ref.bucket, ref.key)
         raise ObjectChanged(ref.bucket, ref.key, ref.sha256, shown)
 
     def _publish(self, change: Publish) -> None:
