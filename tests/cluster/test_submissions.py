@@ -100,8 +100,12 @@ FORBIDDEN: dict[str, tuple[Tree, str]] = {
     "templates as if they were stored": (
         workflow(
             {**REF, "arguments": OBJECT},
-            status={"storedTemplates": {"namespaced/dead-letter/look": OWN["templates"][0]}},
+            status={"storedTemplates": {"namespaced/another/own": OWN["templates"][0]}},
         ),
+        "may not set its own status",
+    ),
+    "nodes": (
+        workflow({**REF, "arguments": OBJECT}, status={"nodes": {"a": {"id": "a"}}}),
         "may not set its own status",
     ),
 }
@@ -191,9 +195,14 @@ def at_work(cluster: Cluster) -> Iterator[tuple[str, str]]:
     [
         ({"spec": {"podSpecPatch": "{}"}}, "may not set spec.podSpecPatch"),
         ({"spec": {"workflowTemplateRef": {"name": "upkeep"}}}, "another WorkflowTemplate"),
-        ({"spec": OWN}, "may not set spec.templates, spec.volumes"),
+        ({"spec": OWN}, "may not set spec."),
         ({"status": {"storedTemplates": {"namespaced/own/own": OWN["templates"][0]}}}, "are the controller's"),
         ({"status": {"artifactRepositoryRef": {"key": "own"}}}, "are the controller's"),
+        ({"status": {"compressedNodes": "H4sIAAAAAAAA"}}, "are the controller's"),
+        (
+            {"status": {"nodes": {"own": {"id": "own", "outputs": {"artifacts": [{"name": "a"}]}}}}},
+            "artifacts of a node",
+        ),
         ({"status": {"storedWorkflowTemplateSpec": {"podSpecPatch": "{}"}}}, "storedWorkflowTemplateSpec is"),
         ({"status": {"storedWorkflowTemplateSpec": {"templates": OWN["templates"]}}}, "storedWorkflowTemplateSpec is"),
         ({"status": {"storedWorkflowTemplateSpec": None}}, "storedWorkflowTemplateSpec is"),
