@@ -60,12 +60,25 @@ class Argo:
         """Its name. The controller runs templates only, so it becomes one, of the same name, and a reference to it."""
         name = f"{workflow['metadata']['generateName']}{secrets.token_hex(4)}"
         given = [{"name": one["name"], "value": one["value"]} for one in workflow["spec"]["arguments"]["parameters"]]
-        spec = {"workflowTemplateRef": {"name": name}, "arguments": {"parameters": given}}
+        arguments = {"parameters": [one for one in given if one["value"]]}
         self.made.append(name)
-        for kind, made in (("WorkflowTemplate", workflow["spec"]), ("Workflow", spec)):
-            body = {"apiVersion": workflow["apiVersion"], "kind": kind, "metadata": {"name": name}, "spec": made}
-            self.cluster.kubectl("create", "-f", "-", given=json.dumps(body))
+        self._make("WorkflowTemplate", name, workflow["spec"])
+        until(lambda: self._is_known(name, {"workflowTemplateRef": {"name": name}, "arguments": arguments}))
         return name
+
+    def _make(self, kind: str, name: str, spec: Tree) -> None:
+        body = {"apiVersion": "argoproj.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+        self.cluster.kubectl("create", "-f", "-", given=json.dumps(body))
+
+    def _is_known(self, name: str, spec: Tree) -> bool:
+        """Make the workflow, and say whether the controller knew its template by then: it hears of one a moment later
+        than of the other, now and then. If not, the workflow is gone again."""
+        self._make("Workflow", name, spec)
+        status = until(lambda: self.cluster.get("workflow", name).get("status", {}))
+        known = f'"{name}" not found' not in status.get("message", "")
+        if not known:
+            self.cluster.kubectl("delete", "workflow", name)
+        return known
 
     def finished(self, name: str, deadline_s: float = 300.0) -> Tree:
         """The workflow, once it is completed."""

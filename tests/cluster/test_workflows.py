@@ -41,7 +41,6 @@ PLAYS: dict[str, tuple[str, dict, dict]] = {
     "three workers": ("backfill", {"workers": [1, 2, 3]}, {}),
     "nothing to do": ("backfill", {"workers": []}, {}),
     "a worker fails": ("backfill", {"workers": [1], "2-object-detect": {"code": 2}}, {}),
-    "a value that is none": ("backfill", {}, {"kind": "lively"}),
     **{key: ("pipeline", {"main": {"code": 1}}, {"object": f"images/{key}"}) for key in KEYS},
 }
 
@@ -161,13 +160,6 @@ def test_when_a_worker_fails_nothing_is_drawn_and_the_run_is_ended_all_the_same(
     workflow = argo.finished(begun["a worker fails"])
     assert workflow["status"]["phase"] == "Failed"
     assert templates_of(workflow) == ["plan", "work", "close"]
-
-
-def test_a_value_that_a_parameter_does_not_have_is_refused(argo: Argo, begun: dict[str, str]) -> None:
-    workflow = argo.finished(begun["a value that is none"])
-    assert workflow["status"]["phase"] in ("Error", "Failed")
-    assert "kind" in workflow["status"]["message"]
-    assert "nodes" not in workflow["status"]
 
 
 @pytest.mark.parametrize("key", KEYS)

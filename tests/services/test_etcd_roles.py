@@ -261,3 +261,11 @@ def test_a_stage_is_refused_the_results_of_one_behind_it(opened: Handles) -> Non
         validate.enforce("rules", ())
     with validate.session() as owner, pytest.raises(Denied):
         validate.claim("threat-detect", owner, 1, LEASE_S, keys=["a"]) or validate.put_note("a", "b")
+
+
+def test_a_stage_has_a_result_made_again_that_it_cannot_read(opened: Handles) -> None:
+    opened("object-detect").mark([Mark(stage="validate", key="a")], revive=True, salt="again")
+    slot = opened("reader").find_slots("validate", ["a"])["a"]
+    assert (slot.salt, slot.dirty) == ("again", 1)
+    with pytest.raises(Denied):
+        opened("plot").mark([Mark(stage="validate", key="a")], revive=True, salt="forged")
