@@ -1,4 +1,4 @@
-"""``python -m tests.storm --seed N --minutes M [--servers]``: one storm, or, without a seed, one after the other.
+"""``python -m tests.storm --seed N --minutes M [--servers]``: one storm, or, without a seed, a series of them.
 
 Prints the seed of each before it begins, and figures at the end. Ends with 1 and the faults if something does not hold.
 """
@@ -65,16 +65,26 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=1, help="the first seed of a series")
     parser.add_argument("--minutes", type=float, default=STORM_MINUTES)
     parser.add_argument("--steps", type=int, help="with --seed: so many steps instead of so many minutes")
-    parser.add_argument("--servers", action="store_true", help="on MinIO and etcd (make servers builds them)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--servers", action="store_true", help="on MinIO and etcd (make servers builds them)")
+    where.add_argument("--both", action="store_true", help="a series of half the time each, first over state folders")
     parser.add_argument("--whole", action="store_true", help="fail where some of the weather is not possible")
     given = parser.parse_args()
     seconds, servers, whole = 60 * given.minutes, given.servers, given.whole
     if given.seed is None:
-        figures, failed = series(given.first_seed, seconds, servers=servers, whole=whole)
-        sys.stdout.write(f"{figures}\n{failed} storms with faults\n")
-        sys.exit(failed > 0)
+        forms = (False, True) if given.both else (servers,)
+        failed = [_tell_series(given.first_seed, seconds / len(forms), servers=one, whole=whole) for one in forms]
+        sys.exit(any(failed))
     site = storm(given.seed, seconds, servers=servers, steps=given.steps, whole=whole)
     sys.stdout.write("".join(f"left out: {why}\n" for why in sorted(site.left_out)) + f"{site.figures}\n")
+
+
+def _tell_series(seed: int, seconds: float, *, servers: bool, whole: bool) -> int:
+    figures, failed = series(seed, seconds, servers=servers, whole=whole)
+    where = "on servers" if servers else "over state folders"
+    sys.stdout.write(f"{figures}\n{figures.counts['storms']} storms {where}, {failed} with faults\n")
+    sys.stdout.flush()
+    return failed
 
 
 if __name__ == "__main__":

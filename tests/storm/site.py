@@ -158,7 +158,7 @@ class Site(ABC):
         failed: list[BaseException] = []
         weather = threading.Thread(target=self._blow, args=(gusts, failed), daemon=True)
         process = self.start_step(step)
-        beside = self.start("alerts", "send") if step.sender_beside else None
+        beside = self.start(*self.arguments(step.beside)) if step.beside else None
         weather.start()
         try:
             self._await_moment(step, process, before)

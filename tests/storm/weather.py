@@ -93,7 +93,8 @@ class Gust:
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One command and its weather. ``answers`` are the first ones of the mail API, which then behaves; ``closed``: it
-    cannot be reached at all. ``refuses`` is a recipient whose mails get 400 during the step."""
+    cannot be reached at all. ``refuses`` is a recipient whose mails get 400 during the step. ``beside`` is a command
+    that begins at the same time and is left alone."""
 
     number: int
     command: Command
@@ -107,7 +108,7 @@ class Step:
     closed: bool = False
     refuses: str = ""
     read_only: bool = False
-    sender_beside: bool = False
+    beside: Command | None = None
     gusts: tuple[Gust, ...] = ()
 
 
@@ -226,7 +227,7 @@ class Forecast:
             closed=chance() < 0.08,
             refuses=RECIPIENT if chance() < 0.08 else "",
             read_only=not self.servers and chance() < 0.05,
-            sender_beside=chance() < 0.15,
+            beside=self._random.choice((Command.RUN, Command.SEND)) if chance() < 0.2 else None,
         )
 
     def _killed_at_start(self) -> Iterator[Step]:
