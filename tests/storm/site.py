@@ -29,6 +29,7 @@ MOMENT_S: Final = 8.0
 """The longest time that a moment is waited for."""
 ROUNDS: Final = 30
 """Of sending in calm weather, until nothing waits."""
+LIVE: Final = ("state", "hash", "label", "outputs", "waiting")
 CLEAN_S: Final = 60.0
 
 
@@ -126,10 +127,15 @@ class Site(ABC):
         lines = self.call("alerts", "list", "--json", fresh=fresh).splitlines()
         return {alert["id"]: alert for alert in map(json.loads, lines)}
 
-    def live_view(self, *, fresh: bool = False) -> dict[tuple[str, str], tuple[str, str]]:
-        """State and hash of each datum that is not retracted."""
+    def live_view(self, *, fresh: bool = False) -> dict[tuple[str, str], dict[str, Any]]:
+        """State, hash, label and outputs of each datum that is not retracted. A verdict of validate has no hash here:
+        one that was judged again, as its time had come, is another datum with the same outputs."""
         found = map(json.loads, self.call("datums", "list", "--json", fresh=fresh).splitlines())
-        return {(one["stage"], one["key"]): (one["state"], one["hash"]) for one in found if one["state"] != "retracted"}
+        shown = {(one["stage"], one["key"]): one for one in found if one["state"] != "retracted"}
+        return {
+            (stage, key): {name: one[name] for name in LIVE if (stage, name) != ("validate", "hash")}
+            for (stage, key), one in shown.items()
+        }
 
     # --- the storm --------------------------------------------------------------------------------------------------
 
