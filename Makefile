@@ -46,14 +46,12 @@ test-long: .venv/dev.stamp ## The long forms of the kill and property tests
 	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not services and not cluster"
 
 test-services: .venv/dev.stamp servers ## Test on real MinIO and etcd, which each test starts and stops by itself
-	@bash scripts/faketime.sh
 	$(BIN)/python -m pytest $(PARALLEL) -m "services and not slow"
 
 test-services-long: .venv/dev.stamp servers ## The long forms of the tests on real servers
 	$(BIN)/python -m pytest -m "services and slow"
 
 test-storm: .venv/dev.stamp servers ## Storms for MINUTES=60 in all from seed SEED=1 on, half of them on servers (as root; docs/reliability.md)
-	@bash scripts/faketime.sh
 	$(BIN)/python -m tests.storm --both --whole --minutes $(MINUTES) --first-seed $(SEED)
 
 servers: ## Build MinIO and etcd from their Go modules into ~/.cache/lookout (minutes the first time, then instant)

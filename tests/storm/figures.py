@@ -30,7 +30,7 @@ class Figures:
         self.acts[act.value] += 1
         if act in _OUTAGES:
             self.counts["outages"] += 1
-        elif act not in _RECOVERIES:
+        elif act not in (*_RECOVERIES, Act.CLOCK):
             self.counts["file changes"] += 1
 
     def add(self, other: Figures) -> None:

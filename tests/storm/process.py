@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from tests.storm.beacon import Beacon
-from tests.storm.clock import clean_up
 
 LOOKOUT: Final = Path(sys.executable).parent / "lookout"
 DEADLINE_S: Final = 300.0
@@ -75,11 +74,10 @@ class Process:
         try:
             code = self._process.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self.send(signal.SIGABRT)  # with PYTHONFAULTHANDLER, it says where each thread is
             self._process.wait()
-            raise Fault(f"{self} did not end within {DEADLINE_S:.0f} s") from None
+            raise Fault(f"{self} did not end within {DEADLINE_S:.0f} s:\n{self.said()[-8000:]}") from None
         self._reader.join()
-        clean_up(self.pid)
         said = self.said()
         if code not in GOOD_CODES or (code == -signal.SIGKILL and not self.killed) or "Traceback" in said:
             raise Fault(f"{self} ended with {code}:\n{said[-4000:]}")

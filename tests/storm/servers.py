@@ -69,7 +69,7 @@ class ServerSite(Site):
         cut = self.start(*self.arguments(Command.WORK))
         if cut.wait() != 0:
             return cut
-        return self.start("work", "--pull", json.loads(cut.out)["run"], "--workers", "1", shift_s=step.shift_s)
+        return self.start("work", "--pull", json.loads(cut.out)["run"], "--workers", "1")
 
     def apply(self, gust: Gust) -> None:
         if gust.act is Act.RECOVER:

@@ -18,12 +18,12 @@ from typing import Any, Final, Self
 
 from tests.storm import accounting
 from tests.storm.beacon import Beacon
-from tests.storm.clock import find_library, shifted
+from tests.storm.clocks import Clock
 from tests.storm.figures import Figures
 from tests.storm.mail import KEY, MailService
 from tests.storm.process import Fault, Process
 from tests.storm.source import CANARY, Source
-from tests.storm.weather import Command, End, Forecast, Gust, Moment, Step
+from tests.storm.weather import Act, Command, End, Forecast, Gust, Moment, Step
 
 MOMENT_S: Final = 8.0
 """The longest time that a moment is waited for."""
@@ -44,6 +44,7 @@ class Site(ABC):
         self.beacon = Beacon()
         self.mail = MailService(self.beacon)
         self.source = Source(root)
+        self.clock = Clock(root / "clock")
         self.figures = Figures()
         self.left_out: set[str] = set()
         self._seen: set[str] = set()
@@ -53,8 +54,6 @@ class Site(ABC):
 
     def __enter__(self) -> Self:
         self._open.enter_context(self.mail)
-        if find_library() is None:
-            self.leave_out("clock jumps: libfaketime is missing (Debian's package faketime)")
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -97,7 +96,7 @@ class Site(ABC):
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
-    def start(self, *arguments: object, shift_s: float = 0.0, fresh: bool = False) -> Process:
+    def start(self, *arguments: object, fresh: bool = False) -> Process:
         """Start ``lookout`` with these arguments."""
         env = {
             "PATH": os.environ["PATH"],
@@ -106,9 +105,10 @@ class Site(ABC):
             "LANG": "C.UTF-8",
             "LOOKOUT_DURABLE": "0",
             "LOOKOUT_LOG": "warning",
+            "PYTHONFAULTHANDLER": "1",
             **({} if fresh else {"SENDGRID_API_KEY": KEY, "LOOKOUT_SENDGRID_HOST": self.mail.url}),
             **self.settings(fresh=fresh),
-            **shifted(shift_s),
+            **self.clock.variables(),
         }
         self.figures.counts["processes"] += 1
         log = self.root / ("fresh.log" if fresh else "log")
@@ -158,7 +158,7 @@ class Site(ABC):
         """One command and its weather."""
         self.mail.begin(step.answers, closed=step.closed, refuses=step.refuses)
         self.figures.counts["mail outages"] += bool(step.answers or step.closed or step.refuses)
-        self.figures.counts["clock jumps"] += bool(step.shift_s and find_library())
+        self.set_clock(step.shift_s)
         before = self.mail.requests
         gusts = self._gusts(step)
         failed: list[BaseException] = []
@@ -183,7 +183,7 @@ class Site(ABC):
 
     def start_step(self, step: Step) -> Process:
         """Start the command of a step."""
-        return self.start(*self.arguments(step.command), shift_s=step.shift_s)
+        return self.start(*self.arguments(step.command))
 
     def _gusts(self, step: Step) -> Sequence[Gust]:
         return step.gusts
@@ -192,10 +192,20 @@ class Site(ABC):
         try:
             for gust in gusts:
                 self.beacon.await_any(lambda: False, gust.pause_s)
-                self.apply(gust)
+                self._happen(gust)
                 self.figures.act(gust.act)
         except BaseException as exc:  # noqa: BLE001 - raised by the step
             failed.append(exc)
+
+    def _happen(self, gust: Gust) -> None:
+        if gust.act is Act.CLOCK:
+            self.set_clock(gust.number)
+        else:
+            self.apply(gust)
+
+    def set_clock(self, seconds: float) -> None:
+        """Have the clock of the host be off by so much."""
+        self.figures.counts["clock jumps"] += self.clock.set_off(seconds)
 
     def _await_moment(self, step: Step, process: Process, requests: int) -> None:
         if step.moment is Moment.NONE:
@@ -237,6 +247,7 @@ class Site(ABC):
         """Clear the weather, let the deployment come to rest, and compare it with a fresh one. Raises Fault with all
         that does not hold."""
         self.mail.begin()
+        self.set_clock(0)
         self.clear()
         self.source.unlink("north")
         self._note_alerts()

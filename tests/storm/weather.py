@@ -35,6 +35,7 @@ class Act(StrEnum):
     JUNK = "junk put"
     LINK = "folder replaced by a link"
     UNLINK = "folder put back"
+    CLOCK = "clock set at work"
     FILL = "disk filled"
     FREE = "disk freed"
     WRITABLE = "disk made writable"
@@ -80,7 +81,8 @@ class Answer(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class Gust:
     """One thing that happens, after a pause. ``key`` is a path in the source, ``to`` its new name, ``photo`` the number
-    of a sample and ``number`` what makes its bytes differ from all others."""
+    of a sample. ``number`` makes the bytes of a picture differ from all others; of a clock, it is its error in seconds.
+    """
 
     act: Act
     pause_s: float = 0.0
@@ -93,8 +95,9 @@ class Gust:
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One command and its weather. ``answers`` are the first ones of the mail API, which then behaves; ``closed``: it
-    cannot be reached at all. ``refuses`` is a recipient whose mails get 400 during the step. ``beside`` is a command
-    that begins at the same time and is left alone."""
+    cannot be reached at all; ``refuses`` is a recipient whose mails get 400. ``shift_s`` is the error of the clock when
+    the step begins. ``beside`` is a command that begins at the same time and is left alone.
+    """
 
     number: int
     command: Command
@@ -122,7 +125,7 @@ JUNK: Final = ("text", "empty", "garbage", "dot", "pipe", "link", "huge")
 RECIPIENT: Final = "neighbour@example.com"
 SHIFTS_S: Final = tuple(24 * 3600.0 * days for days in (-800, -400, -0.125, -0.005, 0.015, 3, 40, 400))
 SMALL_SHIFTS_S: Final = (-500.0, -60.0, 30.0, 400.0)
-"""On servers: MinIO refuses requests that are signed 15 minutes off."""
+"""On servers: MinIO refuses requests that are signed 15 minutes off, so that larger ones are an outage there."""
 MOST_PICTURES: Final = 36
 
 
@@ -218,6 +221,8 @@ class Forecast:
         command = self._command()
         gusts = [gust for _ in range(self._random.randint(0, 6)) for gust in self._folder.change()]
         gusts += self._outage()
+        if chance() < 0.15:
+            gusts.append(Gust(act=Act.CLOCK, pause_s=round(self._random.uniform(0, 2), 3), number=int(self._shift_s())))
         yield self._step(
             command,
             self._moment(command),
