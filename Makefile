@@ -7,6 +7,8 @@ SERVICES ?= lookout-services
 MINIO_PORT ?= 9000
 ETCD_PORT ?= 2379
 OVERLAY ?= k8s/overlays/production
+MINUTES ?= 60
+SEED ?= 1
 # Two processes of tests a core, as half of their time they wait; PARALLEL= for all in one, as a debugger needs it.
 PARALLEL ?= --numprocesses $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))) --maxprocesses 8 --dist worksteal
 BIN := .venv/bin
@@ -48,6 +50,9 @@ test-services: .venv/dev.stamp servers ## Test on real MinIO and etcd, which eac
 
 test-services-long: .venv/dev.stamp servers ## The long forms of the tests on real servers
 	$(BIN)/python -m pytest -m "services and slow"
+
+test-storm: .venv/dev.stamp servers ## Storms for MINUTES=60 in all from seed SEED=1 on, half of them on servers (as root; docs/reliability.md)
+	$(BIN)/python -m tests.storm --both --whole --minutes $(MINUTES) --first-seed $(SEED)
 
 servers: ## Build MinIO and etcd from their Go modules into ~/.cache/lookout (minutes the first time, then instant)
 	@$(PYTHON) scripts/servers.py
@@ -107,4 +112,4 @@ lock: .venv/dev.stamp ## Lock the dependencies anew
 clean: ## Remove the environment and the sample state
 	rm -rf .venv $(STATE) build *.egg-info
 
-.PHONY: help setup run test test-page test-long test-services test-services-long servers services services-down cluster-servers cluster cluster-images cluster-down test-cluster test-cluster-long deploy check audit bench bench-services bench-cluster bench-events lock clean
+.PHONY: help setup run test test-page test-long test-services test-services-long test-storm servers services services-down cluster-servers cluster cluster-images cluster-down test-cluster test-cluster-long deploy check audit bench bench-services bench-cluster bench-events lock clean
