@@ -40,9 +40,7 @@ from lookout.version import code_version
 @click.argument("source", nargs=-1, type=PATH)
 @state_option
 @run_options
-@click.option(
-    "--verify", is_flag=True, help="Reread every picture and every result, whatever the ledger says."
-)
+@click.option("--verify", is_flag=True, help="Reread every picture and every result, whatever the ledger says.")
 @json_option
 @click.pass_obj
 def run(
