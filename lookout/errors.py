@@ -78,6 +78,10 @@ class ObjectUnreadable(Unavailable):
     the datum that reads it, not of the store."""
 
 
+class Denied(Unavailable):
+    """The credentials are right but may not do this: for a caller that can do without it."""
+
+
 class ClaimLost(LookoutError):
     """A write carried a claim that is no longer held: somebody else has the datum now, and nothing was written."""
 

@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Final
 
 from lookout.datum import ObjectRef
-from lookout.errors import InputRejected, LookoutError, ObjectChanged, ObjectMissing, Unavailable
+from lookout.errors import Denied, InputRejected, LookoutError, ObjectChanged, ObjectMissing, Unavailable
 from lookout.identity import MAX_INPUT_BYTES
 from lookout.objects.beneath import Root
 from lookout.objects.files import words
 from lookout.objects.minio import MinioStore
-from lookout.objects.minio.errors import Denied, NoBucket, NotAccepted
+from lookout.objects.minio.errors import NoBucket, NotAccepted
 from lookout.objects.minio.names import FILE_ENDINGS, check_beside_others, check_object_key
 from lookout.objects.naming import key_of, origin_of
 from lookout.objects.source import BEING_WRITTEN, FolderSource, observe_file

@@ -21,6 +21,7 @@ from event_sources.intake.service import Intake, Where, listen
 from event_sources.intake.settings import IntakeSettings
 from lookout.cli import run_command
 from lookout.cli.state import open_ledger, open_minio
+from lookout.cli.state_identity import check_servers
 from lookout.datum import Observation
 from lookout.errors import InputRejected, Unavailable
 from lookout.ledger.batching import with_batches
@@ -76,6 +77,7 @@ def main() -> None:
         buckets=Buckets(
             pictures=store.full(PIPELINE.inputs), references=frozenset(store.full(name) for name in references)
         ),
+        check=lambda ledger: check_servers(ledger, store),
         event_source=EventSource(url=own.post_to, token=own.post_token),
     )
     intake = Intake(where, token=own.token, pace=own.pace, clock=time.time, nonce=uuid.uuid4().hex[:8])

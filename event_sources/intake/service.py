@@ -18,6 +18,7 @@ from event_sources.intake.metrics import Metrics
 from event_sources.intake.posting import EventSource
 from event_sources.intake.taking import Pictures, Taker
 from lookout.errors import InputRejected
+from lookout.ledger.base import Ledger
 from lookout.ledger.batching import BatchLedger
 from lookout.objects.files import words
 from lookout.pipeline import Pipeline
@@ -38,6 +39,8 @@ class Where:
     pipeline: Pipeline
     buckets: Buckets
     event_source: EventSource
+    check: Callable[[Ledger], None] = lambda _: None
+    """Raises a LookoutError for a ledger that nothing may be entered into."""
 
 
 class Intake:
@@ -71,6 +74,7 @@ class Intake:
         self.taker = Taker(
             open_ledger=where.open_ledger,
             pictures=where.pictures,
+            check_ledger=where.check,
             readers=readers,
             clock=clock,
             on_taken=lambda keys: self.dispatcher.line.add(sorted(keys), clock()),

@@ -62,7 +62,8 @@ class _Seen:
 
 class Taker:
     """Looks at what it is asked to, and enters that into the ledger. ``on_taken`` hears the keys that were entered,
-    on another thread. From ``start`` to ``stop``."""
+    on another thread. ``check_ledger`` raises a LookoutError for a ledger that nothing may be entered into. From
+    ``start`` to ``stop``."""
 
     def __init__(
         self,
@@ -73,7 +74,9 @@ class Taker:
         clock: Callable[[], float],
         on_taken: Callable[[Collection[str]], None],
         metrics: Metrics,
+        check_ledger: Callable[[Ledger], None] = lambda _: None,
     ) -> None:
+        self._check_ledger = check_ledger
         self._open_ledger, self._pictures, self._readers = open_ledger, pictures, tuple(readers)
         self._clock, self._on_taken, self._metrics = clock, on_taken, metrics
         self._lock = threading.Lock()
@@ -191,6 +194,7 @@ class Taker:
         return group
 
     def _write(self, ledger: Ledger, group: Sequence[_Seen]) -> None:
+        self._check_ledger(ledger)  # each time: it may be lost, and another be in its place, at any time
         entered = [seen.observation for seen in group if seen.observation is not None]
         if entered:
             changed = ledger.observe(entered, self._readers)

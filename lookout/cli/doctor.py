@@ -121,7 +121,7 @@ def _as_far_as_allowed(settings: Settings, checks: Iterator[Check]) -> Iterator[
     if settings.store is None:
         yield from checks
         return
-    from lookout.objects.minio.errors import Denied
+    from lookout.errors import Denied
 
     try:
         yield from checks

@@ -62,8 +62,8 @@ def check_clock(ahead_s: float | None) -> Check:
 
 
 def _check_buckets(store: MinioStore) -> Iterator[Check]:
+    from lookout.errors import Denied
     from lookout.objects.minio.buckets import find_buckets
-    from lookout.objects.minio.errors import Denied
 
     seen: list[BucketFacts] = []
     denied = []

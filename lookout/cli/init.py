@@ -112,7 +112,7 @@ def _prepare_ledger(settings: Settings, given: GivenSecrets | None, wait_s: int)
         done = patiently(lambda: preparing.make_ledger_users(address, root_password, given), wait_s)
 
     def look() -> None:
-        with open_state(settings, None):
+        with open_state(settings, None, anew=True):  # before a lost ledger can be restored, its users must be there
             pass
 
     patiently(look, wait_s)

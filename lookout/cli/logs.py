@@ -62,7 +62,8 @@ def logs(
 
 def _kept(opened: Deployment, run: RunRecord) -> Iterator[tuple[str, str]]:
     """The kept logs of the workflow of that name: where each is, and what it says."""
-    from lookout.objects.minio.errors import Denied, NoBucket
+    from lookout.errors import Denied
+    from lookout.objects.minio.errors import NoBucket
     from lookout.objects.minio.policies import LOGS_BUCKET
 
     store = cast("MinioStore", opened.store)

@@ -162,8 +162,8 @@ def _references() -> dict[str, str]:
 
 def _is_secret(store: MinioStore, access_key: str, secret: str) -> bool:
     """Whether the server lets the user in with it. A right that is denied is denied to a user that was let in."""
+    from lookout.errors import Denied
     from lookout.objects.minio import MinioStore
-    from lookout.objects.minio.errors import Denied
 
     access = store.access
     theirs = MinioStore(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from lookout.addresses import StoreAddress
-from lookout.cli.state_identity import STATE_FILE, STATE_NOTE, bind, check_identity, check_ledger_file, check_servers
+from lookout.cli.state_identity import (
+    STATE_FILE,
+    bind,
+    bind_servers,
+    check_identity,
+    check_ledger_file,
+    check_servers,
+)
 from lookout.datum import Json
 from lookout.errors import InputRejected, Unavailable, find_lack
 from lookout.intake import Bucket
@@ -101,16 +107,18 @@ def _check_identity(settings: Settings, path: Path, ledger: Ledger, store: Objec
         check_identity(path, ledger)
         if create:
             bind(path, ledger)
-    elif create and settings.store is not None:
+    elif settings.store is not None:
         check_servers(ledger, store)
+        if create:
+            bind_servers(ledger)
 
 
 def begin_anew(settings: Settings, opened: Deployment) -> None:
     """Have the ledger that is open be the one of this state from here on."""
     if settings.ledger is None:
         bind(opened.path, opened.ledger)
-    elif opened.ledger.find_note(STATE_NOTE) is None:
-        opened.ledger.put_note(STATE_NOTE, uuid.uuid4().hex)
+    else:
+        bind_servers(opened.ledger)
 
 
 def buckets() -> list[str]:

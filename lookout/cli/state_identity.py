@@ -11,13 +11,14 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from lookout.errors import Corrupt
+from lookout.errors import Corrupt, Denied
 from lookout.ledger.base import Ledger
 from lookout.objects.base import ObjectStore
 from stages.pipeline import PIPELINE
 
 STATE_NOTE: Final = "state"
 STATE_FILE: Final = "state.id"
+_REMEDY: Final = "restore a backup of it, or begin anew by `lookout ledger new`"
 
 
 def check_ledger_file(folder: Path, ledger_file: Path, objects: Path) -> None:
@@ -49,15 +50,36 @@ def bind(folder: Path, ledger: Ledger) -> None:
 
 
 def check_servers(ledger: Ledger, store: ObjectStore) -> None:
-    """Raise Corrupt for a ledger without any slot beside a store with results. Asked once in the life of a ledger."""
-    if ledger.find_note(STATE_NOTE) is not None:
+    """Raise Corrupt for a ledger without any slot beside a store with results. Cheap for every other ledger; writes
+    nothing, so that any user of the ledger may ask."""
+    if _is_at_work(ledger):
         return
-    done = any(sum(states.values()) for states in ledger.count_slots().values())
-    if not done:
-        for stage in PIPELINE.stages:
-            if next(store.list(stage.name), None) is not None:
-                raise Corrupt("the ledger", f"that of the results in bucket {stage.name}", "a new one")
-    ledger.put_note(STATE_NOTE, uuid.uuid4().hex)
+    found = next((stage.name for stage in PIPELINE.stages if _has_results(store, stage.name)), None)
+    if found is not None and not _is_at_work(ledger):  # else it was given work meanwhile, of which these are
+        raise Corrupt("the ledger", f"that of the results in bucket {found}", f"a new one; {_REMEDY}")
+
+
+def bind_servers(ledger: Ledger) -> None:
+    """Give a ledger on a server an id, if it has none: from then on it is that of the results beside it."""
+    if ledger.find_note(STATE_NOTE) is None:
+        ledger.put_note(STATE_NOTE, uuid.uuid4().hex)
+
+
+def _is_at_work(ledger: Ledger) -> bool:
+    """Ask whether the ledger was begun for good, planned for, or has a slot; in the order of what that costs."""
+    return (
+        ledger.find_note(STATE_NOTE) is not None
+        or any(ledger.basis(stage.name) is not None for stage in PIPELINE.stages)
+        or any(sum(states.values()) for states in ledger.count_slots().values())
+    )
+
+
+def _has_results(store: ObjectStore, bucket: str) -> bool:
+    """False also for a bucket that this user may not list: each stage's user may list that of its own."""
+    try:
+        return next(store.list(bucket), None) is not None
+    except Denied:
+        return False
 
 
 def _read(folder: Path) -> str | None:
@@ -71,4 +93,4 @@ def _holds_something(folder: Path) -> bool:
     return folder.is_dir() and next(folder.iterdir(), None) is not None
 
 
-__all__ = ["STATE_FILE", "STATE_NOTE", "bind", "check_identity", "check_ledger_file", "check_servers"]
+__all__ = ["STATE_FILE", "STATE_NOTE", "bind", "bind_servers", "check_identity", "check_ledger_file", "check_servers"]

@@ -82,7 +82,7 @@ def upload(settings: Settings, path: tuple[Path, ...], prefix: str, workers: int
 
 def _check_bucket(store: MinioStore) -> None:
     """Raises Unavailable unless the server answers, lets the user in and has the bucket: said once, not once a file."""
-    from lookout.objects.minio.errors import Denied
+    from lookout.errors import Denied
 
     try:
         there = store.exists(PIPELINE.inputs)

@@ -77,7 +77,7 @@ def _wait(opened: Deployment, key: str, end_s: float | None) -> Ended:
 def _find_now(opened: Deployment, key: str) -> Observation | None:
     """What is there at this moment; None if nobody can say: this user may not look, or the source is single files."""
     if opened.bucket is not None:
-        from lookout.objects.minio.errors import Denied
+        from lookout.errors import Denied
 
         try:
             return opened.bucket.observe(key, time.time())

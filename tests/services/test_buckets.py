@@ -14,11 +14,10 @@ from minio.credentials.providers import AssumeRoleProvider, StaticProvider
 from minio.error import MinioAdminException, S3Error
 from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
-from lookout.errors import InputRejected, Unavailable
+from lookout.errors import Denied, InputRejected, Unavailable
 from lookout.objects.minio import MinioStore
 from lookout.objects.minio.admin import make_users, user_name
 from lookout.objects.minio.buckets import BucketFacts, find_buckets, make_buckets
-from lookout.objects.minio.errors import Denied
 from lookout.objects.minio.names import FILE_ENDINGS
 from lookout.objects.minio.policies import Role, roles
 from lookout.testing.objects import hide, show

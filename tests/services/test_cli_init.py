@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from lookout.errors import Denied
 from lookout.metrics_token import metrics_token
 from lookout.objects.minio import MinioStore
 from lookout.objects.minio.buckets import find_buckets
-from lookout.objects.minio.errors import Denied
 from tests.cli.shell import RULES, THREAT
 from tests.services.cli_kit import BUCKETS, STAGES, Site
 

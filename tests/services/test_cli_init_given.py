@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 from minio.notificationconfig import NotificationConfig, QueueConfig
 
-from lookout.errors import InputRejected, Unavailable
+from lookout.errors import Denied, InputRejected, Unavailable
 from lookout.ledger.etcd import Address, EtcdLedger
 from lookout.ledger.etcd.users import demand_passwords
 from lookout.objects.minio import MinioStore
-from lookout.objects.minio.errors import Denied
 from lookout.testing.servers import Certificates, EtcdCluster, EtcdServer, MinioServer
 from tests.services.cli_kit import BUCKETS, Site
 

@@ -27,14 +27,10 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from lookout.errors import Unavailable
+from lookout.errors import Denied, Unavailable
 
 GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "ObjectNotFound"})
 """There is no such object or version; MethodNotAllowed is what a delete marker answers when it is read."""
-
-
-class Denied(Unavailable):
-    """The credentials are right but may not do this: for a caller that can do without it."""
 
 
 class NoBucket(Unavailable):
