@@ -144,7 +144,7 @@ BAD = {
     "no worker": ("backfill", {"workers": "0"}, "--workers.*0 is not in the range x>=1"),
     "a batch that is too large": ("backfill", {"size": "1001"}, "--size.*1001 is not in the range 1<=x<=1000"),
     "a stage that is none": ("backfill", {"stage": "foo"}, "--stage.*'foo' is not one of 'validate', 'object-detect'"),
-    "a kind that is none": ("backfill", {"kind": "lively"}, "--kind.*'lively' is not one of 'live', 'backfill'"),
+    "a kind that is none": ("backfill", {"kind": "lively"}, "--kind.*'lively' is not one of 'backfill', 'live'"),
     "nothing": ("pipeline", {"object": ""}, "expected one of --batch, --object and --pull"),
     "another bucket": ("pipeline", {"object": "validate/valid/x_1763798400.jpg"}, "expected images/<key>"),
     "a way out of the bucket": ("pipeline", {"object": "images/../x_1763798400.jpg"}, "the part '..'"),
