@@ -36,6 +36,7 @@ from lookout.objects.base import ObjectStore
 from lookout.pipeline import OVERVIEW, Pipeline, Refused, Stage, UsesReferences
 from lookout.planner import MAX_LONE_LOSSES, Decision, Planner, Process
 from lookout.references import Examined, accept, find_files, merge, tried
+from lookout.renewal import find_outdated
 from lookout.workers import Workers
 
 AT_ONCE: Final = 500
@@ -53,6 +54,7 @@ class Action(StrEnum):
 
 
 NEW, CHANGED, GONE, RECIPE, FORCED, FAILED = "new", "changed", "gone", "recipe", "forced", "failed"
+OUTDATED: Final = "outdated"
 """Why. Beside these a reason may be the name of a bucket of references: another model, another set of rules."""
 
 
@@ -74,13 +76,15 @@ def plan(
     *,
     seen: Iterable[Observation] = (),
     references: Mapping[str, Sequence[Reference]] | None = None,
+    now_s: float | None = None,
 ) -> Iterator[Item]:
     """What a run would do now, stage by stage in the order of keys: with what was ``seen`` of the inputs beside what
-    the ledger knows, and with ``references`` in force, by bucket, in the place of those that are.
+    the ledger knows, and with ``references`` in force, by bucket, in the place of those that are; at ``now_s``, with
+    what is outdated by then.
 
     Its cost depends on what is dirty, seen or failed, and, for a stage whose recipe or references move, on all of it.
     """
-    return _Foresight(pipeline, ledger, store, {item.key: item for item in seen}, references or {}).items()
+    return _Foresight(pipeline, ledger, store, {item.key: item for item in seen}, references or {}, now_s).items()
 
 
 def suppose(
@@ -165,8 +169,10 @@ class _Foresight:
         store: ObjectStore,
         seen: Mapping[str, Observation],
         references: Mapping[str, Sequence[Reference]],
+        now_s: float | None,
     ) -> None:
         self._pipeline, self._ledger, self._seen = pipeline, ledger, seen
+        self._outdated = set() if now_s is None else set(find_outdated(pipeline, ledger, now_s))
         supposed = Supposed(ledger, pipeline.inputs, seen, references)
         self._planner = Planner(pipeline, cast(Ledger, supposed), store)
         self._doing: dict[str, dict[str, Item]] = defaultdict(dict)
@@ -185,6 +191,7 @@ class _Foresight:
     def _candidates(self, stage: Stage) -> Iterator[Iterable[str]]:
         """Keys that must be looked at, in order: waiting, failed, all on another basis, and those behind others."""
         yield self._ledger.dirty(stage.name)
+        yield sorted(key for name, key in self._outdated if name == stage.name)
         failed = self._ledger.slots(stage.name, states=[State.FAILED])
         yield (slot.key for slot in failed if slot.losses < MAX_LONE_LOSSES)
         if self._planner.basis(stage) != self._ledger.basis(stage.name):
@@ -219,6 +226,8 @@ class _Foresight:
             return _item(slot, Action.FAIL, FAILED)
         if isinstance(decision, Process):
             return _item(slot, Action.PROCESS, self._why(slot, decision.inputs, decision.recipe))
+        if (slot.stage, slot.key) in self._outdated:
+            return _item(slot, Action.PROCESS, OUTDATED)
         if before is not None:
             of_group = before.stage == slot.stage
             new = slot.record is None and (of_group or before.reason not in (FAILED, CHANGED))

@@ -6,6 +6,8 @@ good, though nothing that it reads will ever change. Knows no stage by name and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lookout.datum import Mark, State
 from lookout.identity import digest
 from lookout.ledger.base import Ledger
@@ -18,7 +20,15 @@ log = get_logger(__name__)
 def renew(pipeline: Pipeline, ledger: Ledger, now_s: float) -> int:
     """Mark the settled datums whose stage says that they are outdated at ``now_s``, as other ones than they were; says
     how many. Reads labelled slots only; writes nothing when none is outdated."""
-    marks: list[Mark] = []
+    marks = [Mark(stage=stage, key=key) for stage, key in find_outdated(pipeline, ledger, now_s)]
+    if not marks:
+        return 0
+    log.info("outdated", datums=len(marks))
+    return ledger.mark(marks, revive=True, salt=digest("outdated/1", now_s)[:16])
+
+
+def find_outdated(pipeline: Pipeline, ledger: Ledger, now_s: float) -> Iterator[tuple[str, str]]:
+    """Give stage and key of the settled datums whose stage says that they are outdated. Reads labelled slots only."""
     for stage in pipeline.stages:
         if stage.outdated is None:
             continue
@@ -26,8 +36,4 @@ def renew(pipeline: Pipeline, ledger: Ledger, now_s: float) -> int:
         for slot in ledger.slots(stage.name, states=(State.SUCCESS,), labelled=True):
             record = slot.record
             if record is not None and not slot.dirty and is_outdated(slot.key, record.facts, stage.params, now_s):
-                marks.append(Mark(stage=stage.name, key=slot.key))
-    if not marks:
-        return 0
-    log.info("outdated", datums=len(marks))
-    return ledger.mark(marks, revive=True, salt=digest("outdated/1", now_s)[:16])
+                yield stage.name, slot.key

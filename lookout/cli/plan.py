@@ -54,7 +54,7 @@ def plan_command(
     as_json: bool,
 ) -> None:
     """Say by stage which datums a run would work on, and why each: new, changed, gone, model, rules, recipe, failed
-    (tried again), forced (invalidated).
+    (tried again), forced (invalidated), outdated (its time has come).
 
     Without SOURCE, what is known to wait. With it, or with --scan, what a look at the pictures finds too. "perhaps" are
     those that are only done if what they read comes out different. Nothing is changed.
@@ -67,7 +67,11 @@ def plan_command(
             pipeline = pipeline.with_params({"object-detect": {"threshold": threshold}})
         references, refused = _references(opened, pipeline, {"rules": rules, "model": model})
         seen, warning = _look(opened, source, scan_own=look)
-        items = list(plan(pipeline, with_batches(opened.ledger), opened.store, seen=seen, references=references))
+        items = list(
+            plan(
+                pipeline, with_batches(opened.ledger), opened.store, seen=seen, references=references, now_s=time.time()
+            )
+        )
     if as_json:
         echo_json(_as_json(items, refused, warning))
     else:

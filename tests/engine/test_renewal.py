@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lookout.datum import Mark, State
+from lookout.plan import Action, plan
 from lookout.renewal import renew
 from stages.pipeline import PIPELINE
 
@@ -45,6 +46,16 @@ def test_a_picture_of_the_future_is_judged_again_when_its_time_has_come(world: W
     assert f"validate/valid/{PICTURE}" in world.results()
     assert not [path for path in world.results() if "invalid" in path]
     assert world.run().engine.report.success == {}, "once"
+
+
+def test_a_plan_shows_what_is_outdated_as_soon_as_it_is(world: World) -> None:
+    with world.runner() as runner:
+        assert list(plan(world.pipeline, runner.ledger, runner.store, now_s=world.now_s)) == []
+        items = list(plan(world.pipeline, runner.ledger, runner.store, now_s=TAKEN_S + 60))
+        assert [(item.stage, item.key, item.action, item.reason, item.sure) for item in items] == [
+            ("validate", PICTURE, Action.PROCESS, "outdated", True)
+        ]
+        assert list(runner.ledger.dirty("validate")) == []
 
 
 def test_while_its_time_has_not_come_nothing_is_done_again(world: World) -> None:

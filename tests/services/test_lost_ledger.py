@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lookout.testing.servers import MinioServer
+from lookout.servers.etcd import encode
+from lookout.testing.servers import EtcdServer, MinioServer
 from tests.cli.shell import CALM, NEW, PHOTOS, RULES, THREAT
 from tests.cli.stages_kit import run_stage
 from tests.event_sources.intake_kit import call
@@ -126,6 +127,35 @@ def test_an_intake_whose_ledger_is_lost_stays_up_and_lets_minio_keep_what_lands(
     chain.bus.wait_for(lambda: len(chain.posted()) >= 1, DEADLINE_S)
     until(lambda: not chain.kept())
     assert chain.site.objects() == was
+    assert process.poll() is None
+
+
+def test_an_intake_at_work_notices_that_its_ledger_is_lost_and_goes_on_after_a_restore(
+    tmp_path: Path,
+    closing: ExitStack,
+    new_minio: Callable[..., MinioServer],
+    etcd: EtcdServer,
+    prefix: str,
+    ledger_settings: dict[str, str],
+) -> None:
+    chain = make_chain(tmp_path, closing, new_minio, ledger_settings)
+    chain.put(THREAT, (PHOTOS / THREAT).read_bytes())
+    chain.site.work("--rules", RULES)
+    chain.site.lookout("ledger", "backup", "backup")
+    process = chain.start()
+    chain.await_ready()
+    until(lambda: not chain.kept())
+    first, behind = f"/{prefix}", f"/{prefix[:-1]}{chr(ord(prefix[-1]) + 1)}"
+    etcd.ask("kv/deleterange", {"key": encode(first.encode()), "range_end": encode(behind.encode())})
+    until(lambda: refuses(chain))
+    assert "ledger new" in call(chain.port, "GET", "/readyz").said
+    chain.put(CALM, (PHOTOS / CALM).read_bytes())
+    until(lambda: chain.kept() > 0)
+    chain.site.lookout("ledger", "restore", "backup")
+    chain.await_ready()
+    until(lambda: not chain.kept())
+    chain.bus.wait_for(lambda: len(chain.posted()) >= 1, DEADLINE_S)
+    assert {key for batch in chain.batches() for key in batch.keys} == {CALM}
     assert process.poll() is None
 
 
