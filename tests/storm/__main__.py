@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -70,6 +71,9 @@ def main() -> None:
     where.add_argument("--both", action="store_true", help="a series of half the time each, first over state folders")
     parser.add_argument("--whole", action="store_true", help="fail where some of the weather is not possible")
     given = parser.parse_args()
+    # So that disks are unmounted and servers end in any case; what a shell starts in the background ignores Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     seconds, servers, whole = 60 * given.minutes, given.servers, given.whole
     if given.seed is None:
         forms = (False, True) if given.both else (servers,)

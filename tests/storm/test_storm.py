@@ -12,30 +12,31 @@ import pytest
 
 from tests.storm.__main__ import storm
 
-SHORT_STEPS = 12
-"""A number of steps, not of seconds: the same storm on any machine."""
+STEPS = 12
+SERVER_STEPS = 8
+"""Numbers of steps, not of seconds: the same storm on any machine."""
 
 
-@pytest.mark.parametrize("seed", [101])
+@pytest.mark.parametrize("seed", [277])
 def test_a_storm_over_a_state_folder_loses_nothing_and_leaves_nothing(
     seed: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    site = storm(seed, 0.0, servers=False, steps=SHORT_STEPS)
+    site = storm(seed, 0.0, servers=False, steps=STEPS)
     tell(capfd, seed, site.left_out)
-    assert site.figures.counts["steps"] == SHORT_STEPS
+    assert site.figures.counts["steps"] == STEPS
     assert site.figures.counts["kills (SIGKILL)"] > 3
     assert site.figures.counts["alerts sent"] > 3
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("seed", [163])
+@pytest.mark.parametrize("seed", [1275])
 def test_a_storm_on_minio_and_etcd_loses_nothing_and_leaves_nothing(
     seed: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    site = storm(seed, 0.0, servers=True, steps=SHORT_STEPS)
+    site = storm(seed, 0.0, servers=True, steps=SERVER_STEPS)
     tell(capfd, seed, site.left_out)
-    assert site.figures.counts["steps"] == SHORT_STEPS
-    assert site.figures.counts["outages"] > 1
+    assert site.figures.counts["steps"] == SERVER_STEPS
+    assert site.figures.counts["outages"] >= 4
     assert site.figures.counts["alerts sent"] > 3
 
 
