@@ -27,7 +27,7 @@ from lookout.errors import InputRejected, Unavailable
 from lookout.ledger.batching import with_batches
 from lookout.log import configure, get_logger
 from lookout.objects.bucket import observe_object
-from lookout.objects.minio.names import FILE_ENDINGS
+from lookout.objects.minio.names import FILE_ENDINGS, check_object_key
 from lookout.settings import Settings
 from stages.pipeline import PIPELINE
 
@@ -49,6 +49,10 @@ class BucketPictures:
     def is_still(self, seen: Observation) -> bool:
         if seen.error is not None:
             return True  # a key that cannot be used stays so
+        try:
+            check_object_key(PIPELINE.inputs, seen.key)
+        except InputRejected:
+            return True  # no store can hold it, so nothing is there and nothing will be
         found = self.store.connection.stat(self.store.full(PIPELINE.inputs), seen.key)
         return (found and found.version) == (seen.ref and seen.ref.version)
 
