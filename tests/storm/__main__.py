@@ -36,7 +36,7 @@ def storm(seed: int, seconds: float, *, servers: bool, steps: int | None = None,
             site.settle()
         except AssertionError as exc:
             done = site.figures.counts["steps"]
-            again = f"python -m tests.storm --seed {seed} --steps {done + 1}{' --servers' if servers else ''}"
+            again = f"python -m tests.storm --seed {seed} --steps {done}{' --servers' if servers else ''}"
             exc.add_note(f"after {done} steps; what they left is in {root}; again: {again}")
             site.keep()
             raise

@@ -145,12 +145,12 @@ class Site(ABC):
         for step in Forecast(self.seed, self.servers).steps():
             if (steps is not None and step.number > steps) or (steps is None and time.monotonic() > end_s):
                 break
+            self.figures.counts["steps"] += 1
             try:
                 self.step(step)
             except AssertionError as exc:
                 exc.add_note(f"in {step}")
                 raise
-            self.figures.counts["steps"] += 1
             if step.number % 5 == 0:
                 self._note_alerts()
 
