@@ -78,8 +78,9 @@ class StatusFile:
             report = look(self._pipeline, self._ledger, self._clock(), watching=watching, broken=broken)
             if self._visible is None or _is_news(report, self._visible):
                 # A daemon: the process ends though the store does not answer.
-                self._writer = threading.Thread(target=self._write, args=(report,), name="status-file", daemon=True)
-                self._writer.start()
+                writer = threading.Thread(target=self._write, args=(report,), name="status-file", daemon=True)
+                writer.start()
+                self._writer = writer
         except Exception as exc:  # noqa: BLE001 - whatever it is, as that no thread can be started, work goes on
             self._note(reason(exc))
 

@@ -117,7 +117,7 @@ def cancel(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json
 def send(settings: Settings, max_mails: int, state: Path | None, as_json: bool) -> None:
     """Send the alerts that are due, as every run and every worker of threat-detect does. Meant to be run on a schedule.
 
-    What cannot be sent now goes on waiting: then the exit code is 75, or 1 if something was refused for good.
+    What cannot be sent goes on waiting: then the exit code is 75, or 1 if something was refused for good.
     """
     check_channel(settings)
     with open_state(settings, state) as opened, opened.ledger.session() as owner:
@@ -137,7 +137,7 @@ def send(settings: Settings, max_mails: int, state: Path | None, as_json: bool) 
         echo_json({"due": due, "waiting": unsent.waiting, "unsent": unsent.as_json()})
     else:
         click.echo("\n".join([f"{count(due, 'alert')} waited, {unsent.waiting:,} wait", *unsent_lines(unsent)]))
-    sys.exit(EXIT_DATUM_FAILED if unsent.dead else Unavailable.exit_code if unsent.waiting else EXIT_OK)
+    sys.exit(EXIT_DATUM_FAILED if unsent.dead else Unavailable.exit_code if unsent.late else EXIT_OK)
 
 
 def _choose(opened: Deployment, starts: Collection[str]) -> tuple[dict[str, AlertState], set[str]]:

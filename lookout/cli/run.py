@@ -226,4 +226,4 @@ def _exit_code(summary: Summary, ran: Ran) -> int:
         return InputRejected.exit_code
     if summary.failed or summary.unsent.dead:
         return EXIT_DATUM_FAILED
-    return Unavailable.exit_code if summary.unsent.waiting or ran.taken.unlistable else EXIT_OK
+    return Unavailable.exit_code if summary.unsent.late or ran.taken.unlistable else EXIT_OK

@@ -108,7 +108,7 @@ def test_reconcile_takes_in_what_came_and_went_and_the_next_run_does_it(world: W
     assert (new["changed"], new["gone"]) == (1, 0)
     (world.photos / CALM).unlink()
     done = world.lookout("upkeep", "reconcile", "--state", "state", "--json").json
-    assert done == {"seen": 4, "changed": 0, "gone": 1, "held_back": 0, "resumed": False}
+    assert done == {"seen": 4, "changed": 0, "gone": 1, "held_back": 0, "unlistable": {}, "resumed": False}
     assert "4 pictures compared" in world.lookout("upkeep", "reconcile", "--state", "state").out
     ran = world.run()
     assert (ran["pictures"], ran["stages"]["validate"]["success"]) == (4, 1)
