@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from lookout.errors import ObjectChanged, ObjectUnreadable, Unavailable
+from lookout.errors import LookoutError, ObjectChanged, ObjectUnreadable, Unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,12 +36,7 @@ def apart(items: Sequence[T], call: Callable[[Sequence[T]], Sequence[R]]) -> lis
 
 def reason(exc: BaseException) -> str:
     """Say in one line why something failed: the text of an error of ours, the name and the text of any other."""
-    text = str(exc)
-    return text if isinstance(exc, ObjectUnreadable) or not _is_foreign(exc) else f"{type(exc).__name__}: {text}"
-
-
-def _is_foreign(exc: BaseException) -> bool:
-    return not type(exc).__module__.startswith("lookout.errors")
+    return str(exc) if isinstance(exc, LookoutError) else f"{type(exc).__name__}: {exc}"
 
 
 __all__ = ["apart", "reason"]

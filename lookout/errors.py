@@ -97,13 +97,14 @@ class ClaimLost(LookoutError):
 
 
 class Corrupt(LookoutError):
-    """Stored bytes or records are not what was written: a digest differs, a record cannot be read."""
+    """Stored bytes or records are not what was written: a digest differs, a record cannot be read. ``hint`` says what
+    to do where something can be done."""
 
     exit_code = 65  # EX_DATAERR
 
-    def __init__(self, what: str, expected: str, got: str) -> None:
-        super().__init__(what, expected, got)
-        self.what, self.expected, self.got = what, expected, got
+    def __init__(self, what: str, expected: str, got: str, hint: str = "") -> None:
+        super().__init__(what, expected, got, hint)
+        self.what, self.expected, self.got, self.hint = what, expected, got, hint
 
     def __str__(self) -> str:
         return f"{self.what}: expected {self.expected}, got {self.got}"

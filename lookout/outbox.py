@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from lookout.apart import reason
 from lookout.datum import Alert, AlertState
-from lookout.errors import LookoutError, ObjectChanged, ObjectMissing
+from lookout.errors import ObjectChanged, ObjectMissing
 from lookout.identity import digest
 from lookout.ledger.base import Delivered, Ledger
 from lookout.ledger.delivery import WAITING, is_due
@@ -152,7 +153,7 @@ class Outbox:
             ready = True
             delivered = request if isinstance(request, Delivered) else self._send(request, alerts)
         except Exception as exc:  # noqa: BLE001 - nothing has left; the alert must outlive whatever this is
-            delivered, ready = Delivered(state=AlertState.PENDING, error=_sentence(exc)), False
+            delivered, ready = Delivered(state=AlertState.PENDING, error=reason(exc)), False
         self._tell(alerts, channel, delivered)
         return delivered, ready
 
@@ -172,7 +173,7 @@ class Outbox:
         try:
             return request.send(self.clock())
         except Exception as exc:  # noqa: BLE001 - it may have left
-            return Delivered(state=AlertState.UNKNOWN, error=_sentence(exc))
+            return Delivered(state=AlertState.UNKNOWN, error=reason(exc))
         finally:
             self._request = None
 
@@ -243,10 +244,6 @@ def _close(request: Request) -> None:
         request.close()
     except Exception as exc:  # noqa: BLE001 - how the letter ended is known
         log.warning("connection not closed", error=exc)
-
-
-def _sentence(exc: Exception) -> str:
-    return str(exc) if isinstance(exc, LookoutError) else f"{type(exc).__name__}: {exc}"
 
 
 def _by_recipient(alerts: Sequence[Alert]) -> list[Sequence[Alert]]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Final, Self
 
+from lookout.apart import reason
 from lookout.errors import LookoutError, Unavailable
 from lookout.ledger.base import Ledger
 from lookout.log import get_logger
@@ -78,7 +79,7 @@ class OutboxSender:
             self._outbox.abort()
             self._thread.join(GRACE_S)
         if self._thread.is_alive():
-            log.warning("sender still connects", then="nothing of its letter has left; it waits in the outbox")
+            log.warning("sender did not stop", then="nothing of its letter has left; it waits in the outbox")
 
     def start(self) -> None:
         """Raises Unavailable when no thread can be started."""
@@ -126,7 +127,7 @@ class OutboxSender:
         self.failed_rounds += 1
         known = isinstance(exc, LookoutError)
         log.warning("outbox round failed", error=exc if known else traceback.format_exception(exc))
-        self.error = exc if isinstance(exc, LookoutError) else Unavailable("the outbox", f"{type(exc).__name__}: {exc}")
+        self.error = exc if isinstance(exc, LookoutError) else Unavailable("the outbox", reason(exc))
 
     def _wait(self, wait_s: float) -> bool:
         with self._wakened:

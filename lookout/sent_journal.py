@@ -63,7 +63,9 @@ class JournaledChannel:
             self._journal.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
-                os.write(descriptor, text.encode())
+                rest = memoryview(text.encode())
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -89,7 +91,7 @@ class JournaledChannel:
     def _take(self, line: bytes) -> None:
         try:
             id_, state, message_id, _ = json.loads(line) if line else ("", "", None, 0)
-        except ValueError:  # a line that a power cut has torn
+        except (TypeError, ValueError):  # a line that a power cut has torn
             log.warning("sent journal", file=str(self._journal), line=repr(line[:80]))
             return
         if state in [each.value for each in _DONE]:

@@ -64,13 +64,6 @@ Exit codes:
 """
 
 
-DAMAGED_HINT: Final = (
-    "Move ledger.sqlite and its -wal and -shm away together, then fill a new one: lookout ledger restore BACKUP; or, "
-    "without a backup, lookout ledger new: all results are made anew from the pictures. Mails that were sent, as "
-    "sent.jsonl in the state folder says, are not sent again."
-)
-
-
 class LazyGroup(click.Group):
     """Knows its commands' names and short helps, and imports one when it is needed."""
 
@@ -152,8 +145,8 @@ def _code_of(command: click.Command, name: str | None, stopped: int) -> int:
     except Exception as exc:  # noqa: BLE001 - the outermost place: whatever it is ends the process with its code
         sentence, code = report(exc, "main")
         _say(sentence)
-        if isinstance(exc, Corrupt):
-            click.echo(DAMAGED_HINT, err=True)
+        if isinstance(exc, Corrupt) and exc.hint:
+            click.echo(exc.hint, err=True)
     return code if isinstance(code, int) else EXIT_OK
 
 

@@ -222,8 +222,8 @@ def _tell_event(as_json: bool, progress: Progress) -> None:
 def _exit_code(summary: Summary, ran: Ran) -> int:
     if ran.stopped:
         return EXIT_STOPPED
-    if ran.taken.held:
+    if summary.held is not None:
         return InputRejected.exit_code
     if summary.failed or summary.unsent.dead:
         return EXIT_DATUM_FAILED
-    return Unavailable.exit_code if summary.unsent.late or ran.taken.unlistable else EXIT_OK
+    return Unavailable.exit_code if summary.unsent.late or summary.unlistable else EXIT_OK

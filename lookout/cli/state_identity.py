@@ -13,6 +13,7 @@ from typing import Final
 
 from lookout.errors import Corrupt, Denied
 from lookout.ledger.base import Ledger
+from lookout.ledger.sqlite.database import DAMAGED_HINT
 from lookout.objects.base import ObjectStore
 from stages.pipeline import PIPELINE
 
@@ -27,14 +28,15 @@ def check_ledger_file(folder: Path, ledger_file: Path, objects: Path) -> None:
         return
     if (folder / STATE_FILE).exists() or any(_holds_something(objects / stage.name) for stage in PIPELINE.stages):
         got = "an empty file" if ledger_file.exists() else "no file"
-        raise Corrupt(str(ledger_file), "the ledger of the results beside it", got)
+        raise Corrupt(str(ledger_file), "the ledger of the results beside it", got, DAMAGED_HINT)
 
 
 def check_identity(folder: Path, ledger: Ledger) -> None:
     """Raise Corrupt for a ledger that is not the one of the folder's state."""
     expected, got = _read(folder), ledger.find_note(STATE_NOTE)
     if expected is not None and expected != got:
-        raise Corrupt(str(folder), f"the ledger of state {expected}", f"that of {got or 'a new one'}")
+        found = "a new ledger" if got is None else f"the ledger of state {got}"
+        raise Corrupt(str(folder), f"the ledger of state {expected}", found, DAMAGED_HINT)
 
 
 def bind(folder: Path, ledger: Ledger) -> None:

@@ -90,7 +90,7 @@ def abandoned(alert: Alert, now_s: float, *, withdrawn: bool = False) -> Alert:
     is as it was."""
     if alert.state is not AlertState.SENDING:
         return alert
-    due_at_s = now_s if alert.doubts == 0 else now_s + repeat_pause_s(alert.doubts + 1)
+    due_at_s = None if alert.doubts else now_s
     how = Delivered(state=AlertState.UNKNOWN, error="its sender ended before it knew", due_at_s=due_at_s)
     return delivered(alert, how, now_s, withdrawn=withdrawn)
 

@@ -22,6 +22,11 @@ BUSY_S: Final = 30.0
 CHUNK: Final = 512
 """Keys in one statement."""
 
+DAMAGED_HINT: Final = (
+    "Move ledger.sqlite and its -wal and -shm away together, then fill a new one: lookout ledger restore BACKUP; or, "
+    "without a backup, lookout ledger new: all results are made anew from the pictures. Mails that were sent, as "
+    "sent.jsonl in the state folder says, are not sent again."
+)
 _READ_ONLY_HINT: Final = "make the file and its folder writable, or name another state folder"
 _DAMAGED: Final = frozenset(
     {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
@@ -122,7 +127,7 @@ class Database:
         if form is None:
             raise InputRejected("an SQLite file, but no ledger", where, "name another state folder")
         if not form[0].isdigit():
-            raise Corrupt(where, "a number as form", repr(form[0]))
+            raise Corrupt(where, "a number as form", repr(form[0]), DAMAGED_HINT)
         if int(form[0]) > FORM:
             raise InputRejected(
                 f"written by a newer Lookout: its form is {form[0]}, this one knows {FORM}",
@@ -227,7 +232,7 @@ class Database:
         where = str(self.path)
         full = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         if code in _DAMAGED or full == sqlite3.SQLITE_IOERR_SHORT_READ:
-            return Corrupt(where, "an SQLite file as it was written", str(exc))
+            return Corrupt(where, "an SQLite file as it was written", str(exc), DAMAGED_HINT)
         if code in _DENIED or (code in _MAYBE_DENIED and not self._is_writable()):
             return InputRejected(f"the ledger cannot be written: {exc}", where, _READ_ONLY_HINT)
         return Unavailable(where, str(exc))
