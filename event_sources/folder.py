@@ -319,7 +319,9 @@ def _is_file(path: str) -> bool:
 def _has_jpeg_end(path: str) -> bool:
     """Whether the mark that ends a JPEG is near the file's end; some cameras write more behind it."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return False  # a link or a device: whoever reads it looks where it leads
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             start = max(0, os.fstat(fd).st_size - _TAIL_BYTES)
             return _JPEG_END in os.pread(fd, _TAIL_BYTES, start)

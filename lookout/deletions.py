@@ -24,6 +24,8 @@ WINDOW_S: Final = 24 * 3600.0
 HELD_NOTE: Final = "held-back"
 WINDOW_NOTE: Final = "retracted"
 """Retractions of the window, as JSON: pairs of an hour's beginning in Unix seconds and their number."""
+NOTES: Final = (HELD_NOTE, WINDOW_NOTE)
+"""Written by whoever looks at inputs."""
 RETENTION_NOTE: Final = "retention"
 ALLOW_HINT: Final = "if they are meant to be gone, run again with --allow-deletions; if not, bring them back"
 _HOUR_S: Final = 3600.0

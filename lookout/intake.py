@@ -15,10 +15,10 @@ from typing import Final, Protocol
 
 from lookout.datum import Observation
 from lookout.deletions import DeletionGuard
-from lookout.errors import InputRejected
+from lookout.errors import InputRejected, Unavailable
 from lookout.ledger.base import Ledger
 from lookout.objects.naming import key_of, origin_of
-from lookout.objects.source import observe_file, scan
+from lookout.objects.source import observe_file, root_id, scan
 from lookout.unlistable import keep_unlistable
 
 SOURCE_NOTE: Final = "source"
@@ -119,11 +119,24 @@ class Intake:
         seen = [observe_file(root, key, self.bucket, now_s) for key in keys]
         there = [item for item in seen if not _is_gone(item)]
         known = self.ledger.find_inputs(self.bucket, [item.key for item in seen if _is_gone(item)])
+        if known:
+            self._check_there(root)
         fresh = self._fresh(there) if known else []
         differed = self.ledger.observe(there, self.readers)
         free = frozenset(self._sift(self._guard(root, allow=allow_deletions), list(known), fresh, whole=False))
         gone = self.ledger.observe([item for item in seen if item.key in free], self.readers)
         return Taken(changed=len(there), gone=gone, held=len(known) - len(free), differed=differed)
+
+    def _check_there(self, root: Path) -> None:
+        """Raises Unavailable where the folder is not the one that was looked at as a whole: what is gone with it was
+        not deleted."""
+        identity = self.ledger.find_note(SOURCE_ID_NOTE)
+        try:
+            there = root_id(str(root))
+        except InputRejected:
+            there = None
+        if identity is not None and identity != there:
+            raise Unavailable(str(root), "the source was removed, replaced or unmounted; nothing of it was retracted")
 
     def known_below(self, prefix: str) -> list[str]:
         """The known keys that start with the prefix."""

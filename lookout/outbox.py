@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from lookout.apart import reason
+from lookout.apart import apart, reason
 from lookout.datum import Alert, AlertState
 from lookout.errors import ObjectChanged, ObjectMissing
 from lookout.identity import digest
@@ -30,6 +30,8 @@ PICTURE_TRIES: Final = 8
 MOST_UNREADY: Final = 3
 """Letters in a row that may fail before they are handed to the channel; after that the store is taken for unreachable
 and the round ends."""
+MOST_ROUNDS: Final = 10
+"""Rounds of a process that ends after them; letters that cannot be made ready are put off by each."""
 HELD_S: Final = 5.0
 """Pause before the outbox looks again at an alert that another process holds."""
 
@@ -94,6 +96,8 @@ class Outbox:
     window_s: float = float("inf")
     digest_every_s: float = 0.0
     digests: int = field(default=0, init=False)
+    closed: bool = field(default=False, init=False)
+    """Whether the last round ended because the other side took no letters."""
     _opened: Channel | None = field(default=None, init=False)
     _request: Request | None = field(default=None, init=False)
     _unsettled: dict[str, Delivered] = field(default_factory=dict, init=False)
@@ -105,10 +109,11 @@ class Outbox:
         """Try everything that is due once, until ``stopping`` between two letters. Says when something will be due
         next, None when nothing waits. What was tried most often comes last, so that it holds up nothing else.
 
-        A channel that answers PENDING ends the round: the other side is not there, or has enough for now. Raises
+        A channel that is closed ends the round: the other side is not there, or has enough for now. Raises
         Unavailable when the ledger does not answer; how a letter ended is kept then, and settled by the next call.
         """
         self._settle()
+        self.closed = False
         now_s = self.clock()
         self._slide_window(now_s)
         due = [alert for alert in self.ledger.alerts(states=WAITING) if is_due(alert, now_s)]
@@ -131,9 +136,19 @@ class Outbox:
             delivered, ready = self._deliver(held)
             self._keep(held, delivered)
             unready = 0 if ready else unready + 1
-            if ready and delivered.state is AlertState.PENDING:
+            if delivered.closed:
+                self.closed = True
                 break
         return self._next_s(elsewhere)
+
+    def drain(self, stopping: Callable[[], bool] = lambda: False) -> float | None:
+        """Make rounds until nothing is due that was not tried, or the other side takes no letters: for a process that
+        ends then. Says when something will be due next."""
+        for _ in range(MOST_ROUNDS):
+            due_at_s = self.dispatch(stopping)
+            if stopping() or self.closed or due_at_s is None or due_at_s > self.clock():
+                break
+        return due_at_s
 
     def abort(self) -> None:
         """End a request that another thread waits for."""
@@ -206,7 +221,8 @@ class Outbox:
     # --- keeping how letters ended ----------------------------------------------------------------------------------
 
     def _keep(self, alerts: Sequence[Alert], delivered: Delivered) -> None:
-        self._unsettled.update((alert.id, delivered) for alert in alerts)
+        plain = replace(delivered, message_id=_plain(delivered.message_id), error=_plain(delivered.error))
+        self._unsettled.update((alert.id, plain) for alert in alerts)
         if delivered.state is not AlertState.PENDING:
             self._sent_at_s.append(self.clock())
             self.digests += len(alerts) > 1
@@ -215,9 +231,18 @@ class Outbox:
     def _settle(self) -> None:
         """Have the ledger keep how letters ended. What it does not take now is offered again: an alert would be on its
         way for as long as this process lives otherwise."""
-        if self._unsettled:
-            self.ledger.settle_alerts(self.owner, self._unsettled, self.clock())
-            self._unsettled.clear()
+        if not self._unsettled:
+            return
+
+        def settle(some: Sequence[tuple[str, Delivered]]) -> list[None]:
+            self.ledger.settle_alerts(self.owner, dict(some), self.clock())
+            return [None] * len(some)
+
+        ends = list(self._unsettled.items())
+        for (id_, _), failure in zip(ends, apart(ends, settle), strict=True):
+            del self._unsettled[id_]
+            if failure is not None:  # it stays on its way until the session ends, and is repeated then
+                log.error("end of an alert not kept", alert=id_, error=reason(failure))
 
     # --- times ------------------------------------------------------------------------------------------------------
 
@@ -244,6 +269,11 @@ def _close(request: Request) -> None:
         request.close()
     except Exception as exc:  # noqa: BLE001 - how the letter ended is known
         log.warning("connection not closed", error=exc)
+
+
+def _plain(text: str | None) -> str | None:
+    """The text as a ledger can keep it: of a path or an answer that is not UTF-8, the other bytes as escapes."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _by_recipient(alerts: Sequence[Alert]) -> list[Sequence[Alert]]:

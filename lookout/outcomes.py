@@ -53,6 +53,7 @@ class Outcomes:
         that the job met: then nobody's datum is to blame."""
         try:
             if completion.made is not None:
+                self._changes.pop((flight.claim.stage, flight.claim.key), None)
                 return self._success(flight, completion.made)
             return self._failure(flight.claim, completion.error)
         except Unavailable:

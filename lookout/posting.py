@@ -116,7 +116,8 @@ class OutboxSender:
         """One round, or one after the other until the end."""
         wait_s = 0.0
         while self._once or self._wait(wait_s):
-            self.due_at_s = outbox.dispatch(lambda: self._ending)
+            rounds = outbox.drain if self._once else outbox.dispatch
+            self.due_at_s = rounds(lambda: self._ending)
             self.digests = outbox.digests
             self.error = None
             if self._once:

@@ -76,6 +76,8 @@ class JournaledChannel:
         """Take in what this and other processes have written since."""
         try:
             with self._journal.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < self._read_to:
+                    self._read_to = 0  # it was replaced by an older one
                 file.seek(self._read_to)
                 data = file.read()
         except FileNotFoundError:

@@ -102,7 +102,7 @@ class Dispatcher:
         self._number = 0
         self._posted: dict[str, int] = {}
         """By live batch, the last attempt that is known to have been posted."""
-        self._sweep_at_s = -math.inf
+        self._sweep_at_s = self._looked_at_s = -math.inf
         self._free: set[str] | None = None
         """What the last sweep found to be in no batch."""
         self._first = True
@@ -142,6 +142,11 @@ class Dispatcher:
         LookoutError, and then the next step does what this has not."""
         ledger = self._ledger = self._ledger or self._open_ledger()
         now_s = self._clock()
+        if now_s < self._looked_at_s:
+            log.warning("clock set back", seconds=round(self._looked_at_s - now_s, 3))
+            self.line.set_back(now_s)
+            self._sweep_at_s = now_s
+        self._looked_at_s = now_s
         if now_s >= self._sweep_at_s:
             self._sweep(ledger, now_s)
             self._sweep_at_s = now_s + SWEEP_S
@@ -202,13 +207,14 @@ class Dispatcher:
     # --- posting ------------------------------------------------------------------------------------------------------
 
     def _post_if_due(self, batch: Batch, now_s: float) -> None:
-        attempt = self._pace.attempt(now_s - batch.created_at_s)
+        # A batch from the future was cut before the clock was set back: it is at least so old.
+        attempt = self._pace.attempt(abs(now_s - batch.created_at_s))
         last = self._posted.get(batch.id)
         if last is None and not self._first and self._nonce not in batch.id:
             last = self._posted[batch.id] = attempt  # another intake has just cut it, and posts it
         if batch.state is not BatchState.OPEN or (last is not None and last >= attempt):
             return
-        if batch.token and now_s - batch.updated_at_s < LEFT_ALONE * self._pace.again_s:
+        if batch.token and 0 <= now_s - batch.updated_at_s < LEFT_ALONE * self._pace.again_s:
             return
         self._post(batch, attempt)
         self._posted[batch.id] = attempt

@@ -63,6 +63,14 @@ class Line:
                 for key, since_s in taken.items():
                     self._parked[key] = (min(since_s, self._since_s.pop(key, since_s)), due_s)
 
+    def set_back(self, now_s: float) -> None:
+        """Have nothing wait for a time that was reckoned before the clock was set back to this."""
+        with self._changed:
+            self._insert({key: since_s for key, (since_s, _) in self._parked.items()})
+            self._parked = {}
+            self._since_s = {key: min(since_s, now_s) for key, since_s in self._since_s.items()}
+            self._tell()
+
     def due_at_s(self) -> float | None:
         """When the next batch may leave; None when nothing waits."""
         with self._changed:

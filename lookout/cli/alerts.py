@@ -131,7 +131,7 @@ def send(settings: Settings, max_mails: int, state: Path | None, as_json: bool) 
             owner=owner,
             clock=time.time,
             max_letters=max_mails,
-        ).dispatch()
+        ).drain()
         unsent = find_unsent(opened.ledger, time.time())
     if as_json:
         echo_json({"due": due, "waiting": unsent.waiting, "unsent": unsent.as_json()})

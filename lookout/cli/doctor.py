@@ -19,8 +19,8 @@ import click
 from lookout.cli.checks import Check, attempt
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import count, echo_json, printable, watch_troubles
-from lookout.cli.state import LEDGER_FILE, Deployment, find_obstacle, open_state
-from lookout.cli.state_identity import STATE_FILE
+from lookout.cli.state import Deployment, find_obstacle, open_state
+from lookout.cli.state_identity import LEDGER_FILE, STATE_FILE
 from lookout.cli.summary import unsent_lines
 from lookout.datum import ObjectRef, State
 from lookout.deletions import ALLOW_HINT, find_held

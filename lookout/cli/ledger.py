@@ -9,7 +9,8 @@ import click
 
 from lookout.cli.options import PATH, json_option, state_option
 from lookout.cli.output import count, echo_json, printable, table, when
-from lookout.cli.state import LEDGER_FILE, Deployment, begin_anew, open_state
+from lookout.cli.state import Deployment, begin_anew, open_state
+from lookout.cli.state_identity import LEDGER_FILE
 from lookout.datum import JsonObject, State
 from lookout.errors import InputRejected
 from lookout.ledger.archive import Archived, backup, inspect, restore

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from lookout.addresses import LedgerAddress
 from lookout.cli.credentials import Credentials, GivenSecrets
 from lookout.cli.state import buckets
+from lookout.deletions import NOTES
 from lookout.errors import Unavailable
 from stages.pipeline import PIPELINE
 
@@ -137,11 +138,12 @@ def ledger_roles() -> list[LedgerRole]:
             before=[read.bucket for read in stage.reads if read.bucket in names],
             behind=names[number:],
             inputs=PIPELINE.inputs if stage.name in readers else None,
+            notes=NOTES,
             alerts=stage.name == MAILS,
         )
         for number, stage in enumerate(PIPELINE.stages, start=1)
     ]
-    return [*found, roles.intake(PIPELINE.inputs, sorted(readers)), roles.reader()]
+    return [*found, roles.intake(PIPELINE.inputs, sorted(readers), NOTES), roles.reader()]
 
 
 def make_ledger_users(address: LedgerAddress, root_password: str, secrets: GivenSecrets) -> tuple[str, ...]:

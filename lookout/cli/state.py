@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from lookout.addresses import StoreAddress
 from lookout.cli.state_identity import (
+    LEDGER_FILE,
     STATE_FILE,
     bind,
     bind_servers,
@@ -36,7 +37,6 @@ from stages.pipeline import PIPELINE
 if TYPE_CHECKING:
     from lookout.objects.minio import MinioStore
 
-LEDGER_FILE: Final = "ledger.sqlite"
 OBJECTS_FOLDER: Final = "objects"
 OUTBOX_FOLDER: Final = "outbox"
 JOURNAL_FILE: Final = "sent.jsonl"

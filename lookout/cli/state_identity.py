@@ -6,19 +6,19 @@ every mail sent, again.
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path
 from typing import Final
 
 from lookout.errors import Corrupt, Denied
 from lookout.ledger.base import Ledger
-from lookout.ledger.sqlite.database import DAMAGED_HINT
+from lookout.ledger.sqlite.database import DAMAGED_HINT, locked
 from lookout.objects.base import ObjectStore
 from stages.pipeline import PIPELINE
 
 STATE_NOTE: Final = "state"
 STATE_FILE: Final = "state.id"
+LEDGER_FILE: Final = "ledger.sqlite"
 _REMEDY: Final = "restore a backup of it, or begin anew by `lookout ledger new`"
 
 
@@ -40,15 +40,22 @@ def check_identity(folder: Path, ledger: Ledger) -> None:
 
 
 def bind(folder: Path, ledger: Ledger) -> None:
-    """Give ledger and folder one id: that of the ledger, or a new one. A kill in between leaves it to the next call."""
+    """Give ledger and folder one id: that of the ledger, or a new one. One process at a time; a kill in between leaves
+    it to the next call."""
     known = ledger.find_note(STATE_NOTE)
-    if known is None:
-        known = uuid.uuid4().hex
-        ledger.put_note(STATE_NOTE, known)
-    if _read(folder) != known:
-        part = folder / f"{STATE_FILE}.part-{os.getpid()}"
-        part.write_text(known)
-        part.replace(folder / STATE_FILE)
+    if known is not None and _read(folder) == known:
+        return
+    locks = folder / f"{LEDGER_FILE}.d"
+    locks.mkdir(exist_ok=True)
+    with locked(locks / "making"):
+        known = ledger.find_note(STATE_NOTE)
+        if known is None:
+            known = uuid.uuid4().hex
+            ledger.put_note(STATE_NOTE, known)
+        if _read(folder) != known:
+            part = folder / f"{STATE_FILE}.part"
+            part.write_text(known)
+            part.replace(folder / STATE_FILE)
 
 
 def check_servers(ledger: Ledger, store: ObjectStore) -> None:

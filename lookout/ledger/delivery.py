@@ -26,12 +26,13 @@ NOT_SENT: Final = (AlertState.PENDING, AlertState.SENDING, AlertState.UNKNOWN, A
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivered:
     """How one try to send an alert ended. ``due_at_s`` is when a PENDING or UNKNOWN one may be tried again; None: after
-    the pause that its tries and doubts ask for."""
+    the pause that its tries and doubts ask for. ``closed`` says that the other side would take no other letter now."""
 
     state: AlertState
     message_id: str | None = None
     error: str | None = None
     due_at_s: float | None = None
+    closed: bool = False
 
 
 def is_open(alert: Alert) -> bool:

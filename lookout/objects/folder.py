@@ -214,8 +214,12 @@ class FolderStore(ObjectStore):
         """The folder, open; made with its hidden folders when it is not there."""
         try:
             root = OwnedRoot(self._root)
-            if root.has_folder(_STAGING) and root.has_folder(_VERSIONS):
-                return root
+            try:
+                if root.has_folder(_STAGING) and root.has_folder(_VERSIONS):
+                    return root
+            except BaseException:
+                root.close()
+                raise
             root.close()
         except FileNotFoundError:
             pass

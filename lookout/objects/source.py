@@ -228,7 +228,7 @@ def scan(
     or cannot be listed on the way: then nothing can be said to be gone.
     """
     origin = origin_of(root)
-    root_id = _root_id(origin)
+    identity = root_id(origin)
     with open_root(origin) as opened:
         walk = Walk(opened, exclude)
         files = walk.run()
@@ -259,7 +259,7 @@ def scan(
         gone=gone,
         unchanged=total - len(changed),
         total=total,
-        root_id=root_id,
+        root_id=identity,
         unlistable=walk.unlistable,
     )
 
@@ -285,7 +285,8 @@ def _observe_all(keys: Sequence[str], observe: Callable[[str], Observation], thr
         return list(pool.map(observe, keys))
 
 
-def _root_id(origin: str) -> str:
+def root_id(origin: str) -> str:
+    """Identity of a folder that is there, as in ``Scan``. Raises InputRejected for anything else."""
     if not is_text(origin):
         raise InputRejected("the folder's path is not valid UTF-8", repr(origin), "rename it, or link to it")
     try:

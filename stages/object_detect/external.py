@@ -74,6 +74,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
+        if not 8 <= tag < 1 << 32:  # protobuf cuts a longer one to 32 bits, and reads it as another field
+            raise ValueError("it has a tag that no field has")
         wire = tag & 7
         if wire == _VARINT:
             value, at = _varint(message, at)

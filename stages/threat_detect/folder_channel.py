@@ -57,7 +57,7 @@ class FolderChannel:
                 _write(path, to_eml(mail, letter.id))
         except OSError as exc:
             error = f"cannot write {path}: {exc.strerror or exc}"
-            return Delivered(state=AlertState.PENDING, error=error)
+            return Delivered(state=AlertState.PENDING, error=error, closed=True)
         return Delivered(state=AlertState.WRITTEN, message_id=str(path))
 
 

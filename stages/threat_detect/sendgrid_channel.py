@@ -92,7 +92,7 @@ class SendGridChannel:
         try:
             connection = Connection(self._target, self._timeout_s, self._tls)
         except NotSent as exc:
-            return Delivered(state=AlertState.PENDING, error=self._hide(str(exc)))
+            return Delivered(state=AlertState.PENDING, error=self._hide(str(exc)), closed=True)
         return _Post(self, connection, body)
 
     def post(self, connection: Connection, body: bytes, now_s: float) -> Delivered:
@@ -172,14 +172,16 @@ def delivered(answer: Answer, said: str, now_s: float, *, sandbox: bool = False)
         return Delivered(state=AlertState.SENT, message_id=clean(answer.headers.get("x-message-id", "")) or None)
     if status in (401, 403):
         hint = _KEY_HINT if status == 401 else _SENDER_HINT
-        return Delivered(state=AlertState.PENDING, error=f"{error} ({hint})", due_at_s=now_s + SETUP_RETRY_S)
+        again_s = now_s + SETUP_RETRY_S
+        return Delivered(state=AlertState.PENDING, error=f"{error} ({hint})", due_at_s=again_s, closed=status == 401)
     if status == 429:
-        return Delivered(state=AlertState.PENDING, error=error, due_at_s=_reset_at_s(answer, now_s))
+        return Delivered(state=AlertState.PENDING, error=error, due_at_s=_reset_at_s(answer, now_s), closed=True)
     if status == 408:
         return Delivered(state=AlertState.PENDING, error=error, due_at_s=now_s + RETRY_S)
     if 300 <= status < 400:
         hint = "a redirect is not followed; check the host"
-        return Delivered(state=AlertState.PENDING, error=f"{error} ({hint})", due_at_s=now_s + SETUP_RETRY_S)
+        again_s = now_s + SETUP_RETRY_S
+        return Delivered(state=AlertState.PENDING, error=f"{error} ({hint})", due_at_s=again_s, closed=True)
     if 400 <= status < 500:
         return Delivered(state=AlertState.DEAD, error=error)
     return Delivered(state=AlertState.UNKNOWN, error=error)

@@ -6,12 +6,12 @@ import pytest
 
 from lookout.datum import AlertState
 from lookout.ledger.base import Delivered
-from lookout.outbox import Outbox
+from lookout.outbox import Letter, Outbox, Request
 
-from .world import Posting, World
+from .world import Postbox, Posting, World
 
 UNKNOWN = Delivered(state=AlertState.UNKNOWN, error="the answer never came")
-REFUSED = Delivered(state=AlertState.PENDING, error="connection refused", due_at_s=0.0)
+REFUSED = Delivered(state=AlertState.PENDING, error="connection refused", due_at_s=0.0, closed=True)
 
 
 def alert_states(world: World) -> list[str]:
@@ -68,7 +68,7 @@ def test_a_channel_that_asks_to_wait_ends_the_round(world: World) -> None:
     for i in range(3):
         world.put(f"a/{i}", "alarm")
     later_s = world.now_s + 100
-    world.postbox.answers = [Delivered(state=AlertState.PENDING, error="429", due_at_s=later_s)]
+    world.postbox.answers = [Delivered(state=AlertState.PENDING, error="429", due_at_s=later_s, closed=True)]
     world.run()
     assert len(world.postbox.letters) == 1
     world.run()
@@ -104,7 +104,7 @@ def test_in_a_long_watch_letters_are_counted_by_the_hour_and_digests_leave_minut
     """The window of a watch: three letters an hour, then a digest every five minutes, and letters again after it."""
     for i in range(9):
         world.put(f"a/{i}", "alarm")
-    world.postbox.answers = [Delivered(state=AlertState.PENDING, error="429", due_at_s=world.now_s + 9)]
+    world.postbox.answers = [Delivered(state=AlertState.PENDING, error="429", due_at_s=world.now_s + 9, closed=True)]
     world.run()
     began_s = world.now_s
     with world.ledger() as ledger, ledger.session() as owner, world.runner() as runner:
@@ -181,3 +181,25 @@ def test_a_connection_that_cannot_be_closed_changes_nothing_of_how_a_letter_ende
     world.run()
     assert alert_states(world) == ["sent"]
     assert len(world.postbox.letters) == 1
+
+
+def test_what_is_refused_for_a_while_holds_up_no_other_letter_of_a_run(world: World) -> None:
+    for i in range(6):
+        world.put(f"a/{i}", "alarm")
+    world.postbox.answers = [Delivered(state=AlertState.PENDING, error="403 sender", due_at_s=world.now_s + 900)] * 2
+    world.run()
+    assert sorted(alert_states(world)) == ["pending"] * 2 + ["sent"] * 4
+
+
+def test_letters_that_cannot_be_made_ready_hold_up_no_other_of_a_run(world: World) -> None:
+    class Unready(Postbox):
+        def begin(self, letter: Letter) -> Request:
+            if any(alert.draft.picture_key < "a/5" for alert in letter.alerts):
+                raise RuntimeError("it cannot be rendered")
+            return super().begin(letter)
+
+    world.postbox = Unready(world.root / "letters")
+    for i in range(7):
+        world.put(f"a/{i}", "alarm")
+    world.run()
+    assert sorted(alert_states(world)) == ["pending"] * 5 + ["sent"] * 2

@@ -37,6 +37,17 @@ def may(role: str, kind: bytes, *parts: str) -> bool:
     return any(key.startswith(begin) for begin in ROLES[role].writes)
 
 
+def test_whoever_looks_at_inputs_counts_deletions_and_writes_no_other_note() -> None:
+    for name in ROLES:
+        looks = may(name, keys.INPUT, "images")
+        assert [may(name, keys.NOTE, note) for note in ("retracted", "held-back", "retention", "state")] == [
+            looks,
+            looks,
+            False,
+            False,
+        ]
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_no_limited_role_writes_what_is_the_operators(role: str) -> None:
     assert not any(may(role, kind, "model") for kind in roles.OF_OPERATOR)

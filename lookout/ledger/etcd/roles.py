@@ -31,7 +31,8 @@ OF_ALERTS: Final = (keys.ALERT, keys.ALERT_STATE, keys.ALERT_RUN)
 OF_CUTS: Final = (keys.BATCH_KEYS, keys.CUT)
 """Of whoever cuts batches."""
 OF_OPERATOR: Final = (keys.META, keys.NOTE, keys.REFERENCES)
-"""Of nobody who is limited: the form of the ledger, cursors, and the model and rules in force."""
+"""Of nobody who is limited: the form of the ledger, notes but for those of whoever looks at inputs, and the model and
+rules in force."""
 REPAIRED: Final = (keys.SLOT, keys.DIRTY, keys.STATE)
 """Of a stage, by one that reads its results: to have one made again that is gone or damaged."""
 
@@ -66,13 +67,14 @@ def reader() -> LedgerRole:
     return LedgerRole(name="reader", writes=())
 
 
-def intake(inputs: str, readers: Sequence[str]) -> LedgerRole:
-    """What lands, the marks of the stages that read it, and batches of it."""
+def intake(inputs: str, readers: Sequence[str], notes: Sequence[str]) -> LedgerRole:
+    """What lands, with the notes of whoever looks at inputs; marks of the stages that read it, and batches of it."""
     batches = (keys.BATCH, keys.BATCH_STATE, keys.BATCH_RUN)
     return LedgerRole(
         name="intake",
         writes=(
             *_first(OF_INPUTS, inputs),
+            *_notes(notes),
             *(mark for reading in readers for mark in _first((keys.DIRTY,), reading)),
             *batches,
             *OF_CUTS,
@@ -82,16 +84,27 @@ def intake(inputs: str, readers: Sequence[str]) -> LedgerRole:
 
 
 def stage(
-    name: str, *, before: Sequence[str], behind: Sequence[str], inputs: str | None, alerts: bool = False
+    name: str,
+    *,
+    before: Sequence[str],
+    behind: Sequence[str],
+    inputs: str | None,
+    notes: Sequence[str] = (),
+    alerts: bool = False,
 ) -> LedgerRole:
     """A stage's container: its own slots and paths, the marks of the stages ``behind``, the slots of those ``before``
-    whose results it reads; inputs, if it reads the bucket ``inputs``; alerts, if it makes them; and what is shared."""
+    whose results it reads; inputs and the ``notes`` of whoever looks at them, if it reads the bucket ``inputs``;
+    alerts, if it makes them; and what is shared."""
     writes = [*_first(OF_STAGE, name), *_first(OF_RESULTS, name)]
     writes += [key for each in behind for key in _first((keys.DIRTY,), each)]
     writes += [key for each in before for key in _first(REPAIRED, each)]
-    writes += _first(OF_INPUTS, inputs) if inputs is not None else ()
+    writes += (*_first(OF_INPUTS, inputs), *_notes(notes)) if inputs is not None else ()
     writes += OF_ALERTS if alerts else ()
     return LedgerRole(name=name, writes=(*writes, *SHARED))
+
+
+def _notes(names: Sequence[str]) -> tuple[bytes, ...]:
+    return tuple(keys.NOTE + keys.text(name) for name in names)
 
 
 def _first(kinds: Sequence[bytes], part: str) -> tuple[bytes, ...]:

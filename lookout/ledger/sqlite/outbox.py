@@ -31,7 +31,7 @@ class OutboxPart(Part):
             if ids is None:
                 free = read_alerts(connection, "INDEXED BY alerts_open WHERE open = 1 AND owner IS NULL", ())
             else:
-                sql = f"{_SELECT} WHERE open = 1 AND owner IS NULL AND id IN ({{}})"
+                sql = f"{_SELECT} WHERE owner IS NULL AND id IN ({{}})"
                 free = [_alert(row) for row in select_in(connection, sql, [], set(ids))]
             free.sort(key=lambda alert: (alert.created_at_s, alert.id))
             due = [alert for alert in free if delivery.is_due(alert, now_s)][:limit]

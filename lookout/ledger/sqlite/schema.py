@@ -25,7 +25,9 @@ CREATE TABLE batched (key TEXT PRIMARY KEY) WITHOUT ROWID;
 
 _DOUBTS: Final = """
 ALTER TABLE alerts ADD COLUMN doubts INTEGER NOT NULL DEFAULT 0;
-UPDATE alerts SET doubts = 1, open = 1 WHERE state = 'unknown';
+UPDATE alerts SET doubts = 1 WHERE state = 'unknown' OR (tries > 1 AND state IN ('pending', 'dead', 'canceled'));
+UPDATE alerts SET state = 'unknown' WHERE state = 'pending' AND doubts = 1;
+UPDATE alerts SET open = 1 WHERE state = 'unknown';
 """
 
 UPGRADES: Final = {1: _BATCHES, 2: _DOUBTS}
