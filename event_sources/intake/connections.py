@@ -40,6 +40,13 @@ class BoundedProtocol(H11Protocol):
             self._deadline.cancel()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """End at the end of the server; at once where the client still owes a request, as no answer is lost then."""
+        waiting = self._is_waiting
+        super().shutdown()
+        if waiting:
+            self.transport.abort()
+
     def on_response_complete(self) -> None:
         if self.conn.their_state is h11.SEND_BODY:
             self.transport.close()  # answered before its body was there, and nobody wants the rest

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from lookout.errors import Corrupt, Denied
-from lookout.ledger.base import Ledger
-from lookout.ledger.sqlite.database import DAMAGED_HINT, locked
+from lookout.ledger.base import DAMAGED_HINT, Ledger
 from lookout.objects.base import ObjectStore
 from stages.pipeline import PIPELINE
 
@@ -45,6 +44,9 @@ def bind(folder: Path, ledger: Ledger) -> None:
     known = ledger.find_note(STATE_NOTE)
     if known is not None and _read(folder) == known:
         return
+    # Imported here: a container whose ledger is on a server need not load SQLite.
+    from lookout.ledger.sqlite.database import locked
+
     locks = folder / f"{LEDGER_FILE}.d"
     locks.mkdir(exist_ok=True)
     with locked(locks / "making"):

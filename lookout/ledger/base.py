@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from lookout.datum import (
     Alert,
@@ -33,6 +34,13 @@ from lookout.datum import (
 )
 from lookout.ledger.delivery import Delivered
 from lookout.objects.base import Publish
+
+DAMAGED_HINT: Final = (
+    "Move ledger.sqlite and its -wal and -shm away together, then fill a new one: lookout ledger restore BACKUP; or, "
+    "without a backup, lookout ledger new: all results are made anew from the pictures. Mails that were sent, as "
+    "sent.jsonl in the state folder says, are not sent again."
+)
+"""The remedy for a ledger in a file that is lost, damaged or another state's."""
 
 
 class Settled(Enum):
@@ -290,4 +298,4 @@ class Ledger(ABC):
         """The newest runs first."""
 
 
-__all__ = ["Delivered", "Ledger", "RunRecord", "Settled"]
+__all__ = ["DAMAGED_HINT", "Delivered", "Ledger", "RunRecord", "Settled"]

@@ -9,6 +9,7 @@ from typing import Final, Self
 
 from lookout.addresses import StoreAddress
 from lookout.cli.state import open_minio
+from lookout.objects.base import STATUS_KEY
 from lookout.objects.minio import MinioStore
 from lookout.testing.servers import EtcdServer, MinioServer, Server
 from tests.storm import accounting
@@ -106,7 +107,8 @@ class ServerSite(Site):
         super().make_fresh()
 
     def results(self, *, fresh: bool = False) -> dict[str, bytes]:
-        return {path: data for path, data in self._objects(fresh=fresh).items() if not path.startswith(IMAGES)}
+        found = self._objects(fresh=fresh).items()
+        return {path: data for path, data in found if not path.startswith(IMAGES) and path != f"plot/{STATUS_KEY}"}
 
     def find_leftovers(self) -> list[str]:
         """Objects with what lies outside of the folder, and objects that no record names."""

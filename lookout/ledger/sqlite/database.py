@@ -16,17 +16,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from lookout.errors import Corrupt, InputRejected, LookoutError, Unavailable
+from lookout.ledger.base import DAMAGED_HINT
 from lookout.ledger.sqlite.schema import FORM, SCHEMA, UPGRADES
 
 BUSY_S: Final = 30.0
 CHUNK: Final = 512
 """Keys in one statement."""
 
-DAMAGED_HINT: Final = (
-    "Move ledger.sqlite and its -wal and -shm away together, then fill a new one: lookout ledger restore BACKUP; or, "
-    "without a backup, lookout ledger new: all results are made anew from the pictures. Mails that were sent, as "
-    "sent.jsonl in the state folder says, are not sent again."
-)
 _READ_ONLY_HINT: Final = "make the file and its folder writable, or name another state folder"
 _DAMAGED: Final = frozenset(
     {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
