@@ -128,14 +128,14 @@ class Intake:
         return Taken(changed=len(there), gone=gone, held=len(known) - len(free), differed=differed)
 
     def _check_there(self, root: Path) -> None:
-        """Raises Unavailable where the folder is not the one that was looked at as a whole: what is gone with it was
-        not deleted."""
+        """Raises Unavailable where the folder is gone, or another one and empty, as where a disk was unmounted: what is
+        gone with it was not deleted."""
         identity = self.ledger.find_note(SOURCE_ID_NOTE)
         try:
-            there = root_id(str(root))
-        except InputRejected:
-            there = None
-        if identity is not None and identity != there:
+            is_there = root_id(str(root)) == identity or any(root.iterdir())
+        except (InputRejected, OSError):
+            is_there = False
+        if identity is not None and not is_there:
             raise Unavailable(str(root), "the source was removed, replaced or unmounted; nothing of it was retracted")
 
     def known_below(self, prefix: str) -> list[str]:

@@ -6,7 +6,7 @@ Tests named in brackets are those of the system that this one replaces: what the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -16,7 +16,7 @@ from lookout.deletions import find_held
 from lookout.errors import InputRejected, Unavailable
 from lookout.planner import MAX_LONE_LOSSES
 from lookout.testing.toy import toy_pipeline
-from lookout.workers import InlineWorkers, Workers
+from lookout.workers import Done, InlineWorkers, Ticketed, Workers
 
 from .world import World, folder_only, words
 
@@ -543,3 +543,28 @@ def test_what_was_changed_after_it_had_been_given_up_is_tried(world: World) -> N
     world.put("a/1", "calm")
     world.run()
     assert world.states()["third"] == {"success": 1}
+
+
+@folder_only
+def test_a_source_that_goes_away_while_a_run_reads_it_is_not_retracted(world: World) -> None:
+    for i in range(5):
+        world.put(f"a/{i}", "alarm")
+    world.run()
+    before = world.results()
+    for i in range(5):
+        world.put(f"a/{i}", "alarm again")
+
+    class Unmounting(InlineWorkers):
+        def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+            if world.source.exists():
+                world.source.rename(world.root / "unmounted")
+                world.source.mkdir()
+            super().submit(jobs, timeout_s, done)
+
+    with pytest.raises(Unavailable, match="unmounted"):
+        world.run(workers=Unmounting(world.open_store()))
+    assert world.results() == before
+    world.source.rmdir()
+    (world.root / "unmounted").rename(world.source)
+    world.run()
+    assert world.states()["first"] == {"success": 5}
