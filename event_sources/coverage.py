@@ -1,4 +1,4 @@
-"""Which folders of a tree the system watches, and which it does not, as when its limit of watches is reached.
+"""Coverage of a folder tree by inotify watches: folders without one, as when the limit of watches is reached.
 
 Knows inode numbers and no events. Where the numbers that the system lists are not those of the files, as on some
 layered file systems, only their count is compared.
@@ -50,7 +50,7 @@ class Coverage:
         return self.unwatched > before
 
     def has_root(self) -> bool:
-        """Whether the folder itself is still watched, as far as the system tells."""
+        """Tell whether the folder itself is still watched, as far as the system tells."""
         watched = find_watched()
         if watched is None or self._inode in watched:
             return True

@@ -146,7 +146,7 @@ class FolderWatch(FileSystemEventHandler):
     # --- from any thread ---------------------------------------------------------------------------------------------
 
     def find_fault(self) -> str | None:
-        """What is broken, so that no events come any more; None when nothing is, or when the loss was told."""
+        """Name what is broken, so that no events come any more; None when nothing is, or when the loss was told."""
         with self._one_call:
             if isinstance(self._lost, InputRejected):
                 return None
@@ -160,7 +160,7 @@ class FolderWatch(FileSystemEventHandler):
         return self._coverage.unwatched
 
     def is_waited_for(self, key: str) -> bool:
-        """Whether the file is known to be changing, and will be announced when it is whole."""
+        """Tell whether the file is known to be changing, and will be announced when it is whole."""
         return self._settling.is_waited_for(f"{self._root}/{name_of(self._root, key)}")
 
     # --- what watchdog says, in its thread ---------------------------------------------------------------------------

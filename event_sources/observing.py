@@ -1,4 +1,4 @@
-"""What watchdog does not tell by itself: that events were lost, that a folder is not watched, that a thread is dead."""
+"""Faults that watchdog does not report: lost events, a folder that is not watched, a dead thread."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def new_observer() -> BaseObserver:
 
 
 def is_alive(observer: BaseObserver) -> bool:
-    """Whether all threads of the observer live."""
+    """Tell whether all threads of the observer live."""
     threads = [observer, *observer.emitters]
     if sys.platform == "linux":
         from event_sources.inotify import InotifyWatcher

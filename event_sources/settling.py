@@ -46,11 +46,11 @@ class Settling:
             self._thread.join()
 
     def is_alive(self) -> bool:
-        """Whether the thread lives."""
+        """Tell whether the thread lives."""
         return self._thread.is_alive()
 
     def is_waited_for(self, path: str) -> bool:
-        """Whether the path is not due yet, or is held open by somebody who may have changed it."""
+        """Tell whether the path is not due yet, or is held open by somebody who may have changed it."""
         with self._changed:
             return path in self._due_at_s or (path in self._open and path in self._unclosed)
 

@@ -80,7 +80,7 @@ class SteadyWatch:
         return 1 if self._watch is None else self._watch.unwatched
 
     def is_waited_for(self, key: str) -> bool:
-        """Whether the file is known to be changing, and will be announced when it is whole."""
+        """Tell whether the file is known to be changing, and will be announced when it is whole."""
         return self._watch is not None and self._watch.is_waited_for(key)
 
     def check(self) -> bool:

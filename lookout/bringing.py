@@ -39,7 +39,7 @@ class Watch(Protocol):
     """A watch at work, to be looked after: see ``event_sources/steady.py``. Called in the thread of ``run``."""
 
     def check(self) -> bool:
-        """Whether a walk is due."""
+        """Tell whether a walk is due."""
         ...
 
     def walked(self, missed: int, took_s: float) -> None:

@@ -97,7 +97,7 @@ class Outbox:
     digest_every_s: float = 0.0
     digests: int = field(default=0, init=False)
     closed: bool = field(default=False, init=False)
-    """Whether the last round ended because the other side took no letters."""
+    """True when the last round ended because the other side took no letters."""
     _opened: Channel | None = field(default=None, init=False)
     _request: Request | None = field(default=None, init=False)
     _unsettled: dict[str, Delivered] = field(default_factory=dict, init=False)

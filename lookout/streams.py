@@ -138,7 +138,7 @@ def let_go_of_stdout() -> None:
 
 
 def _is_standard(stream: object, number: int) -> bool:
-    """Whether it writes to the standard stream of this number, and not to one that took its place."""
+    """Tell whether it writes to the standard stream of this number, and not to one that took its place."""
     try:
         return isinstance(stream, io.TextIOWrapper) and stream.fileno() == number
     except (OSError, ValueError):

@@ -57,7 +57,7 @@ class Watch(Protocol):
         ...
 
     def is_waited_for(self, key: str) -> bool:
-        """Whether the file is known to be changing, and will be announced when it is whole."""
+        """Tell whether the file is known to be changing, and will be announced when it is whole."""
         ...
 
 
@@ -200,7 +200,7 @@ class Changes:
         self._intake.ledger.put_note(TROUBLE_NOTE, json.dumps(troubles) if troubles else "")
 
     def _is_ready(self, watch: Watch, seen: Observation) -> bool:
-        """Whether a file that a walk found was left alone for long enough to be whole."""
+        """Tell whether a file that a walk found was left alone for long enough to be whole."""
         try:
             changed_at_s = os.lstat(self._root / name_of(str(self._root), seen.key)).st_ctime
         except (OSError, InputRejected):
@@ -220,6 +220,6 @@ class Changes:
 
 
 def find_troubles(ledger: Ledger) -> dict[str, int]:
-    """What went wrong with the watch at work, in numbers; empty when nothing did, or none is at work."""
+    """Count what went wrong with the watch at work; empty when nothing did, or none is at work."""
     text = ledger.find_note(TROUBLE_NOTE)
     return {str(name): int(number) for name, number in json.loads(text).items()} if text else {}

@@ -151,7 +151,7 @@ def _code_of(command: click.Command, name: str | None, stopped: int) -> int:
 
 
 def _end_by_system(error: OSError) -> int:
-    """What the system refused beside the stores and ledgers, whose errors are LookoutErrors: a path, a limit."""
+    """Say what the system refused beside the stores and ledgers, whose errors are LookoutErrors: a path, a limit."""
     place = "" if error.filename is None else f"{error.filename}: "
     _say(str(find_lack(error) or f"{place}{error.strerror or error}"))
     return Unavailable.exit_code

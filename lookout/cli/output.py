@@ -60,7 +60,7 @@ def table(rows: Iterable[Sequence[object]], header: Sequence[str], width: int | 
 
 
 def columns_of(text: str) -> int:
-    """How many columns of a terminal the text takes: two a wide character (Chinese, emoji), none a combining one."""
+    """Count the columns that the text takes on a terminal: two a wide character (as emoji), none a combining one."""
     if text.isascii():
         return len(text)
     return sum(map(_columns_of_one, text))
@@ -95,7 +95,7 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def watch_troubles(counts: Mapping[str, int]) -> str:
-    """What went wrong with a watch, in words: ``2 folders without events, 1 restart``."""
+    """Say what went wrong with a watch: ``2 folders without events, 1 restart``."""
     words = {
         "unwatched": ("folder without events", "folders without events"),
         "missed": ("file that no event told of", "files that no event told of"),

@@ -25,7 +25,7 @@ NOT_SENT: Final = (AlertState.PENDING, AlertState.SENDING, AlertState.UNKNOWN, A
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivered:
-    """How one try to send an alert ended. ``due_at_s`` is when a PENDING or UNKNOWN one may be tried again; None: after
+    """Result of one try to send an alert. ``due_at_s`` is when a PENDING or UNKNOWN one may be tried again; None: after
     the pause that its tries and doubts ask for. ``closed`` says that the other side would take no other letter now."""
 
     state: AlertState
@@ -41,7 +41,7 @@ def is_open(alert: Alert) -> bool:
 
 
 def is_due(alert: Alert, now_s: float) -> bool:
-    """Whether it may be tried now. A time to wait for that was reckoned by a clock which has gone back since holds
+    """Tell whether it may be tried now. A time to wait for that was reckoned by a clock which has gone back since holds
     nothing up."""
     return is_open(alert) and (alert.due_at_s <= now_s or (alert.settled_at_s or 0.0) > now_s)
 
@@ -102,12 +102,12 @@ def canceled(alert: Alert, now_s: float) -> Alert:
 
 
 def can_cancel(alert: Alert) -> bool:
-    """Whether it can still be called off: it waits, or was refused."""
+    """Tell whether it can still be called off: it waits, or was refused."""
     return is_open(alert) or alert.state is AlertState.DEAD
 
 
 def can_resend(alert: Alert) -> bool:
-    """Whether a person may have it sent at once: it is not certain to have arrived, and not on its way."""
+    """Tell whether a person may have it sent at once: it is not certain to have arrived, and not on its way."""
     return is_open(alert) or alert.state in (AlertState.DEAD, AlertState.CANCELED)
 
 

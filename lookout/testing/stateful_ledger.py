@@ -366,7 +366,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 def _clash(one: str, other: str) -> bool:
-    """Whether no folder can hold both paths as files."""
+    """Tell whether no folder can hold both paths as files."""
     return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 

@@ -89,7 +89,7 @@ class FolderPictures:
         return observe_file(self.root, key, self.bucket, now_s)
 
     def is_blank(self) -> bool:
-        """Whether it is another folder than before, and empty: one keeps no trace of what was deleted."""
+        """Tell whether it is another folder than before, and empty: one keeps no trace of what was deleted."""
         found = self.root.stat()
         return self.identity not in (None, f"{found.st_dev}:{found.st_ino}") and next(self.keys(), None) is None
 

@@ -59,7 +59,7 @@ if __name__ == "__main__":
 
 
 def _ended(pid: int) -> bool:
-    """Whether the process is gone, but for its exit code that nobody took."""
+    """Tell whether the process is gone, but for its exit code that nobody took."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -134,7 +134,7 @@ def _of_all_threads(pid: int) -> set[int]:
 
 
 def _maps_shared_memory(pid: int) -> bool:
-    """Whether the process uses a semaphore with a name, which is a file there."""
+    """Tell whether the process uses a semaphore with a name, which is a file there."""
     try:
         return "/dev/shm/" in Path(f"/proc/{pid}/maps").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -32,7 +32,7 @@ class Arrival:
 
     @property
     def may_be_accepted(self) -> bool:
-        """Whether the sender cannot know that it was refused."""
+        """Tell whether the sender cannot know that it was refused."""
         return self.status == 0 or self.status >= 500 or 200 <= self.status < 300
 
 

@@ -111,7 +111,7 @@ class SessionsPart(OutboxPart, RunsPart):
         return True
 
     def _is_late(self, lease: Kv, now_s: float) -> bool:
-        """Whether the lease has ended, and its claim is ours to take back."""
+        """Tell whether the lease has ended, and its claim is ours to take back."""
         _, end_s, _ = read_lease(lease)
         return end_s <= now_s and self._claim_name(lease.key)[:2] not in self._not_ours
 
