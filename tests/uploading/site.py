@@ -69,11 +69,13 @@ class Site:
         self.trouble: Queue[str | None] = Queue()
 
     def put(self, name: str, data: bytes, *, age_s: float = 3600.0) -> None:
-        """A file that was left alone for so long; its change time is now, whatever is done."""
+        """A file that was left alone for so long, there at once and whole; its change time is now, whatever is done."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        os.utime(path, (time.time() - age_s,) * 2)
+        written = path.with_name(f".{path.name}")
+        written.write_bytes(data)
+        os.utime(written, (time.time() - age_s,) * 2)
+        written.replace(path)
 
     def bringing(self, **options: Any) -> Working:
         return Working(self, options)
