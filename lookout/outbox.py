@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from lookout.apart import apart, reason
 from lookout.datum import Alert, AlertState
+from lookout.departure import Departure, uptime_s
 from lookout.errors import ObjectChanged, ObjectMissing
 from lookout.identity import digest
 from lookout.ledger.base import Delivered, Ledger
@@ -53,9 +54,9 @@ class Letter:
 class Request(Protocol):
     """A letter that is ready to leave: rendered, and connected to the other side."""
 
-    def send(self, now_s: float) -> Delivered:
+    def send(self, now_s: float, departure: Departure) -> Delivered:
         """Send once and say how it ended: SENT (with a message id), DEAD (refused for good), PENDING (certainly not
-        delivered) or UNKNOWN (may have been delivered)."""
+        delivered) or UNKNOWN (may have been delivered). PENDING if it is too late, directly before it leaves."""
         ...
 
     def abort(self) -> None:
@@ -92,6 +93,7 @@ class Outbox:
     channel: Callable[[], Channel]
     owner: str
     clock: Callable[[], float]
+    uptime: Callable[[], float] = uptime_s
     max_letters: int = 20
     window_s: float = float("inf")
     digest_every_s: float = 0.0
@@ -175,18 +177,19 @@ class Outbox:
     def _send(self, request: Request, alerts: Sequence[Alert]) -> Delivered:
         """Note that the request may leave, and send it. Raises what the ledger raises; then nothing has left."""
         ids = frozenset(alert.id for alert in alerts)
+        departure = Departure(self.uptime, self.clock)
         try:
             if self.ledger.begin_sending(self.owner, ids) == ids:
-                return self._sent(request)
+                return self._sent(request, departure)
         finally:
             _close(request)
         # Some were canceled meanwhile, or the session was taken for dead: the letter would say too much.
         return Delivered(state=AlertState.PENDING, error="the alerts of the letter changed", due_at_s=self.clock())
 
-    def _sent(self, request: Request) -> Delivered:
+    def _sent(self, request: Request, departure: Departure) -> Delivered:
         self._request = request
         try:
-            return request.send(self.clock())
+            return request.send(self.clock(), departure)
         except Exception as exc:  # noqa: BLE001 - it may have left
             return Delivered(state=AlertState.UNKNOWN, error=reason(exc))
         finally:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lookout.datum import AlertState
+from lookout.departure import Departure
 from lookout.ledger.base import Delivered
 from lookout.log import get_logger
 from lookout.outbox import Channel, Letter, Request
@@ -112,9 +113,9 @@ class _JournaledRequest:
     def __init__(self, journal: JournaledChannel, request: Request, ids: Sequence[str]) -> None:
         self._journal, self._request, self._ids = journal, request, ids
 
-    def send(self, now_s: float) -> Delivered:
+    def send(self, now_s: float, departure: Departure) -> Delivered:
         self._journal.note(self._ids, Delivered(state=AlertState.SENDING))
-        delivered = self._request.send(now_s)
+        delivered = self._request.send(now_s, departure)
         self._journal.note(self._ids, delivered)
         return delivered
 

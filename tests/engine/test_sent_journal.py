@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lookout.datum import AlertState
+from lookout.departure import Departure
 from lookout.ledger.base import Delivered
 from lookout.outbox import Letter
 from lookout.sent_journal import JournaledChannel
@@ -30,7 +31,7 @@ def open_channel(tmp_path: Path, postbox: Postbox) -> JournaledChannel:
 
 def send(by: JournaledChannel, letter: Letter) -> Delivered:
     request = by.begin(letter)
-    return request if isinstance(request, Delivered) else request.send(1.0)
+    return request if isinstance(request, Delivered) else request.send(1.0, Departure())
 
 
 def test_a_sent_alert_is_answered_for_and_does_not_leave_again(tmp_path: Path, postbox: Postbox) -> None:
