@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,20 +40,22 @@ class JournaledChannel:
         self._doubted: set[str] = set()
 
     def begin(self, letter: Letter) -> Request | Delivered:
-        """See ``Channel``. Alerts that were sent before are left out; a letter of such alone is not sent."""
+        """See ``Channel``. Alerts that were sent before are left out, and keep their end; a letter of such alone is not
+        sent."""
         self._read()
-        rest = tuple(alert for alert in letter.alerts if alert.id not in self._known)
+        before = {alert.id: self._known[alert.id] for alert in letter.alerts if alert.id in self._known}
+        rest = tuple(alert for alert in letter.alerts if alert.id not in before)
         if not rest:
             log.info("sent before", id=letter.id)
-            return self._known[letter.alerts[0].id]
+            return replace(before[letter.alerts[0].id], before=before)
         ids = [alert.id for alert in rest]
         resend = letter.resend or not self._doubted.union(self._begun).isdisjoint(ids)
         request = self._channel.begin(replace(letter, alerts=rest, resend=resend))
         if isinstance(request, Delivered):
             if request.state in _DONE:
                 self.note(ids, request)
-            return request
-        return _JournaledRequest(self, request, ids)
+            return replace(request, before=before)
+        return _JournaledRequest(self, request, ids, before)
 
     def note(self, ids: Sequence[str], delivered: Delivered) -> None:
         """Write how alerts stand, durably."""
@@ -110,14 +112,16 @@ class JournaledChannel:
 class _JournaledRequest:
     """Request of which the journal notes that it may leave, and how it ended."""
 
-    def __init__(self, journal: JournaledChannel, request: Request, ids: Sequence[str]) -> None:
-        self._journal, self._request, self._ids = journal, request, ids
+    def __init__(
+        self, journal: JournaledChannel, request: Request, ids: Sequence[str], before: Mapping[str, Delivered]
+    ) -> None:
+        self._journal, self._request, self._ids, self._before = journal, request, ids, before
 
     def send(self, now_s: float, departure: Departure) -> Delivered:
         self._journal.note(self._ids, Delivered(state=AlertState.SENDING))
         delivered = self._request.send(now_s, departure)
         self._journal.note(self._ids, delivered)
-        return delivered
+        return replace(delivered, before=self._before)
 
     def abort(self) -> None:
         self._request.abort()

@@ -37,7 +37,7 @@ def send(by: JournaledChannel, letter: Letter) -> Delivered:
 def test_a_sent_alert_is_answered_for_and_does_not_leave_again(tmp_path: Path, postbox: Postbox) -> None:
     first = send(open_channel(tmp_path, postbox), letter("a"))
     again = send(open_channel(tmp_path, postbox), letter("a"))
-    assert again == first
+    assert (again.state, again.message_id, again.before) == (AlertState.SENT, "m1", {"a": first})
     assert postbox.sent() == [(("a",), False)]
 
 
@@ -46,6 +46,17 @@ def test_a_digest_leaves_with_those_of_its_alerts_that_did_not(tmp_path: Path, p
     send(channel, letter("a"))
     send(channel, letter("a", "b"))
     assert postbox.sent() == [(("a",), False), (("b",), False)]
+
+
+def test_each_alert_of_a_digest_has_its_own_end(tmp_path: Path, postbox: Postbox) -> None:
+    channel = open_channel(tmp_path, postbox)
+    a, b = send(channel, letter("a")), send(channel, letter("b"))
+    assert (a.message_id, b.message_id) == ("m1", "m2")
+    assert send(channel, letter("b", "a")).before == {"a": a, "b": b}
+    postbox.answers = [Delivered(state=AlertState.DEAD, error="400")]
+    given = send(channel, letter("c", "a", "b"))
+    assert (given.state, given.before) == (AlertState.DEAD, {"a": a, "b": b})
+    assert postbox.sent()[-1] == (("c",), False)
 
 
 @pytest.mark.parametrize(("state", "repeat"), [(AlertState.UNKNOWN, True), (AlertState.PENDING, False)])
