@@ -8,12 +8,13 @@ repeated with a mark. docs/alerts.md has the states of an alert on one page.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from lookout.apart import apart, reason
 from lookout.datum import Alert, AlertState
+from lookout.departure import Departure, uptime_s
 from lookout.errors import ObjectChanged, ObjectMissing
 from lookout.identity import digest
 from lookout.ledger.base import Delivered, Ledger
@@ -53,9 +54,9 @@ class Letter:
 class Request(Protocol):
     """A letter that is ready to leave: rendered, and connected to the other side."""
 
-    def send(self, now_s: float) -> Delivered:
+    def send(self, now_s: float, departure: Departure) -> Delivered:
         """Send once and say how it ended: SENT (with a message id), DEAD (refused for good), PENDING (certainly not
-        delivered) or UNKNOWN (may have been delivered)."""
+        delivered) or UNKNOWN (may have been delivered). PENDING if it is too late, directly before it leaves."""
         ...
 
     def abort(self) -> None:
@@ -92,6 +93,7 @@ class Outbox:
     channel: Callable[[], Channel]
     owner: str
     clock: Callable[[], float]
+    uptime: Callable[[], float] = uptime_s
     max_letters: int = 20
     window_s: float = float("inf")
     digest_every_s: float = 0.0
@@ -101,6 +103,8 @@ class Outbox:
     _opened: Channel | None = field(default=None, init=False)
     _request: Request | None = field(default=None, init=False)
     _unsettled: dict[str, Delivered] = field(default_factory=dict, init=False)
+    _singly: set[str] = field(default_factory=set, init=False)
+    """Alerts of digests that were refused, which have not ended since."""
     _sent_at_s: deque[float] = field(default_factory=deque, init=False)
     _digest_at_s: float = field(default=float("-inf"), init=False)
     _looked_at_s: float = field(default=float("-inf"), init=False)
@@ -118,22 +122,27 @@ class Outbox:
         self._slide_window(now_s)
         due = [alert for alert in self.ledger.alerts(states=WAITING) if is_due(alert, now_s)]
         due.sort(key=lambda alert: (alert.tries, alert.created_at_s, alert.id))
-        letters: list[Sequence[Alert]] = [[alert] for alert in due]
+        letters: deque[Sequence[Alert]] = deque([alert] for alert in due)
         if due and len(due) + len(self._sent_at_s) > self.max_letters:
             if now_s - self._digest_at_s < self.digest_every_s:
                 return self._digest_at_s + self.digest_every_s
-            letters = _by_recipient(due)
+            letters = deque(_by_recipient(due, self._singly))
             self._digest_at_s = now_s
         elsewhere: set[str] = set()
         unready = 0
-        for alerts in letters:
-            if stopping() or unready >= MOST_UNREADY:
-                break
+        while letters and not stopping() and unready < MOST_UNREADY:
+            alerts = letters.popleft()
             held = self.ledger.claim_alerts(self.owner, len(alerts), self.clock(), [alert.id for alert in alerts])
             elsewhere.update({alert.id for alert in alerts} - {alert.id for alert in held})
             if not held:
                 continue
             delivered, ready = self._deliver(held)
+            refused = [alert for alert in held if alert.id not in delivered.before]
+            if delivered.state is AlertState.DEAD and len(refused) > 1:
+                # Perhaps only for one of them, or for their number: each leaves by itself and has an end of its own.
+                self._singly.update(alert.id for alert in refused)
+                letters.extend([alert] for alert in refused)
+                delivered = replace(delivered, state=AlertState.PENDING, due_at_s=self.clock())
             self._keep(held, delivered)
             unready = 0 if ready else unready + 1
             if delivered.closed:
@@ -175,18 +184,19 @@ class Outbox:
     def _send(self, request: Request, alerts: Sequence[Alert]) -> Delivered:
         """Note that the request may leave, and send it. Raises what the ledger raises; then nothing has left."""
         ids = frozenset(alert.id for alert in alerts)
+        departure = Departure(self.uptime, self.clock)
         try:
             if self.ledger.begin_sending(self.owner, ids) == ids:
-                return self._sent(request)
+                return self._sent(request, departure)
         finally:
             _close(request)
         # Some were canceled meanwhile, or the session was taken for dead: the letter would say too much.
         return Delivered(state=AlertState.PENDING, error="the alerts of the letter changed", due_at_s=self.clock())
 
-    def _sent(self, request: Request) -> Delivered:
+    def _sent(self, request: Request, departure: Departure) -> Delivered:
         self._request = request
         try:
-            return request.send(self.clock())
+            return request.send(self.clock(), departure)
         except Exception as exc:  # noqa: BLE001 - it may have left
             return Delivered(state=AlertState.UNKNOWN, error=reason(exc))
         finally:
@@ -221,9 +231,11 @@ class Outbox:
     # --- keeping how letters ended ----------------------------------------------------------------------------------
 
     def _keep(self, alerts: Sequence[Alert], delivered: Delivered) -> None:
-        plain = replace(delivered, message_id=_plain(delivered.message_id), error=_plain(delivered.error))
-        self._unsettled.update((alert.id, plain) for alert in alerts)
+        for alert in alerts:
+            end = delivered.before.get(alert.id, delivered)
+            self._unsettled[alert.id] = replace(end, message_id=_plain(end.message_id), error=_plain(end.error))
         if delivered.state is not AlertState.PENDING:
+            self._singly.difference_update(alert.id for alert in alerts)
             self._sent_at_s.append(self.clock())
             self.digests += len(alerts) > 1
         self._settle()
@@ -276,8 +288,10 @@ def _plain(text: str | None) -> str | None:
     return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _by_recipient(alerts: Sequence[Alert]) -> list[Sequence[Alert]]:
-    letters: dict[tuple[str, str], list[Alert]] = defaultdict(list)
+def _by_recipient(alerts: Sequence[Alert], singly: Collection[str]) -> list[Sequence[Alert]]:
+    """A digest for each recipient; of the alerts ``singly`` a letter each."""
+    letters: dict[tuple[str, ...], list[Alert]] = defaultdict(list)
     for alert in alerts:
-        letters[alert.draft.sender, alert.draft.recipient].append(alert)
+        alone = (alert.id,) if alert.id in singly else ()
+        letters[alert.draft.sender, alert.draft.recipient, *alone].append(alert)
     return list(letters.values())

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from lookout.datum import Json, Mark, ObjectRef, State
+from lookout.departure import uptime_s
 from lookout.engine import Engine, Progress
 from lookout.errors import InputRejected, LookoutError, ObjectChanged, ObjectMissing, ObjectUnreadable
 from lookout.identity import digest
@@ -304,6 +305,7 @@ class Runner:
             channel=self.channel,
             owner=owner,
             clock=self.clock,
+            uptime=uptime_s,
             max_letters=order.max_letters,
             **window,
         )

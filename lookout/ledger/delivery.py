@@ -8,7 +8,8 @@ docs/alerts.md has the states on one page.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from lookout.datum import Alert, AlertState
@@ -26,13 +27,15 @@ NOT_SENT: Final = (AlertState.PENDING, AlertState.SENDING, AlertState.UNKNOWN, A
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivered:
     """Result of one try to send an alert. ``due_at_s`` is when a PENDING or UNKNOWN one may be tried again; None: after
-    the pause that its tries and doubts ask for. ``closed`` says that the other side would take no other letter now."""
+    the pause that its tries and doubts ask for. ``closed`` says that the other side would take no other letter now.
+    ``before`` has, by alert id, the ends of alerts of the letter that had ended before and were left out of it."""
 
     state: AlertState
     message_id: str | None = None
     error: str | None = None
     due_at_s: float | None = None
     closed: bool = False
+    before: Mapping[str, Delivered] = field(default_factory=dict, hash=False)
 
 
 def is_open(alert: Alert) -> bool:

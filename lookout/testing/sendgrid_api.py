@@ -255,7 +255,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        promised = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(promised)
+        if len(body) < promised:  # nobody acts on a part of a request
+            self.close_connection = True
+            return
         if self.path == SCRIPT_PATH:
             self._give(self.server.api.learn(body))
             return

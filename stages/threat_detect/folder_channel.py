@@ -6,6 +6,7 @@ that a letter tried again after a crash is found done, and nobody reads of a rep
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -23,10 +24,14 @@ from typing import Final
 
 from lookout.datum import AlertState
 from lookout.ledger.base import Delivered
+from lookout.log import get_logger
 from lookout.outbox import Letter
 from stages.threat_detect.mail import SENDER_NAME, Mail, render
 
+log = get_logger(__name__)
+
 _POLICY: Final = SMTP.clone(max_line_length=100)  # an id of 64 digits stays on its header's line
+_PART: Final = ".part"
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9-]{1,100}", re.ASCII)
 
 
@@ -37,6 +42,7 @@ class FolderChannel:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._tidied = False
 
     def __repr__(self) -> str:
         return f"FolderChannel({str(self._folder)!r})"
@@ -45,7 +51,8 @@ class FolderChannel:
         """WRITTEN with the file's path, at once if the file is there; PENDING when the disk is full or read-only; DEAD
         for what is no address. A letter is written only once however often this is called, so no end is unknown.
 
-        Atomic: the file appears whole or not at all, and is on the disk before this returns.
+        Atomic: the file appears whole or not at all, and is on the disk before this returns. The first letter removes
+        what a process that was killed in the middle of one has left.
         """
         path = self._folder / f"{_file_id(letter.id)}.eml"
         try:
@@ -54,6 +61,9 @@ class FolderChannel:
                 if mail.fault:
                     return Delivered(state=AlertState.DEAD, error=mail.fault)
                 self._folder.mkdir(parents=True, exist_ok=True)
+                if not self._tidied:
+                    _remove_parts(self._folder)
+                    self._tidied = True
                 _write(path, to_eml(mail, letter.id))
         except OSError as exc:
             error = f"cannot write {path}: {exc.strerror or exc}"
@@ -104,15 +114,32 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def _remove_parts(folder: Path) -> None:
+    """Remove unfinished files whose writer is gone: nobody locks them. One that cannot be removed stops no mail."""
+    for part in folder.glob(f".*{_PART}"):
+        try:
+            descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part.unlink()
+            finally:
+                os.close(descriptor)
+        except (FileNotFoundError, BlockingIOError):
+            continue  # another process has finished it, or is writing it
+        except OSError as exc:
+            log.warning("unfinished mail not removed", file=str(part), error=exc)
+
+
 def _write(path: Path, data: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=_PART)
     part = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed: it is no rest of a dead process
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+            part.replace(path)
     except BaseException:
         with suppress(OSError):
             part.unlink()

@@ -11,7 +11,7 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 from lookout.errors import InputRejected
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
+PIECE_BYTES: Final = 64 * 1024
+"""Bytes of a body that are handed to the kernel at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +35,10 @@ class Answer:
 
 class NotSent(Exception):
     """The request did not leave as a whole: the other side cannot have acted on it."""
+
+
+class TooLate(NotSent):
+    """The request was not to leave any more."""
 
 
 class Unanswered(Exception):
@@ -74,11 +80,13 @@ class Connection:
         self._connection = _connect(to, timeout_s, tls)
         self._deadline = _Deadline(self._connection, timeout_s)
 
-    def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Send ``body`` once and read the answer. Raises NotSent or Unanswered, each with a short sentence; never
-        anything of the network's own."""
+    def post(self, body: bytes, headers: Mapping[str, str], is_late: Callable[[], bool] = lambda: False) -> Answer:
+        """Send ``body`` once and read the answer. ``is_late`` is asked directly before each piece of the body, so that
+        the last one does not leave too late: then it raises TooLate. Raises NotSent or Unanswered otherwise, each with
+        a short sentence; never anything of the network's own."""
+        headers = {**headers, "Content-Length": str(len(body))}
         with self._deadline:
-            _send(self._connection, self._to, body, headers, self._deadline)
+            _send(self._connection, self._to, _pieces(body, is_late), headers, self._deadline)
             return _receive(self._connection, self._deadline, self._timeout_s)
 
     def abort(self) -> None:
@@ -109,8 +117,20 @@ def _connect(to: Target, timeout_s: float, tls: ssl.SSLContext | None) -> http.c
     return connection
 
 
+def _pieces(body: bytes, is_late: Callable[[], bool]) -> Iterator[bytes]:
+    """Cut a body into pieces; each is taken when the kernel has all those before it."""
+    for start in range(0, len(body), PIECE_BYTES):
+        if is_late():
+            raise TooLate("the request was not to leave any more")
+        yield body[start : start + PIECE_BYTES]
+
+
 def _send(
-    connection: http.client.HTTPConnection, to: Target, body: bytes, headers: Mapping[str, str], deadline: _Deadline
+    connection: http.client.HTTPConnection,
+    to: Target,
+    body: Iterator[bytes],
+    headers: Mapping[str, str],
+    deadline: _Deadline,
 ) -> None:
     """Hand the whole request to the kernel. When this fails a part is missing, so nobody can act on it."""
     try:

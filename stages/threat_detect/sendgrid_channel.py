@@ -33,10 +33,11 @@ from sendgrid.helpers.mail import (  # type: ignore[import-untyped]
 from sendgrid.helpers.mail import Mail as Message
 
 from lookout.datum import AlertState
+from lookout.departure import LATE, Departure
 from lookout.errors import InputRejected
 from lookout.ledger.base import Delivered
 from lookout.outbox import Letter, Request
-from stages.threat_detect.http_post import Answer, Connection, NotSent, Unanswered, target
+from stages.threat_detect.http_post import Answer, Connection, NotSent, TooLate, Unanswered, target
 from stages.threat_detect.mail import SENDER_NAME, Mail, render
 from stages.threat_detect.sighting import clean
 
@@ -95,11 +96,13 @@ class SendGridChannel:
             return Delivered(state=AlertState.PENDING, error=self._hide(str(exc)), closed=True)
         return _Post(self, connection, body)
 
-    def post(self, connection: Connection, body: bytes, now_s: float) -> Delivered:
+    def post(self, connection: Connection, body: bytes, now_s: float, departure: Departure) -> Delivered:
         """Post a message once; the states are chosen by ``delivered`` below."""
         headers = {**SendGridAPIClient(self._key).client.request_headers, "Content-Type": "application/json"}
         try:
-            answer = connection.post(body, headers)
+            answer = connection.post(body, headers, departure.is_late)
+        except TooLate:
+            return Delivered(state=AlertState.PENDING, error=LATE)
         except NotSent as exc:
             return Delivered(state=AlertState.PENDING, error=self._hide(str(exc)))
         except Unanswered as exc:
@@ -117,8 +120,8 @@ class _Post:
     def __init__(self, channel: SendGridChannel, connection: Connection, body: bytes) -> None:
         self._channel, self._connection, self._body = channel, connection, body
 
-    def send(self, now_s: float) -> Delivered:
-        return self._channel.post(self._connection, self._body, now_s)
+    def send(self, now_s: float, departure: Departure) -> Delivered:
+        return self._channel.post(self._connection, self._body, now_s, departure)
 
     def abort(self) -> None:
         self._connection.abort()

@@ -29,6 +29,7 @@ from .embedded import CALM, PERSON, ROOT, TIME, attempt
 
 SOONER: Final[Mapping[str, tuple[str, str]]] = {
     "LookoutWorkStandsStill": ("> 600", "> 10"),
+    "LookoutAlertUnsent": ("> 900", "> 0"),
     "LookoutSlow": ("> 60", "> 0"),
 }
 """What takes minutes to be bad, by the rule: the threshold, and the one that it is tried with."""
@@ -240,11 +241,11 @@ def test_nobody_knows_whether_somebody_was_told(through: Deployment, watching: P
     until(lambda: seen(watching, "LookoutNobodyKnowsWhetherTold") is None)
 
 
-def test_mails_wait(through: Deployment, watching: Prometheus) -> None:
-    until(lambda: seen(watching, "LookoutMailsWait") is None)
+def test_alerts_wait(through: Deployment, watching: Prometheus) -> None:
+    until(lambda: seen(watching, "LookoutAlertUnsent") is None)
     script(through, *[{"status": 429}] * RECIPIENTS)
     through.put("images", f"{through.tag}-late{TIME}", PERSON.read_bytes())
-    until(lambda: seen(watching, "LookoutMailsWait") == RECIPIENTS, SETTLED_S)
+    until(lambda: seen(watching, "LookoutAlertUnsent"), SETTLED_S)
     assert all("429" in one["error"] for one in alerts(through, "late", AlertState.PENDING))
     until(lambda: sent(through, "late"), SETTLED_S)
-    until(lambda: seen(watching, "LookoutMailsWait") is None)
+    until(lambda: seen(watching, "LookoutAlertUnsent") is None)

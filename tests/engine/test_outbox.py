@@ -7,6 +7,7 @@ import pytest
 from lookout.datum import AlertState
 from lookout.ledger.base import Delivered
 from lookout.outbox import Letter, Outbox, Request
+from lookout.sent_journal import JournaledChannel
 
 from .world import Postbox, Posting, World
 
@@ -98,6 +99,80 @@ def test_more_alerts_than_letters_allowed_become_one_digest(world: World, alarms
     assert len(world.postbox.letters) == letters
     assert len(sent_ids(world)) == alarms
     assert ran.digests == (letters == 1)
+
+
+class Picky(Postbox):
+    """A channel that refuses letters with the alert of one picture, and digests of more than some alerts."""
+
+    refused = "a/1"
+    most = 99
+
+    def take(self, letter: Letter) -> Delivered:
+        super().take(letter)
+        if len(letter.alerts) > self.most or any(one.draft.picture_key == self.refused for one in letter.alerts):
+            return Delivered(state=AlertState.DEAD, error="400: it is refused")
+        return Delivered(state=AlertState.SENT, message_id="m")
+
+
+@pytest.mark.parametrize(("refused", "most"), [("a/1", 99), ("a/1", 1), ("none", 1)])
+def test_the_alerts_of_a_digest_that_is_refused_leave_singly_and_each_has_its_own_end(
+    world: World, refused: str, most: int
+) -> None:
+    picky = world.postbox = Picky(world.root / "letters")
+    picky.refused, picky.most = refused, most
+    for i in range(4):
+        world.put(f"a/{i}", "alarm")
+    ran = world.run(max_letters=3)
+    assert [len(letter.alerts) for letter in picky.letters] == [4, 1, 1, 1, 1]
+    assert not any(letter.resend for letter in picky.letters)
+    with world.ledger() as ledger:
+        ends = {alert.draft.picture_key: alert.state for alert in ledger.alerts()}
+    assert ends == {f"a/{i}": AlertState.DEAD if f"a/{i}" == refused else AlertState.SENT for i in range(4)}
+    assert ran.digests == 0
+    world.run(max_letters=3)
+    assert len(picky.letters) == 5, "once"
+
+
+def test_the_alerts_of_a_refused_digest_that_have_to_wait_leave_singly_later(world: World) -> None:
+    for i in range(4):
+        world.put(f"a/{i}", "alarm")
+    world.postbox.answers = [REFUSED]
+    world.run(max_letters=3)
+    world.postbox.letters.clear()
+    world.postbox.answers = [Delivered(state=AlertState.DEAD, error="413"), REFUSED]
+    with world.ledger() as ledger, ledger.session() as owner, world.runner() as runner:
+        outbox = Outbox(
+            ledger=ledger,
+            store=runner.store,
+            channel=lambda: world.postbox,
+            owner=owner,
+            clock=lambda: world.now_s,
+            max_letters=3,
+        )
+        outbox.dispatch()
+        outbox.dispatch()
+    assert [len(letter.alerts) for letter in world.postbox.letters] == [4, 1, 1, 1, 1, 1]
+    assert alert_states(world) == ["sent"] * 4
+
+
+def test_each_alert_of_a_digest_has_the_end_that_the_journal_knows_or_its_own(world: World) -> None:
+    for i in range(4):
+        world.put(f"a/{i}", "alarm")
+    world.postbox.answers = [REFUSED]
+    world.run(max_letters=3)
+    channel = JournaledChannel(world.postbox, world.root / "sent.jsonl")
+    with world.ledger() as ledger:
+        ids = [alert.id for alert in ledger.alerts()]
+    for id_ in ids[:2]:
+        channel.note([id_], Delivered(state=AlertState.SENT, message_id=f"before: {id_}"))
+    world.postbox.answers = [Delivered(state=AlertState.DEAD, error="400")] * 2
+    world.postbox, postbox = channel, world.postbox  # type: ignore[assignment]
+    world.run(max_letters=3)
+    assert [len(letter.alerts) for letter in postbox.letters] == [4, 2, 1, 1]
+    with world.ledger() as ledger:
+        ends = {alert.id: (alert.state, alert.message_id) for alert in ledger.alerts()}
+    assert [ends[id_] for id_ in ids[:2]] == [(AlertState.SENT, f"before: {id_}") for id_ in ids[:2]]
+    assert sorted(ends[id_][0].value for id_ in ids[2:]) == ["dead", "sent"]
 
 
 def test_in_a_long_watch_letters_are_counted_by_the_hour_and_digests_leave_minutes_apart(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lookout.datum import Alert, AlertState, Mark, ObjectRef, Outcome, State
+from lookout.departure import LATE, Departure
 from lookout.errors import Unavailable
 from lookout.ledger.base import Delivered, Ledger
 from lookout.ledger.delivery import REPEAT_LIMIT_S, WAITING, is_due
@@ -24,7 +25,7 @@ from lookout.testing.ledger_kit import ManualClock, alert, done, record
 DAY_S = 86400.0
 STEPS = ("list", "claim", "read", "open", "begin", "note", "send", "settle")
 FAULTS = ("fail", "fail after", "kill", "kill after", "bug")
-ANSWERS = ("dead", "refused", "lost", "arrived without an answer")
+ANSWERS = ("dead", "refused", "lost", "arrived without an answer", "frozen")
 JUMPS = (-3650 * DAY_S, -DAY_S, -90.0, 90.0, DAY_S, 3650 * DAY_S)
 IDS = ("a", "b", "c")
 
@@ -39,6 +40,8 @@ class Fates:
 
     plan: Iterator[tuple[str, str, float]] = field(default_factory=lambda: iter(()))
     clock: ManualClock = field(default_factory=ManualClock)
+    uptime: ManualClock = field(default_factory=ManualClock)
+    """The clock that nobody sets."""
     next: tuple[str, str, float] | None = None
 
     def begin(self, plan: Sequence[tuple[str, str, float]]) -> None:
@@ -101,6 +104,8 @@ class Service:
     fates: Fates
     name: str = "service"
     arrived: list[tuple[str, bool]] = field(default_factory=list)
+    freeze: Callable[[], None] = lambda: None
+    """What others do while the process is frozen."""
 
     def begin(self, letter: Letter) -> Call | Delivered:
         with self.fates.at("begin"):
@@ -120,9 +125,13 @@ class Call:
     service: Service
     letter: Letter
 
-    def send(self, now_s: float) -> Delivered:
+    def send(self, now_s: float, departure: Departure) -> Delivered:
         fate = self.service.fates.take("send")
         _raise(fate, before=True)
+        if fate == "frozen":
+            self.service.freeze()
+        if departure.is_late():
+            return Delivered(state=AlertState.PENDING, error=LATE)
         if fate == "refused":
             return Delivered(state=AlertState.PENDING, error="429", due_at_s=now_s + 60)
         if fate == "dead":
@@ -130,6 +139,8 @@ class Call:
         if fate != "lost":
             self.service.arrived += [(one.id, self.letter.resend) for one in self.letter.alerts]
         _raise(fate, before=False)
+        if fate == "frozen":
+            raise Killed  # it has lost its session, and can do nothing more
         if fate in ("lost", "arrived without an answer"):
             return Delivered(state=AlertState.UNKNOWN, error="no answer")
         return Delivered(state=AlertState.SENT, message_id="m")
@@ -158,14 +169,24 @@ def play(make: Callable[[ManualClock], Ledger], plan: Sequence[Sequence[tuple[st
 
     def process(steps: Sequence[tuple[str, str, float]]) -> None:
         fates.begin(steps)
+        session = ExitStack()
+
+        def take_over() -> None:
+            session.close()
+            fates.uptime.now_s += 20.0
+            process([])
+
+        service.freeze = take_over
         try:
-            with ledger.session() as owner:
+            with session:
+                owner = session.enter_context(ledger.session())
                 outbox = Outbox(
                     ledger=FaultyLedger(ledger, fates),  # type: ignore[arg-type]
                     store=service,  # type: ignore[arg-type]
                     channel=service.open,
                     owner=owner,
                     clock=fates.clock,
+                    uptime=fates.uptime,
                     max_letters=most,
                 )
                 for _ in range(4):  # as the thread of a watch does
@@ -191,12 +212,17 @@ def play(make: Callable[[ManualClock], Ledger], plan: Sequence[Sequence[tuple[st
             fates.clock.now_s += pause_s
         process([])
     check_promises(ledger, service)
+    check_ends(ledger, service)
+    ledger.close()
+
+
+def check_ends(ledger: Ledger, service: Service) -> None:
+    """What holds when nothing waits any more."""
     arrived = {id_ for id_, _ in service.arrived}
     for one in ledger.alerts():
         assert one.state in (AlertState.SENT, AlertState.DEAD), one
         assert one.state is not AlertState.SENT or one.id in arrived
         assert one.state is not AlertState.DEAD or one.error == "400: no such address"
-    ledger.close()
 
 
 def check_promises(ledger: Ledger, service: Service) -> None:
@@ -263,6 +289,11 @@ def test_a_day_without_an_answer_loses_nothing_and_repeats_nothing(away: str) ->
             outbox.dispatch()
     assert sorted(service.arrived) == [(id_, False) for id_ in IDS]
     assert {one.state for one in ledger.alerts()} == {AlertState.SENT}
+
+
+@pytest.mark.parametrize("most", [1, 20])
+def test_a_sender_that_is_frozen_before_its_request_leaves_sends_nothing_when_it_wakes(most: int) -> None:
+    play(MemoryLedger, [[("send", "frozen", 0.0)]], most)
 
 
 def test_an_alert_that_is_canceled_while_its_letter_is_rendered_does_not_leave() -> None:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import ClassVar, Protocol, TypeVar
 
 from lookout.datum import AlertState, State
+from lookout.departure import Departure
 from lookout.intake import Bucket
 from lookout.ledger.base import Delivered, Ledger
 from lookout.ledger.sqlite import SqliteLedger
@@ -87,7 +88,7 @@ class Posting:
     postbox: Postbox
     letter: Letter
 
-    def send(self, now_s: float) -> Delivered:
+    def send(self, now_s: float, departure: Departure) -> Delivered:
         return self.postbox.take(self.letter)
 
     def abort(self) -> None:

@@ -16,6 +16,7 @@ from lookout.datum import AlertState, Mark, State
 from lookout.errors import Corrupt, InputRejected, Unavailable
 from lookout.ledger.base import RunRecord, Settled
 from lookout.ledger.batching import BatchState
+from lookout.ledger.delivery import WAITING
 from lookout.ledger.sqlite import SqliteLedger
 from lookout.testing.ledger_batches import batch
 from lookout.testing.ledger_kit import SKIP, alert, done, record
@@ -248,6 +249,40 @@ def test_an_older_form_is_brought_up_to_date_and_keeps_what_it_has(path, ledger)
     assert [kept.id for kept in newer.add_batches([batch("1", "k")])] == ["1"]
     newer.close()
     SqliteLedger(path).close()
+
+
+@pytest.mark.parametrize(
+    ("was", "tries", "then"),
+    [
+        ("pending", 0, (AlertState.PENDING, 0)),
+        ("pending", 1, (AlertState.PENDING, 0)),
+        ("pending", 2, (AlertState.UNKNOWN, 1)),
+        ("unknown", 1, (AlertState.UNKNOWN, 1)),
+        ("unknown", 2, (AlertState.UNKNOWN, 1)),
+        ("dead", 1, (AlertState.DEAD, 0)),
+        ("dead", 2, (AlertState.DEAD, 1)),
+        ("canceled", 1, (AlertState.CANCELED, 0)),
+        ("canceled", 2, (AlertState.CANCELED, 1)),
+        ("sent", 2, (AlertState.SENT, 0)),
+        ("written", 2, (AlertState.WRITTEN, 0)),
+    ],
+)
+def test_an_older_form_doubts_alerts_of_which_an_earlier_try_may_have_arrived(path, ledger, was, tries, then):
+    """Form 2 repeated what was unknown and kept no doubt: an earlier one of several tries may have been such."""
+    put_alert(ledger, "a")
+    ledger.close()
+    connection = sqlite3.connect(path)
+    repeated = was == "pending" or (was, tries) == ("unknown", 1)
+    connection.execute("UPDATE alerts SET state = ?, tries = ?, open = ?", (was, tries, repeated))
+    connection.executescript("ALTER TABLE alerts DROP COLUMN doubts; UPDATE meta SET value = '2' WHERE name = 'form'")
+    connection.close()
+    newer = SqliteLedger(path)
+    (kept,) = newer.alerts()
+    assert (kept.state, kept.doubts, kept.tries) == (*then, tries)
+    with newer.session() as owner:
+        due = newer.claim_alerts(owner, 1, 1e12)
+    assert [one.state for one in due] == [state for state in then[:1] if state in WAITING]
+    newer.close()
 
 
 def test_a_file_of_junk_is_corrupt_by_its_name_and_left_alone(path):

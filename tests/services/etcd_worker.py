@@ -3,14 +3,18 @@
 Says ``ready`` on its standard output when what the test waits for has happened.
 """
 
+import os
 import signal
 import sys
+import time
 
 from lookout.datum import Mark
-from lookout.errors import Unavailable
+from lookout.errors import ObjectMissing, Unavailable
 from lookout.ledger.base import RunRecord
 from lookout.ledger.etcd import Address, EtcdLedger
+from lookout.outbox import Outbox
 from lookout.testing.ledger_kit import done, record, ref
+from stages.threat_detect.sendgrid_channel import SendGridChannel
 
 
 def say(*words):
@@ -77,9 +81,52 @@ def churn(ledger):
             say(n)
 
 
+class NoStore:
+    """A store that holds nothing."""
+
+    def get(self, ref):
+        raise ObjectMissing(ref.bucket, ref.key)
+
+
+def outbox_of(ledger, owner, channel):
+    """An outbox of letters without pictures."""
+    return Outbox(ledger=ledger, store=NoStore(), channel=lambda: channel, owner=owner, clock=time.time)
+
+
+class Freezing:
+    """A channel whose process is frozen once it is noted that a request may leave, just before it does."""
+
+    name = "freezing"
+
+    def __init__(self, channel):
+        self._channel = channel
+
+    def begin(self, letter):
+        self._request = self._channel.begin(letter)
+        return self
+
+    def send(self, now_s, departure):
+        say("ready")
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return self._request.send(now_s, departure)
+
+    def close(self):
+        self._request.close()
+
+
+def post(ledger, host):
+    """Send what is due, and be frozen before it leaves."""
+    with ledger.session() as owner:
+        outbox_of(ledger, owner, Freezing(SendGridChannel("SG.test", host))).dispatch()
+
+
+COMMANDS = {"hold": hold, "sleep": sleep, "publish": publish, "drain": drain, "churn": churn, "post": post}
+
+
 def main(endpoint, prefix, ttl_s, command):
     ledger = EtcdLedger(Address(endpoints=(endpoint,)), prefix, ttl_s=int(ttl_s))
-    {"hold": hold, "sleep": sleep, "publish": publish, "drain": drain, "churn": churn}[command](ledger)
+    command, *words = command.split()
+    COMMANDS[command](ledger, *words)
     ledger.close()
 
 

@@ -1,16 +1,19 @@
 """What the ledger in etcd does when etcd, the network, the address or what lies there is not as it should be."""
 
+import base64
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 
 import pytest
 
-from lookout.datum import Mark, State
+from lookout.datum import AlertState, Mark, State
 from lookout.errors import Corrupt, InputRejected, Unavailable
-from lookout.ledger.base import Settled
-from lookout.ledger.etcd import Address, EtcdLedger, wire
+from lookout.ledger.base import Delivered, Settled
+from lookout.ledger.etcd import Address, EtcdLedger, keys, wire
 from lookout.ledger.etcd.client import Etcd
+from lookout.ledger.etcd.forms import KeptAlert, write_alert
 from lookout.servers.etcd import encode
 from lookout.testing.ledger_kit import SKIP, alert, done, record, ref, seen
 from lookout.testing.servers import make_certificates
@@ -326,9 +329,48 @@ def put_raw(etcd, key, value):
 
 def test_a_newer_form_is_refused_with_what_to_do(etcd, make, prefix):
     make(etcd.endpoint, prefix=prefix).close()
-    put_raw(etcd, prefix.encode() + b"\0!", b"3")
-    with pytest.raises(InputRejected, match=r"newer.*3.*knows 2.*update"):
+    put_raw(etcd, prefix.encode() + b"\0!", b"4")
+    with pytest.raises(InputRejected, match=r"newer.*4.*knows 3.*update"):
         make(etcd.endpoint, prefix=prefix)
+
+
+def test_an_older_form_is_raised_once_and_what_it_holds_is_worked_on(etcd, make, prefix):
+    ledger = make(etcd.endpoint, prefix=prefix)
+    mark(ledger, "k")
+    entered = [alert("a"), alert("b")]
+    with ledger.session() as me:
+        settle_all(ledger, me, lambda _claim: done(record("k", alerts=entered), alerts=entered))
+    form, name = prefix.encode() + b"\0!", prefix.encode() + b"\0"
+    ledger.close()
+    # As the version before wrote it: unknown, without the number of its doubts, and apart in the index.
+    older = KeptAlert(replace(alert("a"), state=AlertState.UNKNOWN, tries=2, settled_at_s=5.0))
+    put_raw(etcd, name + keys.ALERT + b"a\0", write_alert(older))
+    index = keys.moment(1.0) + keys.text("a")
+    etcd.ask("kv/deleterange", {"key": encode(name + keys.ALERT_STATE + b"p\0" + index)})
+    put_raw(etcd, name + keys.ALERT_STATE + b"v\0" + index, b"[0.0,null]")
+    put_raw(etcd, form, b"2")
+
+    opened = [make(etcd.endpoint, prefix=prefix) for _ in range(2)]
+    (kv,) = etcd.ask("kv/range", {"key": encode(form)})["kvs"]
+    assert base64.b64decode(kv["value"]) == b"3"
+    with opened[0].session() as one, opened[1].session() as other:
+        (repeat,) = opened[0].claim_alerts(one, 10, 10.0, ["a"])
+        assert (repeat.state, repeat.doubts) == (AlertState.UNKNOWN, 1)
+        assert [held.id for held in opened[1].claim_alerts(other, 10, 10.0)] == ["b"]
+        assert opened[0].begin_sending(one, ["a"]) == {"a"}
+        opened[0].settle_alerts(one, {"a": Delivered(state=AlertState.SENT)}, 11.0)
+    assert make(etcd.endpoint, prefix=prefix).count_alerts() == {AlertState.PENDING: 1, AlertState.SENT: 1}
+    (again,) = etcd.ask("kv/range", {"key": encode(form)})["kvs"]
+    assert again["mod_revision"] == kv["mod_revision"], "it is raised once"
+
+
+def test_several_that_raise_an_older_form_at_once_all_work_on(etcd, make, prefix):
+    make(etcd.endpoint, prefix=prefix).close()
+    put_raw(etcd, prefix.encode() + b"\0!", b"2")
+    with ThreadPoolExecutor(6) as threads:
+        ledgers = list(threads.map(lambda _: make(etcd.endpoint, prefix=prefix), range(6)))
+    mark(ledgers[0], "k")
+    assert [ledger.count_dirty("s") for ledger in ledgers] == [1] * 6
 
 
 def test_something_else_in_its_place_is_refused(etcd, make, prefix):

@@ -1,5 +1,6 @@
 """Several processes on one ledger in etcd: killed, frozen past their session, publishing, racing."""
 
+import base64
 import signal
 import threading
 import time
@@ -8,11 +9,15 @@ from functools import partial
 import pytest
 
 from lookout.datum import AlertState, Mark, State
+from lookout.departure import LIMIT_S, uptime_s
 from lookout.ledger.base import Settled
-from lookout.ledger.etcd import Address, EtcdLedger
+from lookout.ledger.etcd import Address, EtcdLedger, keys
 from lookout.servers.etcd import encode
 from lookout.testing.ledger_kit import SKIP, alert, done, record, ref
+from lookout.testing.sendgrid_api import SendGridApi
+from stages.threat_detect.sendgrid_channel import SendGridChannel
 from tests.services.etcd_kit import TTL_S, await_end, working
+from tests.services.etcd_worker import outbox_of
 
 
 @pytest.fixture
@@ -36,6 +41,13 @@ def settle(ledger, owner, key, outcome):
     mark(ledger, key)
     (claim,) = ledger.claim("s", owner, 1, 60.0, [key])
     return ledger.commit([(claim, outcome)])
+
+
+def owners(etcd, prefix):
+    """The sessions that live."""
+    begin = keys.text(prefix) + keys.ALIVE
+    found = etcd.ask("kv/range", {"key": encode(begin), "range_end": encode(keys.after(begin)), "keys_only": True})
+    return [keys.parts(base64.b64decode(kv["key"])[len(begin) :], 1)[0] for kv in found.get("kvs", [])]
 
 
 def await_claim(ledger, owner):
@@ -86,6 +98,23 @@ def test_a_frozen_process_is_refused_though_nobody_has_taken_its_claims_over(led
         process.tell()
         assert process.stdout.readline().split() == ["lost"]
         assert ledger.find_slots("s", ["k"])["k"].record is None
+
+
+def test_a_sender_that_was_frozen_before_its_request_left_sends_nothing_after_another_has(ledger, worker, etcd, prefix):
+    with ledger.session() as me:
+        settle(ledger, me, "k", done(record("k", alerts=[alert("a")]), alerts=[alert("a")]))
+    with SendGridApi() as api, worker(f"post {api.url}") as process:
+        (owner,) = owners(etcd, prefix)
+        frozen_at_s = uptime_s()
+        await_end(etcd, prefix, owner)
+        with ledger.session() as me:
+            outbox_of(ledger, me, SendGridChannel(api.key, api.url)).dispatch()
+        while uptime_s() <= frozen_at_s + LIMIT_S:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGCONT)
+        assert process.wait() == 0
+    assert ["MAY BE A REPEAT" in posted.message["content"][0]["value"] for posted in api.posted] == [True]
+    assert [found.state for found in ledger.alerts()] == [AlertState.SENT]
 
 
 def test_a_commit_waits_while_another_session_publishes_its_path_and_no_other(ledger, etcd, prefix):

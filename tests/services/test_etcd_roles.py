@@ -101,6 +101,19 @@ def test_a_user_writes_what_its_role_says_and_nothing_beside_it(
                     closed_etcd.ask(call, message, token=user)
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_a_ledger_of_an_older_form_waits_for_the_operator(
+    opened: Handles, closed_etcd: EtcdServer, prefix: str, role: str
+) -> None:
+    operator = token(closed_etcd, name(prefix, "operator"), password(name(prefix, "operator")))
+    form = encode(keys.text(f"/{prefix}") + keys.META)
+    closed_etcd.ask("kv/put", {"key": form, "value": encode(b"2")}, token=operator)
+    with pytest.raises(Unavailable, match=r"form is 2.*lookout init.*to 3"):
+        opened(role)
+    opened("operator")
+    assert opened(role).count_dirty("validate") == 0
+
+
 @pytest.mark.parametrize("role", EVERY)
 def test_nobody_reaches_another_ledger_or_the_users(
     site: RuledSite, closed_etcd: EtcdServer, prefix: str, role: str

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import email
 import errno
+import fcntl
+import multiprocessing
 import os
+import signal
 from dataclasses import replace
 from email.message import EmailMessage
 from email.policy import default
@@ -104,6 +107,28 @@ def test_a_full_disk_is_pending_and_leaves_nothing_half_written(
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
     assert FolderChannel(tmp_path).begin(one).state is AlertState.WRITTEN
+
+
+def die_while_writing(folder: Path, letter: Letter) -> None:
+    """Write a letter up to the middle, as a process that is killed there."""
+    os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,misc]
+    FolderChannel(folder).begin(letter)
+
+
+def test_what_a_killed_process_left_of_a_letter_is_removed_and_what_a_living_one_writes_is_not(
+    tmp_path: Path, one: Letter
+) -> None:
+    writer = multiprocessing.get_context("spawn").Process(target=die_while_writing, args=(tmp_path, one))
+    writer.start()
+    writer.join()
+    assert writer.exitcode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert left.stat().st_size > 0
+    (tmp_path / ".link.part").symlink_to("nowhere")
+    with (tmp_path / ".living.part").open("wb") as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        assert FolderChannel(tmp_path).begin(one).state is AlertState.WRITTEN
+    assert {path.name for path in tmp_path.iterdir()} == {f"{one.id}.eml", ".living.part", ".link.part"}
 
 
 def test_what_is_no_address_cannot_make_a_header(tmp_path: Path, one: Letter) -> None:

@@ -20,11 +20,13 @@ from typing import Any
 import pytest
 
 from lookout.datum import AlertState
+from lookout.departure import LATE, LIMIT_S, Departure
 from lookout.errors import InputRejected
 from lookout.ledger.base import Delivered
 from lookout.outbox import Channel, Letter
 from lookout.testing.sendgrid_api import Manner, Scripted, SendGridApi
 from stages.drawing import decode_bgr
+from stages.threat_detect.http_post import PIECE_BYTES, Connection, TooLate, target
 from stages.threat_detect.mail import render
 from stages.threat_detect.sendgrid_channel import RETRY_S, SETUP_RETRY_S, SendGridChannel
 
@@ -44,7 +46,7 @@ def send(by: SendGridChannel, letter: Letter) -> Delivered:
     if isinstance(request, Delivered):
         return request
     with closing(request):
-        return request.send(NOW_S)
+        return request.send(NOW_S, Departure())
 
 
 # --- what is posted --------------------------------------------------------------------------------------------------
@@ -248,13 +250,34 @@ def test_a_request_that_is_aborted_may_have_arrived(api: SendGridApi, one: Lette
     aborting = threading.Thread(target=lambda: (api.arrived.acquire(), request.abort()))
     aborting.start()
     with closing(request):
-        given = request.send(NOW_S)
+        given = request.send(NOW_S, Departure())
     assert (given.state, given.error) == (
         AlertState.UNKNOWN,
         "stopped before an answer came; the request had been sent",
     )
     aborting.join()
     assert time.monotonic() - began_s < 30
+
+
+def test_a_request_that_is_late_does_not_leave(api: SendGridApi, one: Letter) -> None:
+    now_s = 100.0
+    departure = Departure(lambda: now_s)
+    request = channel(api).begin(one)
+    assert not isinstance(request, Delivered)
+    now_s += LIMIT_S + 0.1
+    with closing(request):
+        given = request.send(NOW_S, departure)
+    assert given == Delivered(state=AlertState.PENDING, error=LATE)
+    api.close()
+    assert api.posted == []
+
+
+def test_a_body_whose_last_piece_is_late_does_not_leave_as_a_whole(api: SendGridApi) -> None:
+    late = iter([False, False, True])
+    with closing(Connection(target(f"{api.url}/v3/mail/send"), 5.0)) as connection, pytest.raises(TooLate):
+        connection.post(bytes(2 * PIECE_BYTES + 1), {}, lambda: next(late))
+    api.close()
+    assert api.posted == []
 
 
 def test_without_a_connection_nothing_has_left_and_the_ledger_says_when_to_retry(one: Letter) -> None:

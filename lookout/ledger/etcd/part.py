@@ -20,12 +20,15 @@ from lookout.ledger.base import Ledger
 from lookout.ledger.etcd import keys, values, wire
 from lookout.ledger.etcd.address import DEFAULT_PREFIX, Address
 from lookout.ledger.etcd.client import Compacted, Etcd
+from lookout.ledger.etcd.refusals import Denied
 from lookout.ledger.etcd.values import Kept, Part
 from lookout.ledger.etcd.wire import Kv
 from lookout.ledger.settling import Row
 
-FORM: Final = 2
+FORM: Final = 3
 """Raised whenever an older program could misread what a newer one wrote: keys, values, or the forms of ``codec``."""
+OLDER: Final = (2,)
+"""Forms of which everything can be read as it is: without doubts of alerts, and with held alerts among the others."""
 FILLING: Final = b"filling"
 """In the place of the form while a ledger is filled from a backup."""
 GETS: Final = 120
@@ -106,13 +109,26 @@ class EtcdPart(Ledger):
             )
         if not kv.value.isdigit():
             raise InputRejected(f"not a ledger: {kv.key!r} holds {kv.value[:40]!r}", where, "give another prefix")
-        if int(kv.value) != FORM:
+        if int(kv.value) in OLDER:
+            self._upgrade(kv, where)
+        elif int(kv.value) != FORM:
             age, hint = ("a newer", "update Lookout") if int(kv.value) > FORM else ("an older", "begin anew")
             raise InputRejected(
                 f"written by {age} Lookout: its form is {int(kv.value)}, this one knows {FORM}",
                 where,
                 f"{hint}, or give another prefix",
             )
+
+    def _upgrade(self, kv: Kv, where: str) -> None:
+        """Raise the form, so that older programs refuse the ledger instead of failing at some of its alerts."""
+        try:
+            raised = self._etcd.write([wire.unchanged(kv.key, kv.mod_revision)], [wire.put(kv.key, b"%d" % FORM)])
+        except Denied as exc:
+            raise Unavailable(
+                where, f"its form is {int(kv.value)}, and `lookout init` has not brought it to {FORM} yet"
+            ) from exc
+        if not raised.succeeded:  # somebody else was faster
+            self._check_form()
 
     def close(self) -> None:
         self._etcd.close()
