@@ -44,7 +44,7 @@ COLLECT_EVERY_S: Final = 24 * 3600.0
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """What one run is asked to do. ``sources`` is one folder, or files; none: the runner's bucket. ``references`` are
-    paths by bucket."""
+    paths by bucket. ``allow_deletions`` is for the first look at the sources."""
 
     sources: tuple[Path, ...] = ()
     references: Mapping[str, Path] = field(default_factory=dict)
@@ -141,9 +141,9 @@ class Runner:
                 sender.start()
                 engine.on_alerts = sender.wake
                 root = order.sources[0].absolute()
-                changes = Changes(engine, intake, root, allow_deletions=order.allow_deletions, renew=self._renew)
+                changes = Changes(engine, intake, root, renew=self._renew)
                 with watcher(root, changes.add, changes.lost) as watch:
-                    taken = changes.begin(watch)
+                    taken = changes.begin(watch, allow_deletions=order.allow_deletions)
                     self._revive(None)
                     engine.rebase(self.pipeline.stages)
                     on_ready(taken)

@@ -97,11 +97,9 @@ class Changes:
         intake: Intake,
         root: Path,
         *,
-        allow_deletions: bool,
         renew: Callable[[], object] = lambda: None,
     ) -> None:
         self._engine, self._intake, self._root, self._renew = engine, intake, root, renew
-        self._allow_deletions = allow_deletions
         self._clock_check = ClockCheck(intake.clock)
         self._lock = threading.Lock()
         self._keys: dict[str, None] = {}
@@ -127,14 +125,15 @@ class Changes:
 
     # --- in the engine's thread -------------------------------------------------------------------------------------
 
-    def begin(self, watch: Watch) -> Taken:
-        """Take in the whole folder as it is now, and look after the watch from now on."""
+    def begin(self, watch: Watch, *, allow_deletions: bool = False) -> Taken:
+        """Take in the whole folder as it is now, and look after the watch from now on. ``allow_deletions`` holds for
+        what this look finds to be gone: every later deletion is guarded."""
         self._watch = watch
         self._clock_check.jump_s()
         self._renew()
         if self._intake.ledger.find_note(TROUBLE_NOTE):
             self._note({})  # of a watch that was killed
-        return self._intake.take_folder(self._root, allow_deletions=self._allow_deletions)
+        return self._intake.take_folder(self._root, allow_deletions=allow_deletions)
 
     def look_after(self) -> None:
         """Have the engine walk when that is due. To be called each second or so."""
@@ -173,7 +172,7 @@ class Changes:
         single = [key for key in keys if not key.endswith("/")]
         for prefix in (key for key in keys if key.endswith("/")):
             single += self._intake.known_below(prefix)
-        if single and self._intake.take_changes(self._root, single, allow_deletions=self._allow_deletions).held:
+        if single and self._intake.take_changes(self._root, single).held:
             self._count_at_s = min(self._count_at_s, time.monotonic() + LATE_S)
 
     def _walk(self, watch: Watch) -> None:
@@ -184,9 +183,7 @@ class Changes:
         missed = 0
         try:
             is_ready = partial(self._is_ready, watch)
-            missed = self._intake.take_folder(
-                self._root, allow_deletions=self._allow_deletions, is_ready=is_ready
-            ).differed
+            missed = self._intake.take_folder(self._root, is_ready=is_ready).differed
         except Unavailable as exc:
             log.warning("walk", error=exc, then="trying again")  # the folder changes under the walk
         self._renew()

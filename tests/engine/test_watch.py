@@ -221,6 +221,30 @@ def test_a_mass_deletion_is_held_back_and_the_watch_goes_on(world: World) -> Non
     assert world.states()["first"] == {"success": 1}
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_deletions_are_allowed_for_what_is_gone_when_the_watch_begins(world: World, told: bool) -> None:
+    paths = [world.put(f"a/{number:02}", "calm") for number in range(120)]
+    world.run()
+    for path in paths[:60]:
+        path.unlink()
+    mute = Mute(600.0 if told else 0.05)
+    tell: list[Callable[[str], None]] = []
+
+    def watcher(_root: Path, on_change: Callable[[str], None], _on_lost: object) -> Mute:
+        tell.append(on_change)
+        return mute
+
+    with watching(world, watcher, allow_deletions=True):
+        until(lambda: world.states().get("first") == {"success": 60})
+        for path in paths[60:]:
+            path.unlink()
+            if told:
+                tell[0](path.relative_to(world.source).as_posix())
+        with world.ledger() as ledger:
+            until(lambda: (found := find_held(ledger)) is not None and found.pictures >= 40)
+        assert world.states()["first"]["success"] >= 40
+
+
 def test_charts_are_drawn_at_the_latest_after_their_patience_though_pictures_never_stop(world: World) -> None:
     """Each drawing takes longer than the next picture takes to come, so each is overtaken."""
     mute = Mute(every_s=600.0)
