@@ -464,10 +464,14 @@ class Engine:
         flights = list(self._flights.items())
         held = apart([flight.claim for _, flight in flights], partial(self._ledger.extend, lease_s=self._lease_s))
         for (ticket, flight), still in zip(flights, held, strict=True):
-            if still is not True:
+            if isinstance(still, Exception):
+                # Its lease has a time to run yet; the commit asks whether that was enough.
+                log.warning("not extended", stage=flight.claim.stage, key=flight.claim.key, error=reason(still))
+            elif not still:
                 log.warning("claim lost", stage=flight.claim.stage, key=flight.claim.key)
                 # Its job may still run; its answer finds no flight and is dropped, its versions are collected later.
                 self._flights.pop(ticket)
+                self._maybe |= self._scope
 
     def _take_finished(self) -> None:
         """Take the ends of jobs that nobody has looked at: what they put must be committed or discarded."""
