@@ -6,7 +6,7 @@ import errno
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from lookout.objects.routes import Routes
 from lookout.objects.source import FolderSource
 from lookout.workers import Done, InlineWorkers, Ticketed
 
+from .watch_kit import Mute, until, watching
 from .world import World
 
 BAD = "a/bad"
@@ -317,6 +318,26 @@ def test_an_input_that_cannot_be_looked_at_again_fails_its_datum_only(
     world.run()
     assert world.failed() == {}
     assert world.results() == fresh
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_a_watch_tries_a_datum_whose_end_the_ledger_cannot_take_with_each_new_lease(
+    world: FaultyWorld, heals: bool
+) -> None:
+    fault = world.fault = Fault("commit anything", lambda: ValueError("no"))
+    mute = Mute()
+    with nullcontext() if heals else pytest.raises(Corrupt, match=BAD), watching(world, lambda *_: mute):
+        until(lambda: {f"third/{key}.alarm" for key in GOOD} <= world.results().keys())
+        met = fault.met
+        assert met
+        fault.step = "none" if heals else fault.step
+        world.now_s += 120.0
+        world.put("a/later", "alarm")
+        until(lambda: "third/a/later.alarm" in world.results())
+        until(lambda: f"third/{BAD}.alarm" in world.results() if heals else fault.met > met)
+        world.put("a/last", "alarm")
+        until(lambda: "third/a/last.alarm" in world.results())
+    assert (f"third/{BAD}.alarm" in world.results()) is heals
 
 
 @pytest.mark.parametrize("make", ERRORS, ids=NAMES)
