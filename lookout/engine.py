@@ -223,6 +223,11 @@ class Engine:
         if self._publisher.publish():
             self._maybe |= self._scope
 
+    def publish_again(self) -> None:
+        """Make visible what could not be, where the reason is gone, and give its failed datums another go."""
+        if self._publisher.try_again():
+            self._maybe |= self._scope
+
     # --- claiming and planning --------------------------------------------------------------------------------------
 
     def _fill(self, stages: Sequence[Stage], keys: Collection[str] | None, *, patient: bool = False) -> None:

@@ -177,7 +177,8 @@ class Changes:
 
     def _walk(self, watch: Watch) -> None:
         """The safety net: whatever is in the folder and was not told of is found here. What was told of comes first,
-        so that it is not taken for missed; what may not be whole is left for its event, or the next walk."""
+        so that it is not taken for missed; what may not be whole is left for its event, or the next walk. Results that
+        could not be made visible are tried again."""
         self._take()
         began_s = time.monotonic()
         missed = 0
@@ -187,6 +188,7 @@ class Changes:
         except Unavailable as exc:
             log.warning("walk", error=exc, then="trying again")  # the folder changes under the walk
         self._renew()
+        self._engine.publish_again()
         watch.walked(missed, time.monotonic() - began_s)
         troubles = self.troubles()
         if troubles != self._told and (any(troubles.values()) or self._told):
