@@ -13,13 +13,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from lookout.datum import Observation
 from lookout.engine import Engine
 from lookout.errors import InputRejected, LookoutError, Unavailable
 from lookout.intake import Intake, Taken
 from lookout.ledger.base import Ledger
+from lookout.ledger.notes import read_note
 from lookout.log import get_logger
 from lookout.objects.naming import name_of
 
@@ -220,5 +221,8 @@ class Changes:
 
 def find_troubles(ledger: Ledger) -> dict[str, int]:
     """Count what went wrong with the watch at work; empty when nothing did, or none is at work."""
-    text = ledger.find_note(TROUBLE_NOTE)
-    return {str(name): int(number) for name, number in json.loads(text).items()} if text else {}
+    return read_note(ledger, TROUBLE_NOTE, "numbers by name", _read_troubles, {})
+
+
+def _read_troubles(value: Any) -> dict[str, int]:
+    return {str(name): int(number) for name, number in value.items()}
