@@ -27,24 +27,13 @@ from lookout.objects.files import fingerprint_of
 from lookout.objects.naming import key_of, name_of
 from lookout.todo import MOST, Item, Todo
 from lookout.uploading import Became, File, Lost, Sent, walk
+from lookout.watched import Watch
 
 MAX_PAUSE_S: Final = 30.0
 KEEP_S: Final = 30 * 24 * 3600.0
 """How long a file that is gone from the folder is remembered as brought: its disk may only be away."""
 _END_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 1.0
-
-
-class Watch(Protocol):
-    """A watch at work, to be looked after: see ``event_sources/steady.py``. Called in the thread of ``run``."""
-
-    def check(self) -> bool:
-        """Tell whether a walk is due."""
-        ...
-
-    def walked(self, missed: int, took_s: float) -> None:
-        """A walk has ended, and found so many files that an event should have told of."""
-        ...
 
 
 class Send(Protocol):
@@ -84,7 +73,7 @@ class Bringing:
     ``walk_every_s`` the time between two walks through the folder. ``exclude`` are folders to leave out, as (device,
     inode).
 
-    ``run`` does all but the sending in the thread that calls it. ``changed``, ``look_again``, ``end`` and ``stop`` may
+    ``run`` does all but the sending in the thread that calls it. ``changed``, ``end`` and ``stop`` may
     be called from any thread, ``stop`` from a signal's handler too.
     """
 
@@ -129,10 +118,6 @@ class Bringing:
     def changed(self, name: str) -> None:
         """A file, by its key below the folder, has arrived or changed, and is whole."""
         self._todo.add(name)
-
-    def look_again(self) -> None:
-        """Changes may have been missed."""
-        self._todo.walk_again()
 
     def look_after(self, watch: Watch) -> None:
         """Have ``run`` look after the watch, which then says when to walk."""

@@ -23,6 +23,7 @@ from lookout.ledger.base import Ledger
 from lookout.ledger.notes import read_note
 from lookout.log import get_logger
 from lookout.objects.naming import name_of
+from lookout.watched import Watch
 
 log = get_logger(__name__)
 
@@ -36,30 +37,6 @@ TROUBLE_NOTE: Final = "watch"
 
 
 TROUBLES: Final = ("restarts", "missed", "unwatched", "clock_jumps")
-
-
-class Watch(Protocol):
-    """A watch at work; ``check``, ``walked`` and ``is_waited_for`` are for the thread of the engine."""
-
-    restarts: int
-    missed: int
-
-    @property
-    def unwatched(self) -> int:
-        """Folders of which no events come."""
-        ...
-
-    def check(self) -> bool:
-        """Look after the watch itself; whether a walk through the folder is due."""
-        ...
-
-    def walked(self, missed: int, took_s: float) -> None:
-        """A walk has ended, and found so many files that an event should have told of."""
-        ...
-
-    def is_waited_for(self, key: str) -> bool:
-        """Tell whether the file is known to be changing, and will be announced when it is whole."""
-        ...
 
 
 class Watcher(Protocol):

@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from event_sources.steady import SteadyWatch
 from lookout.deletions import find_held
+from lookout.errors import Corrupt
+from lookout.ledger.base import Ledger
+from lookout.ledger.sqlite import SqliteLedger
+from lookout.runner import COLLECT_EVERY_S, KEEP_VERSIONS_S
 from lookout.watching import ClockCheck, find_troubles
 from lookout.workers import Completion, InlineWorkers, Ticketed, Workers
 
@@ -159,6 +164,58 @@ def test_deletions_are_allowed_for_what_is_gone_when_the_watch_begins(world: Wor
         with world.ledger() as ledger:
             until(lambda: (found := find_held(ledger)) is not None and found.pictures >= 40)
         assert world.states()["first"]["success"] >= 40
+
+
+@dataclass
+class CountingWorld(World):
+    """A world that counts how often its ledger is asked when old versions were freed."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def open_ledger(self) -> Ledger:
+        asked = self.asked
+
+        class Counting(SqliteLedger):
+            def find_note(self, name: str) -> str | None:
+                asked.extend([name] if name == "collected" else [])
+                return super().find_note(name)
+
+        return Counting(self.root / "state" / "ledger.sqlite", clock=self.clock)
+
+
+def test_a_watch_frees_old_versions_each_day_and_asks_the_ledger_only_then(tmp_path: Path) -> None:
+    world = CountingWorld(tmp_path)
+    versions = world.objects / ".versions"
+    mute = Mute()
+    with watching(world, lambda *_: mute):
+        for text in ("calm", "alarm"):
+            old(world.put("a/1", text))
+            until(lambda text=text: world.results().get("first/good/a/1") == text.encode())
+        until(lambda: any(versions.iterdir()))
+        first = len(world.asked)
+        assert first
+        walks = len(mute.walks)
+        until(lambda: len(mute.walks) > walks + 20)
+        assert len(world.asked) == first
+        world.now_s = time.time() + KEEP_VERSIONS_S + COLLECT_EVERY_S
+        until(lambda: not any(versions.iterdir()))
+        assert len(world.asked) > first
+
+
+@pytest.mark.parametrize("ahead_s", [COLLECT_EVERY_S, -COLLECT_EVERY_S])
+def test_a_time_of_freeing_that_another_clock_noted_holds_nothing_up(world: World, ahead_s: float) -> None:
+    with world.ledger() as ledger:
+        ledger.put_note("collected", repr(world.now_s + ahead_s))
+    world.run()
+    with world.ledger() as ledger:
+        assert float(ledger.find_note("collected") or 0) == pytest.approx(world.now_s, abs=60.0)
+
+
+def test_a_damaged_time_of_freeing_is_named(world: World) -> None:
+    with world.ledger() as ledger:
+        ledger.put_note("collected", "junk")
+    with pytest.raises(Corrupt, match="the note collected"):
+        world.run()
 
 
 def test_charts_are_drawn_at_the_latest_after_their_patience_though_pictures_never_stop(world: World) -> None:

@@ -154,9 +154,8 @@ def test_a_file_that_is_refused_is_named_once_until_it_changes(site: Site, bucke
     site.put("xl.meta", b"0")
     (site.folder / "nowhere.jpg").symlink_to("nothing")
     site.put("a.jpg", b"1")
-    with site.bringing() as it:
+    with site.bringing(walk_every_s=0.05) as it:
         until(lambda: (it.counts.uploaded, it.counts.failed) == (1, 2))
-        it.look_again()
         site.put("b.jpg", b"1")
         it.changed("b.jpg")
         until(lambda: it.counts.uploaded == 2)
