@@ -62,7 +62,7 @@ class DeletionGuard:
         if self.allow or not keys:
             return [self.allow] * len(keys)
         slots = [slot for stage in self.readers for slot in self.ledger.find_slots(stage, keys).values()]
-        free = set(keys).difference(slot.key for slot in slots if slot.record is not None)
+        free = set(keys).difference(slot.key for slot in slots if slot.record is not None or slot.damage is not None)
         retention_s = read_note(self.ledger, RETENTION_NOTE, "a number of seconds", time_s, None)
         if retention_s is not None:
             before_s = self.clock() - retention_s
