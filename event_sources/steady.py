@@ -103,7 +103,7 @@ class SteadyWatch:
         if missed and not unwatched and not was_told:
             self.missed += missed
             self._say(f"events were missed: a walk found {missed} new or changed files of which no event had told")
-            self._restart("events were missed")
+            self._restart(None)
         trouble = missed or unwatched
         self._pause_s = self._soon_s if trouble else min(2 * self._pause_s, self._walk_every_s)
         self._walk_at_s = time.monotonic() + max(self._pause_s, _SHARE * took_s)
@@ -120,14 +120,13 @@ class SteadyWatch:
         watch.__enter__()
         return watch
 
-    def _restart(self, why: str) -> None:
-        """Begin the watch anew. What happened in between is found by the walk that is due then."""
+    def _restart(self, why: str | None) -> None:
+        """Begin the watch anew, for a reason that is told unless it was told before. What happened in between is found
+        by the walk that is due then."""
         before, self._watch = self._watch, None
         if before is not None:
             self.restarts += 1
-            self._say(
-                f"the watch is begun anew, as {why}" if why != "events were missed" else "the watch is begun anew"
-            )
+            self._say("the watch is begun anew" if why is None else f"the watch is begun anew, as {why}")
             before.__exit__(None, None, None)
         try:
             watch = self._begin()

@@ -26,7 +26,7 @@ def apart(items: Sequence[T], call: Callable[[Sequence[T]], Sequence[R]]) -> lis
     try:
         return list(call(items))
     except Exception as exc:
-        if isinstance(exc, Unavailable) and not isinstance(exc, ObjectChanged | ObjectUnreadable):
+        if is_outage(exc):
             raise
         if len(items) == 1:
             return [exc]
@@ -34,9 +34,14 @@ def apart(items: Sequence[T], call: Callable[[Sequence[T]], Sequence[R]]) -> lis
     return [*apart(items[:half], call), *apart(items[half:], call)]
 
 
+def is_outage(exc: BaseException) -> bool:
+    """Tell whether a backend does not answer: then no single item is to blame."""
+    return isinstance(exc, Unavailable) and not isinstance(exc, ObjectChanged | ObjectUnreadable)
+
+
 def reason(exc: BaseException) -> str:
     """Say in one line why something failed: the text of an error of ours, the name and the text of any other."""
     return str(exc) if isinstance(exc, LookoutError) else f"{type(exc).__name__}: {exc}"
 
 
-__all__ = ["apart", "reason"]
+__all__ = ["apart", "is_outage", "reason"]

@@ -14,7 +14,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -24,27 +24,17 @@ from lookout.errors import LookoutError, Unavailable
 from lookout.keeping import Kept, Memory
 from lookout.objects.beneath import Root
 from lookout.objects.files import fingerprint_of
-from lookout.objects.naming import key_of, name_of
+from lookout.objects.naming import name_of
+from lookout.objects.walk import Walk, open_root
 from lookout.todo import MOST, Item, Todo
-from lookout.uploading import Became, File, Lost, Sent, walk
+from lookout.uploading import Became, File, Lost, Sent
+from lookout.watched import Watch
 
 MAX_PAUSE_S: Final = 30.0
 KEEP_S: Final = 30 * 24 * 3600.0
 """How long a file that is gone from the folder is remembered as brought: its disk may only be away."""
 _END_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 1.0
-
-
-class Watch(Protocol):
-    """A watch at work, to be looked after: see ``event_sources/steady.py``. Called in the thread of ``run``."""
-
-    def check(self) -> bool:
-        """Tell whether a walk is due."""
-        ...
-
-    def walked(self, missed: int, took_s: float) -> None:
-        """A walk has ended, and found so many files that an event should have told of."""
-        ...
 
 
 class Send(Protocol):
@@ -81,10 +71,9 @@ class Bringing:
     ``tell`` is told of each file that was sent, failed, or went away before; ``tell_trouble`` of trouble, with the
     pause in seconds that is made for it, and with None when the server takes files again. ``settle_s`` is for how long
     a file that nobody told of must have been left alone, ``first_pause_s`` the pause after a first failure, and
-    ``walk_every_s`` the time between two walks through the folder. ``exclude`` are folders to leave out, as (device,
-    inode).
+    ``walk_every_s`` the time between two walks through the folder. ``exclude`` are folders to leave out.
 
-    ``run`` does all but the sending in the thread that calls it. ``changed``, ``look_again``, ``end`` and ``stop`` may
+    ``run`` does all but the sending in the thread that calls it. ``changed``, ``end`` and ``stop`` may
     be called from any thread, ``stop`` from a signal's handler too.
     """
 
@@ -101,17 +90,16 @@ class Bringing:
         settle_s: float = 2.0,
         first_pause_s: float = 1.0,
         walk_every_s: float = 600.0,
-        exclude: Collection[tuple[int, int]] = (),
+        exclude: Sequence[Path] = (),
     ) -> None:
         self._root, self._send, self._memory, self._prefix = root, send, memory, prefix
+        self._exclude = exclude
         self._tell, self._tell_trouble = tell, tell_trouble
         self._workers, self._settle_s, self._first_pause_s = workers, settle_s, first_pause_s
         self.counts = Counts()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._inbox: SimpleQueue[tuple[_Job, Sent | Lost | BaseException] | None] = SimpleQueue()
-        self._todo = Todo(
-            lambda: map(key_of, walk(str(root), self._cannot_list, exclude)), self._wake, walk_every_s=walk_every_s
-        )
+        self._todo = Todo(self._walk, self._wake, walk_every_s=walk_every_s)
         self._out: dict[str, bool] = {}
         """Files that are being sent, and whether they changed meanwhile."""
         self._left: dict[str, str] = {}
@@ -129,10 +117,6 @@ class Bringing:
     def changed(self, name: str) -> None:
         """A file, by its key below the folder, has arrived or changed, and is whole."""
         self._todo.add(name)
-
-    def look_again(self) -> None:
-        """Changes may have been missed."""
-        self._todo.walk_again()
 
     def look_after(self, watch: Watch) -> None:
         """Have ``run`` look after the watch, which then says when to walk."""
@@ -272,9 +256,20 @@ class Bringing:
                 time.time() - KEEP_S, lambda key: self._find(key.removeprefix(self._prefix)) is not None
             )
 
-    def _cannot_list(self, folder: str, error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # gone meanwhile, with all that was in it
-            self._tell_trouble(Unavailable(folder, f"cannot be listed: {error.strerror}"), 0.0)
+    def _walk(self) -> Iterator[str]:
+        """Give the keys of all files of the folder. What cannot be listed is trouble that is told, and walked through
+        the next time."""
+        try:
+            with open_root(str(self._root)) as opened:
+                walk = Walk(opened, self._exclude)
+                for name, _ in walk.files():
+                    yield name
+        except LookoutError as error:
+            self._tell_trouble(error, 0.0)
+            return
+        for name, why in walk.unlistable.items():
+            if name not in walk.vanished:  # gone meanwhile, with all that was in it
+                self._tell_trouble(Unavailable(f"{self._root}/{name}", f"cannot be listed: {why}"), 0.0)
 
     # --- what became of it -------------------------------------------------------------------------------------------
 

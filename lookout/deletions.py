@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Any, Final
 
-from lookout.errors import Corrupt, InputRejected
+from lookout.errors import InputRejected
 from lookout.ledger.base import Ledger
+from lookout.ledger.notes import read_note, time_s
 from lookout.log import get_logger
 
 log = get_logger(__name__)
@@ -61,10 +62,10 @@ class DeletionGuard:
         if self.allow or not keys:
             return [self.allow] * len(keys)
         slots = [slot for stage in self.readers for slot in self.ledger.find_slots(stage, keys).values()]
-        free = set(keys).difference(slot.key for slot in slots if slot.record is not None)
-        text = self.ledger.find_note(RETENTION_NOTE)
-        if text:
-            before_s = self.clock() - float(text)
+        free = set(keys).difference(slot.key for slot in slots if slot.record is not None or slot.damage is not None)
+        retention_s = read_note(self.ledger, RETENTION_NOTE, "a number of seconds", time_s, None)
+        if retention_s is not None:
+            before_s = self.clock() - retention_s
             known = self.ledger.find_inputs(self.bucket, keys)
             free.update(key for key, seen in known.items() if seen.observed_at_s < before_s)
         return [key in free for key in keys]
@@ -136,10 +137,11 @@ class DeletionGuard:
 
     def _window(self) -> list[tuple[float, int]]:
         """Of the last 24 hours. What a clock that was ahead has noted counts as of now."""
-        text = self.ledger.find_note(WINDOW_NOTE)
+        nothing: list[tuple[float, int]] = []
+        counted = read_note(self.ledger, WINDOW_NOTE, "hours and numbers", _read_hours, nothing)
         now_s = self.clock()
         hours: dict[float, int] = {}
-        for at_s, number in json.loads(text) if text else ():
+        for at_s, number in counted:
             at_s = min(at_s, now_s // _HOUR_S * _HOUR_S)
             if at_s > now_s - WINDOW_S:
                 hours[at_s] = hours.get(at_s, 0) + number
@@ -148,13 +150,15 @@ class DeletionGuard:
 
 def find_held(ledger: Ledger) -> Held | None:
     """What is held back until a person decides, or None. Raises Corrupt for a note that cannot be read."""
-    text = ledger.find_note(HELD_NOTE)
-    if not text:
-        return None
-    try:
-        return Held(**json.loads(text))
-    except (TypeError, ValueError) as exc:
-        raise Corrupt(f"the note {HELD_NOTE}", "pictures, since_s and why", text[:80]) from exc
+    return read_note(ledger, HELD_NOTE, "pictures, since_s and why", _read_held, None)
+
+
+def _read_held(value: Any) -> Held:
+    return Held(pictures=int(value["pictures"]), since_s=time_s(value["since_s"]), why=str(value["why"]))
+
+
+def _read_hours(value: Any) -> list[tuple[float, int]]:
+    return [(time_s(at_s), int(number)) for at_s, number in value]
 
 
 def keep_retention(ledger: Ledger, retention_s: float | None) -> None:

@@ -115,7 +115,7 @@ class Engine:
         self._extended_at_s = 0.0
         self._stopping = self._asked_to_stop = False
         self._fatal: Unavailable | None = None
-        self._unsettled: list[Corrupt] = []
+        self._unsettled: dict[tuple[str, str], Corrupt] = {}
         self._look_after: Callable[[], None] = lambda: None
         self.report = Report()
 
@@ -148,10 +148,7 @@ class Engine:
                 self._step(block=bool(self._flights))
         finally:
             self._hand_back()
-        if self._fatal is not None:
-            raise self._fatal
-        if self._unsettled:
-            raise self._unsettled[0]
+        self._raise_trouble()
         return self.report
 
     def follow(
@@ -164,7 +161,8 @@ class Engine:
     ) -> None:
         """Work as inputs come, until ``stop``. Grouped stages run when it was quiet for ``quiet_s``, and after
         ``patience_s`` at the latest. Wake it with ``call``. ``look_after`` is called each second or so, and must be
-        quick."""
+        quick. Raises as ``work``: Corrupt when it was stopped, for a datum that was tried again with each new lease.
+        """
         self._begin(stages)
         self._look_after = look_after
         ordinary = [stage for stage in stages if not stage.grouped]
@@ -184,10 +182,15 @@ class Engine:
                     self._fill([stage for stage in stages if stage.grouped], None, patient=True)
                     waiting_since_s = now_s
                 self._step(block=True, wait_s=quiet_s if grouped else self._lease_s / 3)
-                if self._fatal is not None:
-                    raise self._fatal
         finally:
             self._hand_back()
+        self._raise_trouble()
+
+    def _raise_trouble(self) -> None:
+        if self._fatal is not None:
+            raise self._fatal
+        if self._unsettled:
+            raise next(iter(self._unsettled.values()))
 
     def _begin(self, stages: Sequence[Stage]) -> None:
         for stage in stages:
@@ -218,6 +221,11 @@ class Engine:
     def publish(self) -> None:
         """Make visible what is committed, of this engine or of one that died before it could."""
         if self._publisher.publish():
+            self._maybe |= self._scope
+
+    def publish_again(self) -> None:
+        """Make visible what could not be, where the reason is gone, and give its failed datums another go."""
+        if self._publisher.try_again():
             self._maybe |= self._scope
 
     # --- claiming and planning --------------------------------------------------------------------------------------
@@ -407,20 +415,21 @@ class Engine:
         return self._ledger.commit(settled)
 
     def _settle_failed(self, claim: Claim, why: Exception) -> None:
-        """Fail a datum whose outcome the ledger cannot take. If it cannot take that either, the claim is kept until
-        the session ends, and ``work`` raises at its end."""
+        """Fail a datum whose outcome the ledger cannot take. If it cannot take that either, the claim is kept for
+        as long as its lease, and the loop raises at its end, unless it could be settled by then."""
         outcome = self._outcomes.refuse(claim, why)
         (answer,) = apart([(claim, outcome)], self._settle)
         if isinstance(answer, Exception):
             log.error("not settled", stage=claim.stage, key=claim.key, error=reason(answer))
             what = f"{claim.stage} of {claim.key}"
-            self._unsettled.append(Corrupt(what, "a ledger that takes how it ended", reason(answer)))
+            self._unsettled[claim.stage, claim.key] = Corrupt(what, "a ledger that takes how it ended", reason(answer))
         else:
             self._after(claim, outcome, answer, discard=False)
 
     def _after(self, claim: Claim, outcome: Outcome, answer: Settled, *, discard: bool) -> None:
         """Tell what became of an outcome, and ``discard`` the versions of one that was not applied: not where a commit
         was repeated in parts, for a claim that is lost then may be one that has been settled."""
+        self._unsettled.pop((claim.stage, claim.key), None)
         if answer is Settled.DONE:
             self._publisher.renew(outcome.record.outputs if outcome.record is not None else ())
             self._tell(claim, outcome)
@@ -464,10 +473,14 @@ class Engine:
         flights = list(self._flights.items())
         held = apart([flight.claim for _, flight in flights], partial(self._ledger.extend, lease_s=self._lease_s))
         for (ticket, flight), still in zip(flights, held, strict=True):
-            if still is not True:
+            if isinstance(still, Exception):
+                # Its lease has a time to run yet; the commit asks whether that was enough.
+                log.warning("not extended", stage=flight.claim.stage, key=flight.claim.key, error=reason(still))
+            elif not still:
                 log.warning("claim lost", stage=flight.claim.stage, key=flight.claim.key)
                 # Its job may still run; its answer finds no flight and is dropped, its versions are collected later.
                 self._flights.pop(ticket)
+                self._maybe |= self._scope
 
     def _take_finished(self) -> None:
         """Take the ends of jobs that nobody has looked at: what they put must be committed or discarded."""

@@ -113,7 +113,7 @@ class Intake:
         if known is not None:
             self.take_changes(Path(known.origin), [key])
 
-    def take_changes(self, root: Path, keys: Sequence[str], *, allow_deletions: bool = False) -> Taken:
+    def take_changes(self, root: Path, keys: Sequence[str]) -> Taken:
         """Observe these keys of a bound folder as they are now, there or gone."""
         root, now_s = Path(origin_of(root)), self.clock()
         seen = [observe_file(root, key, self.bucket, now_s) for key in keys]
@@ -123,7 +123,7 @@ class Intake:
             self._check_there(root)
         fresh = self._fresh(there) if known else []
         differed = self.ledger.observe(there, self.readers)
-        free = frozenset(self._sift(self._guard(root, allow=allow_deletions), list(known), fresh, whole=False))
+        free = frozenset(self._sift(self._guard(root, allow=False), list(known), fresh, whole=False))
         gone = self.ledger.observe([item for item in seen if item.key in free], self.readers)
         return Taken(changed=len(there), gone=gone, held=len(known) - len(free), differed=differed)
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lookout.apart import reason
+from lookout.apart import is_outage, reason
 from lookout.datum import Alert, AlertState, Claim, Mark, Outcome, Record, State
-from lookout.errors import Corrupt, InputRejected, ObjectChanged, ObjectMissing, ObjectUnreadable, Unavailable
+from lookout.errors import Corrupt, InputRejected, ObjectChanged, ObjectMissing
 from lookout.identity import alert_id, digest
 from lookout.ledger.base import Ledger
 from lookout.log import get_logger
@@ -56,9 +56,10 @@ class Outcomes:
                 self._changes.pop((flight.claim.stage, flight.claim.key), None)
                 return self._success(flight, completion.made)
             return self._failure(flight.claim, completion.error)
-        except Unavailable:
-            raise
-        except Exception as exc:  # noqa: BLE001 - whatever it is, it is this datum's and stops no other
+        except Exception as exc:
+            if is_outage(exc):
+                raise
+            # Whatever it is, it is this datum's and stops no other.
             return self._tried(flight.claim, exc)
 
     def _success(self, flight: Flight, made: Made) -> Outcome:
@@ -110,7 +111,7 @@ class Outcomes:
             return self._failed(
                 claim, f"it could not be read as it was observed, {stage.tries} times: {error}", final=True
             )
-        if isinstance(error, Unavailable) and not isinstance(error, ObjectUnreadable):
+        if error is not None and is_outage(error):
             raise error
         return self._tried(claim, error)
 

@@ -28,12 +28,14 @@ class _KeepNotesError(Exception):
 
 class Publisher:
     """Makes visible what is committed, of this engine or of one that died before it could: of ``buckets`` only, if
-    given. Each change is tried once by one publisher, until ``renew`` says that there is another version."""
+    given. Each change is tried once by one publisher, until ``renew`` says that there is another version, or
+    ``try_again`` that the reason may be gone."""
 
     def __init__(self, ledger: Ledger, store: ObjectStore, buckets: Collection[str] | None = None) -> None:
         self._ledger, self._store, self._buckets = ledger, store, buckets
         self._stuck: dict[Path, str] = {}
         self._untold: dict[Path, str] = {}
+        self._told: dict[Path, Mark] = {}
         self._made_again: set[Path] = set()
 
     def publish(self) -> bool:
@@ -53,7 +55,7 @@ class Publisher:
                     self._stuck[path] = reason(exc)
                     if isinstance(exc, ObjectMissing) and path not in self._made_again:
                         lost.add(path)
-                    else:
+                    elif path not in self._told:
                         self._untold[path] = reason(exc)
                 if failures:
                     raise _KeepNotesError
@@ -63,6 +65,21 @@ class Publisher:
         """Try these paths again: a commit has given them another version."""
         for ref in refs:
             self._stuck.pop((ref.bucket, ref.key), None)
+            self._told.pop((ref.bucket, ref.key), None)
+
+    def try_again(self) -> bool:
+        """Try once more all changes that could not be made, and mark the failed datums of those that now are; whether
+        a datum was marked. Asks the ledger for nothing when there are none. Raises as ``publish``."""
+        if not self._stuck:
+            return False
+        self._stuck = {}
+        marked = self.publish()
+        self._untold = {path: why for path, why in self._untold.items() if path in self._stuck}
+        healed = [mark for path, mark in self._told.items() if path not in self._stuck]
+        self._told = {path: mark for path, mark in self._told.items() if path in self._stuck}
+        if healed:
+            self._ledger.mark(healed, revive=True)
+        return marked or bool(healed)
 
     def take_failures(self) -> dict[Mark, str]:
         """Give the datums of changes that cannot be made and were not told before, with the reason for each."""
@@ -70,7 +87,8 @@ class Publisher:
         failures: dict[Mark, str] = {}
         for (bucket, key), why in untold.items():
             for made in self._ledger.makers(bucket, key)[:1]:
-                failures[Mark(stage=made.stage, key=made.key)] = f"{bucket}/{key} cannot be made visible: {why}"
+                mark = self._told[bucket, key] = Mark(stage=made.stage, key=made.key)
+                failures[mark] = f"{bucket}/{key} cannot be made visible: {why}"
         return failures
 
     def _make(self, changes: Sequence[Publish]) -> list[tuple[Publish, Exception]]:

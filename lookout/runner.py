@@ -23,6 +23,7 @@ from lookout.errors import InputRejected, LookoutError, ObjectChanged, ObjectMis
 from lookout.identity import digest
 from lookout.intake import Bucket, BucketIntake, Intake, Taken
 from lookout.ledger.base import Ledger, RunRecord
+from lookout.ledger.notes import read_note, time_s
 from lookout.log import get_logger
 from lookout.objects.base import ObjectStore
 from lookout.outbox import Channel, Outbox
@@ -40,12 +41,13 @@ log = get_logger(__name__)
 KEEP_VERSIONS_S: Final = 30 * 24 * 3600.0
 """Replaced and removed versions stay readable this long: for A -> B -> A, for alerts under way, and for proof."""
 COLLECT_EVERY_S: Final = 24 * 3600.0
+_COLLECTED_NOTE: Final = "collected"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """What one run is asked to do. ``sources`` is one folder, or files; none: the runner's bucket. ``references`` are
-    paths by bucket."""
+    paths by bucket. ``allow_deletions`` is for the first look at the sources."""
 
     sources: tuple[Path, ...] = ()
     references: Mapping[str, Path] = field(default_factory=dict)
@@ -78,6 +80,8 @@ class _Session:
     run: str
     engine: Engine | None = None
     summary: dict[str, Json] = field(default_factory=dict)
+    collected_at_s: float | None = None
+    """When old versions were freed, as the ledger said when it was last asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +124,7 @@ class Runner:
                 if not engine.stopped:
                     sender.start()
                     engine.work([stage for stage in self.pipeline.stages if stage.grouped])
-            self._collect()
+            self._collect(session)
         return Ran(
             run=session.run,
             engine=engine,
@@ -142,18 +146,18 @@ class Runner:
                 sender.start()
                 engine.on_alerts = sender.wake
                 root = order.sources[0].absolute()
-                changes = Changes(engine, intake, root, allow_deletions=order.allow_deletions, renew=self._renew)
+                changes = Changes(engine, intake, root, renew=self._renew)
                 with watcher(root, changes.add, changes.lost) as watch:
-                    taken = changes.begin(watch)
+                    taken = changes.begin(watch, allow_deletions=order.allow_deletions)
                     self._revive(None)
                     engine.rebase(self.pipeline.stages)
                     on_ready(taken)
                     sender.wake()
-                    engine.follow(self.pipeline.stages, look_after=partial(self._look_after, changes))
+                    engine.follow(self.pipeline.stages, look_after=partial(self._look_after, changes, session))
                     troubles = session.summary["watch"] = changes.end()
                 if changes.error is not None:
                     raise changes.error
-            self._collect()
+            self._collect(session)
         return Ran(
             run=session.run,
             engine=engine,
@@ -164,9 +168,9 @@ class Runner:
             troubles=troubles,
         )
 
-    def _look_after(self, changes: Changes) -> None:
+    def _look_after(self, changes: Changes, session: _Session) -> None:
         changes.look_after()
-        self._collect()
+        self._collect(session)
         if self.status_file is not None:
             self.status_file.keep_up()
 
@@ -310,14 +314,23 @@ class Runner:
             **window,
         )
 
-    def _collect(self) -> None:
-        """Free old versions, once a day at most: a listing of them is not free."""
-        last = self.ledger.find_note("collected")
+    def _collect(self, session: _Session) -> None:
+        """Free old versions, once a day at most: a listing of them is not free. The ledger is asked when that is due,
+        as another process may have done it."""
         now_s = self.clock()
-        # A note from the future was written by a clock that was ahead: it holds nothing up.
-        if last is None or not 0.0 <= now_s - float(last) < COLLECT_EVERY_S:
-            self.ledger.put_note("collected", repr(now_s))
-            try:
-                self.store.collect(now_s - KEEP_VERSIONS_S)
-            except LookoutError as exc:
-                log.warning("old versions not freed", error=exc, then="again in a day")
+        if _is_collected(session, now_s):
+            return
+        session.collected_at_s = read_note(self.ledger, _COLLECTED_NOTE, "a time in seconds", time_s, None)
+        if _is_collected(session, now_s):
+            return
+        self.ledger.put_note(_COLLECTED_NOTE, repr(now_s))
+        session.collected_at_s = now_s
+        try:
+            self.store.collect(now_s - KEEP_VERSIONS_S)
+        except LookoutError as exc:
+            log.warning("old versions not freed", error=exc, then="again in a day")
+
+
+def _is_collected(session: _Session, now_s: float) -> bool:
+    """Tell whether old versions were freed within a day: what a clock that was ahead has noted holds nothing up."""
+    return session.collected_at_s is not None and 0.0 <= now_s - session.collected_at_s < COLLECT_EVERY_S

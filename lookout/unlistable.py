@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from lookout.ledger.base import Ledger
+from lookout.ledger.notes import read_note, texts
 from lookout.log import get_logger
 
 log = get_logger(__name__)
@@ -34,5 +35,4 @@ def keep_unlistable(ledger: Ledger, origin: str, folders: Mapping[str, str]) -> 
 
 def find_unlistable(ledger: Ledger) -> dict[str, str]:
     """Give the folders that the last look at the whole source could not list, by key, and why."""
-    text = ledger.find_note(UNLISTABLE_NOTE)
-    return {str(key): str(why) for key, why in json.loads(text).items()} if text else {}
+    return read_note(ledger, UNLISTABLE_NOTE, "folders, each with a reason", texts, {})

@@ -12,11 +12,9 @@ Where the user may not look, a caller that remembers what it sent says so with e
 from __future__ import annotations
 
 import mimetypes
-import os
-import stat
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,14 +25,12 @@ from typing import Final
 from lookout.datum import ObjectRef
 from lookout.errors import Denied, InputRejected, LookoutError, ObjectChanged, ObjectMissing, Unavailable
 from lookout.identity import MAX_INPUT_BYTES
-from lookout.objects.beneath import Root
-from lookout.objects.files import words
 from lookout.objects.minio import MinioStore
 from lookout.objects.minio.errors import NoBucket, NotAccepted
 from lookout.objects.minio.names import FILE_ENDINGS, check_beside_others, check_object_key
 from lookout.objects.naming import key_of, origin_of
 from lookout.objects.source import BEING_WRITTEN, FolderSource, observe_file
-from lookout.objects.walk import OF_THE_SYSTEM
+from lookout.objects.walk import Walk, open_root
 
 _READS: Final = 3
 _GIVE_UP_AFTER: Final = 16
@@ -45,11 +41,13 @@ _AHEAD: Final = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """A file to bring: ``name`` is its key below the folder ``root``, ``key`` the one in the bucket."""
+    """A file to bring: ``name`` is its key below the folder ``root``, ``key`` the one in the bucket. ``error`` says why
+    it cannot be brought, where that is known; so it is for a folder, with a slash behind, that cannot be listed."""
 
     root: Path
     name: str
     key: str
+    error: str | None = None
 
     @property
     def path(self) -> str:
@@ -93,16 +91,23 @@ class Lost:
 
 def find_files(paths: Sequence[Path], prefix: str = "") -> list[File]:
     """The files named, and the regular files in the folders named, but for names and folders that begin with a dot;
-    folders that are links are not entered. In the order named, a folder's by key.
+    folders that are links are not entered. In the order named, a folder's by key. A subfolder that cannot be listed is
+    among them, with its error.
 
-    Raises InputRejected for a path that is not there or cannot be listed, and for two files with one key.
+    Raises InputRejected for a path that is not there or cannot be listed, and for two files with one key. Raises
+    Unavailable where a path moves meanwhile, or this machine lacks something.
     """
     files: list[File] = []
     for path in paths:
         root = Path(origin_of(path))
         if root.is_dir():
-            names = sorted(key_of(name) for name in walk(str(root), _cannot_list))
+            with open_root(str(root)) as opened:
+                walk = Walk(opened, ())
+                names = sorted(walk.run())
             files += [File(root=root, name=name, key=prefix + name) for name in names]
+            for name, why in sorted(walk.unlistable.items()):
+                error = f"the folder cannot be listed: {why}"
+                files.append(File(root=root, name=name, key=prefix + name, error=error))
         elif root.exists() or root.is_symlink():
             name = key_of(root.name)
             files.append(File(root=root.parent, name=name, key=prefix + name))
@@ -169,6 +174,8 @@ class Sender:
     def send(self, file: File, known_sha256: str | None = None) -> Sent | Lost:
         """Bring the file unless its bytes are there already: as the bucket says, or as ``known_sha256``, the digest of
         what the caller knows to be under the key."""
+        if file.error is not None:
+            return Sent(file=file, became=Became.FAILED, error=file.error)
         try:
             check_object_key(self._bucket, file.key)
             check_beside_others(self._bucket, file.key, FILE_ENDINGS)
@@ -219,59 +226,8 @@ class Sender:
         return ObjectRef(bucket=self._bucket, key=key, sha256=wanted.sha256, size=wanted.size, version=found.version)
 
 
-def walk(
-    root: str, on_error: Callable[[str, OSError], None], exclude: Collection[tuple[int, int]] = ()
-) -> Iterator[str]:
-    """Paths of files below the folder, as the system gives them, relative to it, streamed. Told of a folder that cannot
-    be listed, it goes on with the others. ``exclude`` are folders to leave out, as (device, inode)."""
-    try:
-        opened = Root(root)
-    except OSError as error:
-        on_error(root, error)
-        return
-    with opened:
-        pending = [""]
-        while pending:
-            above = pending.pop()
-            try:
-                fd = opened.open_folder(above.rstrip("/"))
-                try:
-                    if exclude and _identity(fd) in exclude:
-                        continue
-                    with os.scandir(fd) as entries:
-                        for entry in entries:
-                            if entry.name[0] == ".":
-                                continue
-                            if not entry.is_dir(follow_symlinks=False):
-                                if _may_be_a_file(entry):
-                                    yield above + entry.name
-                            elif entry.name not in OF_THE_SYSTEM:
-                                pending.append(f"{above}{entry.name}/")
-                finally:
-                    os.close(fd)
-            except OSError as error:
-                on_error(f"{root}/{above}", error)
-
-
-def _identity(fd: int) -> tuple[int, int]:
-    found = os.fstat(fd)
-    return found.st_dev, found.st_ino
-
-
-def _cannot_list(folder: str, error: OSError) -> None:
-    raise InputRejected(f"cannot be listed: {words(error)}", folder, "nothing was uploaded") from error
-
-
 def _unread(file: File, error: str | None) -> Sent:
     """Of a file that could not be observed."""
     if error is None:
         return Sent(file=file, became=Became.GONE, error="is not there any more, or is no regular file")
     return Sent(file=file, became=Became.BUSY if error == BEING_WRITTEN else Became.FAILED, error=error)
-
-
-def _may_be_a_file(entry: os.DirEntry[str]) -> bool:
-    """False for what can be no photograph: a pipe, a socket, a link to a folder."""
-    try:
-        return stat.S_ISREG(entry.stat().st_mode)
-    except OSError:
-        return True  # reading it will say in words what is wrong

@@ -13,15 +13,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from lookout.datum import Observation
 from lookout.engine import Engine
 from lookout.errors import InputRejected, LookoutError, Unavailable
 from lookout.intake import Intake, Taken
 from lookout.ledger.base import Ledger
+from lookout.ledger.notes import read_note
 from lookout.log import get_logger
 from lookout.objects.naming import name_of
+from lookout.watched import Watch
 
 log = get_logger(__name__)
 
@@ -35,30 +37,6 @@ TROUBLE_NOTE: Final = "watch"
 
 
 TROUBLES: Final = ("restarts", "missed", "unwatched", "clock_jumps")
-
-
-class Watch(Protocol):
-    """A watch at work; ``check``, ``walked`` and ``is_waited_for`` are for the thread of the engine."""
-
-    restarts: int
-    missed: int
-
-    @property
-    def unwatched(self) -> int:
-        """Folders of which no events come."""
-        ...
-
-    def check(self) -> bool:
-        """Look after the watch itself; whether a walk through the folder is due."""
-        ...
-
-    def walked(self, missed: int, took_s: float) -> None:
-        """A walk has ended, and found so many files that an event should have told of."""
-        ...
-
-    def is_waited_for(self, key: str) -> bool:
-        """Tell whether the file is known to be changing, and will be announced when it is whole."""
-        ...
 
 
 class Watcher(Protocol):
@@ -97,11 +75,9 @@ class Changes:
         intake: Intake,
         root: Path,
         *,
-        allow_deletions: bool,
         renew: Callable[[], object] = lambda: None,
     ) -> None:
         self._engine, self._intake, self._root, self._renew = engine, intake, root, renew
-        self._allow_deletions = allow_deletions
         self._clock_check = ClockCheck(intake.clock)
         self._lock = threading.Lock()
         self._keys: dict[str, None] = {}
@@ -127,14 +103,15 @@ class Changes:
 
     # --- in the engine's thread -------------------------------------------------------------------------------------
 
-    def begin(self, watch: Watch) -> Taken:
-        """Take in the whole folder as it is now, and look after the watch from now on."""
+    def begin(self, watch: Watch, *, allow_deletions: bool = False) -> Taken:
+        """Take in the whole folder as it is now, and look after the watch from now on. ``allow_deletions`` holds for
+        what this look finds to be gone: every later deletion is guarded."""
         self._watch = watch
         self._clock_check.jump_s()
         self._renew()
         if self._intake.ledger.find_note(TROUBLE_NOTE):
             self._note({})  # of a watch that was killed
-        return self._intake.take_folder(self._root, allow_deletions=self._allow_deletions)
+        return self._intake.take_folder(self._root, allow_deletions=allow_deletions)
 
     def look_after(self) -> None:
         """Have the engine walk when that is due. To be called each second or so."""
@@ -173,23 +150,23 @@ class Changes:
         single = [key for key in keys if not key.endswith("/")]
         for prefix in (key for key in keys if key.endswith("/")):
             single += self._intake.known_below(prefix)
-        if single and self._intake.take_changes(self._root, single, allow_deletions=self._allow_deletions).held:
+        if single and self._intake.take_changes(self._root, single).held:
             self._count_at_s = min(self._count_at_s, time.monotonic() + LATE_S)
 
     def _walk(self, watch: Watch) -> None:
         """The safety net: whatever is in the folder and was not told of is found here. What was told of comes first,
-        so that it is not taken for missed; what may not be whole is left for its event, or the next walk."""
+        so that it is not taken for missed; what may not be whole is left for its event, or the next walk. Results that
+        could not be made visible are tried again."""
         self._take()
         began_s = time.monotonic()
         missed = 0
         try:
             is_ready = partial(self._is_ready, watch)
-            missed = self._intake.take_folder(
-                self._root, allow_deletions=self._allow_deletions, is_ready=is_ready
-            ).differed
+            missed = self._intake.take_folder(self._root, is_ready=is_ready).differed
         except Unavailable as exc:
             log.warning("walk", error=exc, then="trying again")  # the folder changes under the walk
         self._renew()
+        self._engine.publish_again()
         watch.walked(missed, time.monotonic() - began_s)
         troubles = self.troubles()
         if troubles != self._told and (any(troubles.values()) or self._told):
@@ -221,5 +198,8 @@ class Changes:
 
 def find_troubles(ledger: Ledger) -> dict[str, int]:
     """Count what went wrong with the watch at work; empty when nothing did, or none is at work."""
-    text = ledger.find_note(TROUBLE_NOTE)
-    return {str(name): int(number) for name, number in json.loads(text).items()} if text else {}
+    return read_note(ledger, TROUBLE_NOTE, "numbers by name", _read_troubles, {})
+
+
+def _read_troubles(value: Any) -> dict[str, int]:
+    return {str(name): int(number) for name, number in value.items()}

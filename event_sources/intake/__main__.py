@@ -26,7 +26,7 @@ from lookout.datum import Observation
 from lookout.errors import InputRejected, Unavailable
 from lookout.ledger.batching import with_batches
 from lookout.log import configure, get_logger
-from lookout.objects.bucket import observe_object
+from lookout.objects.bucket import is_blank, observe_object
 from lookout.objects.minio.names import FILE_ENDINGS, check_object_key
 from lookout.settings import Settings
 from stages.pipeline import PIPELINE
@@ -55,6 +55,9 @@ class BucketPictures:
             return True  # no store can hold it, so nothing is there and nothing will be
         found = self.store.connection.stat(self.store.full(PIPELINE.inputs), seen.key)
         return (found and found.version) == (seen.ref and seen.ref.version)
+
+    def is_blank(self) -> bool:
+        return is_blank(self.store, PIPELINE.inputs)
 
     def check(self) -> None:
         if not self.store.exists(PIPELINE.inputs):

@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from event_sources.intake.metrics import Metrics
 from lookout.datum import Observation
+from lookout.deletions import DeletionGuard
 from lookout.errors import LookoutError
 from lookout.intake import SOURCE_NOTE
 from lookout.ledger.base import Ledger
@@ -42,6 +43,10 @@ class Pictures(Protocol):
 
     def is_still(self, seen: Observation) -> bool:
         """Whether the key is what it was then; cheaper than observing it."""
+        ...
+
+    def is_blank(self) -> bool:
+        """Whether it holds no object, nor a trace of one that was deleted."""
         ...
 
     def check(self) -> None:
@@ -197,7 +202,7 @@ class Taker:
         self._check_ledger(ledger)  # each time: it may be lost, and another be in its place, at any time
         entered = [seen.observation for seen in group if seen.observation is not None]
         if entered:
-            changed = ledger.observe(entered, self._readers)
+            changed = ledger.observe(self._without_held(ledger, entered), self._readers)
             self._metrics.changed.inc(changed)
             self._metrics.together.observe(len(entered))
             self._on_taken({seen.key for seen in entered})
@@ -205,6 +210,19 @@ class Taker:
             ledger.find_note(SOURCE_NOTE)  # any small question
         for seen in group:
             self._write_done(seen)
+
+    def _without_held(self, ledger: Ledger, entered: Sequence[Observation]) -> list[Observation]:
+        """Leave out what is gone and held back by the guard against mass deletion, which counts the others."""
+        gone = {seen.key: seen for seen in entered if seen.ref is None and seen.error is None}
+        if not gone:
+            return list(entered)
+        bucket, origin = next((seen.bucket, seen.origin) for seen in gone.values())
+        known = list(ledger.find_inputs(bucket, gone.keys()))
+        held: set[str] = set()
+        if known:
+            guard = DeletionGuard(ledger=ledger, bucket=bucket, origin=origin, clock=self._clock, readers=self._readers)
+            held = set(known).difference(guard.sift(known, blank=self._pictures.is_blank(), whole=False))
+        return [seen for seen in entered if seen.key not in held or seen is not gone.get(seen.key)]
 
     def _write_done(self, seen: _Seen) -> None:
         observation, answers = seen.observation, seen.answers

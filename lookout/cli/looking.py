@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from lookout.cli.state import Deployment, references_for
 from lookout.cli.upkeep import READERS, source_of
 from lookout.datum import JsonObject
 from lookout.given import take_given
 from lookout.ledger.base import Ledger
+from lookout.ledger.notes import read_note
 from lookout.pipeline import Refused
 from lookout.processes import ProcessWorkers
 from lookout.references import propose
@@ -65,5 +67,8 @@ def keep_refused(ledger: Ledger, run: str, refused: Sequence[Refused]) -> None:
 
 def find_refused(ledger: Ledger, run: str) -> list[str]:
     """Why what this run was the first to see cannot be used."""
-    note = json.loads(ledger.find_note(_REFUSED_NOTE) or "{}")
-    return [str(reason) for reason in note["reasons"]] if note.get("run") == run else []
+    return read_note(ledger, _REFUSED_NOTE, "a run and reasons", partial(_read_reasons, run), [])
+
+
+def _read_reasons(run: str, value: Any) -> list[str]:
+    return [str(reason) for reason in value["reasons"]] if value["run"] == run else []

@@ -91,7 +91,11 @@ def run_options(function: F) -> F:
                 metavar="N",
                 help="More alerts than this become one digest a recipient.",
             ),
-            click.option("--allow-deletions", is_flag=True, help="Retract even when a fifth of the source is gone."),
+            click.option(
+                "--allow-deletions",
+                is_flag=True,
+                help="Retract even when a fifth of the source is gone; a watch only at its beginning.",
+            ),
             click.option(
                 "--retention",
                 "retention",

@@ -26,6 +26,7 @@ from lookout.errors import InputRejected, Unavailable, find_lack
 from lookout.intake import Bucket
 from lookout.later import Later
 from lookout.ledger.base import Ledger
+from lookout.ledger.notes import read_note
 from lookout.objects.base import ObjectStore
 from lookout.objects.files import words
 from lookout.outbox import Channel
@@ -214,10 +215,10 @@ def pipeline_for(state: Deployment, threshold: float | None) -> Pipeline:
     """The pipeline with the threshold given, or else with the one that was given last: it stays in force."""
     if threshold is not None:
         state.ledger.put_note(THRESHOLD_NOTE, repr(threshold))
-    kept = state.ledger.find_note(THRESHOLD_NOTE)
+    kept = read_note(state.ledger, THRESHOLD_NOTE, "a number from 0 to 1", float, None)
     if kept is None:
         return PIPELINE
-    overrides: Mapping[str, Mapping[str, Json]] = {"object-detect": {"threshold": float(kept)}}
+    overrides: Mapping[str, Mapping[str, Json]] = {"object-detect": {"threshold": kept}}
     return PIPELINE.with_params(overrides)
 
 

@@ -44,7 +44,8 @@ def upload(settings: Settings, path: tuple[Path, ...], prefix: str, workers: int
     """Bring files, and all files in folders, into the bucket of photographs of LOOKOUT_STORE.
 
     Keys are paths below the folder named, or the names of single files. What the bucket has already is skipped by its
-    digest, so the same call again goes on where one was interrupted. A file that cannot be brought stops no other.
+    digest, so the same call again goes on where one was interrupted. A file that cannot be brought, or a
+    subfolder that cannot be listed, stops no other.
     """
     if settings.store is None:
         hint = "or run the folder as it is: lookout run FOLDER"

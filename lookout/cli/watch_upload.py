@@ -53,7 +53,6 @@ def watch_and_upload(
     target = f"{store.access.url}/{store.full(PIPELINE.inputs)}"
     teller = _Teller(as_json)
     memory = Memory(state / SENT_FILE, target)
-    found = state.stat()
     bringing = Bringing(
         folder,
         Sender(store, PIPELINE.inputs).send,
@@ -63,7 +62,7 @@ def watch_and_upload(
         prefix=prefix,
         workers=workers or DEFAULT_WORKERS,
         walk_every_s=walk_every_s,
-        exclude=((found.st_dev, found.st_ino),),
+        exclude=(state.absolute(),),
     )
 
     def on_change(change: Change) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,8 @@ _MOVED: Final = "the folder was moved, removed or unmounted while it was listed"
 class Walk:
     """One walk over a folder; remembers what each folder was, so that one swapped on the way is noticed.
 
-    ``unlistable`` are the subfolders of which not all is known, by their keys with a slash behind, and why.
+    ``unlistable`` are the subfolders of which not all is known, by their keys with a slash behind, and why;
+    ``vanished`` are those of them that were gone when their turn came.
     """
 
     def __init__(self, root: Root, exclude: Sequence[Path]) -> None:
@@ -35,21 +36,26 @@ class Walk:
         self.folders: list[tuple[str, tuple[int, int]]] = []
         self.links: list[str] = []
         self.unlistable: dict[str, str] = {}
+        self.vanished: set[str] = set()
         self._pending: list[tuple[str, str]] = []
 
     def run(self) -> dict[str, str]:
         """Keys of all files with their fingerprints; an empty one for what must be looked at more closely."""
-        files: dict[str, str] = {}
+        return dict(self.files())
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """What ``run`` gives, one file after the other, for a tree of any size."""
         self._pending = [("", "")]
         while self._pending:
             name, prefix = self._pending.pop()
             try:
-                self._list(name, prefix, files)
+                yield from self._list(name, prefix)
             except OSError as error:
                 if not name or find_lack(error) is not None:
                     raise self._failure(name, error) from error
                 self.unlistable[prefix] = words(error)
-        return files
+                if isinstance(error, FileNotFoundError):
+                    self.vanished.add(prefix)
 
     def is_below_link(self, key: str) -> bool:
         """Ask whether the walk passed by a link to a folder that the key lies below, by its name."""
@@ -80,7 +86,7 @@ class Walk:
             return InputRejected("the folder cannot be listed", path, words(error))
         return Unavailable(path, f"the folder cannot be listed: {words(error)}")
 
-    def _list(self, folder: str, prefix: str, files: dict[str, str]) -> None:
+    def _list(self, folder: str, prefix: str) -> Iterator[tuple[str, str]]:
         fd = self.root.open_folder(folder)
         try:
             identity = _identity(os.fstat(fd))
@@ -96,7 +102,7 @@ class Walk:
                     if not entry.is_dir(follow_symlinks=False):
                         mark = _mark(entry)
                         if mark is not None:
-                            files[prefix + key_of(name)] = mark
+                            yield prefix + key_of(name), mark
                         elif entry.is_symlink():
                             self.links.append(f"{prefix}{key_of(name)}/")
                     elif name not in OF_THE_SYSTEM:

@@ -15,9 +15,9 @@ from itertools import islice
 from typing import Final
 
 from lookout.datum import Observation
-from lookout.errors import Corrupt
 from lookout.intake import bind, merge
 from lookout.ledger.base import Ledger
+from lookout.ledger.notes import read_note, texts
 from lookout.upkeep.sources import Source
 
 CURSOR_NOTE: Final = "reconciled"
@@ -134,11 +134,7 @@ def _known_tails(ledger: Ledger, bucket: str) -> dict[str, str]:
 
 
 def _tails(ledger: Ledger) -> dict[str, str]:
-    text = ledger.find_note(TAILS_NOTE)
-    found = json.loads(text) if text else {}
-    if not isinstance(found, dict):
-        raise Corrupt(f"the note {TAILS_NOTE}", "an object", repr(found)[:80])
-    return {str(series): str(key) for series, key in found.items()}
+    return read_note(ledger, TAILS_NOTE, "the last key of each series", texts, {})
 
 
 def _put_tails(ledger: Ledger, tails: Mapping[str, str]) -> None:

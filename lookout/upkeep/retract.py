@@ -48,8 +48,9 @@ def retract(
     dry_run: bool = False,
 ) -> Retracted:
     """Find slots whose input is gone, and have them planned again. Each such input is looked for in the source once
-    more. Streamed; memory holds the keys of what is gone. Raises InputRejected when so much is gone that it looks like
-    an accident, and then marks nothing. What a dry run would find is counted in the same way."""
+    more. Streamed; memory holds the keys of what is gone. Raises InputRejected when so much is gone, counted with what
+    else was retracted within a day, that it looks like an accident, and then marks nothing. A dry run reports the same
+    and is not counted."""
     readers = [stage.name for stage in pipeline.readers(pipeline.inputs)]
     checked = found = 0
     gone: dict[str, None] = {}
@@ -79,6 +80,7 @@ def retract(
     )
     guard.check(len(gone), blank=bool(gone) and source.is_blank())
     if not dry_run:
+        guard.admit(len(gone))
         ledger.mark(orphans)
     for mark in orphans:
         log.warning("stands on nothing", stage=mark.stage, key=mark.key)

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from lookout.datum import Json, Mark
+from lookout.datum import Mark
 from lookout.identity import digest
+from lookout.ledger.notes import read_note, text
 from lookout.ledger.upkeeping import Named, UpkeepLedger
 from lookout.log import get_logger
 from lookout.objects.base import ObjectStore
@@ -94,9 +95,7 @@ class Sweep:
         return f"{'remove' if self.remove else ''}{'repair' if self.repair else ''}{'-all' if self.thorough else ''}"
 
     def _cursor(self, note: str) -> str:
-        kept = None if self.dry_run else self.ledger.find_note(note)
-        value: Json = json.loads(kept) if kept else ""
-        return value if isinstance(value, str) else ""
+        return "" if self.dry_run else read_note(self.ledger, note, "a path", text, "")
 
     def _keep(self, note: str, after: str) -> None:
         if not self.dry_run:

@@ -244,6 +244,17 @@ def but_the_page(found: dict[str, bytes]) -> dict[str, bytes]:
     return {path: data for path, data in found.items() if not path.startswith(("plot/data/", "plot/index"))}
 
 
+def nest(folder: Path) -> None:
+    """Make folders below this one that no path reaches."""
+    fd = os.open(folder, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("d" * 200, dir_fd=fd)
+        deeper = os.open("d" * 200, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = deeper
+    os.close(fd)
+
+
 def obey_modes() -> None:
     """In a child before it begins: root gives up its right to pass over the modes of files."""
     for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
 import pytest
 
-from .shell import CALM, NEW, PHOTOS, RULES, UNNAMED, World, modes_are_obeyed, obey_modes
+from .shell import CALM, NEW, PHOTOS, RULES, UNNAMED, World, modes_are_obeyed, nest, obey_modes
 
 
 @pytest.fixture
@@ -18,17 +17,6 @@ def world(tmp_path: Path) -> World:
     (world.photos / "yard").mkdir()
     (world.photos / "yard" / NEW).write_bytes((PHOTOS / NEW).read_bytes())
     return world
-
-
-def nest(folder: Path) -> None:
-    """Make folders below this one that no path reaches."""
-    fd = os.open(folder, os.O_RDONLY)
-    for _ in range(30):
-        os.mkdir("d" * 200, dir_fd=fd)
-        deeper = os.open("d" * 200, os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        fd = deeper
-    os.close(fd)
 
 
 def test_a_folder_that_may_not_be_listed_ends_no_run_and_loses_nothing(world: World) -> None:

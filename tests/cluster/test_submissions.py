@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lookout.ledger.etcd import Address, EtcdLedger
-from lookout.ledger.etcd.refusals import Denied
+from lookout.ledger.etcd.refusals import NotPermitted
 from tests.workflows.reading import Tree
 
 from .argo_kit import Argo, acted, until
@@ -279,11 +279,11 @@ def test_the_deployed_user_of_a_stage_is_refused_what_is_another_ones(cluster: C
     )
     try:
         assert ledger.count_slots() is not None
-        with pytest.raises(Denied):
+        with pytest.raises(NotPermitted):
             ledger.enforce("rules", ())
-        with pytest.raises(Denied):
+        with pytest.raises(NotPermitted):
             ledger.put_note("collected", "1")
-        with pytest.raises(Denied):
+        with pytest.raises(NotPermitted):
             ledger.rebase("threat-detect", "forged")
     finally:
         ledger.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -142,6 +144,15 @@ def test_pictures_older_than_the_retention_may_all_go(world: World) -> None:
     assert (taken.gone, taken.held) == (60, 30)
     with world.ledger() as ledger:
         keep_retention(ledger, None)
+    assert world.run().taken.held == 30
+
+
+def test_pictures_whose_results_cannot_be_read_in_the_ledger_are_a_loss_too(world: World) -> None:
+    paths = fill(world)
+    with closing(sqlite3.connect(world.root / "state" / "ledger.sqlite")) as connection, connection:
+        connection.execute("UPDATE records SET body = 'junk' WHERE stage = 'first'")
+    for path in paths[:30]:
+        path.unlink()
     assert world.run().taken.held == 30
 
 

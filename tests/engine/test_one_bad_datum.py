@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from lookout.datum import Claim, Mark, ObjectRef, Observation, Outcome, State
-from lookout.errors import Corrupt, InputRejected, ObjectMissing
+from lookout.engine import Engine
+from lookout.errors import Corrupt, InputRejected, ObjectChanged, ObjectMissing, ObjectUnreadable
+from lookout.intake import Intake
 from lookout.ledger.base import Ledger, Settled
 from lookout.ledger.sqlite import SqliteLedger
 from lookout.objects.base import ObjectStore, Publish
@@ -21,6 +24,7 @@ from lookout.objects.routes import Routes
 from lookout.objects.source import FolderSource
 from lookout.workers import Done, InlineWorkers, Ticketed
 
+from .watch_kit import Mute, until, watching
 from .world import World
 
 BAD = "a/bad"
@@ -33,8 +37,9 @@ ERRORS: list[Callable[[], Exception]] = [
     lambda: MemoryError(),
     lambda: Corrupt("record", "this", "that"),
     lambda: InputRejected("no"),
+    lambda: ObjectUnreadable("texts/a/bad", "Input/output error"),
 ]
-NAMES = ["OSError", "ValueError", "KeyError", "MemoryError", "Corrupt", "InputRejected"]
+NAMES = ["OSError", "ValueError", "KeyError", "MemoryError", "Corrupt", "InputRejected", "ObjectUnreadable"]
 
 
 @dataclass
@@ -44,10 +49,14 @@ class Fault:
     step: str
     make: Callable[[], Exception]
     met: int = 0
+    was_met: threading.Event = field(default_factory=threading.Event)
+    before_extending: Callable[[], None] = lambda: None
+    has_changed: bool = False
 
     def meet(self, step: str, keys: Iterable[str]) -> None:
         if step == self.step and any(BAD in key for key in keys):
             self.met += 1
+            self.was_met.set()
             raise self.make()
 
 
@@ -59,6 +68,9 @@ class FaultyStore(Routes):
     def get(self, ref: ObjectRef) -> bytes:
         self.fault.meet("get", [ref.key] if ref.bucket == "first" else [])
         self.fault.meet("get the picture", [ref.key] if ref.bucket == "texts" else [])
+        if self.fault.step == "reobserve" and (ref.bucket, ref.key) == ("texts", BAD):
+            self.fault.has_changed = True
+            raise ObjectChanged(ref.bucket, ref.key, ref.sha256, "other")
         return super().get(ref)
 
     def has(self, refs: Sequence[ObjectRef]) -> list[bool]:
@@ -91,6 +103,16 @@ class FaultyLedger(SqliteLedger):
         self.fault.meet("plan", keys)
         return super().find_inputs(bucket, keys)
 
+    def observe(self, observations: Iterable[Observation], readers: Sequence[str]) -> int:
+        seen = list(observations)
+        self.fault.meet("reobserve", [each.key for each in seen] if self.fault.has_changed else [])
+        return super().observe(seen, readers)
+
+    def extend(self, claims: Sequence[Claim], lease_s: float) -> list[bool]:
+        self.fault.before_extending()
+        self.fault.meet("extend", [claim.key for claim in claims])
+        return super().extend(claims, lease_s)
+
     def commit(self, outcomes: Sequence[tuple[Claim, Outcome]]) -> list[Settled]:
         self.fault.meet("commit", [claim.key for claim, outcome in outcomes if outcome.record is not None])
         self.fault.meet("commit anything", [claim.key for claim, _ in outcomes])
@@ -112,6 +134,30 @@ class FaultyWorkers(InlineWorkers):
     def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
         self.fault.meet("submit", [job.key for job, _ in jobs])
         super().submit(jobs, timeout_s, done)
+
+
+class LateWorkers(InlineWorkers):
+    """Workers that do the bad datum's job when the fault was met; before that, ``late`` is called."""
+
+    def __init__(self, store: ObjectStore, fault: Fault, late: Callable[[], None] = lambda: None) -> None:
+        super().__init__(store)
+        self._fault, self._late = fault, late
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+        super().submit([job for job in jobs if job[0].key != BAD], timeout_s, done)
+        if waiting := [job for job in jobs if job[0].key == BAD]:
+            self._threads.append(threading.Thread(target=self._wait, args=(waiting, timeout_s, done)))
+            self._threads[-1].start()
+
+    def _wait(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+        assert self._fault.was_met.wait(60.0)
+        self._late()
+        super().submit(jobs, timeout_s, done)
+
+    def stop(self) -> None:
+        for thread in self._threads:
+            thread.join()
 
 
 @dataclass
@@ -191,6 +237,107 @@ def test_a_datum_whose_end_the_ledger_cannot_take_at_all_is_named_when_all_else_
     world.fault = None
     world.run()
     assert world.results() == fresh
+
+
+@pytest.mark.parametrize("make", ERRORS, ids=NAMES)
+def test_a_lease_that_cannot_be_extended_serves_for_as_long_as_it_lasts(
+    world: FaultyWorld, fresh: dict[str, bytes], make: Callable[[], Exception]
+) -> None:
+    world.fault = Fault("extend", make)
+    ran = world.run(workers=LateWorkers(world.open_store(), world.fault))
+    assert world.fault.met
+    assert world.failed() == {}
+    assert world.results() == fresh
+    assert ran.engine.report.success["first"] == len(GOOD) + 1
+
+
+@pytest.mark.parametrize("make", ERRORS, ids=NAMES)
+def test_a_datum_that_outlives_each_lease_is_failed_alone(
+    world: FaultyWorld, fresh: dict[str, bytes], make: Callable[[], Exception]
+) -> None:
+    fault = world.fault = Fault("extend", make)
+
+    def late() -> None:
+        world.now_s += 120.0
+
+    world.run(workers=LateWorkers(world.open_store(), fault, late))
+    assert fault.met
+    assert good(world.results()) == good(fresh)
+    assert world.failed() == {("first", BAD): "its worker died 3 times while it worked on this datum alone"}
+    world.fault = None
+    with world.ledger() as ledger:
+        ledger.mark([Mark(stage="first", key=BAD)], revive=True)
+    world.run()
+    assert world.failed() == {}
+    assert world.results() == fresh
+
+
+def test_the_last_datum_is_claimed_again_when_its_lease_was_lost(world: FaultyWorld) -> None:
+    for key in GOOD:
+        (world.source / key).unlink()
+    fault = world.fault = Fault("none", ValueError)
+    extended: list[float] = []
+
+    def sleep() -> None:
+        extended.append(world.now_s)
+        if len(extended) == 2:  # the first comes at once
+            world.now_s += 120.0
+            fault.was_met.set()
+
+    fault.before_extending = sleep
+    with world.runner() as runner, world.ledger() as ledger, ledger.session() as owner:
+        Intake(ledger=ledger, bucket="texts", readers=("first",), clock=world.clock).take_folder(world.source)
+        workers = LateWorkers(runner.store, fault)
+        engine = Engine(
+            pipeline=world.pipeline,
+            ledger=ledger,
+            store=runner.store,
+            workers=workers,
+            owner=owner,
+            run="run",
+            code="test",
+            reobserve=lambda _: None,
+            clock=world.clock,
+            lease_s=0.3,
+        )
+        report = engine.work([world.pipeline.stage("first")])
+        workers.stop()
+    assert report.success["first"] == 1
+
+
+@pytest.mark.parametrize("make", ERRORS, ids=NAMES)
+def test_an_input_that_cannot_be_looked_at_again_fails_its_datum_only(
+    world: FaultyWorld, fresh: dict[str, bytes], make: Callable[[], Exception]
+) -> None:
+    world.fault = Fault("reobserve", make)
+    world.run()
+    assert world.fault.met
+    assert good(world.results()) == good(fresh)
+    assert world.failed().keys() == {("first", BAD)}
+    world.fault = None
+    world.run()
+    assert world.failed() == {}
+    assert world.results() == fresh
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_a_watch_tries_a_datum_whose_end_the_ledger_cannot_take_with_each_new_lease(
+    world: FaultyWorld, heals: bool
+) -> None:
+    fault = world.fault = Fault("commit anything", lambda: ValueError("no"))
+    mute = Mute()
+    with nullcontext() if heals else pytest.raises(Corrupt, match=BAD), watching(world, lambda *_: mute):
+        until(lambda: {f"third/{key}.alarm" for key in GOOD} <= world.results().keys())
+        met = fault.met
+        assert met
+        fault.step = "none" if heals else fault.step
+        world.now_s += 120.0
+        world.put("a/later", "alarm")
+        until(lambda: "third/a/later.alarm" in world.results())
+        until(lambda: f"third/{BAD}.alarm" in world.results() if heals else fault.met > met)
+        world.put("a/last", "alarm")
+        until(lambda: "third/a/last.alarm" in world.results())
+    assert (f"third/{BAD}.alarm" in world.results()) is heals
 
 
 @pytest.mark.parametrize("make", ERRORS, ids=NAMES)

@@ -16,6 +16,7 @@ from lookout.objects.folder import FolderStore
 from lookout.objects.routes import Routes
 from lookout.objects.source import FolderSource
 
+from .watch_kit import Mute, until, watching
 from .world import World
 
 
@@ -79,6 +80,33 @@ def test_a_foreign_thing_in_the_way_is_named_and_the_alert_is_sent_all_the_same(
     assert failed(world) == {}
     assert world.results()["second/a/1.loud"] == b"ALARM A/1"
     assert len(world.postbox.sent()) == 2
+
+
+def test_a_watch_tries_what_is_in_the_way_again_with_each_walk(world: World) -> None:
+    way = world.objects / "second" / "a"
+    way.parent.mkdir(parents=True)
+    way.write_text("foreign")
+    world.put("a/1", "alarm a/1")
+    mute = Mute()
+    with watching(world, lambda *_: mute):
+        until(lambda: failed(world).keys() == {"a/1"})
+        walks = len(mute.walks)
+        until(lambda: len(mute.walks) > walks + 2)
+        assert failed(world).keys() == {"a/1"}
+        way.unlink()
+        until(lambda: failed(world) == {})
+        assert world.results()["second/a/1.loud"] == b"ALARM A/1"
+        way = world.objects / "second" / "b"
+        way.write_text("foreign")
+        world.put("b/1", "alarm b/1")
+        until(lambda: failed(world).keys() == {"b/1"})
+        world.put("b/1", "alarm anew")
+        until(lambda: "third/b/1.alarm" in world.results() and world.results()["first/good/b/1"] == b"alarm anew")
+        until(lambda: failed(world).keys() == {"b/1"})
+        way.unlink()
+        until(lambda: failed(world) == {})
+        assert world.results()["second/b/1.loud"] == b"ALARM ANEW"
+    assert len(world.postbox.sent()) == 3
 
 
 def test_a_result_that_cannot_be_removed_is_named_until_it_can(world: World) -> None:

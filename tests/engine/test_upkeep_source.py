@@ -359,6 +359,19 @@ def test_too_many_that_are_gone_look_like_an_accident(done: World) -> None:
     assert len(done.results()) == len([*done.source.rglob("a/*")]) * 3 + 2
 
 
+def test_what_retract_takes_is_counted_with_what_a_look_at_the_source_takes(done: World) -> None:
+    keys = [f"a/{n:02}" for n in range(40)]
+    for key in keys:
+        (done.source / key).unlink()
+    forget(done, *keys[:15])
+    assert look(done, dry_run=True).gone == 15
+    assert look(done).gone == 15
+    forget(done, *keys[15:21])
+    with pytest.raises(InputRejected, match="6 pictures are gone that the ledger does not know"):
+        look(done)
+    assert done.run().taken.held == 19
+
+
 def test_a_result_whose_upstream_has_none_is_planned_again(done: World) -> None:
     """As if a mark had been lost between two stages: one slot of `first` says now that its text is bad."""
     done.put("a/07", "bad")

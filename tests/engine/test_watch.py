@@ -4,51 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from event_sources.steady import SteadyWatch
 from lookout.deletions import find_held
-from lookout.runner import Ran, Runner
+from lookout.errors import Corrupt
+from lookout.ledger.base import Ledger
+from lookout.ledger.sqlite import SqliteLedger
+from lookout.runner import COLLECT_EVERY_S, KEEP_VERSIONS_S
 from lookout.watching import ClockCheck, find_troubles
 from lookout.workers import Completion, InlineWorkers, Ticketed, Workers
 
+from .watch_kit import Mute, until, watching
 from .world import World
-
-DEADLINE_S = 30.0
-
-
-class Mute:
-    """A watch on a file system that tells of nothing: walks are due each ``every_s``."""
-
-    restarts = missed = unwatched = 0
-
-    def __init__(self, every_s: float = 0.05) -> None:
-        self._every_s, self._at_s = every_s, 0.0
-        self.walks: list[int] = []
-        self.walked_once = threading.Event()
-        self.waits_for: set[str] = set()
-
-    def __enter__(self) -> Mute:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def check(self) -> bool:
-        return time.monotonic() >= self._at_s
-
-    def walked(self, missed: int, took_s: float) -> None:
-        self.walks.append(missed)
-        self.missed += missed
-        self._at_s = time.monotonic() + self._every_s
-        self.walked_once.set()
-
-    def is_waited_for(self, key: str) -> bool:
-        return key in self.waits_for
 
 
 class SlowCharts(Workers):
@@ -76,57 +48,6 @@ class SlowCharts(Workers):
 @pytest.fixture
 def world(tmp_path) -> World:
     return World(tmp_path)
-
-
-class Watching:
-    """A watch at work on a thread, until it is stopped."""
-
-    def __init__(self, world: World, watcher: Callable, workers: Workers | None, **order: object) -> None:
-        self._world, self._watcher, self._workers, self._order = world, watcher, workers, order
-        self._ready = threading.Event()
-        self._engines: list = []
-        self._thread = threading.Thread(target=self._work)
-        self.ran: Ran | None = None
-        self.error: BaseException | None = None
-
-    def begin(self) -> None:
-        self._thread.start()
-        assert self._ready.wait(DEADLINE_S), self.error
-
-    def end(self) -> Ran:
-        self._engines[0].stop()
-        self._thread.join(DEADLINE_S)
-        assert not self._thread.is_alive()
-        assert self.error is None
-        assert self.ran is not None
-        return self.ran
-
-    def _work(self) -> None:
-        try:
-            with self._world.runner(self._workers) as made:
-                runner = Runner(**{**vars(made), "on_engine": self._engines.append})
-                order = self._world.order(**self._order)
-                self.ran = runner.watch(order, self._watcher, lambda _: self._ready.set())
-        except BaseException as error:  # noqa: BLE001 it is looked at in the test's thread
-            self.error = error
-
-
-@contextmanager
-def watching(world: World, watcher: Callable, workers: Workers | None = None, **order: object) -> Iterator[Watching]:
-    it = Watching(world, watcher, workers, **order)
-    it.begin()
-    try:
-        yield it
-    finally:
-        it.end()
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + DEADLINE_S
-    beat = threading.Event()
-    while not is_so():
-        assert time.monotonic() < end_s, "not in time"
-        beat.wait(0.02)
 
 
 def old(path: Path) -> None:
@@ -219,6 +140,82 @@ def test_a_mass_deletion_is_held_back_and_the_watch_goes_on(world: World) -> Non
         assert world.states()["first"]["success"] >= 41
     assert world.run(allow_deletions=True).taken.gone >= 40
     assert world.states()["first"] == {"success": 1}
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_deletions_are_allowed_for_what_is_gone_when_the_watch_begins(world: World, told: bool) -> None:
+    paths = [world.put(f"a/{number:02}", "calm") for number in range(120)]
+    world.run()
+    for path in paths[:60]:
+        path.unlink()
+    mute = Mute(600.0 if told else 0.05)
+    tell: list[Callable[[str], None]] = []
+
+    def watcher(_root: Path, on_change: Callable[[str], None], _on_lost: object) -> Mute:
+        tell.append(on_change)
+        return mute
+
+    with watching(world, watcher, allow_deletions=True):
+        until(lambda: world.states().get("first") == {"success": 60})
+        for path in paths[60:]:
+            path.unlink()
+            if told:
+                tell[0](path.relative_to(world.source).as_posix())
+        with world.ledger() as ledger:
+            until(lambda: (found := find_held(ledger)) is not None and found.pictures >= 40)
+        assert world.states()["first"]["success"] >= 40
+
+
+@dataclass
+class CountingWorld(World):
+    """A world that counts how often its ledger is asked when old versions were freed."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def open_ledger(self) -> Ledger:
+        asked = self.asked
+
+        class Counting(SqliteLedger):
+            def find_note(self, name: str) -> str | None:
+                asked.extend([name] if name == "collected" else [])
+                return super().find_note(name)
+
+        return Counting(self.root / "state" / "ledger.sqlite", clock=self.clock)
+
+
+def test_a_watch_frees_old_versions_each_day_and_asks_the_ledger_only_then(tmp_path: Path) -> None:
+    world = CountingWorld(tmp_path)
+    versions = world.objects / ".versions"
+    mute = Mute()
+    with watching(world, lambda *_: mute):
+        for text in ("calm", "alarm"):
+            old(world.put("a/1", text))
+            until(lambda text=text: world.results().get("first/good/a/1") == text.encode())
+        until(lambda: any(versions.iterdir()))
+        first = len(world.asked)
+        assert first
+        walks = len(mute.walks)
+        until(lambda: len(mute.walks) > walks + 20)
+        assert len(world.asked) == first
+        world.now_s = time.time() + KEEP_VERSIONS_S + COLLECT_EVERY_S
+        until(lambda: not any(versions.iterdir()))
+        assert len(world.asked) > first
+
+
+@pytest.mark.parametrize("ahead_s", [COLLECT_EVERY_S, -COLLECT_EVERY_S])
+def test_a_time_of_freeing_that_another_clock_noted_holds_nothing_up(world: World, ahead_s: float) -> None:
+    with world.ledger() as ledger:
+        ledger.put_note("collected", repr(world.now_s + ahead_s))
+    world.run()
+    with world.ledger() as ledger:
+        assert float(ledger.find_note("collected") or 0) == pytest.approx(world.now_s, abs=60.0)
+
+
+def test_a_damaged_time_of_freeing_is_named(world: World) -> None:
+    with world.ledger() as ledger:
+        ledger.put_note("collected", "junk")
+    with pytest.raises(Corrupt, match="the note collected"):
+        world.run()
 
 
 def test_charts_are_drawn_at_the_latest_after_their_patience_though_pictures_never_stop(world: World) -> None:

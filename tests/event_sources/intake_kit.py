@@ -47,6 +47,7 @@ class FolderPictures:
     trouble: LookoutError | None = None
     looked: Callable[[Observation], None] = lambda _: None
     looks: list[str] = field(default_factory=list)
+    blank: bool = False
 
     def observe(self, key: str, now_s: float) -> Observation:
         self.looks.append(key)
@@ -59,6 +60,9 @@ class FolderPictures:
         self.check()
         now = observe_file(self.world.source, seen.key, "texts", 0.0)
         return (now.ref, now.error) == (seen.ref, seen.error)
+
+    def is_blank(self) -> bool:
+        return self.blank
 
     def check(self) -> None:
         if self.trouble is not None:

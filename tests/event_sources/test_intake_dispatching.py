@@ -494,3 +494,32 @@ def test_together_they_start_little_more_than_one_would(play: Play) -> None:
         for dispatcher in both:
             dispatcher.step()
     assert len(play.batches()) <= PACE.most
+
+
+# --- clocks ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_landed_before_the_clock_was_set_back_leaves_as_soon_as_ever(play: Play) -> None:
+    dispatcher = play.dispatcher()
+    dispatcher.step()
+    play.land("a/1", at=[dispatcher])
+    dispatcher.step()
+    play.later(-86400.0)
+    assert dispatcher.step() <= PACE.age_s
+    play.later(PACE.age_s)
+    dispatcher.step()
+    assert keys(play.batches()) == [["a/1"]]
+
+
+def test_what_waits_in_the_ledger_alone_is_looked_for_when_the_clock_was_set_back(play: Play) -> None:
+    dispatcher = play.dispatcher()
+    dispatcher.step()
+    play.land("a/1")
+    play.later(-86400.0)
+    for _ in range(2):
+        dispatcher.step()
+        play.later(SWEEP_S)
+    for _ in range(2):
+        dispatcher.step()
+        play.later(PACE.age_s)
+    assert keys(play.batches()) == [["a/1"]]

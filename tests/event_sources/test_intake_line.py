@@ -106,3 +106,29 @@ def test_news_from_before_the_waiting_ends_it_once(line: Line) -> None:
     line.add(["b"], 10.0)
     line.wait(0.01)
     assert line.due_at_s() == 15.0
+
+
+def test_a_clock_that_is_set_back_has_nothing_wait_for_the_time_it_showed_before(line: Line) -> None:
+    line.add(["a"], 1000.0)
+    line.add(["b"], 1001.0)
+    line.put_back({"c": 999.0}, 5000.0)
+    assert line.take(100.0) == {}
+    line.set_back(100.0)
+    assert (line.oldest_s(), line.due_at_s(), len(line)) == (100.0, 105.0 if len(line) < 3 else 100.0, 3)
+    assert line.take(100.0).keys() == {"a", "b", "c"}
+
+
+def test_what_waited_before_the_time_that_a_clock_is_set_back_to_keeps_its_place(line: Line) -> None:
+    line.add(["a"], 90.0)
+    line.add(["b"], 1000.0)
+    line.set_back(100.0)
+    assert line.take(100.0) == {"a": 90.0, "b": 100.0}
+
+
+def test_who_waits_is_woken_when_the_clock_is_set_back(line: Line) -> None:
+    line.add(["a"], 1000.0)
+    line.wait(0.0)
+    began_s = time.monotonic()
+    line.set_back(100.0)
+    line.wait(60.0)
+    assert time.monotonic() - began_s < 30.0

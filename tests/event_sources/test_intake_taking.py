@@ -13,6 +13,7 @@ import pytest
 from event_sources.intake.metrics import Metrics
 from event_sources.intake.taking import LOOKERS, Taker
 from lookout.datum import Observation
+from lookout.deletions import find_held
 from lookout.errors import Unavailable
 from lookout.ledger.base import Ledger
 from tests.engine.world import World
@@ -273,3 +274,37 @@ def test_it_ends_at_once_when_there_is_nothing_to_do_and_does_not_wait_for_what_
     busy.stop(0.2)
     assert not answer.done()
     hold.set()
+
+
+def test_deletions_that_are_told_one_by_one_pass_the_guard_against_mass_deletion(site: Site) -> None:
+    keys = [f"a/{n:02}" for n in range(60)]
+    for key in keys:
+        site.world.put(key, "calm")
+    site.world.run()
+    taker = site.taker()
+    for key in keys:
+        (site.world.source / key).unlink()
+        taker.take(key).result(WAIT_S)
+    with site.world.ledger() as ledger:
+        assert ledger.count_inputs("texts") == 40
+        held = find_held(ledger)
+    assert held is not None
+    assert held.pictures == 40
+    assert site.world.run().taken.held == 40, "they are counted with those of the day"
+
+
+def test_a_deletion_is_entered_with_what_is_new_and_held_back_where_all_is_gone(site: Site) -> None:
+    for key in ("a/1", "a/2"):
+        site.world.put(key, "calm")
+    site.world.run()
+    (site.world.source / "a/1").unlink()
+    site.world.put("a/2", "changed")
+    taker = site.taker()
+    for key in ("a/1", "a/2", "a/never"):
+        taker.take(key).result(WAIT_S)
+    assert (site.content("a/1"), site.content("a/2")) == (None, b"changed")
+    (site.world.source / "a/2").unlink()
+    site.pictures.blank = True
+    taker.take("a/2").result(WAIT_S)
+    with site.world.ledger() as ledger:
+        assert ledger.count_inputs("texts") == 1

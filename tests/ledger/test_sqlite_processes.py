@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from lookout.errors import Corrupt, InputRejected, Unavailable
 from lookout.ledger.base import RunRecord, Settled
 from lookout.ledger.batching import BatchState
 from lookout.ledger.delivery import WAITING
-from lookout.ledger.sqlite import SqliteLedger
+from lookout.ledger.sqlite import SqliteLedger, owners
 from lookout.testing.ledger_batches import batch
 from lookout.testing.ledger_kit import SKIP, alert, done, record
 
@@ -86,6 +87,41 @@ def test_what_a_killed_process_held_is_free_at_once_for_a_new_session(path, ledg
             assert [run.state for run in ledger.runs()] == ["lost"]
             assert [claim.key for claim in ledger.claim("s", me, 10, 60.0)] == ["a"]  # half of what was lost
     assert list(path.with_name("ledger.sqlite.d").glob("*.lock")) == []
+
+
+def test_a_lock_file_of_a_process_that_died_before_the_ledger_knew_it_is_removed(path, ledger):
+    folder = path.with_name("ledger.sqlite.d")
+    with ledger.session():
+        pass  # the folder is there
+    with worker(path, "hold_lock", str(folder)) as process:
+        with ledger.session() as me:
+            assert sorted(folder.glob("*.lock")) == sorted(folder / f"{name}.lock" for name in (me, process.said[1]))
+        process.kill()
+        process.wait()
+        assert (folder / f"{process.said[1]}.lock").exists()
+        with ledger.session() as me:
+            assert list(folder.glob("*.lock")) == [folder / f"{me}.lock"]
+
+
+def test_a_session_that_begins_while_others_remove_lock_files_keeps_its_own(tmp_path):
+    ends = threading.Event()
+
+    def remove():
+        while not ends.is_set():
+            owners.sweep(tmp_path, ())
+
+    threads = [threading.Thread(target=remove) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(500):
+            life = owners.Life(tmp_path)
+            assert not owners.is_dead(tmp_path, life.owner)
+            life.end()
+    finally:
+        ends.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_a_session_that_is_open_already_takes_over_from_a_killed_process(path, ledger):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lookout.datum import Mark
 from lookout.errors import LookoutError
-from lookout.ledger.sqlite import SqliteLedger
+from lookout.ledger.sqlite import SqliteLedger, owners
 from lookout.testing.ledger_kit import alert, done, record, ref
 
 
@@ -29,6 +29,13 @@ def hold(ledger, stage, limit):
         ledger.begin_sending(owner, [held.id for held in ledger.claim_alerts(owner, 10, 1e12)])
         ready(*[claim.key for claim in claims])
         signal.pause()
+
+
+def hold_lock(_ledger, folder):
+    """Hold the lock of an owner that the ledger does not know yet, and wait to be killed."""
+    life = owners.Life(Path(folder))
+    ready(life.owner)
+    signal.pause()
 
 
 def drain(ledger, stage, limit):
@@ -93,9 +100,8 @@ def hold_batch(ledger):
 
 def main(path, command, *words):
     ledger = SqliteLedger(Path(path))
-    {"hold": hold, "drain": drain, "churn": churn, "fill": fill, "share": share, "hold_batch": hold_batch}[command](
-        ledger, *words
-    )
+    commands = [hold, hold_lock, drain, churn, fill, share, hold_batch]
+    {each.__name__: each for each in commands}[command](ledger, *words)
     ledger.close()
 
 

@@ -156,6 +156,20 @@ def test_what_is_no_protobuf_is_refused(weights: bytes, said: str) -> None:
         refuse_external_data("m", weights)
 
 
+@pytest.mark.parametrize("beyond", [1 << 32, 1 << 35, 1 << 63, (1 << 64) - (1 << 32)])
+def test_a_tag_that_protobuf_cuts_to_that_of_a_tensor_is_refused(beyond: int) -> None:
+    tensor = external("canary")
+    disguised = varint((5 << 3 | 2) + beyond) + varint(len(tensor)) + tensor
+    with pytest.raises(InputRejected, match="a tag that no field has"):
+        refuse_external_data("m", model(graph(node("Identity", ["w"], "out")) + disguised))
+
+
+@pytest.mark.parametrize("tag", range(8))
+def test_a_field_without_a_number_is_refused(tag: int) -> None:
+    with pytest.raises(InputRejected, match="a tag that no field has"):
+        refuse_external_data("m", varint(tag) + b"\0" * 8)
+
+
 def test_graphs_in_graphs_without_end_are_refused() -> None:
     body = graph()
     for _ in range(200):

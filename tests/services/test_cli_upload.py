@@ -17,7 +17,7 @@ from lookout.objects.minio.buckets import make_buckets
 from lookout.objects.source import observe_file
 from lookout.servers.ports import free_port
 from lookout.uploading import Became, File, find_files, upload
-from tests.cli.shell import CALM, PHOTOS, THREAT
+from tests.cli.shell import CALM, PHOTOS, THREAT, nest
 from tests.services.cli_kit import Site
 
 
@@ -62,6 +62,19 @@ def test_a_tree_is_brought_with_the_names_it_has_embedded(site: Site) -> None:
     assert uploaded == embedded_keys(site)
     data = site.store.connection.read(site.store.full("images"), THREAT)
     assert data == (PHOTOS / THREAT).read_bytes()
+
+
+def test_a_subfolder_that_cannot_be_listed_is_named_and_stops_no_other(site: Site) -> None:
+    site.put(THREAT)
+    (site.photos / "a").mkdir()
+    nest(site.photos / "a")
+    said = site.lookout("upload", "photos", "--prefix", "new/", "--json", code=1).json
+    assert (said["uploaded"], said["skipped"], said["failed"]) == (1, 0, 1)
+    (failure,) = said["failures"]
+    assert failure["key"].startswith("new/a/d")
+    assert failure["file"].endswith("/")
+    assert failure["error"].startswith("the folder cannot be listed: ")
+    assert keys(site) == [f"new/{THREAT}"]
 
 
 def test_a_file_without_an_ending_is_named_and_stops_no_other(site: Site) -> None:

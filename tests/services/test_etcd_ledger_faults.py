@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from lookout.datum import AlertState, Mark, State
+from lookout.datum import AlertState, Mark, Outcome, State
 from lookout.errors import Corrupt, InputRejected, Unavailable
 from lookout.ledger.base import Delivered, Settled
 from lookout.ledger.etcd import Address, EtcdLedger, keys, wire
@@ -327,6 +327,11 @@ def put_raw(etcd, key, value):
     etcd.ask("kv/put", {"key": encode(key), "value": encode(value)})
 
 
+def get_raw(etcd, key):
+    (found,) = etcd.ask("kv/range", {"key": encode(key)})["kvs"]
+    return base64.b64decode(found.get("value", ""))
+
+
 def test_a_newer_form_is_refused_with_what_to_do(etcd, make, prefix):
     make(etcd.endpoint, prefix=prefix).close()
     put_raw(etcd, prefix.encode() + b"\0!", b"4")
@@ -403,14 +408,84 @@ def test_a_foreign_key_among_ours_is_corrupt_and_named(etcd, make, prefix, tail)
         look()
 
 
-def test_a_record_that_cannot_be_read_is_corrupt_and_named(etcd, make, prefix):
+@pytest.fixture(params=[b"zjunk", b"junk", b"", b"j[]", b"j{}", b'j["s",0,1,0,0,0,0,"",null,1,[],"ff",1]\njunk'])
+def damaged(etcd, make, prefix, request):
+    """A ledger with five settled slots, of which the row of k2 is damaged; with the key and the value of that row."""
     ledger = make(etcd.endpoint, prefix=prefix)
-    mark(ledger, "k")
+    mark(ledger, *(f"k{n}" for n in range(5)))
     with ledger.session() as me:
-        settle_all(ledger, me, lambda _claim: done(record("k")))
-    put_raw(etcd, prefix.encode() + b"\0ss\0k\0", b"zjunk")
-    with pytest.raises(Corrupt, match="key"):
-        ledger.find_slots("s", ["k"])
+        settle_all(ledger, me, lambda claim: done(record(claim.key)))
+    name = prefix.encode() + b"\0ss\0k2\0"
+    put_raw(etcd, name, request.param)
+    return ledger, name, request.param
+
+
+def test_a_row_that_cannot_be_read_is_failed_and_named_and_harms_no_other(etcd, damaged, make, prefix):
+    ledger, name, value = damaged
+    assert "k2" in ledger.find_slots("s", ["k2"])["k2"].damage
+    assert [slot.key for slot in ledger.slots() if slot.damage is None] == ["k0", "k1", "k3", "k4"]
+    mark(ledger, *(f"k{n}" for n in range(5)))
+    with make(etcd.endpoint, prefix=prefix).session(), ledger.session() as me:
+        claims = ledger.claim("s", me, 5000, 60.0)
+        assert [claim.key for claim in claims if claim.slot.damage is None] == ["k0", "k1", "k3", "k4"]
+        outcomes = [(claim, done(record(claim.key, "new"))) for claim in claims]
+        assert ledger.commit(outcomes) == [Settled.DONE] * 5
+        assert ledger.claim("s", me, 5000, 60.0) == []
+    assert {slot.key: slot.state for slot in ledger.slots()} == {
+        "k0": State.SUCCESS, "k1": State.SUCCESS, "k2": State.FAILED, "k3": State.SUCCESS, "k4": State.SUCCESS
+    }  # fmt: skip
+    (failed,) = ledger.slots(states=[State.FAILED])
+    assert failed.key == "k2"
+    assert "k2" in failed.error
+    assert ledger.count_slots() == {"s": {State.SUCCESS: 4, State.FAILED: 1}}
+    assert get_raw(etcd, name) == value
+
+
+def test_a_row_that_cannot_be_read_is_given_back_marked_and_lost_like_any_other(etcd, damaged, make, prefix):
+    ledger, name, value = damaged
+    for how in (State.PENDING, State.KILLED):
+        ledger.mark([Mark(stage="s", key="k2")], revive=True, salt="salt")
+        with ledger.session() as me:
+            assert settle_all(ledger, me, lambda _claim, how=how: Outcome(state=how)) == [Settled.DONE]
+            assert settle_all(ledger, me, lambda _claim: Outcome(state=State.RETRACTED)) == [Settled.DONE]
+    mark(ledger, "k1", "k2", "k3")
+    with ledger.session() as me:
+        assert len(ledger.claim("s", me, 5000, 60.0)) == 3
+    with ledger.session() as me:
+        assert ledger.claim("s", me, 5000, -1.0)
+    found = set()
+    with ledger.session() as me:
+        while claims := ledger.claim("s", me, 5000, 60.0):
+            found.update(claim.key for claim in claims)
+            ledger.commit([(claim, SKIP) for claim in claims])
+    assert found == {"k1", "k2", "k3"}
+    assert [slot.key for slot in ledger.slots(states=[State.FAILED])] == ["k2"]
+    assert get_raw(etcd, name) == value
+
+
+def test_a_suspect_whose_row_is_damaged_is_claimed_and_failed(etcd, make, prefix):
+    ledger = make(etcd.endpoint, prefix=prefix)
+    keys = [f"k{n}" for n in range(4)]
+    mark(ledger, *keys)
+    with ledger.session() as me:
+        assert ledger.claim("s", me, 5000, -1.0)
+    with ledger.session() as me:
+        assert ledger.claim("s", me, 0, 60.0) == []  # those that were late are suspects now
+    put_raw(etcd, prefix.encode() + b"\0ss\0k0\0", b"zjunk")
+    found = set()
+    with ledger.session() as me:
+        while claims := ledger.claim("s", me, 5000, 60.0):
+            assert not found.intersection(claim.key for claim in claims)
+            found.update(claim.key for claim in claims)
+            ledger.commit([(claim, done(record(claim.key))) for claim in claims])
+    assert found == set(keys)
+    assert [slot.key for slot in ledger.slots(states=[State.FAILED])] == ["k0"]
+
+
+def test_a_row_that_cannot_be_read_is_in_no_backup(damaged):
+    ledger, _, _ = damaged
+    with pytest.raises(Corrupt, match="k2"), ledger.snapshot() as entries:
+        list(entries)
 
 
 def test_a_text_without_utf8_form_is_refused(etcd, make, prefix):

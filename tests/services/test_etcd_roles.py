@@ -12,7 +12,7 @@ from lookout.datum import Mark, Observation, State
 from lookout.errors import InputRejected, Unavailable
 from lookout.ledger.batching import UNFINISHED, Batch, BatchLedger, with_batches
 from lookout.ledger.etcd import EtcdLedger, keys, roles
-from lookout.ledger.etcd.refusals import Denied
+from lookout.ledger.etcd.refusals import NotPermitted
 from lookout.ledger.etcd.roles import LedgerUser
 from lookout.ledger.etcd.users import demand_passwords
 from lookout.servers.etcd import encode
@@ -210,9 +210,9 @@ def test_the_intake_enters_what_lands_and_cuts_it(opened: Handles) -> None:
     (batch,) = intake.add_batches([Batch(id="b1", kind="live", keys=("a_1763798400.jpg",), basis={}, created_at_s=1.0)])
     assert [one.id for one in opened("validate").batches(states=UNFINISHED)] == [batch.id]
     intake.expire_batches(2.0)
-    with pytest.raises(Denied):
+    with pytest.raises(NotPermitted):
         intake.rebase("validate", "another")
-    with pytest.raises(Denied):
+    with pytest.raises(NotPermitted):
         intake.observe(
             [seen.__class__(bucket="model", key="m", ref=None, origin="x", observed_at_s=1.0, error="n")], []
         )
@@ -266,13 +266,13 @@ def test_a_late_claim_of_another_stage_stops_nobody(opened: Handles, closed_etcd
 
 def test_a_stage_is_refused_the_results_of_one_behind_it(opened: Handles) -> None:
     validate = opened("validate")
-    with pytest.raises(Denied, match="take the user that `lookout init` made for it"):
+    with pytest.raises(NotPermitted, match="take the user that `lookout init` made for it"):
         validate.mark([Mark(stage="threat-detect", key="a")], revive=True, salt="forged")
-    with pytest.raises(Denied):
+    with pytest.raises(NotPermitted):
         validate.rebase("threat-detect", "forged")
-    with pytest.raises(Denied):
+    with pytest.raises(NotPermitted):
         validate.enforce("rules", ())
-    with validate.session() as owner, pytest.raises(Denied):
+    with validate.session() as owner, pytest.raises(NotPermitted):
         validate.claim("threat-detect", owner, 1, LEASE_S, keys=["a"]) or validate.put_note("a", "b")
 
 
@@ -280,5 +280,5 @@ def test_a_stage_has_a_result_made_again_that_it_cannot_read(opened: Handles) ->
     opened("object-detect").mark([Mark(stage="validate", key="a")], revive=True, salt="again")
     slot = opened("reader").find_slots("validate", ["a"])["a"]
     assert (slot.salt, slot.dirty) == ("again", 1)
-    with pytest.raises(Denied):
+    with pytest.raises(NotPermitted):
         opened("plot").mark([Mark(stage="validate", key="a")], revive=True, salt="forged")

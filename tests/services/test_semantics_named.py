@@ -11,8 +11,11 @@ import pytest
 from lookout.datum import Mark, Outcome, State
 from lookout.errors import InputRejected, Unavailable
 from lookout.intake import BucketIntake
+from lookout.ledger.etcd import keys
 from lookout.objects.minio.buckets import make_buckets
 from lookout.processes import ProcessWorkers
+from lookout.servers.etcd import encode
+from lookout.testing.servers import EtcdServer
 from lookout.testing.toy import toy_pipeline
 from tests.engine.test_semantics import Unanswering, done
 from tests.engine.world import words
@@ -298,3 +301,21 @@ def test_every_output_names_its_datum_and_the_run_that_made_it(world: ServerWorl
             assert found is not None
             assert found.metadata["lookout-datum"] == record.hash
             assert found.metadata["lookout-run"] == record.run
+
+
+def test_a_row_of_the_ledger_that_is_damaged_fails_its_datum_and_no_other(world: ServerWorld, etcd: EtcdServer) -> None:
+    fill(world)
+    world.run()
+    name = keys.text(world.place.prefix) + keys.SLOT + keys.text("second") + keys.text("a/002")
+    etcd.ask("kv/put", {"key": encode(name), "value": encode(b"junk")})
+    for i in range(5):
+        world.put(f"a/{i:03}", "alarm anew")
+    ran = world.run()
+    assert (ran.engine.report.failed["second"], ran.engine.report.success["second"]) == (1, 4)
+    with world.ledger() as ledger:
+        (failed,) = ledger.slots(states=[State.FAILED])
+    assert (failed.stage, failed.key) == ("second", "a/002")
+    assert "a/002" in str(failed.error)
+    assert world.states()["third"] == {"success": 4, "unrunnable": 1}
+    assert world.results()["second/a/003.loud"] == b"ALARM ANEW"
+    assert world.results()["second/a/002.loud"] == b"ALARM", "what is not known is neither replaced nor retracted"

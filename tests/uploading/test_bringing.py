@@ -12,6 +12,7 @@ import pytest
 from lookout.datum import ObjectRef
 from lookout.errors import InputRejected
 from lookout.uploading import Became, File, Sent
+from tests.cli.shell import nest
 
 from .site import DEADLINE_S, Bucket, Site, until
 
@@ -154,9 +155,8 @@ def test_a_file_that_is_refused_is_named_once_until_it_changes(site: Site, bucke
     site.put("xl.meta", b"0")
     (site.folder / "nowhere.jpg").symlink_to("nothing")
     site.put("a.jpg", b"1")
-    with site.bringing() as it:
+    with site.bringing(walk_every_s=0.05) as it:
         until(lambda: (it.counts.uploaded, it.counts.failed) == (1, 2))
-        it.look_again()
         site.put("b.jpg", b"1")
         it.changed("b.jpg")
         until(lambda: it.counts.uploaded == 2)
@@ -203,6 +203,18 @@ def test_a_file_that_somebody_may_be_writing_is_left_until_it_rests(site: Site, 
         (site.folder / "a.jpg").write_bytes(b"half and half")
         until(lambda: it.counts.uploaded == 1)
     assert bucket.versions["a.jpg"] == [b"half and half"]
+
+
+def test_a_subfolder_that_cannot_be_listed_is_told_of_and_stops_nothing(site: Site) -> None:
+    site.put("a.jpg", b"1")
+    (site.folder / "deep").mkdir()
+    nest(site.folder / "deep")
+    (site.folder / "state").mkdir()
+    (site.folder / "state" / "b.jpg").write_bytes(b"1")
+    with site.bringing(exclude=(site.folder / "state",)) as it:
+        assert "cannot be listed: " in str(site.trouble.get(timeout=10.0))
+        until(lambda: it.counts.uploaded == 1)
+    assert it.counts.failed == 0
 
 
 def test_what_no_system_tells_of_is_found_by_a_later_walk(site: Site) -> None:

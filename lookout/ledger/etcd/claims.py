@@ -260,7 +260,10 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         known = seats(stage, together, rows, marks, [])
         if len(known) < len(together):
             raise Corrupt("a suspect in etcd", "its slot", "none")
-        suspect = known[together[0]].row.suspect
+        suspect, token = keys.read_cohort(free[0][0])
+        for seat in known.values():
+            if seat.row.damage is not None:
+                seat.row.suspect, seat.row.cohort = suspect, token
         choice.chosen = [known[key] for key in together[: min(limit, settling.portion(suspect))]]
         choice.runs = [(seat.key, seat.key) for seat in choice.chosen if seat.version]
 

@@ -154,7 +154,8 @@ class CommitsPart(ClaimsPart, PublishingPart):
             if known is not None and key not in marks:
                 rows[key] = known.copy()
         missing = self._pick(self._name(keys.SLOT, stage), held.keys() - rows.keys())
-        rows.update((one.row.key, one) for one in values.read_slots([(stage, key, kv) for key, kv in missing.items()]))
+        named = [(stage, key, kv) for key, kv in missing.items()]
+        rows.update((one.row.key, one) for one in values.read_slots_apart(named))
         return rows
 
     def _read_rest(self, piece: Sequence[Pair], read: Read) -> None:

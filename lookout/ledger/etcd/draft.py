@@ -135,6 +135,9 @@ class Draft:
     def keep(self, seat: Seat, now_s: float, loose: tuple[str, ...] | None = None, body: str | None = None) -> None:
         """Keep a slot that nobody holds any more, where it belongs by its counter and suspicion."""
         row, was = seat.row, seat.kept
+        if row.damage is not None:
+            self._keep_damaged(seat, now_s)
+            return
         version = seat.version
         suspect = bool(row.dirty and row.suspect)
         if seat.touched or (row.dirty and not version and not suspect):
@@ -155,6 +158,18 @@ class Draft:
         if was is not None and kept.body == was.body and values.fields_of(kept)[:-1] == was.said[:-1]:
             return
         self.put(self.name(keys.SLOT, seat.stage, seat.key), values.write_slot(kept))
+
+    def _keep_damaged(self, seat: Seat, now_s: float) -> None:
+        """Keep a slot whose row cannot be read: the row stays as it is, for it may be mended, and counts as failed. It
+        is no suspect, as nobody works on it."""
+        if seat.touched or (seat.row.dirty and not seat.version):
+            self.mark(seat.stage, seat.key, now_s)
+        elif seat.version and not seat.row.dirty:
+            self.delete(self.name(keys.DIRTY, seat.stage, seat.key))
+        for state, letter in LETTERS.items():
+            if state is not State.SUCCESS:
+                name = self.name(keys.STATE, seat.stage, letter, seat.key)
+                self.puts[name] = b"" if state is State.FAILED else None
 
     def suspect_name(self, seat: Seat) -> bytes:
         """The key by which a suspect waits."""

@@ -157,6 +157,14 @@ def cohort(suspect: int, token: int) -> bytes:
     return struct.pack(">IQ", 0xFFFFFFFF - suspect, 0xFFFFFFFFFFFFFFFF - token)
 
 
+def read_cohort(part: bytes) -> tuple[int, int]:
+    """What ``cohort`` was given. Raises Corrupt."""
+    if len(part) != 12:
+        raise Corrupt("a key of a suspect in etcd", "12 bytes", repr(part[:120]))
+    suspect, token = struct.unpack(">IQ", part)
+    return 0xFFFFFFFF - suspect, 0xFFFFFFFFFFFFFFFF - token
+
+
 def moment(at_s: float) -> bytes:
     """8 bytes in the order of time."""
     (bits,) = struct.unpack(">Q", struct.pack(">d", at_s + 0.0))  # -0.0 is 0.0

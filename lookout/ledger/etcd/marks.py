@@ -67,6 +67,8 @@ class MarksPart(EtcdPart):
                 return
 
     def _write_change(self, draft: Draft, seat: Seat, revive: bool, salt: str | None) -> None:
+        if seat.row.damage is not None:
+            return  # what it says is not known, so it stays as it is
         kept = seat.kept or values.Kept(seat.row)
         if revive:
             seat.row.tries = seat.row.losses = 0

@@ -286,8 +286,8 @@ def runs(order: Sequence[bytes]) -> list[list[bytes]]:
 def seats(
     stage: str, wanted: Collection[str], rows: Mapping[str, Kv], marks: Mapping[str, Kv], parts: Sequence[Part]
 ) -> dict[str, Seat]:
-    """Slots put together from what was read at one revision."""
-    kept = {one.row.key: one for one in values.read_slots([(stage, key, kv) for key, kv in rows.items()])}
+    """Slots put together from what was read at one revision; a row that cannot be read harms no other."""
+    kept = {one.row.key: one for one in values.read_slots_apart([(stage, key, kv) for key, kv in rows.items()])}
     holders = {key: part for part in parts for key in part.held}
     found = {}
     for key in wanted:

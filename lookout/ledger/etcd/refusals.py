@@ -21,7 +21,7 @@ MENDABLE: Final = frozenset(
 STALE: Final = ("invalid auth token", "auth store is old", "too many requests")
 
 
-class Denied(InputRejected):
+class NotPermitted(InputRejected):
     """The user's role in etcd does not let it do this."""
 
 
@@ -42,7 +42,7 @@ def refusal(code: object, details: str, name: str) -> LookoutError | None:
             "a user is given, but it asks nobody who they are", name, "enable its authentication, or give no user"
         )
     if code is grpc.StatusCode.PERMISSION_DENIED:
-        return Denied(
+        return NotPermitted(
             f"the user may not do this: {short(details)}", name, "take the user that `lookout init` made for it"
         )
     if "CERTIFICATE_VERIFY_FAILED" in details:

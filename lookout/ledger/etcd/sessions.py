@@ -22,7 +22,7 @@ from lookout.ledger.etcd.draft import Draft
 from lookout.ledger.etcd.outbox import OutboxPart
 from lookout.ledger.etcd.owners import Life, log
 from lookout.ledger.etcd.part import Seat, seats
-from lookout.ledger.etcd.refusals import Denied
+from lookout.ledger.etcd.refusals import NotPermitted
 from lookout.ledger.etcd.runs import RunsPart
 from lookout.ledger.etcd.values import Part, read_lease
 from lookout.ledger.etcd.wire import Kv
@@ -106,7 +106,7 @@ class SessionsPart(OutboxPart, RunsPart):
         """Close what a dead owner leaves behind; False when this user may not: alerts that it was sending, say."""
         try:
             self._end_owner(owner, "lost")
-        except Denied:
+        except NotPermitted:
             return False
         return True
 
@@ -145,7 +145,7 @@ class SessionsPart(OutboxPart, RunsPart):
             for (stage, token), parts in calls.items():
                 try:
                     self._take_back_call(stage, parts, chosen, change)
-                except Denied:
+                except NotPermitted:
                     self._not_ours.add((stage, token))
         return set()
 

@@ -135,7 +135,7 @@ class Kept:
         row = self.row
         again = Row(
             row.stage, row.key, row.state, row.record, row.dirty, row.token, row.owner, row.lease_end_s, row.tries,
-            row.losses, row.suspect, row.cohort, row.salt, row.error, row.updated_at_s, row.proven,
+            row.losses, row.suspect, row.cohort, row.salt, row.error, row.updated_at_s, row.proven, row.damage,
         )  # fmt: skip
         return Kept(
             again, self.base, self.rests, self.loose, self.body, self.letter, self.labelled, self.hash, self.said
@@ -191,6 +191,20 @@ def read_slots(named: list[tuple[str, str, Kv]]) -> list[Kept]:
         one.row.record = record
         one.labelled = record.label is not None
     return kept
+
+
+def read_slots_apart(named: list[tuple[str, str, Kv]]) -> list[Kept]:
+    """As ``read_slots``, but one that cannot be read harms no other: it is FAILED, and its damage says why."""
+    try:
+        return read_slots(named)
+    except Corrupt as exc:
+        if len(named) == 1:
+            stage, key, _ = named[0]
+            why = str(exc)
+            row = Row(stage, key, state=State.FAILED, error=why, proven=True, damage=why)
+            return [Kept(row, letter=LETTERS[State.FAILED])]
+    half = len(named) // 2
+    return [*read_slots_apart(named[:half]), *read_slots_apart(named[half:])]
 
 
 def _head_and_body(kv: Kv) -> tuple[str, str]:

@@ -31,6 +31,7 @@ class ClaimsPart(Part):
             with self._db.write() as connection:
                 self._bury_dead(connection, life.owner)
                 connection.execute("INSERT INTO owners VALUES (?, ?)", (life.owner, self._clock()))
+                owners.sweep(folder, {name for (name,) in connection.execute("SELECT name FROM owners")})
             try:
                 yield life.owner
             finally:

@@ -1,0 +1,45 @@
+"""A state's id is in its ledger and beside it: of two processes that make it at once, both have the same."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from lookout.cli.state_identity import STATE_FILE, STATE_NOTE, bind
+from lookout.ledger.sqlite import SqliteLedger
+
+
+class Late(SqliteLedger):
+    """A ledger that answers what the state's id is when all have asked."""
+
+    all_have_asked: threading.Barrier
+    has_asked = False
+
+    def find_note(self, name: str) -> str | None:
+        found = super().find_note(name)
+        if name == STATE_NOTE and not self.has_asked:
+            self.has_asked = True
+            self.all_have_asked.wait(30.0)
+        return found
+
+
+def test_processes_that_begin_a_state_at_once_give_it_one_id(tmp_path: Path) -> None:
+    number = 4
+    barrier = threading.Barrier(number)
+    SqliteLedger(tmp_path / "ledger.sqlite").close()
+
+    def begin() -> None:
+        ledger = Late(tmp_path / "ledger.sqlite")
+        ledger.all_have_asked = barrier
+        bind(tmp_path, ledger)
+        known.append((ledger.find_note(STATE_NOTE), (tmp_path / STATE_FILE).read_text()))
+        ledger.close()
+
+    known: list[tuple[str | None, str]] = []
+    threads = [threading.Thread(target=begin) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60.0)
+    assert len(known) == number
+    assert len({name for pair in known for name in pair}) == 1
