@@ -20,7 +20,7 @@ from lookout.ledger.base import Ledger
 from lookout.ledger.etcd import keys, values, wire
 from lookout.ledger.etcd.address import DEFAULT_PREFIX, Address
 from lookout.ledger.etcd.client import Compacted, Etcd
-from lookout.ledger.etcd.refusals import Denied
+from lookout.ledger.etcd.refusals import NotPermitted
 from lookout.ledger.etcd.values import Kept, Part
 from lookout.ledger.etcd.wire import Kv
 from lookout.ledger.settling import Row
@@ -123,7 +123,7 @@ class EtcdPart(Ledger):
         """Raise the form, so that older programs refuse the ledger instead of failing at some of its alerts."""
         try:
             raised = self._etcd.write([wire.unchanged(kv.key, kv.mod_revision)], [wire.put(kv.key, b"%d" % FORM)])
-        except Denied as exc:
+        except NotPermitted as exc:
             raise Unavailable(
                 where, f"its form is {int(kv.value)}, and `lookout init` has not brought it to {FORM} yet"
             ) from exc
