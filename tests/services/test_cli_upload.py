@@ -227,7 +227,8 @@ def test_it_goes_on_where_a_lost_connection_ended_it(site: Site, new_proxy, mini
 
 
 def test_a_server_that_goes_away_on_the_way_ends_it_and_single_losses_do_not(site: Site, new_proxy, minio) -> None:
-    names = [f"gate_{1763798400 + number}.jpg" for number in range(40)]
+    # Of these 32 may be sent before the server goes; it takes 16 that are lost in a row.
+    names = [f"gate_{1763798400 + number}.jpg" for number in range(60)]
     for name in names:
         (site.root / name).write_bytes(name.encode())
     proxy = new_proxy(minio.endpoint)
