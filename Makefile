@@ -58,10 +58,10 @@ servers: ## Build MinIO and etcd from their Go modules into ~/.cache/lookout (mi
 	@$(PYTHON) scripts/servers.py
 
 services: .venv/run.stamp servers ## Start MinIO and etcd on this machine, and say how to use them
-	@$(BIN)/python -m lookout.servers up --folder $(SERVICES) --minio-port $(MINIO_PORT) --etcd-port $(ETCD_PORT)
+	@$(BIN)/python -m devkit.servers up --folder $(SERVICES) --minio-port $(MINIO_PORT) --etcd-port $(ETCD_PORT)
 
 services-down: .venv/run.stamp ## Stop them; what they hold stays in lookout-services
-	@$(BIN)/python -m lookout.servers down --folder $(SERVICES)
+	@$(BIN)/python -m devkit.servers down --folder $(SERVICES)
 
 cluster-servers: servers
 	@$(PYTHON) scripts/servers.py --group cluster

@@ -32,7 +32,7 @@ from bench import (
 )
 from bench import help as help_
 from bench.measure import Row, Setup, machine, table
-from lookout.errors import LookoutError
+from lookout.domain.errors import LookoutError
 
 BENCHES: Final[Mapping[str, Callable[[Setup], list[Row]]]] = {
     "help": help_.measure,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from lookout.datum import Input, LoadedReference, ObjectRef, Reference, Result, Work
+from lookout.domain.records import Input, LoadedReference, ObjectRef, Reference, Result, Work
 
 MODELS: Final = Path(__file__).parents[1] / "models"
 

@@ -29,11 +29,11 @@ from minio.notificationconfig import NotificationConfig
 from bench.measure import ROOT
 from k8s.kubectl import Failed, Kubectl
 from k8s.local.site import Site
-from lookout.cli.looking import take_references
-from lookout.cli.state import Deployment, open_state
-from lookout.cli.worker import look_at
-from lookout.datum import State
-from lookout.settings import Settings
+from lookout.app.catch_up import take_references
+from lookout.app.deployment import Deployment, open_state
+from lookout.app.stage_worker import look_at
+from lookout.config.settings import Settings
+from lookout.domain.records import State
 
 IMAGES: Final = "images"
 LOGS: Final = "lookout-logs"

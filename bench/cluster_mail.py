@@ -17,7 +17,7 @@ from bench.cluster_backfill import Container, containers_of
 from bench.cluster_watch import Thing, Watched, watching
 from bench.measure import FIGURES, Row, Setup, keep, load, percentile
 from bench.pictures import FIRST_DAY_S, persons
-from lookout.datum import Record
+from lookout.domain.records import Record
 
 STAGES: Final = ("validate", "object-detect", "threat-detect")
 KEPT: Final = FIGURES / "mail.json"

@@ -21,8 +21,8 @@ import numpy as np
 import simplejpeg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from lookout.datum import Input, ObjectRef, Work
-from lookout.pipeline import Run
+from lookout.domain.pipeline import Run
+from lookout.domain.records import Input, ObjectRef, Work
 from stages.validate import jpeg
 from stages.validate.core import prepare
 

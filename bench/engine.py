@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from bench.measure import Row, Setup
-from lookout.ledger.base import Ledger
+from devkit.toy_pipeline import toy_pipeline
+from lookout.execution.executor import Completion, Done, Ticketed, Workers
+from lookout.execution.process_pool import ProcessWorkers
+from lookout.ledger.port import Ledger
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.objects.base import ObjectStore
-from lookout.objects.folder import FolderStore
-from lookout.objects.routes import Routes
-from lookout.objects.source import FolderSource
-from lookout.outbox import Channel
-from lookout.processes import ProcessWorkers
-from lookout.runner import Order, Ran, Runner
-from lookout.testing.toy import toy_pipeline
-from lookout.workers import Completion, Done, Ticketed, Workers
+from lookout.object_store.folder.store import FolderStore
+from lookout.object_store.port import ObjectStore
+from lookout.object_store.routing import Routes
+from lookout.outbox.outbox import Channel
+from lookout.runs.runner import Order, Ran, Runner
+from lookout.sources.folder import FolderSource
 
 SHOWN_MS: Final = 0.01
 """A part that costs a file less is not shown."""

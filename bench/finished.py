@@ -11,12 +11,12 @@ from typing import Any, Final
 from bench.measure import ROOT, Finished, Row, Setup, check_counts, load, run_lookout
 from bench.pictures import PERSON, PHOTOS, tiny, varied
 from bench.states import LAST_DAY_S, make_state, observations
-from lookout.cli.state import Deployment, channel_for, open_state
-from lookout.datum import Json
-from lookout.runner import Order, Runner
-from lookout.settings import Settings
+from lookout.app.deployment import Deployment, channel_for, open_state
+from lookout.config.settings import Settings
+from lookout.domain.records import Json
+from lookout.execution.executor import InlineWorkers
+from lookout.runs.runner import Order, Runner
 from lookout.version import code_version
-from lookout.workers import InlineWorkers
 from stages.pipeline import PIPELINE
 
 RULES: Final = ROOT / "bench" / "people.json"

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from stages.drawing import decode_bgr, encode_jpeg
+from stages.imaging.annotate import decode_bgr, encode_jpeg
 
 PHOTOS: Final = Path(__file__).parents[1] / "examples" / "photos"
 VALID: Final = (

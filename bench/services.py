@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from lookout.cli.state import Deployment, buckets, open_minio, open_state
-from lookout.objects.minio.buckets import make_buckets
-from lookout.servers.calls import call
-from lookout.settings import Settings
-from lookout.testing.servers import EtcdServer, MinioServer
+from devkit.servers.calls import call
+from devkit.servers.for_tests import EtcdServer, MinioServer
+from lookout.app.deployment import Deployment, buckets, open_minio, open_state
+from lookout.config.settings import Settings
+from lookout.object_store.minio.buckets import make_buckets
 
 QUOTA: Final = "--quota-backend-bytes=8589934592"
 """Room for what is not compacted yet: etcd's own limit of 2 GiB would be reached by a long measurement."""

@@ -19,16 +19,16 @@ from bench.engine import SHOWN_MS, Meter, Metered, MeteredWorkers
 from bench.measure import Row, Setup, load
 from bench.services import Servers, servers
 from bench.services_bare import TEXT, Bare, Place
-from lookout.datum import Observation
-from lookout.engine import Engine
-from lookout.ledger.base import Ledger
+from devkit.toy_pipeline import toy_pipeline
+from lookout.domain.records import Observation
+from lookout.engine.engine import Engine
+from lookout.execution.executor import InlineWorkers, Workers
+from lookout.execution.process_pool import ProcessWorkers
 from lookout.ledger.etcd import Address, EtcdLedger
-from lookout.objects.base import ObjectStore
-from lookout.objects.minio import MinioStore
-from lookout.objects.minio.buckets import make_buckets
-from lookout.processes import ProcessWorkers
-from lookout.testing.toy import toy_pipeline
-from lookout.workers import InlineWorkers, Workers
+from lookout.ledger.port import Ledger
+from lookout.object_store.minio import MinioStore
+from lookout.object_store.minio.buckets import make_buckets
+from lookout.object_store.port import ObjectStore
 
 BATCH: Final = 200
 TEXT_BYTES: Final = 60_000

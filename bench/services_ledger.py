@@ -17,7 +17,7 @@ from bench.measure import Finished, Row, Setup, load, run_process
 from bench.services import Site, database_bytes, etcd, ledger_only, smallest_bytes
 from bench.services_pass import BATCH
 from bench.states import READERS, enforce, finish, observations
-from lookout.testing.servers import EtcdServer
+from devkit.servers.for_tests import EtcdServer
 
 FEW: Final = 1000
 BAR_SIZE_B: Final = 6 * 1024

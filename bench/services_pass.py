@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from bench.states import DAY_S, LAST_DAY_S, READERS, engine_of, observation, settle_alerts
-from lookout.cli import spare_the_collector
-from lookout.cli.state import open_state
-from lookout.datum import Mark
-from lookout.ledger.base import Ledger
-from lookout.objects.naming import origin_of
-from lookout.settings import Settings
+from lookout.app.deployment import open_state
+from lookout.app.process import spare_the_collector
+from lookout.config.settings import Settings
+from lookout.domain.records import Mark
+from lookout.ledger.port import Ledger
+from lookout.sources.folder_keys import origin_of
 from stages.pipeline import PIPELINE
 
 BATCH: Final = 200

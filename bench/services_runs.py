@@ -23,13 +23,13 @@ from bench.pictures import PERSON, PHOTOS, tiny, varied
 from bench.services import Site, servers
 from bench.services_ledger import BAR_SKIPS
 from bench.states import LAST_DAY_S, READERS, enforce, finish
-from lookout.cli.state import Deployment, channel_for, open_minio
-from lookout.intake import BucketIntake
-from lookout.objects.minio import MinioStore
-from lookout.objects.minio.listing import PAGE
-from lookout.runner import Order, Ran, Runner
+from lookout.app.deployment import Deployment, channel_for, open_minio
+from lookout.execution.executor import InlineWorkers
+from lookout.object_store.minio import MinioStore
+from lookout.object_store.minio.listing import PAGE
+from lookout.runs.runner import Order, Ran, Runner
+from lookout.sources.ingest import BucketIntake
 from lookout.version import code_version
-from lookout.workers import InlineWorkers
 from stages.pipeline import PIPELINE
 
 ALONE: Final = 1

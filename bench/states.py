@@ -13,20 +13,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from lookout.cli.state import Deployment, open_state, references_for
-from lookout.datum import AlertDraft, AlertState, JsonObject, ObjectRef, Observation
-from lookout.engine import Engine
-from lookout.identity import sha256
-from lookout.intake import SOURCE_NOTE, Intake
-from lookout.ledger.base import Delivered, Ledger
-from lookout.objects.base import Listed, ObjectStore, Publish
-from lookout.objects.naming import origin_of
-from lookout.pipeline import OVERVIEW
-from lookout.references import propose
-from lookout.settings import Settings
+from lookout.app.deployment import Deployment, open_state, references_for
+from lookout.config.settings import Settings
+from lookout.domain.identity import sha256
+from lookout.domain.pipeline import OVERVIEW
+from lookout.domain.records import AlertDraft, AlertState, JsonObject, ObjectRef, Observation
+from lookout.engine.engine import Engine
+from lookout.execution.executor import Completion, Done, Job, Made, Ticketed, Workers
+from lookout.ledger.port import Delivered, Ledger
+from lookout.object_store.port import Listed, ObjectStore, Publish
+from lookout.references.activation import propose
+from lookout.sources.folder_keys import origin_of
+from lookout.sources.ingest import SOURCE_NOTE, Intake
 from lookout.version import code_version
-from lookout.workers import Completion, Done, Job, Made, Ticketed, Workers
-from stages.naming import find_name
+from stages.picture_names import find_name
 from stages.pipeline import PIPELINE
 
 THREAT_SHARE: Final = 8

@@ -12,7 +12,7 @@ from typing import Final
 
 from bench.measure import LOOKOUT, ROOT, Row, Setup, environment_of, load, percentile
 from bench.pictures import DAY_S, FIRST_DAY_S, persons
-from lookout.testing.sendgrid_api import Posted, SendGridApi
+from devkit.fakes.sendgrid_api import Posted, SendGridApi
 
 RATE_HZ: Final = 2.0
 WARM_UP: Final = 4

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from k8s.kubectl import NAMESPACE, Failed, Kubectl
-from lookout.metrics_token import metrics_token
+from lookout.object_store.minio.metrics_token import metrics_token
 
 _DAYS: Final = 3650
 _NATS_USER: Final = "lookout"

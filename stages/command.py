@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 if TYPE_CHECKING:
     import click
 
-    from lookout.cli.worker import Ended
+    from lookout.app.stage_worker import Ended
 
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 """Stopped, and what was held is handed back: whoever sent the signal knows whether to start it again."""
@@ -28,7 +28,7 @@ def main(stage: str) -> NoReturn:
     began_s = time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
-    from lookout.cli import run_command
+    from lookout.app.process import run_command
 
     sys.exit(run_command(_command(stage, began_s), f"python -m stages.{stage.replace('-', '_')}", EXIT_TERMINATED))
 
@@ -84,10 +84,10 @@ def _command(stage: str, began_s: float) -> click.Command:
 
 
 def _work(stage: str, *, run: str, batch: str, name: str, pull: str, workers: int | None, max_mails: int) -> Ended:
-    from lookout.cli.state import find_object
-    from lookout.cli.worker import Task, work_through
+    from lookout.app.deployment import find_object
+    from lookout.app.stage_worker import Task, work_through
+    from lookout.config.settings import Settings
     from lookout.log import configure
-    from lookout.settings import Settings
     from stages.pipeline import PIPELINE
 
     settings = Settings.from_environment(os.environ)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from lookout.identity import MAX_INPUT_BYTES
-from lookout.pipeline import Pipeline, Reads, Stage, UsesReferences
-from stages.naming import group_of
+from lookout.domain.identity import MAX_INPUT_BYTES
+from lookout.domain.pipeline import Pipeline, Reads, Stage, UsesReferences
+from stages.picture_names import group_of
 
 MAX_PICTURE_BYTES: Final = MAX_INPUT_BYTES
 
@@ -40,8 +40,8 @@ PIPELINE: Final = Pipeline(
             ),
             references=UsesReferences(
                 bucket="rules",
-                accept="stages.threat_detect.rules:accept",
-                select="stages.threat_detect.select:select",
+                accept="stages.threat_detect.rules.rules:accept",
+                select="stages.threat_detect.rules.select:select",
                 required=False,
             ),
         ),

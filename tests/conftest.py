@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("lookout.testing")
+pytest.register_assert_rewrite("devkit.contracts")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background deaf to Ctrl-C, and so would be every command under test.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lookout.addresses import DEFAULT_LEDGER_PREFIX, LedgerAddress, StoreAddress
-from lookout.errors import InputRejected
+from lookout.config.addresses import DEFAULT_LEDGER_PREFIX, LedgerAddress, StoreAddress
+from lookout.config.settings import Settings
+from lookout.domain.errors import InputRejected
 from lookout.ledger.etcd import Address
-from lookout.settings import Settings
 
 SECRET = "s3cret-of-the-store"
 PASSWORD = "p4ssword-of-the-ledger"

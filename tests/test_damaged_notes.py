@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from lookout.cli.looking import find_refused
-from lookout.deletions import HELD_NOTE, RETENTION_NOTE, WINDOW_NOTE, DeletionGuard, find_held
-from lookout.errors import Corrupt
-from lookout.ledger.base import Ledger
-from lookout.unlistable import UNLISTABLE_NOTE, find_unlistable, keep_unlistable
-from lookout.upkeep.reconcile import TAILS_NOTE, reconcile_recent
-from lookout.watching import TROUBLE_NOTE, find_troubles
+from lookout.app.catch_up import find_refused
+from lookout.domain.errors import Corrupt
+from lookout.ledger.port import Ledger
+from lookout.runs.change_feed import TROUBLE_NOTE, find_troubles
+from lookout.sources.deletion_guard import HELD_NOTE, RETENTION_NOTE, WINDOW_NOTE, DeletionGuard, find_held
+from lookout.sources.reconcile import TAILS_NOTE, reconcile_recent
+from lookout.sources.unlistable import UNLISTABLE_NOTE, find_unlistable, keep_unlistable
 from tests.engine.world import World
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 import pytest
 
-from lookout import errors
+from lookout.app.run_summary import Summary
 from lookout.cli import COMMANDS, EPILOG, cli
-from lookout.cli.summary import Summary
-from lookout.settings import Settings
-from lookout.unsent import Unsent
+from lookout.config.settings import Settings
+from lookout.domain import errors
+from lookout.outbox.unsent import Unsent
 
 PAGE = (Path(__file__).parents[1] / "docs" / "cli.md").read_text(encoding="utf-8")
 

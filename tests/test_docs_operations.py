@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from lookout.ledger.memory import MemoryLedger
-from lookout.measures import Measures
-from lookout.standing import look
+from devkit.memory_ledger import MemoryLedger
+from lookout.reports.metrics import Measures
+from lookout.reports.status import look
 from stages.pipeline import PIPELINE
 
 PAGE = (Path(__file__).parents[1] / "docs" / "operations.md").read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookout.errors import InputRejected
-from stages.drawing import (
+from lookout.domain.errors import InputRejected
+from stages.imaging.annotate import (
     THREAT_BGR,
     Box,
     annotate,

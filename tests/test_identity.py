@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import InputRef, Member, ObjectRef, Reference, Tally
-from lookout.identity import (
+from lookout.domain.identity import (
     alert_id,
     datum_hash,
     digest,
@@ -21,6 +20,7 @@ from lookout.identity import (
     slot_id,
     unread_digest,
 )
+from lookout.domain.records import InputRef, Member, ObjectRef, Reference, Tally
 
 ONE, TWO = sha256(b"1"), sha256(b"2")
 

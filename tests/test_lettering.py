@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.lettering import Lettering, cut, to_ascii, wrap
+from stages.imaging.text import Lettering, cut, to_ascii, wrap
 
 SMALL = Lettering(capital_px=10)
 

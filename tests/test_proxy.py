@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lookout.testing.proxy import Proxy
+from devkit.fakes.proxy import Proxy
 
 
 class Echo(socketserver.BaseRequestHandler):

@@ -7,9 +7,10 @@ import pickle
 
 import pytest
 
+from devkit.toy_pipeline import toy_pipeline
 from lookout import log
-from lookout.datum import AlertDraft, ObjectRef, Outcome, Output, Record, Result, State
-from lookout.errors import (
+from lookout.config.settings import Settings
+from lookout.domain.errors import (
     ClaimLost,
     Corrupt,
     InputRejected,
@@ -18,11 +19,10 @@ from lookout.errors import (
     ObjectMissing,
     Unavailable,
 )
-from lookout.identity import sha256
-from lookout.pipeline import Pipeline, Reads, Stage
-from lookout.settings import Settings
-from lookout.testing.toy import toy_pipeline
-from stages.naming import find_name, group_of
+from lookout.domain.identity import sha256
+from lookout.domain.pipeline import Pipeline, Reads, Stage
+from lookout.domain.records import AlertDraft, ObjectRef, Outcome, Output, Record, Result, State
+from stages.picture_names import find_name, group_of
 from stages.pipeline import PIPELINE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from lookout.cli.state_identity import STATE_FILE, STATE_NOTE, bind
+from lookout.app.state_identity import STATE_FILE, STATE_NOTE, bind
 from lookout.ledger.sqlite import SqliteLedger
 
 

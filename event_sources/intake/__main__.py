@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from event_sources.intake.app import Buckets
-from event_sources.intake.posting import EventSource
+from event_sources.intake.http_api import Buckets
 from event_sources.intake.service import Intake, Where, listen
 from event_sources.intake.settings import IntakeSettings
-from lookout.cli import run_command
-from lookout.cli.state import open_ledger, open_minio
-from lookout.cli.state_identity import check_servers
-from lookout.datum import Observation
-from lookout.errors import InputRejected, Unavailable
-from lookout.ledger.batching import with_batches
+from event_sources.intake.workflow_trigger import EventSource
+from lookout.app.deployment import open_ledger, open_minio
+from lookout.app.process import run_command
+from lookout.app.state_identity import check_servers
+from lookout.config.settings import Settings
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.domain.records import Observation
+from lookout.ledger.batches import with_batches
 from lookout.log import configure, get_logger
-from lookout.objects.bucket import is_blank, observe_object
-from lookout.objects.minio.names import FILE_ENDINGS, check_object_key
-from lookout.settings import Settings
+from lookout.object_store.minio.names import FILE_ENDINGS, check_object_key
+from lookout.sources.bucket import is_blank, observe_object
 from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
-    from lookout.objects.minio import MinioStore
+    from lookout.object_store.minio import MinioStore
 
 log = get_logger(__name__)
 

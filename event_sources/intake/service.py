@@ -11,17 +11,17 @@ from typing import Final
 
 import uvicorn
 
-from event_sources.intake.app import ANSWER_S, Buckets, Door
 from event_sources.intake.connections import BoundedProtocol
-from event_sources.intake.dispatching import Dispatcher, Pace
+from event_sources.intake.dispatcher import Dispatcher, Pace
+from event_sources.intake.http_api import ANSWER_S, Buckets, Door
 from event_sources.intake.metrics import Metrics
-from event_sources.intake.posting import EventSource
-from event_sources.intake.taking import Pictures, Taker
-from lookout.errors import InputRejected
-from lookout.ledger.base import Ledger
-from lookout.ledger.batching import BatchLedger
-from lookout.objects.files import words
-from lookout.pipeline import Pipeline
+from event_sources.intake.recorder import Pictures, Taker
+from event_sources.intake.workflow_trigger import EventSource
+from lookout.domain.errors import InputRejected
+from lookout.domain.pipeline import Pipeline
+from lookout.filesystem.files import words
+from lookout.ledger.batches import BatchLedger
+from lookout.ledger.port import Ledger
 
 GRACE_S: Final = 7
 """How long posts that have come may take when it is told to end; with what follows it ends within ten seconds."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from event_sources.intake.dispatching import Pace
-from lookout.errors import InputRejected
-from lookout.ledger.batching import MAX_KEYS
+from event_sources.intake.dispatcher import Pace
+from lookout.domain.errors import InputRejected
+from lookout.ledger.batches import MAX_KEYS
 
 DEFAULT_LISTEN: Final = "127.0.0.1:12100"
 

@@ -19,10 +19,10 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
+from devkit.servers.pids import ProcessId
 from k8s.local.commands import CommandFailed, run, say, succeeds
 from k8s.local.programs import Program
 from k8s.local.site import CGROUP, HOST_IP, LINK, NODE, NODE_IP, PODS, SERVICES, WIRE, Refused, Site
-from lookout.servers.pids import ProcessId
 
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

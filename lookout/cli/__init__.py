@@ -6,7 +6,6 @@ to stderr. Only this package ends the process.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import sys
@@ -17,12 +16,11 @@ from typing import Any, Final
 import click
 
 from lookout import __version__
-from lookout.cli.output import count, printable
-from lookout.crashing import end_with_any_thread, report
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, Corrupt, Unavailable, find_lack
+from lookout.app.process import run_command
+from lookout.app.standard_streams import let_go_of_stdout
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_STOPPED
 from lookout.log import configure
-from lookout.settings import Settings
-from lookout.streams import let_go_of_stdout, open_streams
 
 COMMANDS: Final = {
     "run": ("lookout.cli.run:run", "Take photographs through all stages, once."),
@@ -112,64 +110,6 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """The entry point of ``lookout``."""
     sys.exit(run_command(cli))
-
-
-def run_command(command: click.Command, name: str | None = None, stopped: int = EXIT_STOPPED) -> int:
-    """Run a command of this name, and turn every error into one line on stderr and an exit code: ``stopped`` when a
-    signal ended it. An exception that leaves another thread ends the process likewise, at once."""
-    results = open_streams(_tell_output)
-    end_with_any_thread()
-    spare_the_collector()
-    # No matrices are multiplied here; and OpenBLAS sends itself a SIGINT where its threads cannot be started.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    code = _code_of(command, name, stopped)
-    if results is None or results.error is None or code not in (EXIT_OK, EXIT_DATUM_FAILED, stopped):
-        return code
-    _say(f"the output: {results.error.strerror}; {count(results.lost, 'line')} of the result could not be written")
-    return Unavailable.exit_code
-
-
-def _code_of(command: click.Command, name: str | None, stopped: int) -> int:
-    try:
-        code = command.main(prog_name=name, standalone_mode=False)
-    except SystemExit as exc:
-        code = exc.code
-    except click.ClickException as exc:
-        exc.show()
-        code = exc.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
-        code = stopped
-    except OSError as exc:
-        code = _end_by_system(exc)
-    except Exception as exc:  # noqa: BLE001 - the outermost place: whatever it is ends the process with its code
-        sentence, code = report(exc, "main")
-        _say(sentence)
-        if isinstance(exc, Corrupt) and exc.hint:
-            click.echo(exc.hint, err=True)
-    return code if isinstance(code, int) else EXIT_OK
-
-
-def _end_by_system(error: OSError) -> int:
-    """Say what the system refused beside the stores and ledgers, whose errors are LookoutErrors: a path, a limit."""
-    place = "" if error.filename is None else f"{error.filename}: "
-    _say(str(find_lack(error) or f"{place}{error.strerror or error}"))
-    return Unavailable.exit_code
-
-
-def _tell_output(error: OSError) -> None:
-    _say(f"the output: {error.strerror}; results are lost until it can be written again")
-
-
-def _say(sentence: str) -> None:
-    click.echo(f"lookout: {printable(sentence)}", err=True)
-
-
-def spare_the_collector() -> None:
-    """Have Python look for garbage in cycles seldom. Reading a ledger makes hundreds of thousands of small records,
-    hardly one in a cycle; looking through them again and again takes about a tenth of a run's time and finds nothing.
-    """
-    gc.set_threshold(10_000, 20, 20)
 
 
 @contextmanager

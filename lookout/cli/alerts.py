@@ -12,16 +12,17 @@ from typing import Final
 
 import click
 
+from lookout.app.deployment import Deployment, channel_for, check_channel, open_state
+from lookout.app.run_summary import unsent_lines
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import count, echo_json, echo_json_line, printable, when
-from lookout.cli.state import Deployment, channel_for, check_channel, open_state
-from lookout.cli.summary import unsent_lines
-from lookout.datum import AlertState
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
-from lookout.ledger.delivery import WAITING
-from lookout.outbox import Outbox
-from lookout.settings import Settings
-from lookout.unsent import find_unsent
+from lookout.cli.output import echo_json, echo_json_line
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
+from lookout.domain.records import AlertState
+from lookout.ledger.rules.alerts import WAITING
+from lookout.outbox.outbox import Outbox
+from lookout.outbox.unsent import find_unsent
+from lookout.text import count, printable, when
 
 LEFT_ALONE: Final = (AlertState.SENT, AlertState.WRITTEN, AlertState.SENDING, AlertState.CANCELED)
 

@@ -12,22 +12,24 @@ from typing import Final
 
 import click
 
-from lookout.batches import BACKFILL, Cutter, abandoned, end_open, ensure_run, ordinary, run_id
+from lookout.app.catch_up import keep_refused, take_pictures, take_references
+from lookout.app.deployment import Deployment, open_state, pipeline_for
+from lookout.app.run_summary import unlistable_lines
+from lookout.batches.cutter import BACKFILL, Cutter, abandoned, end_open, ensure_run, ordinary, run_id
 from lookout.cli.datums import STAGES, invalidate_range
-from lookout.cli.looking import keep_refused, take_pictures, take_references
 from lookout.cli.options import PATH, Templated, json_option, state_option
-from lookout.cli.output import count, echo_json, echo_json_line, printable, unlistable_lines, when
+from lookout.cli.output import echo_json, echo_json_line
 from lookout.cli.ranges import Range, range_options
-from lookout.cli.state import Deployment, open_state, pipeline_for
-from lookout.datum import JsonObject
-from lookout.deletions import ALLOW_HINT
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
-from lookout.identity import digest
-from lookout.ledger.batching import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState, with_batches
-from lookout.objects.files import failure
-from lookout.pipeline import Refused
-from lookout.settings import Settings
-from lookout.upkeep import Reconciled
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
+from lookout.domain.identity import digest
+from lookout.domain.pipeline import Refused
+from lookout.domain.records import JsonObject
+from lookout.filesystem.files import failure
+from lookout.ledger.batches import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState, with_batches
+from lookout.sources.deletion_guard import ALLOW_HINT
+from lookout.sources.reconcile import Reconciled
+from lookout.text import count, printable, when
 from stages.pipeline import PIPELINE
 
 NONE, RECENT, FULL = "none", "recent", "full"

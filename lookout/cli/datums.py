@@ -9,15 +9,16 @@ from pathlib import Path
 
 import click
 
+from lookout.app.deployment import Deployment, open_state
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import count, echo_json, echo_json_line, printable, when
+from lookout.cli.output import echo_json, echo_json_line
 from lookout.cli.ranges import Range, range_options
-from lookout.cli.state import Deployment, open_state
-from lookout.datum import JsonObject, Mark, Slot, State
-from lookout.errors import InputRejected
-from lookout.identity import digest
-from lookout.ledger.base import Ledger
-from lookout.settings import Settings
+from lookout.config.settings import Settings
+from lookout.domain.errors import InputRejected
+from lookout.domain.identity import digest
+from lookout.domain.records import JsonObject, Mark, Slot, State
+from lookout.ledger.port import Ledger
+from lookout.text import count, printable, when
 from stages.pipeline import PIPELINE
 
 STAGES = click.Choice([stage.name for stage in PIPELINE.stages])

@@ -16,21 +16,22 @@ from typing import Final
 
 import click
 
-from lookout.cli.checks import Check, attempt
+from lookout.app.deployment import Deployment, find_obstacle, open_state
+from lookout.app.health_checks import Check, attempt
+from lookout.app.run_summary import unsent_lines, watch_troubles
+from lookout.app.state_identity import LEDGER_FILE, STATE_FILE
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import count, echo_json, printable, watch_troubles
-from lookout.cli.state import Deployment, find_obstacle, open_state
-from lookout.cli.state_identity import LEDGER_FILE, STATE_FILE
-from lookout.cli.summary import unsent_lines
-from lookout.datum import ObjectRef, State
-from lookout.deletions import ALLOW_HINT, find_held
-from lookout.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
-from lookout.intake import SOURCE_NOTE
-from lookout.settings import Settings
-from lookout.unlistable import UNLISTABLE_HINT, find_unlistable
-from lookout.unsent import find_unsent
+from lookout.cli.output import echo_json
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
+from lookout.domain.records import ObjectRef, State
+from lookout.outbox.unsent import find_unsent
+from lookout.runs.change_feed import find_troubles
+from lookout.sources.deletion_guard import ALLOW_HINT, find_held
+from lookout.sources.ingest import SOURCE_NOTE
+from lookout.sources.unlistable import UNLISTABLE_HINT, find_unlistable
+from lookout.text import count, printable
 from lookout.version import code_version
-from lookout.watching import find_troubles
 
 MODULES: Final = (
     "cv2",
@@ -107,7 +108,7 @@ def _servers(settings: Settings) -> Iterator[Check]:
     if settings.store is None and settings.ledger is None:
         return
     # Imported here: who works in a folder need not load what speaks to servers.
-    from lookout.cli.doctor_servers import check_ledger, check_store
+    from lookout.app.server_checks import check_ledger, check_store
 
     store, ledger = settings.store, settings.ledger
     if store is not None:
@@ -121,7 +122,7 @@ def _as_far_as_allowed(settings: Settings, checks: Iterator[Check]) -> Iterator[
     if settings.store is None:
         yield from checks
         return
-    from lookout.errors import Denied
+    from lookout.domain.errors import Denied
 
     try:
         yield from checks

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from lookout.cli.ledger import sweep_all
+from lookout.app.deployment import open_state
+from lookout.app.maintenance import sweep_all
 from lookout.cli.options import duration_s, json_option, state_option
-from lookout.cli.output import count, echo_json
-from lookout.cli.state import open_state
-from lookout.settings import Settings
+from lookout.cli.output import echo_json
+from lookout.config.settings import Settings
+from lookout.text import count
 
 
 @click.command(short_help="Remove results that no record names, and old versions.")

@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from lookout.addresses import StoreAddress
-from lookout.cli import preparing
-from lookout.cli.credentials import Credentials, GivenSecrets
+from lookout.app import provisioning as preparing
+from lookout.app.credentials import Credentials, GivenSecrets
+from lookout.app.deployment import open_minio, open_state
+from lookout.app.provisioning import Prepared, patiently
 from lookout.cli.options import PATH, json_option
-from lookout.cli.output import echo_json, printable, table
-from lookout.cli.preparing import Prepared, patiently
-from lookout.cli.state import open_minio, open_state
-from lookout.datum import JsonObject
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
-from lookout.settings import Settings
+from lookout.cli.output import echo_json
+from lookout.config.addresses import StoreAddress
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
+from lookout.domain.records import JsonObject
+from lookout.text import printable, table
 from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
-    from lookout.objects.minio import MinioStore
+    from lookout.object_store.minio import MinioStore
 
 DEFAULT_KEEP_DAYS: Final = 30
 LEAST_KEEP_DAYS: Final = 7
-"""As ``lookout.objects.minio.buckets`` has it; here so that ``--help`` need not load what speaks to servers."""
+"""As ``lookout.object_store.minio.buckets`` has it; here so that ``--help`` need not load what speaks to servers."""
 MOST_KEEP_DAYS: Final = 36_500
 LONGEST_WAIT_S: Final = 3_600
 
@@ -122,7 +123,7 @@ def _prepare_ledger(settings: Settings, given: GivenSecrets | None, wait_s: int)
 def _make_users(
     store: MinioStore, credentials: Credentials | None, given: GivenSecrets | None, *, renew: bool
 ) -> list[Prepared]:
-    from lookout.objects.minio.policies import logs_role
+    from lookout.object_store.minio.policies import logs_role
 
     wanted = preparing.roles_of_the_pipeline()
     if credentials is not None:

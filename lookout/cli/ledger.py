@@ -7,52 +7,17 @@ from pathlib import Path
 
 import click
 
+from lookout.app.deployment import begin_anew, open_state
+from lookout.app.maintenance import upkeep_ledger
+from lookout.app.state_identity import LEDGER_FILE
 from lookout.cli.options import PATH, json_option, state_option
-from lookout.cli.output import count, echo_json, printable, table, when
-from lookout.cli.state import Deployment, begin_anew, open_state
-from lookout.cli.state_identity import LEDGER_FILE
-from lookout.datum import JsonObject, State
-from lookout.errors import InputRejected
-from lookout.ledger.archive import Archived, backup, inspect, restore
-from lookout.ledger.upkeeping import UpkeepLedger
-from lookout.settings import Settings
-from lookout.upkeep import Sweep, Swept
-from lookout.upkeep.sweep import GRACE_S
+from lookout.cli.output import echo_json
+from lookout.config.settings import Settings
+from lookout.domain.errors import InputRejected
+from lookout.domain.records import JsonObject, State
+from lookout.ledger.backup.file import Archived, backup, inspect, restore
+from lookout.text import count, printable, table, when
 from lookout.version import code_version
-from stages.pipeline import PIPELINE
-
-
-def upkeep_ledger(opened: Deployment) -> UpkeepLedger:
-    """The ledger, as one that can be saved and compared. Raises InputRejected for a backend that cannot yet."""
-    if not isinstance(opened.ledger, UpkeepLedger):
-        raise InputRejected("this ledger cannot be saved, filled or compared with a store", "LOOKOUT_LEDGER")
-    return opened.ledger
-
-
-def sweep_all(
-    opened: Deployment,
-    *,
-    remove: bool = True,
-    repair: bool = True,
-    thorough: bool = False,
-    grace_s: float = GRACE_S,
-    dry_run: bool,
-) -> Swept:
-    """Compare the buckets of all stages with the ledger. See ``Sweep``."""
-    sweep = Sweep(
-        ledger=upkeep_ledger(opened),
-        store=opened.store,
-        clock=time.time,
-        remove=remove,
-        repair=repair,
-        thorough=thorough,
-        grace_s=grace_s,
-        dry_run=dry_run,
-    )
-    total = Swept()
-    for stage in PIPELINE.stages:
-        total.add(sweep.bucket(stage.name))
-    return total
 
 
 @click.group(short_help="Save the ledger, fill one from a file, show its size.")

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 
-from lookout.chronicle import find_run, tell
+from lookout.app.deployment import Deployment, find_object, open_state, pipeline_for
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import echo_json_line, printable, when
-from lookout.cli.state import Deployment, find_object, open_state, pipeline_for
-from lookout.errors import InputRejected
-from lookout.ledger.base import RunRecord
-from lookout.ledger.batching import with_batches
-from lookout.settings import Settings
+from lookout.cli.output import echo_json_line
+from lookout.config.settings import Settings
+from lookout.domain.errors import InputRejected
+from lookout.ledger.batches import with_batches
+from lookout.ledger.port import RunRecord
+from lookout.reports.timeline import find_run, tell
+from lookout.text import printable, when
 from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
-    from lookout.objects.minio import MinioStore
+    from lookout.object_store.minio import MinioStore
 
 _DAYS: Final = (-1, 0, 1)
 """Logs lie below the day on which the workflow was made, by the cluster's clock."""
@@ -62,9 +63,9 @@ def logs(
 
 def _kept(opened: Deployment, run: RunRecord) -> Iterator[tuple[str, str]]:
     """The kept logs of the workflow of that name: where each is, and what it says."""
-    from lookout.errors import Denied
-    from lookout.objects.minio.errors import NoBucket
-    from lookout.objects.minio.policies import LOGS_BUCKET
+    from lookout.domain.errors import Denied
+    from lookout.object_store.minio.errors import NoBucket
+    from lookout.object_store.minio.policies import LOGS_BUCKET
 
     store = cast("MinioStore", opened.store)
     began = datetime.fromtimestamp(run.started_at_s, UTC)

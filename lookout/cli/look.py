@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from lookout.cli.looking import REFERENCES, take_references
+from lookout.app.catch_up import REFERENCES, take_references
+from lookout.app.deployment import Deployment, find_object, open_state
+from lookout.app.stage_worker import look_at
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import echo_json_line, printable
-from lookout.cli.state import Deployment, find_object, open_state
-from lookout.cli.worker import look_at
-from lookout.datum import Observation
-from lookout.settings import Settings
+from lookout.cli.output import echo_json_line
+from lookout.config.settings import Settings
+from lookout.domain.records import Observation
+from lookout.text import printable
 from stages.pipeline import PIPELINE
 
 

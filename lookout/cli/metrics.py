@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from lookout.app.deployment import open_state
 from lookout.cli.options import state_option
-from lookout.cli.output import printable
-from lookout.cli.state import open_state
-from lookout.errors import InputRejected, Unavailable
-from lookout.ledger.batching import BatchLedger, with_batches
+from lookout.config.settings import Settings
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.filesystem.files import words
+from lookout.ledger.batches import BatchLedger, with_batches
 from lookout.log import get_logger
-from lookout.objects.files import words
-from lookout.settings import Settings
-from lookout.standing import look, pause_s
+from lookout.reports.status import look, pause_s
+from lookout.text import printable
 from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
-    from lookout.measures import Measures
+    from lookout.reports.metrics import Measures
 
 log = get_logger(__name__)
 
@@ -47,7 +47,7 @@ def metrics(settings: Settings, once: bool, port: int, host: str, every_s: float
 
     Scrapes are answered from the last look at the ledger, so that they cost it nothing. It runs until a signal ends it.
     """
-    from lookout.measures import Measures  # here, as it takes a while, and --help need not wait
+    from lookout.reports.metrics import Measures  # here, as it takes a while, and --help need not wait
 
     signal.signal(signal.SIGTERM, _interrupt)  # the first process of a container has no other way to hear of it
     with open_state(settings, state) as opened:

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from lookout.app.deployment import OBJECTS_FOLDER, Deployment, buckets, open_minio, open_state
+from lookout.app.object_versions import Entry, find_named, folder_history, get_named, server_history
 from lookout.cli.options import PATH, json_option, state_option
-from lookout.cli.output import echo_json, echo_json_line, printable, table, when
-from lookout.cli.state import OBJECTS_FOLDER, Deployment, buckets, open_minio, open_state
-from lookout.cli.versions import Entry, find_named, folder_history, get_named, server_history
-from lookout.datum import ObjectRef
-from lookout.errors import InputRejected, ObjectMissing, Unavailable, find_lack
-from lookout.objects.base import Listed
-from lookout.objects.files import words
-from lookout.settings import Settings
+from lookout.cli.output import echo_json, echo_json_line
+from lookout.config.settings import Settings
+from lookout.domain.errors import InputRejected, ObjectMissing, Unavailable, find_lack
+from lookout.domain.records import ObjectRef
+from lookout.filesystem.files import words
+from lookout.object_store.port import Listed
+from lookout.text import printable, table, when
 from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
-    from lookout.objects.minio import MinioStore
+    from lookout.object_store.minio import MinioStore
 
 STDOUT: Final = "-"
 

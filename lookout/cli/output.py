@@ -4,23 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
-import sys
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from enum import Enum
-from typing import Final
 
 import click
-
-from lookout.unlistable import UNLISTABLE_HINT
-
-WIDE: Final = 60
-"""Cells of more columns do not widen the others of their column, where no terminal sets the width."""
-UNLISTABLE_SHOWN: Final = 10
-NARROW: Final = 12
-"""A column of text is not made narrower than so, nor narrower than its header; the last one not than twice so."""
 
 
 def echo_json(value: object) -> None:
@@ -33,88 +20,6 @@ def echo_json_line(value: object) -> None:
     click.echo(json.dumps(_plain(value), ensure_ascii=False, default=str))
 
 
-def table(rows: Iterable[Sequence[object]], header: Sequence[str], width: int | None = None) -> str:
-    """Columns padded to their widest cell, numbers to the right; control characters in cells are escaped.
-
-    Where the lines would be wider than ``width``, that of the terminal unless given, long cells lose their middle, and
-    sentences in the last column continue on the next line. Elsewhere, as in a pipe, every cell is whole, and one of
-    more than 60 characters widens its own line only.
-    """
-    body = [[printable(cell) for cell in row] for row in rows]
-    numeric = [bool(body) and all(row[i].lstrip("-").isdigit() for row in body) for i in range(len(header))]
-    columns = list(zip(header, *body, strict=True))
-    width = _terminal_width() if width is None else width
-    if width is None:
-        widths = [max([len(column[0]), *(n for n in map(columns_of, column) if n <= WIDE)]) for column in columns]
-    else:
-        widths = _narrowed(columns, numeric, width)
-        body = [line for row in body for line in _fitted(row, widths)]
-    lines = []
-    for row in [list(header), *body]:
-        cells = [
-            " " * (room - columns_of(cell)) + cell if right else cell + " " * (room - columns_of(cell))
-            for cell, room, right in zip(row, widths, numeric, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def columns_of(text: str) -> int:
-    """Count the columns that the text takes on a terminal: two a wide character (as emoji), none a combining one."""
-    if text.isascii():
-        return len(text)
-    return sum(map(_columns_of_one, text))
-
-
-def shortened(text: str, width: int) -> str:
-    """The text in at most this many columns: a long one loses its middle, since keys mostly differ at their end."""
-    if columns_of(text) <= width:
-        return text
-    head, tail = _beginning(text, (width - 1) // 3), _beginning(text[::-1], width - 1 - (width - 1) // 3)[::-1]
-    while tail and not _columns_of_one(tail[0]):  # it would combine with the ellipsis
-        tail = tail[1:]
-    return f"{head}\N{HORIZONTAL ELLIPSIS}{tail}"
-
-
-def printable(value: object) -> str:
-    """Text that cannot move the cursor or break a line."""
-    text = "" if value is None else str(value)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def when(seconds: float | None) -> str:
-    """A time in UTC to the second, or a dash."""
-    if seconds is None:
-        return "-"
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """``1 picture``, ``2 pictures``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def watch_troubles(counts: Mapping[str, int]) -> str:
-    """Say what went wrong with a watch: ``2 folders without events, 1 restart``."""
-    words = {
-        "unwatched": ("folder without events", "folders without events"),
-        "missed": ("file that no event told of", "files that no event told of"),
-        "restarts": ("restart", "restarts"),
-        "clock_jumps": ("jump of the clock", "jumps of the clock"),
-    }
-    return ", ".join(count(counts[name], *text) for name, text in words.items() if counts.get(name)) or "none"
-
-
-def unlistable_lines(folders: Mapping[str, str]) -> list[str]:
-    """Tell of subfolders of the source that could not be listed, by key; nothing where there are none."""
-    if not folders:
-        return []
-    shown = [f"{printable(key)}: {printable(why)}" for key, why in list(folders.items())[:UNLISTABLE_SHOWN]]
-    more = f"; and {len(folders) - UNLISTABLE_SHOWN:,} more" if len(folders) > UNLISTABLE_SHOWN else ""
-    said = f"NOT LISTED: {count(len(folders), 'folder')} of the source ({UNLISTABLE_HINT})"
-    return [f"{said}. {'; '.join(shown)}{more}"]
-
-
 def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
@@ -125,61 +30,3 @@ def _plain(value: object) -> object:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item) for item in value]
     return value
-
-
-def _terminal_width() -> int | None:
-    """None where stdout is no terminal."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def _columns_of_one(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def _beginning(text: str, width: int) -> str:
-    taken = 0
-    for i, character in enumerate(text):
-        taken += _columns_of_one(character)
-        if taken > width:
-            return text[:i]
-    return text
-
-
-def _narrowed(columns: Sequence[Sequence[str]], numeric: Sequence[bool], width: int) -> list[int]:
-    """The width of each column, the widest made narrower until a line fits or none can give any more."""
-    widths = [max(map(columns_of, column)) for column in columns]
-    least = [
-        have if right else min(have, max(columns_of(column[0]), NARROW))
-        for column, have, right in zip(columns, widths, numeric, strict=True)
-    ]
-    least[-1] = min(widths[-1], max(least[-1], 2 * NARROW))
-    while sum(widths) + 2 * (len(widths) - 1) > width:
-        spare, i = max((have - low and have, i) for i, (have, low) in enumerate(zip(widths, least, strict=True)))
-        if not spare:
-            break
-        widths[i] -= 1
-    return widths
-
-
-def _fitted(row: Sequence[str], widths: Sequence[int]) -> Iterator[list[str]]:
-    """The lines of a row: one, or more where a sentence in its last cell needs them."""
-    *first, last = row
-    cells = [shortened(cell, room) for cell, room in zip(first, widths, strict=False)]
-    for line in _wrapped(last, widths[-1]):
-        yield [*cells, line]
-        cells = [""] * len(cells)
-
-
-def _wrapped(text: str, width: int) -> Iterator[str]:
-    """The words of the text in lines of this width; a word that is longer loses its middle."""
-    line = ""
-    for word in text.split(" "):
-        cut = shortened(word, width)
-        if line and columns_of(line) + 1 + columns_of(cut) > width:
-            yield line
-            line = cut
-        else:
-            line = f"{line} {cut}" if line else cut
-    yield line

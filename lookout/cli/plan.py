@@ -10,21 +10,23 @@ from typing import Final
 
 import click
 
+from lookout.app.deployment import Deployment, open_state, pipeline_for
+from lookout.app.run_summary import unlistable_lines
+from lookout.app.source_checks import check_folder
 from lookout.cli.options import PATH, PROBABILITY, json_option, state_option
-from lookout.cli.output import echo_json, printable, table, unlistable_lines
-from lookout.cli.sources import check_folder
-from lookout.cli.state import Deployment, open_state, pipeline_for
-from lookout.datum import JsonObject, Observation, Reference
-from lookout.deletions import ALLOW_HINT, DeletionGuard
-from lookout.errors import InputRejected
-from lookout.intake import SOURCE_NOTE
-from lookout.ledger.batching import with_batches
-from lookout.objects.naming import origin_of
-from lookout.objects.source import scan
-from lookout.pipeline import Pipeline, Refused
-from lookout.plan import Action, Item, plan, suppose
-from lookout.processes import ProcessWorkers
-from lookout.settings import Settings
+from lookout.cli.output import echo_json
+from lookout.config.settings import Settings
+from lookout.domain.errors import InputRejected
+from lookout.domain.pipeline import Pipeline, Refused
+from lookout.domain.records import JsonObject, Observation, Reference
+from lookout.execution.process_pool import ProcessWorkers
+from lookout.ledger.batches import with_batches
+from lookout.reports.preview import Action, Item, plan, suppose
+from lookout.sources.deletion_guard import ALLOW_HINT, DeletionGuard
+from lookout.sources.folder import scan
+from lookout.sources.folder_keys import origin_of
+from lookout.sources.ingest import SOURCE_NOTE
+from lookout.text import printable, table
 from stages.pipeline import PIPELINE
 
 KEYS_SHOWN: Final = 5

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from stages.naming import find_name
+from stages.picture_names import find_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -13,10 +13,7 @@ from types import FrameType
 
 import click
 
-from lookout.cli.options import NO_RETENTION, PATH, json_option, run_options, state_option
-from lookout.cli.output import count, echo_json, echo_json_line, printable
-from lookout.cli.sources import check_folder, check_sources
-from lookout.cli.state import (
+from lookout.app.deployment import (
     PLOT,
     Deployment,
     channel_for,
@@ -26,15 +23,19 @@ from lookout.cli.state import (
     pipeline_for,
     references_for,
 )
-from lookout.cli.summary import Summary, summarize
-from lookout.datum import State
-from lookout.deletions import keep_retention
-from lookout.engine import Engine, Progress
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputRejected, Unavailable
-from lookout.processes import ProcessWorkers
-from lookout.runner import Order, Ran, Runner
-from lookout.settings import Settings
-from lookout.status_file import StatusFile
+from lookout.app.run_summary import Summary, summarize
+from lookout.app.source_checks import check_folder, check_sources
+from lookout.cli.options import NO_RETENTION, PATH, json_option, run_options, state_option
+from lookout.cli.output import echo_json, echo_json_line
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputRejected, Unavailable
+from lookout.domain.records import State
+from lookout.engine.engine import Engine, Progress
+from lookout.execution.process_pool import ProcessWorkers
+from lookout.runs.runner import Order, Ran, Runner
+from lookout.runs.status_file import StatusFile
+from lookout.sources.deletion_guard import keep_retention
+from lookout.text import count, printable
 from lookout.version import code_version
 
 
@@ -101,7 +102,7 @@ def watch_folder(
     as_json: bool,
 ) -> int:
     """What ``lookout watch`` does with a ledger; gives the exit code."""
-    from event_sources.steady import SteadyWatch
+    from event_sources.folder_watch.supervised_watch import SteadyWatch
 
     check_folder(settings, folder, state)
     with open_state(settings, state, create=True) as opened:

@@ -12,25 +12,17 @@ from typing import Final
 
 import click
 
-from lookout.batches import ordinary
+from lookout.app.deployment import Deployment, open_state
+from lookout.app.run_summary import unlistable_lines, unsent_lines, watch_troubles
+from lookout.batches.cutter import ordinary
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import (
-    count,
-    echo_json,
-    echo_json_line,
-    printable,
-    table,
-    unlistable_lines,
-    watch_troubles,
-    when,
-)
-from lookout.cli.state import Deployment, open_state
-from lookout.cli.summary import unsent_lines
-from lookout.deletions import ALLOW_HINT
-from lookout.errors import EXIT_STOPPED, Unavailable
-from lookout.ledger.batching import with_batches
-from lookout.settings import Settings
-from lookout.standing import Backlog, Standing, Waiting, look, pause_s
+from lookout.cli.output import echo_json, echo_json_line
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_STOPPED, Unavailable
+from lookout.ledger.batches import with_batches
+from lookout.reports.status import Backlog, Standing, Waiting, look, pause_s
+from lookout.sources.deletion_guard import ALLOW_HINT
+from lookout.text import count, printable, table, when
 from stages.pipeline import PIPELINE
 
 DEVICES_SHOWN: Final = 20

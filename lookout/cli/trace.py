@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 
+from lookout.app.deployment import OBJECTS_FOLDER, Deployment, open_state
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import echo_json, printable
-from lookout.cli.state import OBJECTS_FOLDER, Deployment, open_state
-from lookout.errors import InputRejected
-from lookout.intake import SOURCE_NOTE
-from lookout.objects.naming import key_of, origin_of
-from lookout.settings import Settings
-from lookout.trace import Node, Tracer
+from lookout.cli.output import echo_json
+from lookout.config.settings import Settings
+from lookout.domain.errors import InputRejected
+from lookout.reports.provenance import Node, Tracer
+from lookout.sources.folder_keys import key_of, origin_of
+from lookout.sources.ingest import SOURCE_NOTE
+from lookout.text import printable
 from stages.pipeline import PIPELINE
 
 

@@ -5,27 +5,27 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
-from lookout.cli.ledger import sweep_all
+from lookout.app.catch_up import READERS, source_of
+from lookout.app.deployment import open_state
+from lookout.app.maintenance import sweep_all
+from lookout.app.run_summary import unlistable_lines
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import count, echo_json, unlistable_lines
-from lookout.cli.state import Deployment, open_state
-from lookout.deletions import ALLOW_HINT
-from lookout.errors import EXIT_OK, InputRejected, Unavailable
-from lookout.intake import SOURCE_ID_NOTE, SOURCE_NOTE
-from lookout.renewal import renew
-from lookout.settings import Settings
-from lookout.upkeep import Source, reconcile, reconcile_recent, retract
-from lookout.upkeep.sources import BucketPictures, FolderPictures
+from lookout.cli.output import echo_json
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_OK, InputRejected, Unavailable
+from lookout.maintenance.orphans import retract
+from lookout.maintenance.renewal import renew
+from lookout.sources.deletion_guard import ALLOW_HINT
+from lookout.sources.reconcile import reconcile, reconcile_recent
+from lookout.text import count
 from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
-    from lookout.objects.minio import MinioStore
-
-READERS = tuple(stage.name for stage in PIPELINE.readers(PIPELINE.inputs))
+    pass
 
 
 @click.group(short_help="Compare ledger, store and source, and put right what differs.")
@@ -134,19 +134,3 @@ def reconcile_command(
     if done.held:
         sys.exit(InputRejected.exit_code)
     sys.exit(Unavailable.exit_code if done.unlistable else EXIT_OK)
-
-
-def source_of(opened: Deployment) -> Source:
-    """The source that the state belongs to. Raises InputRejected when it has none."""
-    if opened.bucket is not None:
-        from lookout.objects.minio.names import FILE_ENDINGS
-
-        store = cast("MinioStore", opened.store)
-        return BucketPictures(store=store, bucket=PIPELINE.inputs, endings=FILE_ENDINGS)
-    root = opened.ledger.find_note(SOURCE_NOTE)
-    if root is None:
-        raise InputRejected(
-            "this state has no source to compare with", str(opened.path), "it was given single files, or nothing yet"
-        )
-    identity = opened.ledger.find_note(SOURCE_ID_NOTE)
-    return FolderPictures(root=Path(root), bucket=PIPELINE.inputs, identity=identity, exclude=(opened.path,))

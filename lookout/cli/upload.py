@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from lookout.app.deployment import open_minio
 from lookout.cli.options import PATH, json_option
-from lookout.cli.output import count, echo_json, printable
-from lookout.cli.state import open_minio
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
-from lookout.settings import Settings
+from lookout.cli.output import echo_json
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
+from lookout.text import count, printable
 from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
-    from lookout.objects.minio import MinioStore
-    from lookout.uploading import Sent
+    from lookout.object_store.minio import MinioStore
+    from lookout.uploader.upload import Sent
 
 DEFAULT_WORKERS: Final = 8
 MOST_WORKERS: Final = 32
@@ -50,9 +51,9 @@ def upload(settings: Settings, path: tuple[Path, ...], prefix: str, workers: int
     if settings.store is None:
         hint = "or run the folder as it is: lookout run FOLDER"
         raise InputRejected("is not set, so there is no bucket to upload to", "LOOKOUT_STORE", hint)
-    from lookout.objects.minio.names import check_object_key
-    from lookout.uploading import find_files
-    from lookout.uploading import upload as upload_files
+    from lookout.object_store.minio.names import check_object_key
+    from lookout.uploader.upload import find_files
+    from lookout.uploader.upload import upload as upload_files
 
     check_object_key(PIPELINE.inputs, f"{prefix}x")
     began_s = time.monotonic()
@@ -83,7 +84,7 @@ def upload(settings: Settings, path: tuple[Path, ...], prefix: str, workers: int
 
 def _check_bucket(store: MinioStore) -> None:
     """Raises Unavailable unless the server answers, lets the user in and has the bucket: said once, not once a file."""
-    from lookout.errors import Denied
+    from lookout.domain.errors import Denied
 
     try:
         there = store.exists(PIPELINE.inputs)

@@ -11,17 +11,18 @@ from typing import Final
 
 import click
 
-from lookout.cli.looking import find_refused
+from lookout.app.catch_up import find_refused
+from lookout.app.deployment import Deployment, find_object, open_state, pipeline_for
+from lookout.batches.closing import Found, close, give_up, look_back
 from lookout.cli.options import PATH, Templated, json_option, state_option
-from lookout.cli.output import count, echo_json, printable
-from lookout.cli.state import Deployment, find_object, open_state, pipeline_for
-from lookout.datum import JsonObject
-from lookout.ending import Found, close, give_up, look_back
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK
-from lookout.ledger.batching import with_batches
-from lookout.objects.files import failure
-from lookout.settings import Settings
-from stages.naming import UNNAMED
+from lookout.cli.output import echo_json
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK
+from lookout.domain.records import JsonObject
+from lookout.filesystem.files import failure
+from lookout.ledger.batches import with_batches
+from lookout.text import count, printable
+from stages.picture_names import UNNAMED
 from stages.pipeline import PIPELINE
 
 MESSAGE_FILE: Final = Path("/dev/termination-log")

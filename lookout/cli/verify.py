@@ -9,14 +9,15 @@ from pathlib import Path
 
 import click
 
+from lookout.app.deployment import Deployment, open_state, pipeline_for
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import echo_json, printable
-from lookout.cli.state import Deployment, open_state, pipeline_for
-from lookout.datum import Alert
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
-from lookout.pipeline import Pipeline
-from lookout.proof import Proof, Prover, Verdict
-from lookout.settings import Settings
+from lookout.cli.output import echo_json
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
+from lookout.domain.pipeline import Pipeline
+from lookout.domain.records import Alert
+from lookout.reports.proof import Proof, Prover, Verdict
+from lookout.text import printable
 from lookout.version import code_version
 from stages.pipeline import PIPELINE
 

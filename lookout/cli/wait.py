@@ -10,15 +10,16 @@ from typing import Final
 
 import click
 
-from lookout.awaiting import End, Ended, find_end
+from lookout.app.deployment import Deployment, find_object, open_state
 from lookout.cli.options import json_option, state_option
-from lookout.cli.output import echo_json, printable
-from lookout.cli.state import Deployment, find_object, open_state
-from lookout.datum import Observation
-from lookout.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
-from lookout.intake import SOURCE_NOTE
-from lookout.objects.source import observe_file
-from lookout.settings import Settings
+from lookout.cli.output import echo_json
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
+from lookout.domain.records import Observation
+from lookout.reports.picture_status import End, Ended, find_end
+from lookout.sources.folder import observe_file
+from lookout.sources.ingest import SOURCE_NOTE
+from lookout.text import printable
 from stages.pipeline import PIPELINE
 
 _FIRST_PAUSE_S: Final = 0.05
@@ -77,7 +78,7 @@ def _wait(opened: Deployment, key: str, end_s: float | None) -> Ended:
 def _find_now(opened: Deployment, key: str) -> Observation | None:
     """What is there at this moment; None if nobody can say: this user may not look, or the source is single files."""
     if opened.bucket is not None:
-        from lookout.errors import Denied
+        from lookout.domain.errors import Denied
 
         try:
             return opened.bucket.observe(key, time.time())

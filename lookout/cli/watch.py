@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from lookout.cli.options import PATH, duration_s, json_option, run_options, state_option
-from lookout.settings import Settings
+from lookout.config.settings import Settings
 
 _OF_A_RUN: Final = ("rules", "model", "threshold", "max_mails", "allow_deletions", "retention")
 

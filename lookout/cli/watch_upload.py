@@ -15,14 +15,15 @@ from typing import Final
 
 import click
 
-from lookout.bringing import Bringing
-from lookout.cli.output import echo_json_line, printable
-from lookout.cli.state import SENT_FILE, open_minio
-from lookout.errors import EXIT_STOPPED, InputRejected, LookoutError
-from lookout.keeping import Memory
-from lookout.objects.minio.names import check_object_key
-from lookout.settings import Settings
-from lookout.uploading import Sender, Sent
+from lookout.app.deployment import SENT_FILE, open_minio
+from lookout.cli.output import echo_json_line
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_STOPPED, InputRejected, LookoutError
+from lookout.object_store.minio.names import check_object_key
+from lookout.text import printable
+from lookout.uploader.folder_sync import Bringing
+from lookout.uploader.sent_log import Memory
+from lookout.uploader.upload import Sender, Sent
 from stages.pipeline import PIPELINE
 
 DEFAULT_WORKERS: Final = 4
@@ -39,8 +40,8 @@ def watch_and_upload(
     as_json: bool,
 ) -> int:
     """Bring what is in the folder and what lands in it until a signal ends it; gives the exit code."""
-    from event_sources.folder import Change
-    from event_sources.steady import SteadyWatch
+    from event_sources.folder_watch.supervised_watch import SteadyWatch
+    from event_sources.folder_watch.watch import Change
 
     if settings.store is None:
         raise InputRejected("is not set, so there is no bucket to upload to", "LOOKOUT_STORE", "or leave out --upload")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from lookout.app.stage_worker import Task, work_through
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json
-from lookout.cli.worker import Task, work_through
-from lookout.errors import EXIT_OK, EXIT_STOPPED
-from lookout.settings import Settings
+from lookout.config.settings import Settings
+from lookout.domain.errors import EXIT_OK, EXIT_STOPPED
 from stages.pipeline import PIPELINE
 
 

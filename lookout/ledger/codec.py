@@ -12,8 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, repeat
 from typing import Any, Final, TypeVar
 
-from lookout.datum import Alert, AlertDraft, AlertState, InputRef, JsonObject, ObjectRef, Observation, Record, Reference
-from lookout.errors import Corrupt
+from lookout.domain.errors import Corrupt
+from lookout.domain.records import (
+    Alert,
+    AlertDraft,
+    AlertState,
+    InputRef,
+    JsonObject,
+    ObjectRef,
+    Observation,
+    Record,
+    Reference,
+)
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from lookout.errors import Corrupt
-from lookout.ledger.base import Ledger
+from lookout.domain.errors import Corrupt
+from lookout.ledger.port import Ledger
 
 T = TypeVar("T")
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from lookout.datum import Input, Json, JsonObject, LoadedReference, Output, Result, Work
-from lookout.errors import InputRejected
-from stages.drawing import Box, annotate, decode_bgr, encode_jpeg
-from stages.naming import PictureName, find_name
-from stages.object_detect.detect import Detection, detect
+from lookout.domain.errors import InputRejected
+from lookout.domain.records import Input, Json, JsonObject, LoadedReference, Output, Result, Work
+from stages.imaging.annotate import Box, annotate, decode_bgr, encode_jpeg
+from stages.object_detect.detector import Detection, detect
 from stages.object_detect.manifest import MANIFEST, WEIGHTS
-from stages.object_detect.network import Network, open_network
+from stages.object_detect.manifest_schema import HINT, parse_manifest
+from stages.object_detect.onnx_model import Network, open_network
 from stages.object_detect.orientation import orientation_of
-from stages.object_detect.schema import HINT, parse_manifest
+from stages.picture_names import PictureName, find_name
 
 _PARAMS: Final = {"threshold"}
 

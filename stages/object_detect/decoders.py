@@ -14,9 +14,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lookout.errors import InputRejected
+from lookout.domain.errors import InputRejected
 from stages.object_detect.boxes import Floats, Ints, cxcywh_to_xyxy, yxyx_to_xyxy
-from stages.object_detect.schema import (
+from stages.object_detect.manifest_schema import (
     Activation,
     BoxFormat,
     InputSpec,

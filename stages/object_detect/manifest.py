@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from lookout.errors import InputRejected
-from lookout.pipeline import Accepted, Refused
-from stages.object_detect.network import open_network
-from stages.object_detect.schema import HINT, Manifest, parse_manifest
+from lookout.domain.errors import InputRejected
+from lookout.domain.pipeline import Accepted, Refused
+from stages.object_detect.manifest_schema import HINT, Manifest, parse_manifest
+from stages.object_detect.onnx_model import open_network
 
 MANIFEST: Final = "manifest"
 WEIGHTS: Final = "weights"

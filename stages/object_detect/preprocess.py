@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.imaging.opencv import cv2
 from stages.object_detect.boxes import Floats
-from stages.object_detect.schema import InputSpec, Letterbox
-from stages.opencv import cv2
+from stages.object_detect.manifest_schema import InputSpec, Letterbox
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from lookout.datum import Json, JsonObject, LoadedReference, Member, Output, Result, Work
-from lookout.errors import InputRejected
-from lookout.pipeline import OVERVIEW, Run
+from lookout.domain.errors import InputRejected
+from lookout.domain.pipeline import OVERVIEW, Run
+from lookout.domain.records import Json, JsonObject, LoadedReference, Member, Output, Result, Work
 from stages.plot import page
 from stages.plot.summary import Summary, slots_of_colour, summarise
 

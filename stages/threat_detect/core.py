@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lookout.datum import AlertDraft, Input, JsonObject, LoadedReference, Output, Result, Work
-from lookout.errors import Corrupt, InputRejected, ObjectChanged
-from stages.naming import find_name
-from stages.threat_detect.clock import local_time
+from lookout.domain.errors import Corrupt, InputRejected, ObjectChanged
+from lookout.domain.records import AlertDraft, Input, JsonObject, LoadedReference, Output, Result, Work
+from stages.picture_names import find_name
 from stages.threat_detect.detections import Detections, Seen, read
-from stages.threat_detect.rules import ROLE, Rule, Wanted, parse
-from stages.threat_detect.select import watches
+from stages.threat_detect.local_time import local_time
+from stages.threat_detect.rules.rules import ROLE, Rule, Wanted, parse
+from stages.threat_detect.rules.select import watches
 
 _VALID: Final = "valid/"
 _SHORT: Final = 8
@@ -152,7 +152,12 @@ def _draw(
     picture: Input, found: Detections, threats: set[int], hits: Sequence[tuple[_InForce, tuple[int, ...]]]
 ) -> bytes:
     """JPEG with the boxes, and below it device, time, rules and model: encoded anew, so without EXIF and GPS."""
-    from stages.drawing import Box, annotate, decode_bgr, encode_jpeg  # OpenCV: half a second that only threats pay
+    from stages.imaging.annotate import (  # OpenCV: half a second that only threats pay
+        Box,
+        annotate,
+        decode_bgr,
+        encode_jpeg,
+    )
 
     try:
         picture_bgr = decode_bgr(picture.data)

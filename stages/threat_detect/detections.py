@@ -12,8 +12,8 @@ from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from lookout.datum import JsonObject
-from lookout.errors import Corrupt
+from lookout.domain.errors import Corrupt
+from lookout.domain.records import JsonObject
 
 Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

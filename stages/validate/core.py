@@ -16,18 +16,19 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lookout.datum import Input, JsonObject, LoadedReference, Output, Result, Work
-from lookout.errors import InputRejected
-from lookout.pipeline import Run
-from stages.naming import PictureName, find_name
-from stages.validate import jpeg, keys
+from lookout.domain.errors import InputRejected
+from lookout.domain.pipeline import Run
+from lookout.domain.records import Input, JsonObject, LoadedReference, Output, Result, Work
+from stages.picture_names import PictureName, find_name
+from stages.validate import jpeg
+from stages.validate import output_keys as keys
 from stages.validate.decoder import DecoderComplaint, size_px
+from stages.validate.decoder_warnings import decode
+from stages.validate.file_type import is_jpeg, looks_like
 from stages.validate.jpeg import Frame, Structure
 from stages.validate.limits import Limits
-from stages.validate.mending import decode
 from stages.validate.reasons import Flag, Reason, Refused
-from stages.validate.sniff import is_jpeg, looks_like
-from stages.validate.zeroed import find_zeroed
+from stages.validate.zeroed_blocks import find_zeroed
 
 ROLE: Final = "picture"
 GREY_TOLERANCE: Final = 4

@@ -10,7 +10,7 @@ import numpy as np
 import simplejpeg  # type: ignore[import-untyped]  # ships no types for its users
 from numpy.typing import NDArray
 
-from lookout.errors import Unavailable
+from lookout.domain.errors import Unavailable
 
 _NO_MEMORY = "Insufficient memory"
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from lookout.datum import JsonObject
-from lookout.errors import InputRejected
+from lookout.domain.errors import InputRejected
+from lookout.domain.records import JsonObject
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

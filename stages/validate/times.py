@@ -6,14 +6,14 @@ verdicts has neither OpenCV nor pictures.
 
 from __future__ import annotations
 
-from lookout.datum import JsonObject
-from stages.naming import find_name
+from lookout.domain.records import JsonObject
+from stages.picture_names import find_name
 from stages.validate.limits import Limits
 from stages.validate.reasons import Reason
 
 
 def is_outdated(key: str, facts: JsonObject, params: JsonObject, now_s: float, /) -> bool:
-    """See ``lookout.pipeline.Outdated``: whether the picture was refused for its time, and would not be now."""
+    """See ``lookout.domain.pipeline.Outdated``: whether the picture was refused for its time, and would not be now."""
     if facts.get("reason") != Reason.TIME_IN_FUTURE:
         return False
     name = find_name(key)

@@ -10,10 +10,10 @@ from bench.cluster import counter_in
 from bench.cluster_backfill import Container, containers_of, log_at_s, outputs_of, pods_of
 from bench.cluster_mail import STAGES, published_s, rows_of, stage_moments, stamp_s
 from bench.cluster_watch import Watched
-from lookout.datum import Record
+from lookout.domain.records import Record
 
 LOG = """\
-2025-11-22 08:00:01,500 INFO lookout.batches rebased stage=validate marked=0
+2025-11-22 08:00:01,500 INFO lookout.batches.cutter rebased stage=validate marked=0
 validate: 25 success, batches open: 1, in 2.0 s
 2025-11-22 08:00:04,250 INFO lookout.stages.command ended stage=validate took_s=3.250 cpu_s=1.000 workers_cpu_s=4.500
 """

@@ -15,14 +15,14 @@ from bench.services_cost import PIPELINE as TOY
 from bench.services_cost import STAGES
 from bench.services_pass import BATCH, skip, take_batch
 from bench.states import make_state, observations
-from lookout.cli.state import open_state
-from lookout.datum import Observation
-from lookout.engine import Engine
-from lookout.identity import sha256
-from lookout.ledger.memory import MemoryLedger
-from lookout.objects.folder import FolderStore
-from lookout.settings import Settings
-from lookout.workers import InlineWorkers
+from devkit.memory_ledger import MemoryLedger
+from lookout.app.deployment import open_state
+from lookout.config.settings import Settings
+from lookout.domain.identity import sha256
+from lookout.domain.records import Observation
+from lookout.engine.engine import Engine
+from lookout.execution.executor import InlineWorkers
+from lookout.object_store.folder.store import FolderStore
 
 RULES = ROOT / "bench" / "people.json"
 TEXTS = {"device1/quiet.txt": b"0123abcd", "device2/loud.txt": b"4567cdef alarm"}

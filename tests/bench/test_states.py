@@ -10,11 +10,11 @@ import pytest
 
 from bench.measure import ROOT
 from bench.states import make_state, make_up, observations
-from lookout.cli.state import channel_for, open_state
-from lookout.ledger.base import Ledger
-from lookout.runner import Order, Runner
-from lookout.settings import Settings
-from lookout.workers import Completion, InlineWorkers, Job, Made
+from lookout.app.deployment import channel_for, open_state
+from lookout.config.settings import Settings
+from lookout.execution.executor import Completion, InlineWorkers, Job, Made
+from lookout.ledger.port import Ledger
+from lookout.runs.runner import Order, Runner
 from stages.pipeline import PIPELINE
 
 RULES = ROOT / "bench" / "people.json"

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lookout.objects.base import STATUS_KEY
+from lookout.object_store.port import STATUS_KEY
 
 LOOKOUT = Path(sys.executable).parent / "lookout"
 REPOSITORY = Path(__file__).parents[2]

@@ -24,10 +24,11 @@ ENTRY = """
 import sys, threading
 from pathlib import Path
 import click
-from lookout.cli import cli, run_command
-from lookout.errors import Unavailable
-from lookout.objects.folder import FolderStore
-from lookout.processes import ProcessWorkers
+from lookout.app.process import run_command
+from lookout.cli import cli
+from lookout.domain.errors import Unavailable
+from lookout.object_store.folder.store import FolderStore
+from lookout.execution.process_pool import ProcessWorkers
 
 def die(how):
     if how == "defect":
@@ -163,8 +164,8 @@ def test_a_killed_run_leaves_no_process_and_no_semaphore(empty_world: World, aft
 HANGS = """
 import os, sys
 from pathlib import Path
-from lookout.objects.folder import FolderStore
-from lookout.processes import ProcessWorkers
+from lookout.object_store.folder.store import FolderStore
+from lookout.execution.process_pool import ProcessWorkers
 if __name__ == "__main__":
     workers = ProcessWorkers(store=FolderStore(Path("objects")), size=1)
     print(workers.call("os:getpid")(), flush=True)

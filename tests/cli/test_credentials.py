@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lookout.addresses import StoreAddress
-from lookout.cli.credentials import Credentials
-from lookout.errors import InputRejected
+from lookout.app.credentials import Credentials
+from lookout.config.addresses import StoreAddress
+from lookout.domain.errors import InputRejected
 
 STORE = StoreAddress(endpoint="a:1", secure=False, access_key="root", secret_key="s", prefix="x-")
 USERS = {"plot": "x-plot"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lookout.testing.sendgrid_api import Manner, Scripted, SendGridApi
+from devkit.fakes.sendgrid_api import Manner, Scripted, SendGridApi
 
 from .shell import CALM, NEW, RULES, THREAT, World, modes_are_obeyed, obey_modes
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lookout.cli.checks import Check, attempt
-from lookout.cli.doctor_servers import check_clock, check_member
-from lookout.errors import Unavailable
+from lookout.app.health_checks import Check, attempt
+from lookout.app.server_checks import check_clock, check_member
+from lookout.domain.errors import Unavailable
 from lookout.ledger.etcd.health import Member
 
 GIB = 1024**3

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lookout.servers.ports import free_port
+from devkit.servers.ports import free_port
 from tests.uploading.site import until
 
 from .conftest import Finished

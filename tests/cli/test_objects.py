@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from lookout.identity import sha256
-from lookout.objects.base import STATUS_KEY
+from lookout.domain.identity import sha256
+from lookout.object_store.port import STATUS_KEY
 
 from .shell import CALM, CUT, PHOTOS, THREAT, UNNAMED, World
 

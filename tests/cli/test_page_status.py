@@ -7,9 +7,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from lookout.objects.base import STATUS_KEY
-from lookout.status_file import parse
-from lookout.testing.sendgrid_api import SendGridApi
+from devkit.fakes.sendgrid_api import SendGridApi
+from lookout.object_store.port import STATUS_KEY
+from lookout.runs.status_file import parse
 from tests.engine.test_watch import until
 
 from .shell import CALM, RULES, THREAT, World

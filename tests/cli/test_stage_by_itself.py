@@ -18,9 +18,9 @@ ONE_JOB = """
 import sys
 import threading
 from pathlib import Path
-from lookout.cli.worker import OwnProcess
-from lookout.objects.folder import FolderStore
-from lookout.workers import Job
+from lookout.app.stage_worker import OwnProcess
+from lookout.object_store.folder.store import FolderStore
+from lookout.execution.executor import Job
 
 def fails(params, references):
     raise ValueError("cannot be used")

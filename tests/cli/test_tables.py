@@ -12,7 +12,7 @@ import termios
 
 import pytest
 
-from lookout.cli.output import columns_of, shortened, table
+from lookout.text import columns_of, shortened, table
 
 from .shell import CALM, LOOKOUT, PHOTOS, World
 

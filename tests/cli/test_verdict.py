@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from lookout.batches.closing import Found
 from lookout.cli.verdict import Verdict
-from lookout.datum import Slot, State
-from lookout.ending import Found
+from lookout.domain.records import Slot, State
 
 from .shell import CALM, CUT, NEW, THREAT, World
 from .stages_kit import run_stage

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lookout.testing.sendgrid_api import SendGridApi
+from devkit.fakes.sendgrid_api import SendGridApi
 
 from .shell import CALM, DEADLINE_S, LOOKOUT, NEW, PHOTOS, RULES, THREAT, World
 

@@ -21,10 +21,10 @@ from typing import Any
 from minio import Minio
 from minio.error import S3Error
 
-from lookout.cli.state import open_ledger, open_minio
-from lookout.ledger.base import Ledger
-from lookout.objects.minio.notifications import notify
-from lookout.settings import Settings
+from lookout.app.deployment import open_ledger, open_minio
+from lookout.config.settings import Settings
+from lookout.ledger.port import Ledger
+from lookout.object_store.minio.notifications import notify
 from tests.workflows.reading import Tree
 
 from .argo_kit import until

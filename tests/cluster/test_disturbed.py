@@ -19,8 +19,8 @@ from typing import TypeVar
 import pytest
 
 from k8s.local.node import Node
-from lookout.datum import State
-from lookout.ledger.base import Ledger
+from lookout.domain.records import State
+from lookout.ledger.port import Ledger
 
 from .argo_kit import until
 from .deployment import EVENT_SOURCE, SETTLED_S, Deployment

@@ -19,8 +19,8 @@ import pytest
 from minio.error import S3Error
 from urllib3.exceptions import HTTPError
 
-from lookout.datum import AlertState, State
-from lookout.ledger.base import Ledger
+from lookout.domain.records import AlertState, State
+from lookout.ledger.port import Ledger
 from tests.cli.shell import World
 
 from . import faults

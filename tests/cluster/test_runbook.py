@@ -18,7 +18,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from lookout.datum import AlertState
+from lookout.domain.records import AlertState
 from tests.services.prometheus_kit import MONITORING, Prometheus, prometheus
 
 from . import faults

@@ -14,18 +14,18 @@ from typing import Any
 
 import pytest
 
-from lookout.batches import BACKFILL, KEEP_S, Cutter, bases, ensure_run
-from lookout.datum import Mark, Reference, State
-from lookout.ending import look_back
-from lookout.errors import ClaimLost, InputRejected, Unavailable
-from lookout.intake import Intake
-from lookout.ledger.base import Settled
-from lookout.ledger.batching import UNFINISHED, Batch, BatchState
-from lookout.runner import Runner
-from lookout.testing.ledger_kit import SKIP
-from lookout.testing.toy import toy_pipeline
-from lookout.workers import InlineWorkers
-from lookout.working import Working
+from devkit.contracts.ledger_kit import SKIP
+from devkit.toy_pipeline import toy_pipeline
+from lookout.batches.closing import look_back
+from lookout.batches.cutter import BACKFILL, KEEP_S, Cutter, bases, ensure_run
+from lookout.batches.worker import Working
+from lookout.domain.errors import ClaimLost, InputRejected, Unavailable
+from lookout.domain.records import Mark, Reference, State
+from lookout.execution.executor import InlineWorkers
+from lookout.ledger.batches import UNFINISHED, Batch, BatchState
+from lookout.ledger.port import Settled
+from lookout.runs.runner import Runner
+from lookout.sources.ingest import Intake
 
 from .test_kill import dies_at
 from .world import World

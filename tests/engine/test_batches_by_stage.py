@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from lookout.batches import abandoned, end_open
-from lookout.datum import Mark
-from lookout.ending import close, give_up, look_back
-from lookout.errors import Unavailable
-from lookout.ledger.batching import UNFINISHED, BatchState
+from lookout.batches.closing import close, give_up, look_back
+from lookout.batches.cutter import abandoned, end_open
+from lookout.domain.errors import Unavailable
+from lookout.domain.records import Mark
+from lookout.ledger.batches import UNFINISHED, BatchState
 
 from .test_batches import batches, cut, dirty, fill, observe, runs, working
 from .world import World

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lookout.deletions import WINDOW_S, DeletionGuard, find_held, keep_retention
-from lookout.intake import Intake
+from lookout.sources.deletion_guard import WINDOW_S, DeletionGuard, find_held, keep_retention
+from lookout.sources.ingest import Intake
 
 from .world import World
 

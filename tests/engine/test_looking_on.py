@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lookout.awaiting import End, find_end
-from lookout.batches import ensure_run
-from lookout.chronicle import find_run, tell
-from lookout.datum import AlertState, Mark, Observation, Outcome, Record, State
-from lookout.ending import Found, close
-from lookout.ledger.batching import Batch, BatchLedger
-from lookout.ledger.memory import MemoryLedger
+from devkit.contracts.ledger_kit import ManualClock, alert, failed, record, seen
+from devkit.memory_ledger import MemoryLedger
+from devkit.toy_pipeline import toy_pipeline
+from lookout.batches.closing import Found, close
+from lookout.batches.cutter import ensure_run
+from lookout.domain.records import AlertState, Mark, Observation, Outcome, Record, State
+from lookout.ledger.batches import Batch, BatchLedger
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.measures import Measures
-from lookout.standing import look, look_at_backlog, pause_s
-from lookout.testing.ledger_kit import ManualClock, alert, failed, record, seen
-from lookout.testing.toy import toy_pipeline
+from lookout.reports.metrics import Measures
+from lookout.reports.picture_status import End, find_end
+from lookout.reports.status import look, look_at_backlog, pause_s
+from lookout.reports.timeline import find_run, tell
 
 PIPELINE = toy_pipeline()
 STAGES = ("first", "second", "third")

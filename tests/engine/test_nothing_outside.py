@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import State
-from lookout.errors import LookoutError
-from lookout.identity import unread_digest
-from lookout.objects.owned import OwnedRoot
-from lookout.uploading import find_files
+from lookout.domain.errors import LookoutError
+from lookout.domain.identity import unread_digest
+from lookout.domain.records import State
+from lookout.object_store.folder.owned import OwnedRoot
+from lookout.uploader.upload import find_files
 from tests.engine.world import World, words
 
 CANARY = b"canary-" * 5

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import Claim, Mark, ObjectRef, Observation, Outcome, State
-from lookout.engine import Engine
-from lookout.errors import Corrupt, InputRejected, ObjectChanged, ObjectMissing, ObjectUnreadable
-from lookout.intake import Intake
-from lookout.ledger.base import Ledger, Settled
+from lookout.domain.errors import Corrupt, InputRejected, ObjectChanged, ObjectMissing, ObjectUnreadable
+from lookout.domain.records import Claim, Mark, ObjectRef, Observation, Outcome, State
+from lookout.engine.engine import Engine
+from lookout.execution.executor import Done, InlineWorkers, Ticketed
+from lookout.ledger.port import Ledger, Settled
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.objects.base import ObjectStore, Publish
-from lookout.objects.folder import FolderStore
-from lookout.objects.routes import Routes
-from lookout.objects.source import FolderSource
-from lookout.workers import Done, InlineWorkers, Ticketed
+from lookout.object_store.folder.store import FolderStore
+from lookout.object_store.port import ObjectStore, Publish
+from lookout.object_store.routing import Routes
+from lookout.sources.folder import FolderSource
+from lookout.sources.ingest import Intake
 
 from .watch_kit import Mute, until, watching
 from .world import World

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lookout.datum import AlertState
-from lookout.ledger.base import Delivered
-from lookout.outbox import Letter, Outbox, Request
-from lookout.sent_journal import JournaledChannel
+from lookout.domain.records import AlertState
+from lookout.ledger.port import Delivered
+from lookout.outbox.outbox import Letter, Outbox, Request
+from lookout.outbox.sent_journal import JournaledChannel
 
 from .world import Postbox, Posting, World
 

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lookout.datum import Alert, AlertState, Mark, ObjectRef, Outcome, State
-from lookout.departure import LATE, Departure
-from lookout.errors import Unavailable
-from lookout.ledger.base import Delivered, Ledger
-from lookout.ledger.delivery import REPEAT_LIMIT_S, WAITING, is_due
-from lookout.ledger.memory import MemoryLedger
+from devkit.contracts.ledger_kit import ManualClock, alert, done, record
+from devkit.memory_ledger import MemoryLedger
+from lookout.domain.errors import Unavailable
+from lookout.domain.records import Alert, AlertState, Mark, ObjectRef, Outcome, State
+from lookout.ledger.port import Delivered, Ledger
+from lookout.ledger.rules.alerts import REPEAT_LIMIT_S, WAITING, is_due
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.outbox import Letter, Outbox
-from lookout.testing.ledger_kit import ManualClock, alert, done, record
+from lookout.outbox.departure import LATE, Departure
+from lookout.outbox.outbox import Letter, Outbox
 
 DAY_S = 86400.0
 STEPS = ("list", "claim", "read", "open", "begin", "note", "send", "settle")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import Mark, Observation, Reference, State
-from lookout.engine import Progress
-from lookout.objects.source import observe_file, scan
-from lookout.pipeline import Pipeline
-from lookout.plan import Action, Item, plan, suppose
-from lookout.runner import Order
-from lookout.testing.toy import toy_pipeline
+from devkit.toy_pipeline import toy_pipeline
+from lookout.domain.pipeline import Pipeline
+from lookout.domain.records import Mark, Observation, Reference, State
+from lookout.engine.engine import Progress
+from lookout.reports.preview import Action, Item, plan, suppose
+from lookout.runs.runner import Order
+from lookout.sources.folder import observe_file, scan
 
 from .test_semantics import die_with, enter
 from .world import World, words

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import Alert, Mark, Output, Result, Work
-from lookout.objects.folder import FolderStore
-from lookout.objects.routes import Routes
-from lookout.objects.source import FolderSource
-from lookout.pipeline import Pipeline
-from lookout.proof import Proof, Prover, Verdict
-from lookout.proof.findings import differences
-from lookout.testing.toy import toy_pipeline
+from devkit.toy_pipeline import toy_pipeline
+from lookout.domain.pipeline import Pipeline
+from lookout.domain.records import Alert, Mark, Output, Result, Work
+from lookout.object_store.folder.store import FolderStore
+from lookout.object_store.routing import Routes
+from lookout.reports.proof import Proof, Prover, Verdict
+from lookout.reports.proof.findings import differences
+from lookout.sources.folder import FolderSource
 
 from .world import World, words
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lookout.errors import InputRejected
+from lookout.domain.errors import InputRejected
 from tests.engine.world import World
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import Mark, State
-from lookout.plan import Action, plan
-from lookout.renewal import renew
+from lookout.domain.records import Mark, State
+from lookout.maintenance.renewal import renew
+from lookout.reports.preview import Action, plan
 from stages.pipeline import PIPELINE
 
 from .world import World

@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import pytest
 
-from lookout.datum import Mark, State
-from lookout.deletions import find_held
-from lookout.errors import InputRejected, Unavailable
-from lookout.planner import MAX_LONE_LOSSES
-from lookout.testing.toy import toy_pipeline
-from lookout.workers import Done, InlineWorkers, Ticketed, Workers
+from devkit.toy_pipeline import toy_pipeline
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.domain.records import Mark, State
+from lookout.engine.planner import MAX_LONE_LOSSES
+from lookout.execution.executor import Done, InlineWorkers, Ticketed, Workers
+from lookout.sources.deletion_guard import find_held
 
 from .world import World, folder_only, words
 

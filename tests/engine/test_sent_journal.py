@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import AlertState
-from lookout.departure import Departure
-from lookout.ledger.base import Delivered
-from lookout.outbox import Letter
-from lookout.sent_journal import SPARE_LINES, JournaledChannel
-from lookout.testing.ledger_kit import alert
+from devkit.contracts.ledger_kit import alert
+from lookout.domain.records import AlertState
+from lookout.ledger.port import Delivered
+from lookout.outbox.departure import Departure
+from lookout.outbox.outbox import Letter
+from lookout.outbox.sent_journal import SPARE_LINES, JournaledChannel
 
 from .world import Postbox
 

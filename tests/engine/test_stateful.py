@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from lookout.testing.toy import toy_pipeline
+from devkit.toy_pipeline import toy_pipeline
 
 from .test_kill import dies_at
 from .world import World

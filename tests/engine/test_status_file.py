@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import AlertState
-from lookout.errors import InputRejected, Unavailable
-from lookout.ledger.base import Delivered, Ledger
-from lookout.objects.base import STATUS_KEY
-from lookout.objects.folder import FolderStore
-from lookout.runner import Runner
-from lookout.status_file import RENEW_S, StatusFile, parse
-from lookout.workers import Workers
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.domain.records import AlertState
+from lookout.execution.executor import Workers
+from lookout.ledger.port import Delivered, Ledger
+from lookout.object_store.folder.store import FolderStore
+from lookout.object_store.port import STATUS_KEY
+from lookout.runs.runner import Runner
+from lookout.runs.status_file import RENEW_S, StatusFile, parse
 
 from .test_watch import Mute, until, watching
 from .world import World as PlainWorld

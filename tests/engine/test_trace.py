@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lookout.errors import InputRejected
-from lookout.trace import Node, Tracer
+from lookout.domain.errors import InputRejected
+from lookout.reports.provenance import Node, Tracer
 
 from .world import Text, World
 

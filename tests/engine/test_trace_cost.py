@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from lookout.datum import Mark, ObjectRef, Observation, Reference
+from devkit.contracts.ledger_kit import done, record, ref
+from devkit.toy_pipeline import toy_pipeline
+from lookout.domain.records import Mark, ObjectRef, Observation, Reference
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.testing.ledger_kit import done, record, ref
-from lookout.testing.toy import toy_pipeline
-from lookout.trace import Tracer
+from lookout.reports.provenance import Tracer
 
 FEW, MANY = 300, 6000
 """Pictures; three datums each."""

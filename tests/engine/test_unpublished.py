@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import State
-from lookout.objects.base import Publish
-from lookout.objects.folder import FolderStore
-from lookout.objects.routes import Routes
-from lookout.objects.source import FolderSource
+from lookout.domain.records import State
+from lookout.object_store.folder.store import FolderStore
+from lookout.object_store.port import Publish
+from lookout.object_store.routing import Routes
+from lookout.sources.folder import FolderSource
 
 from .watch_kit import Mute, until, watching
 from .world import World

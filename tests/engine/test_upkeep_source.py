@@ -8,18 +8,18 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from lookout.datum import Mark, ObjectRef, Observation, Outcome, State
-from lookout.errors import InputRejected, Unavailable
-from lookout.identity import sha256
-from lookout.intake import SOURCE_ID_NOTE, SOURCE_NOTE
-from lookout.ledger.base import Ledger
-from lookout.ledger.memory import MemoryLedger
-from lookout.runner import Order
-from lookout.testing.ledger_kit import done as done_with
-from lookout.testing.ledger_kit import record
-from lookout.upkeep import Reconciled, Retracted, reconcile, reconcile_recent, retract
-from lookout.upkeep.reconcile import series_of
-from lookout.upkeep.sources import FolderPictures
+from devkit.contracts.ledger_kit import done as done_with
+from devkit.contracts.ledger_kit import record
+from devkit.memory_ledger import MemoryLedger
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.domain.identity import sha256
+from lookout.domain.records import Mark, ObjectRef, Observation, Outcome, State
+from lookout.ledger.port import Ledger
+from lookout.maintenance.orphans import Retracted, retract
+from lookout.runs.runner import Order
+from lookout.sources.comparable import FolderPictures
+from lookout.sources.ingest import SOURCE_ID_NOTE, SOURCE_NOTE
+from lookout.sources.reconcile import Reconciled, reconcile, reconcile_recent, series_of
 
 from .world import World
 

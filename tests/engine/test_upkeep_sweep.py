@@ -12,13 +12,12 @@ from typing import cast
 
 import pytest
 
-from lookout.datum import ObjectRef
-from lookout.errors import Unavailable
-from lookout.ledger.upkeeping import UpkeepLedger
-from lookout.objects.base import STATUS_KEY, Listed, ObjectStore, Publish
-from lookout.objects.folder import FolderStore
-from lookout.upkeep import Sweep, Swept
-from lookout.upkeep.sweep import PAGE
+from lookout.domain.errors import Unavailable
+from lookout.domain.records import ObjectRef
+from lookout.ledger.maintenance import UpkeepLedger
+from lookout.maintenance.sweep import PAGE, Sweep, Swept
+from lookout.object_store.folder.store import FolderStore
+from lookout.object_store.port import STATUS_KEY, Listed, ObjectStore, Publish
 
 from .world import World
 

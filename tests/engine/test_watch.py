@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from event_sources.steady import SteadyWatch
-from lookout.deletions import find_held
-from lookout.errors import Corrupt
-from lookout.ledger.base import Ledger
+from event_sources.folder_watch.supervised_watch import SteadyWatch
+from lookout.domain.errors import Corrupt
+from lookout.execution.executor import Completion, InlineWorkers, Ticketed, Workers
+from lookout.ledger.port import Ledger
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.runner import COLLECT_EVERY_S, KEEP_VERSIONS_S
-from lookout.watching import ClockCheck, find_troubles
-from lookout.workers import Completion, InlineWorkers, Ticketed, Workers
+from lookout.runs.change_feed import ClockCheck, find_troubles
+from lookout.runs.runner import COLLECT_EVERY_S, KEEP_VERSIONS_S
+from lookout.sources.deletion_guard import find_held
 
 from .watch_kit import Mute, until, watching
 from .world import World

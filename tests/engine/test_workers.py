@@ -19,16 +19,16 @@ from pathlib import Path
 import pytest
 from pebble.pool import process as pebble_process
 
-from lookout.datum import State
-from lookout.engine import Engine
-from lookout.errors import InputRejected, Unavailable
-from lookout.objects.folder import FolderStore
-from lookout.objects.routes import Routes
-from lookout.objects.source import FolderSource
-from lookout.processes import SPARED, ProcessWorkers
-from lookout.spawning import SpawnedPool, UnnamedLock
-from lookout.testing.toy import toy_pipeline
-from lookout.workers import Completion, Job, StageRunner
+from devkit.toy_pipeline import toy_pipeline
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.domain.records import State
+from lookout.engine.engine import Engine
+from lookout.execution.executor import Completion, Job, StageRunner
+from lookout.execution.process_pool import SPARED, ProcessWorkers
+from lookout.execution.supervised_pool import SpawnedPool, UnnamedLock
+from lookout.object_store.folder.store import FolderStore
+from lookout.object_store.routing import Routes
+from lookout.sources.folder import FolderSource
 
 from .world import World, words
 
@@ -221,8 +221,8 @@ def deadly(files: object) -> None:
 STOPPED_AT_ONCE = """
 import sys
 from pathlib import Path
-from lookout.objects.folder import FolderStore
-from lookout.processes import ProcessWorkers
+from lookout.object_store.folder.store import FolderStore
+from lookout.execution.process_pool import ProcessWorkers
 if __name__ == "__main__":
     for _ in range(3):
         workers = ProcessWorkers(store=FolderStore(Path(sys.argv[1])), size=2)

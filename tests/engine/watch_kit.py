@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lookout.runner import Ran, Runner
-from lookout.workers import Workers
+from lookout.execution.executor import Workers
+from lookout.runs.runner import Ran, Runner
 
 from .world import World
 

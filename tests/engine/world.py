@@ -14,20 +14,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import ClassVar, Protocol, TypeVar
 
-from lookout.datum import AlertState, State
-from lookout.departure import Departure
-from lookout.intake import Bucket
-from lookout.ledger.base import Delivered, Ledger
+from devkit.toy_pipeline import toy_pipeline
+from lookout.domain.pipeline import Pipeline
+from lookout.domain.records import AlertState, State
+from lookout.execution.executor import InlineWorkers, Workers
+from lookout.ledger.port import Delivered, Ledger
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.objects.base import ObjectStore
-from lookout.objects.folder import FolderStore
-from lookout.objects.routes import Routes
-from lookout.objects.source import FolderSource
-from lookout.outbox import Letter, Request
-from lookout.pipeline import Pipeline
-from lookout.runner import Order, Ran, Runner
-from lookout.testing.toy import toy_pipeline
-from lookout.workers import InlineWorkers, Workers
+from lookout.object_store.folder.store import FolderStore
+from lookout.object_store.port import ObjectStore
+from lookout.object_store.routing import Routes
+from lookout.outbox.departure import Departure
+from lookout.outbox.outbox import Letter, Request
+from lookout.runs.runner import Order, Ran, Runner
+from lookout.sources.folder import FolderSource
+from lookout.sources.ingest import Bucket
 
 Test = TypeVar("Test", bound=Callable[..., None])
 

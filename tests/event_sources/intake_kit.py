@@ -18,18 +18,18 @@ from urllib.parse import quote_plus
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from event_sources.intake.app import Buckets
-from event_sources.intake.dispatching import Dispatcher, Pace
+from event_sources.intake.dispatcher import Dispatcher, Pace
+from event_sources.intake.http_api import Buckets
 from event_sources.intake.metrics import Metrics
-from event_sources.intake.posting import EventSource
+from event_sources.intake.recorder import Pictures
 from event_sources.intake.service import Intake, Where, listen
-from event_sources.intake.taking import Pictures
-from lookout.datum import Observation
-from lookout.errors import LookoutError, Unavailable
-from lookout.ledger.base import Ledger
-from lookout.ledger.batching import Batch, BatchLedger, with_batches
-from lookout.objects.source import observe_file
-from lookout.working import Working
+from event_sources.intake.workflow_trigger import EventSource
+from lookout.batches.worker import Working
+from lookout.domain.errors import LookoutError, Unavailable
+from lookout.domain.records import Observation
+from lookout.ledger.batches import Batch, BatchLedger, with_batches
+from lookout.ledger.port import Ledger
+from lookout.sources.folder import observe_file
 from tests.engine.world import World
 
 READERS = ("first",)

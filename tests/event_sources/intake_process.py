@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from event_sources.intake.dispatching import Pace
+from event_sources.intake.dispatcher import Pace
 from event_sources.intake.service import listen
-from lookout.datum import Observation
+from lookout.domain.records import Observation
 from tests.event_sources.intake_kit import FolderPictures, RealWorld, make_intake
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from event_sources.folder import Change, FolderWatch
-from lookout.errors import InputRejected, Unavailable
+from event_sources.folder_watch.watch import Change, FolderWatch
+from lookout.domain.errors import InputRejected, Unavailable
 
 PROJECT = Path(__file__).parents[2]
 WHOLE = b"\xff\xd8" + b"picture" * 1000 + b"\xff\xd9"
@@ -378,8 +378,8 @@ def test_events_that_the_system_dropped_are_made_up_for(root, told, watch):
 LIMITED = """
     import os, resource, sys
     from pathlib import Path
-    from event_sources.folder import FolderWatch
-    from lookout.errors import InputRejected
+    from event_sources.folder_watch.watch import FolderWatch
+    from lookout.domain.errors import InputRejected
 
     if sys.argv[2] == "instances":
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), 1000))

@@ -14,7 +14,7 @@ if sys.platform != "linux":
 
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, Mask, WatchDescriptor
 
-from event_sources.inotify import InotifyWatcher
+from event_sources.folder_watch.inotify import InotifyWatcher
 
 OVERFLOW = InotifyEvent(WatchDescriptor(-1), Mask(InotifyConstants.IN_Q_OVERFLOW), 0, b"")
 

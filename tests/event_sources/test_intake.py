@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from event_sources.intake.dispatching import Pace
-from event_sources.intake.events import MAX_BODY_BYTES
-from lookout.errors import Unavailable
+from event_sources.intake.dispatcher import Pace
+from event_sources.intake.s3_events import MAX_BODY_BYTES
+from lookout.domain.errors import Unavailable
 from tests.event_sources.intake_kit import (
     POST_TOKEN,
     TOKEN,

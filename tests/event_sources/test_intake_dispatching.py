@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from event_sources.intake.dispatching import HELD_S, LEFT_ALONE, SWEEP_S, Dispatcher, Pace
-from lookout.batches import BACKFILL, ensure_run
-from lookout.ledger.batching import LIVE, Batch, BatchLedger, BatchState
+from event_sources.intake.dispatcher import HELD_S, LEFT_ALONE, SWEEP_S, Dispatcher, Pace
+from lookout.batches.cutter import BACKFILL, ensure_run
+from lookout.ledger.batches import LIVE, Batch, BatchLedger, BatchState
 from tests.engine.world import World
 from tests.event_sources.intake_kit import AWAY, PACE, Play
 

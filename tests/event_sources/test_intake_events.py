@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from event_sources.intake.events import Happened, read_events
-from lookout.errors import InputRejected
+from event_sources.intake.s3_events import Happened, read_events
+from lookout.domain.errors import InputRejected
 from tests.event_sources.intake_kit import event
 
 

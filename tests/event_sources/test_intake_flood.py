@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from event_sources.intake.connections import MOST, BoundedProtocol
-from event_sources.intake.events import MAX_BODY_BYTES
+from event_sources.intake.s3_events import MAX_BODY_BYTES
 from tests.event_sources.intake_kit import (
     PACE,
     TOKEN,

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from event_sources.intake.line import Line
+from event_sources.intake.key_queue import Line
 
 
 @pytest.fixture

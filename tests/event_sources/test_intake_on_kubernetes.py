@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from event_sources.argo import event_source, sensor
-from event_sources.intake.app import PATH
-from event_sources.intake.posting import EventSource
+from event_sources.intake.http_api import PATH
 from event_sources.intake.settings import IntakeSettings
-from lookout.ledger.batching import LIVE, Batch
+from event_sources.intake.workflow_trigger import EventSource
+from lookout.ledger.batches import LIVE, Batch
 from tests.engine.world import World
 from tests.event_sources.intake_kit import POST_TOKEN, Play, serving_bus
 from tests.k8s.reading import K8S, documents, named, restricted_faults

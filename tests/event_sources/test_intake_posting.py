@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from event_sources.intake.posting import EventSource
-from lookout.errors import Unavailable
-from lookout.ledger.batching import LIVE, Batch
+from event_sources.intake.workflow_trigger import EventSource
+from lookout.domain.errors import Unavailable
+from lookout.ledger.batches import LIVE, Batch
 from tests.event_sources.intake_kit import POST_TOKEN, Bus, serving_bus
 
 BATCH = Batch(id="20251122t080000000-0123abcd-00001", kind=LIVE, keys=("a", "b"), created_at_s=0.0)

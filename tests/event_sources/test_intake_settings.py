@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from event_sources.intake.dispatching import Pace
+from event_sources.intake.dispatcher import Pace
 from event_sources.intake.settings import IntakeSettings
-from lookout.errors import InputRejected
+from lookout.domain.errors import InputRejected
 
 GIVEN = {
     "LOOKOUT_INTAKE_TOKEN": "the-token",

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from event_sources.intake.metrics import Metrics
-from event_sources.intake.taking import LOOKERS, Taker
-from lookout.datum import Observation
-from lookout.deletions import find_held
-from lookout.errors import Unavailable
-from lookout.ledger.base import Ledger
+from event_sources.intake.recorder import LOOKERS, Taker
+from lookout.domain.errors import Unavailable
+from lookout.domain.records import Observation
+from lookout.ledger.port import Ledger
+from lookout.sources.deletion_guard import find_held
 from tests.engine.world import World
 from tests.event_sources.intake_kit import AWAY, READERS, FolderPictures
 

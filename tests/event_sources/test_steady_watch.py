@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from event_sources.folder import Change
-from event_sources.steady import SteadyWatch
-from lookout.errors import InputRejected, Unavailable
+from event_sources.folder_watch.supervised_watch import SteadyWatch
+from event_sources.folder_watch.watch import Change
+from lookout.domain.errors import InputRejected, Unavailable
 
 PROJECT = Path(__file__).parents[2]
 WHOLE = b"\xff\xd8" + b"picture" * 1000 + b"\xff\xd9"
@@ -87,7 +87,7 @@ def test_a_thread_that_dies_is_noticed_the_watch_is_begun_anew_and_a_walk_is_due
 CLOSED = """
     import os, sys, time
     from pathlib import Path
-    from event_sources.steady import SteadyWatch
+    from event_sources.folder_watch.supervised_watch import SteadyWatch
 
     said, keys = [], []
     with SteadyWatch(Path(sys.argv[1]), keys.append, print, check_s=0.05, soon_s=600.0, tell=said.append) as watch:
@@ -124,7 +124,7 @@ def test_an_inotify_instance_that_is_gone_is_noticed_and_the_watch_is_begun_anew
 LIMITED = """
     import sys, time
     from pathlib import Path
-    from event_sources.steady import SteadyWatch
+    from event_sources.folder_watch.supervised_watch import SteadyWatch
 
     root, said, lost = Path(sys.argv[1]), [], []
     with SteadyWatch(root, lambda change: None, lost.append, check_s=0.05, soon_s=0.1, walk_every_s=600.0,

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from k8s.make_secrets import LEDGER_ROLES, STORE_USERS, all_wanted
-from lookout.cli.preparing import ledger_roles, roles_of_the_pipeline
-from lookout.metrics_token import metrics_token
-from lookout.objects.minio.policies import LOGS
+from lookout.app.provisioning import ledger_roles, roles_of_the_pipeline
+from lookout.object_store.minio.metrics_token import metrics_token
+from lookout.object_store.minio.policies import LOGS
 from tests.k8s.conftest import Cluster
 from tests.k8s.reading import (
     K8S,

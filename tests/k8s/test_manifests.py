@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lookout.settings import Settings
+from lookout.config.settings import Settings
 from tests.k8s.reading import (
     FOLDERS,
     K8S,

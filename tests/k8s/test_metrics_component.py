@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from lookout.cli.metrics import metrics
-from lookout.settings import Settings
+from lookout.config.settings import Settings
 from tests.k8s.reading import K8S, documents, named, restricted_faults
 
 COMPONENT = K8S / "components" / "metrics"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from lookout.errors import InputRejected, Unavailable
-from lookout.ledger.archive import FORM, backup, inspect, restore
-from lookout.ledger.memory import MemoryLedger
+from devkit.contracts.ledger_kit import Bench, ManualClock, open_desk, record, ref
+from devkit.contracts.ledger_upkeep import UpkeepContract, view
+from devkit.memory_ledger import MemoryLedger
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.ledger.backup.file import FORM, backup, inspect, restore
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.testing.ledger_kit import Bench, ManualClock, open_desk, record, ref
-from lookout.testing.ledger_upkeep import UpkeepContract, view
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lookout.ledger.batching import MAX_KEYS, Batch, BatchState
+from lookout.ledger.batches import MAX_KEYS, Batch, BatchState
 
 
 @pytest.mark.parametrize(

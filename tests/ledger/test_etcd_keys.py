@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookout.errors import Corrupt, InputRejected
+from lookout.domain.errors import Corrupt, InputRejected
 from lookout.ledger.etcd import client, forms, keys, values, wire
 from lookout.ledger.etcd.wire import Kv
 

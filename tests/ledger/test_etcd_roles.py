@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 
-from lookout.cli.preparing import ledger_roles
+from lookout.app.provisioning import ledger_roles
 from lookout.ledger.etcd import keys, roles
 from lookout.ledger.etcd.users import rights
 

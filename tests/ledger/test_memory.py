@@ -2,8 +2,8 @@
 
 import pytest
 
-from lookout.ledger.memory import MemoryLedger
-from lookout.testing.ledger import BatchesContract, Bench, LedgerContract, ManualClock
+from devkit.contracts.ledger import BatchesContract, Bench, LedgerContract, ManualClock
+from devkit.memory_ledger import MemoryLedger
 
 
 class TestMemoryLedger(LedgerContract, BatchesContract):

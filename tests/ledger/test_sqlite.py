@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from devkit.contracts.ledger import BatchesContract, Bench, LedgerContract, ManualClock
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.testing.ledger import BatchesContract, Bench, LedgerContract, ManualClock
 
 
 class TestSqliteLedger(LedgerContract, BatchesContract):

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import AlertState, Mark, State
-from lookout.errors import Corrupt, InputRejected, Unavailable
-from lookout.ledger.base import RunRecord, Settled
-from lookout.ledger.batching import BatchState
-from lookout.ledger.delivery import WAITING
-from lookout.ledger.sqlite import SqliteLedger, owners
-from lookout.testing.ledger_batches import batch
-from lookout.testing.ledger_kit import SKIP, alert, done, record
+from devkit.contracts.ledger_batches import batch
+from devkit.contracts.ledger_kit import SKIP, alert, done, record
+from lookout.domain.errors import Corrupt, InputRejected, Unavailable
+from lookout.domain.records import AlertState, Mark, State
+from lookout.ledger.batches import BatchState
+from lookout.ledger.port import RunRecord, Settled
+from lookout.ledger.rules.alerts import WAITING
+from lookout.ledger.sqlite import SqliteLedger
+from lookout.ledger.sqlite import liveness as owners
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from lookout.ledger.memory import MemoryLedger
+from devkit.contracts.stateful_ledger import LedgerMachine
+from devkit.memory_ledger import MemoryLedger
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.testing.stateful_ledger import LedgerMachine
 
 
 def form(examples, steps):

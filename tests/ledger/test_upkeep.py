@@ -4,10 +4,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from lookout.ledger.memory import MemoryLedger
+from devkit.contracts.ledger import Bench, ManualClock
+from devkit.contracts.ledger_upkeep import UpkeepContract
+from devkit.memory_ledger import MemoryLedger
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.testing.ledger import Bench, ManualClock
-from lookout.testing.ledger_upkeep import UpkeepContract
 
 
 class TestMemoryUpkeep(UpkeepContract):

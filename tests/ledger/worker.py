@@ -7,10 +7,11 @@ import signal
 import sys
 from pathlib import Path
 
-from lookout.datum import Mark
-from lookout.errors import LookoutError
-from lookout.ledger.sqlite import SqliteLedger, owners
-from lookout.testing.ledger_kit import alert, done, record, ref
+from devkit.contracts.ledger_kit import alert, done, record, ref
+from lookout.domain.errors import LookoutError
+from lookout.domain.records import Mark
+from lookout.ledger.sqlite import SqliteLedger
+from lookout.ledger.sqlite import liveness as owners
 
 
 def say(*words):

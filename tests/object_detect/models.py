@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from lookout.datum import Input, LoadedReference, ObjectRef, Reference, Work
-from lookout.identity import sha256
-from lookout.pipeline import Accepted
+from lookout.domain.identity import sha256
+from lookout.domain.pipeline import Accepted
+from lookout.domain.records import Input, LoadedReference, ObjectRef, Reference, Work
+from stages.imaging.opencv import cv2
 from stages.object_detect.manifest import accept
-from stages.object_detect.network import Network, open_network
-from stages.object_detect.schema import Manifest, parse_manifest
-from stages.opencv import cv2
+from stages.object_detect.manifest_schema import Manifest, parse_manifest
+from stages.object_detect.onnx_model import Network, open_network
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ROOT = Path(__file__).parents[2]

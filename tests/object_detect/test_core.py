@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from lookout.datum import LoadedReference
-from lookout.errors import InputRejected
-from lookout.identity import sha256
-from stages.drawing import decode_bgr
+from lookout.domain.errors import InputRejected
+from lookout.domain.identity import sha256
+from lookout.domain.records import LoadedReference
+from stages.imaging.annotate import decode_bgr
 from stages.object_detect.core import prepare
 
 from .exif import with_orientation

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lookout.errors import InputRejected
+from lookout.domain.errors import InputRejected
 from stages.object_detect.decoders import decode, output_names
 
 from .models import manifest_of

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lookout.errors import InputRejected
-from stages.object_detect.detect import MAX_OBJECTS, detect, read_outputs
+from lookout.domain.errors import InputRejected
+from stages.object_detect.detector import MAX_OBJECTS, detect, read_outputs
 from stages.object_detect.preprocess import place
 
 from .models import manifest_of, network_of, plain

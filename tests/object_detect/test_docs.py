@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from stages.object_detect.schema import parse_manifest
+from stages.object_detect.manifest_schema import parse_manifest
 
 from .models import ROOT
 

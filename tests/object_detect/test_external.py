@@ -10,10 +10,10 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from lookout.errors import InputRejected
-from lookout.identity import sha256
-from lookout.pipeline import Refused
-from stages.object_detect.external import refuse_external_data
+from lookout.domain.errors import InputRejected
+from lookout.domain.identity import sha256
+from lookout.domain.pipeline import Refused
+from stages.object_detect.external_weights import refuse_external_data
 from stages.object_detect.manifest import accept
 from tests.object_detect.models import FIXTURES, ROOT, manifest_bytes
 

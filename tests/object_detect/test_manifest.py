@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookout.identity import sha256
-from lookout.pipeline import Accepted, Refused
+from lookout.domain.identity import sha256
+from lookout.domain.pipeline import Accepted, Refused
 from stages.object_detect.manifest import accept
 
 from .models import ROOT, manifest_bytes, weights

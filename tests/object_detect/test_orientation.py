@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.drawing import decode_bgr
+from stages.imaging.annotate import decode_bgr
 from stages.object_detect.orientation import orientation_of
 
 from .exif import with_orientation

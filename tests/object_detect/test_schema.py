@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lookout.errors import InputRejected
-from stages.object_detect.schema import parse_manifest
+from lookout.domain.errors import InputRejected
+from stages.object_detect.manifest_schema import parse_manifest
 
 from .models import ROOT, manifest_bytes, manifest_dict, manifest_of
 

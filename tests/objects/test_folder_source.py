@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import ObjectRef, Observation
-from lookout.errors import InputRejected, ObjectChanged, ObjectMissing, Unavailable
-from lookout.identity import MAX_INPUT_BYTES, sha256, unread_digest
-from lookout.objects.naming import key_of, name_of, origin_of
-from lookout.objects.source import FolderSource, observe_file, scan
+from lookout.domain.errors import InputRejected, ObjectChanged, ObjectMissing, Unavailable
+from lookout.domain.identity import MAX_INPUT_BYTES, sha256, unread_digest
+from lookout.domain.records import ObjectRef, Observation
+from lookout.sources.folder import FolderSource, observe_file, scan
+from lookout.sources.folder_keys import key_of, name_of, origin_of
 
 NOW_S = 1_763_798_400.0
 
@@ -332,8 +332,8 @@ def test_a_lack_of_files_of_this_process_blames_no_folder(root):
     write(root, {"a/x": b"1"})
     code = (
         "import os, resource, sys\nfrom pathlib import Path\n"
-        "from lookout.errors import Unavailable\nfrom lookout.objects.beneath import Root\n"
-        "from lookout.objects.walk import Walk\n"
+        "from lookout.domain.errors import Unavailable\nfrom lookout.filesystem.beneath import Root\n"
+        "from lookout.sources.folder_walk import Walk\n"
         "with Root(sys.argv[1]) as opened:\n"
         "    walk = Walk(opened, ())\n"
         "    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))\n"

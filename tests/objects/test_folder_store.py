@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import ObjectRef
-from lookout.errors import InputRejected, ObjectChanged, ObjectMissing, Unavailable
-from lookout.identity import sha256
-from lookout.objects.base import Publish
-from lookout.objects.files import failure
-from lookout.objects.folder import FolderStore
-from lookout.testing.objects import BUCKET, ObjectStoreSuite, hide, show
+from devkit.contracts.objects import BUCKET, ObjectStoreSuite, hide, show
+from lookout.domain.errors import InputRejected, ObjectChanged, ObjectMissing, Unavailable
+from lookout.domain.identity import sha256
+from lookout.domain.records import ObjectRef
+from lookout.filesystem.files import failure
+from lookout.object_store.folder.store import FolderStore
+from lookout.object_store.port import Publish
 
 PROJECT = Path(__file__).parents[2]
 
@@ -313,8 +313,8 @@ def test_several_processes_show_and_hide_one_key(tmp_path):
 FULL = """
     import resource, sys
     from pathlib import Path
-    from lookout.errors import Unavailable
-    from lookout.objects.folder import FolderStore
+    from lookout.domain.errors import Unavailable
+    from lookout.object_store.folder.store import FolderStore
 
     store = FolderStore(Path(sys.argv[1]), durable=False)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

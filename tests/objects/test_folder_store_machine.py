@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-from lookout.objects.folder import FolderStore
-from lookout.testing.objects_machine import ObjectStoreMachine
+from devkit.contracts.objects_machine import ObjectStoreMachine
+from lookout.object_store.folder.store import FolderStore
 
 
 class FolderStoreMachine(ObjectStoreMachine):

@@ -6,10 +6,10 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from lookout.errors import Corrupt, InputRejected
-from lookout.objects.minio.listing import current, versions, versions_of
-from lookout.objects.minio.names import check_object_key, full_bucket, servable_prefix
-from lookout.objects.minio.policies import Role, policy, roles
+from lookout.domain.errors import Corrupt, InputRejected
+from lookout.object_store.minio.listing import current, versions, versions_of
+from lookout.object_store.minio.names import check_object_key, full_bucket, servable_prefix
+from lookout.object_store.minio.policies import Role, policy, roles
 
 # --- names -----------------------------------------------------------------------------------------------------------
 

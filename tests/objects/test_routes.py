@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from lookout.errors import InputRejected
-from lookout.objects.base import Publish
-from lookout.objects.folder import FolderStore
-from lookout.objects.routes import Routes
-from lookout.objects.source import FolderSource, observe_file
-from lookout.testing.objects import ObjectStoreSuite, show
+from devkit.contracts.objects import ObjectStoreSuite, show
+from lookout.domain.errors import InputRejected
+from lookout.object_store.folder.store import FolderStore
+from lookout.object_store.port import Publish
+from lookout.object_store.routing import Routes
+from lookout.sources.folder import FolderSource, observe_file
 
 
 class TestRoutes(ObjectStoreSuite):

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from playwright.sync_api import Page, expect
 
-from lookout.datum import Member, ObjectRef, Tally, Work
-from lookout.identity import sha256
-from lookout.ledger.memory import MemoryLedger
-from lookout.objects.base import STATUS_KEY
-from lookout.status_file import look, render
-from stages.naming import find_name, group_of
+from devkit.memory_ledger import MemoryLedger
+from lookout.domain.identity import sha256
+from lookout.domain.records import Member, ObjectRef, Tally, Work
+from lookout.object_store.port import STATUS_KEY
+from lookout.runs.status_file import look, render
+from stages.picture_names import find_name, group_of
 from stages.pipeline import PIPELINE
 from stages.plot.core import prepare
 

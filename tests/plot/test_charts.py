@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from lookout.datum import Tally
+from lookout.domain.records import Tally
 from stages.plot import charts
 from stages.plot.canvas import Canvas
 from stages.plot.summary import Summary, summarise

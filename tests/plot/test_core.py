@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from lookout.datum import LoadedReference, Reference, Tally, Work
-from lookout.errors import InputRejected
+from lookout.domain.errors import InputRejected
+from lookout.domain.records import LoadedReference, Reference, Tally, Work
 from stages.plot.core import prepare
 from tests.plot.site_maker import RULE, tallies, threat
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lookout.datum import Tally
+from lookout.domain.records import Tally
 from stages.plot.summary import COLOURED_CLASSES, Summary, slots_of_colour, summarise, top, window
 
 

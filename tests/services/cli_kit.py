@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lookout.addresses import StoreAddress
-from lookout.cli.state import open_minio
-from lookout.objects.base import STATUS_KEY
-from lookout.objects.minio import MinioStore
+from lookout.app.deployment import open_minio
+from lookout.config.addresses import StoreAddress
+from lookout.object_store.minio import MinioStore
+from lookout.object_store.port import STATUS_KEY
 from tests.cli.shell import World
 
 STAGES: Final = ("validate", "object-detect", "threat-detect", "plot")

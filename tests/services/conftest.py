@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lookout.testing.servers import (
+from devkit.servers.for_tests import (
     Certificates,
     EtcdCluster,
     EtcdServer,

@@ -7,12 +7,12 @@ what the test waits for has happened.
 import signal
 import sys
 
-from lookout.datum import Mark
-from lookout.errors import ClaimLost
-from lookout.ledger.base import RunRecord
-from lookout.ledger.batching import Batch
+from lookout.domain.errors import ClaimLost
+from lookout.domain.records import Mark
+from lookout.ledger.batches import Batch
 from lookout.ledger.etcd import Address, EtcdLedger
-from lookout.ledger.upkeeping import Note
+from lookout.ledger.maintenance import Note
+from lookout.ledger.port import RunRecord
 
 
 def say(*words):

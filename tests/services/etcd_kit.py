@@ -10,10 +10,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+from devkit.contracts.ledger import Bench, ManualClock
+from devkit.servers.etcd import encode
+from devkit.servers.for_tests import EtcdServer
 from lookout.ledger.etcd import Address, EtcdLedger
-from lookout.servers.etcd import encode
-from lookout.testing.ledger import Bench, ManualClock
-from lookout.testing.servers import EtcdServer
 
 ROOT: Final = Path(__file__).parents[2]
 TTL_S: Final = 2

@@ -8,13 +8,13 @@ import signal
 import sys
 import time
 
-from lookout.datum import Mark
-from lookout.errors import ObjectMissing, Unavailable
-from lookout.ledger.base import RunRecord
+from devkit.contracts.ledger_kit import done, record, ref
+from lookout.domain.errors import ObjectMissing, Unavailable
+from lookout.domain.records import Mark
 from lookout.ledger.etcd import Address, EtcdLedger
-from lookout.outbox import Outbox
-from lookout.testing.ledger_kit import done, record, ref
-from stages.threat_detect.sendgrid_channel import SendGridChannel
+from lookout.ledger.port import RunRecord
+from lookout.outbox.outbox import Outbox
+from stages.threat_detect.mail.sendgrid import SendGridChannel
 
 
 def say(*words):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lookout.objects.minio import MinioStore
-from lookout.objects.minio.buckets import make_buckets
-from lookout.testing.servers import MinioServer
+from devkit.servers.for_tests import MinioServer
+from lookout.object_store.minio import MinioStore
+from lookout.object_store.minio.buckets import make_buckets
 
 _NUMBERS: Final = itertools.count(1)
 

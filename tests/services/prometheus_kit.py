@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from lookout.servers.binaries import find_binary
-from lookout.servers.ports import free_port
+from devkit.servers.binaries import find_binary
+from devkit.servers.ports import free_port
 from tests.uploading.site import until
 
 MONITORING = Path(__file__).parents[2] / "k8s" / "monitoring"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from devkit.servers.for_tests import EtcdServer
 from lookout.ledger.etcd import Address
-from lookout.testing.servers import EtcdServer
 from tests.services.cli_kit import STAGES, Site
 
 ROLES: Final = (*STAGES, "intake", "reader")

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from lookout.errors import Corrupt, InputRejected, Unavailable
-from lookout.objects.minio.buckets import make_buckets
-from lookout.objects.minio.names import check_object_key
-from lookout.servers.etcd import EtcdServer, encode
+from devkit.servers.etcd import EtcdServer, encode
+from lookout.domain.errors import Corrupt, InputRejected, Unavailable
+from lookout.object_store.minio.buckets import make_buckets
+from lookout.object_store.minio.names import check_object_key
 from tests.engine.test_semantics import Interrupted, done
 
 from .world import INPUTS, ServerWorld

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-from lookout.datum import ObjectRef, Observation
-from lookout.errors import Unavailable
-from lookout.identity import MAX_INPUT_BYTES, sha256, unread_digest
-from lookout.objects.base import Publish
-from lookout.objects.bucket import BucketSource, observe_object, origin_of, scan_bucket
-from lookout.objects.history import history
-from lookout.uploading import File, find_files, upload
+from lookout.domain.errors import Unavailable
+from lookout.domain.identity import MAX_INPUT_BYTES, sha256, unread_digest
+from lookout.domain.records import ObjectRef, Observation
+from lookout.object_store.minio.version_history import history
+from lookout.object_store.port import Publish
+from lookout.sources.bucket import BucketSource, observe_object, origin_of, scan_bucket
+from lookout.uploader.upload import File, find_files, upload
 from tests.services.minio_kit import Minio
 
 pytestmark = pytest.mark.services

@@ -14,14 +14,14 @@ from minio.credentials.providers import AssumeRoleProvider, StaticProvider
 from minio.error import MinioAdminException, S3Error
 from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
-from lookout.errors import Denied, InputRejected, Unavailable
-from lookout.objects.minio import MinioStore
-from lookout.objects.minio.admin import make_users, user_name
-from lookout.objects.minio.buckets import BucketFacts, find_buckets, make_buckets
-from lookout.objects.minio.names import FILE_ENDINGS
-from lookout.objects.minio.policies import Role, roles
-from lookout.testing.objects import hide, show
-from lookout.uploading import find_files, upload
+from devkit.contracts.objects import hide, show
+from lookout.domain.errors import Denied, InputRejected, Unavailable
+from lookout.object_store.minio import MinioStore
+from lookout.object_store.minio.admin import make_users, user_name
+from lookout.object_store.minio.buckets import BucketFacts, find_buckets, make_buckets
+from lookout.object_store.minio.names import FILE_ENDINGS
+from lookout.object_store.minio.policies import Role, roles
+from lookout.uploader.upload import find_files, upload
 from stages.pipeline import PIPELINE
 from tests.services.minio_kit import Minio
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from lookout.identity import sha256
-from lookout.objects.base import STATUS_KEY
-from lookout.status_file import parse
+from lookout.domain.identity import sha256
+from lookout.object_store.port import STATUS_KEY
+from lookout.runs.status_file import parse
 from tests.cli.shell import CALM, CUT, PHOTOS, RULES, THREAT, World
 from tests.services.cli_kit import BUCKETS, STAGES, Site
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lookout.objects.minio.buckets import make_buckets
-from lookout.servers.ports import free_port
+from devkit.servers.ports import free_port
+from lookout.object_store.minio.buckets import make_buckets
 from tests.cli.shell import RULES, THREAT
 from tests.services.cli_kit import BUCKETS, Site
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from lookout.errors import Denied
-from lookout.metrics_token import metrics_token
-from lookout.objects.minio import MinioStore
-from lookout.objects.minio.buckets import find_buckets
+from lookout.domain.errors import Denied
+from lookout.object_store.minio import MinioStore
+from lookout.object_store.minio.buckets import find_buckets
+from lookout.object_store.minio.metrics_token import metrics_token
 from tests.cli.shell import RULES, THREAT
 from tests.services.cli_kit import BUCKETS, STAGES, Site
 
@@ -275,6 +275,6 @@ def test_the_whole_pipeline_runs_as_the_engine_user_on_what_the_uploader_brought
 
 
 def _base64(value: bytes) -> str:
-    from lookout.servers.etcd import encode
+    from devkit.servers.etcd import encode
 
     return encode(value)

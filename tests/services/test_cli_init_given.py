@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from minio.notificationconfig import NotificationConfig, QueueConfig
 
-from lookout.errors import Denied, InputRejected, Unavailable
+from devkit.servers.for_tests import Certificates, EtcdCluster, EtcdServer, MinioServer
+from lookout.domain.errors import Denied, InputRejected, Unavailable
 from lookout.ledger.etcd import Address, EtcdLedger
 from lookout.ledger.etcd.users import demand_passwords
-from lookout.objects.minio import MinioStore
-from lookout.testing.servers import Certificates, EtcdCluster, EtcdServer, MinioServer
+from lookout.object_store.minio import MinioStore
 from tests.services.cli_kit import BUCKETS, Site
 
 ARN = "arn:minio:sqs::LOOKOUT:webhook"

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import Observation
-from lookout.errors import Unavailable
-from lookout.identity import sha256
-from lookout.objects.history import history
-from lookout.objects.minio.buckets import make_buckets
-from lookout.objects.source import observe_file
-from lookout.servers.ports import free_port
-from lookout.uploading import Became, File, find_files, upload
+from devkit.servers.ports import free_port
+from lookout.domain.errors import Unavailable
+from lookout.domain.identity import sha256
+from lookout.domain.records import Observation
+from lookout.object_store.minio.buckets import make_buckets
+from lookout.object_store.minio.version_history import history
+from lookout.sources.folder import observe_file
+from lookout.uploader.upload import Became, File, find_files, upload
 from tests.cli.shell import CALM, PHOTOS, THREAT, nest
 from tests.services.cli_kit import Site
 
@@ -186,7 +186,7 @@ def test_of_a_file_that_is_written_to_whenever_it_is_read_no_mixture_is_brought(
         return observed
 
     with monkeypatch.context() as patch:
-        patch.setattr("lookout.uploading.observe_file", observe_and_write_half)
+        patch.setattr("lookout.uploader.upload.observe_file", observe_and_write_half)
         (sent,) = upload(site.store, "images", find_files([path]))
     assert (sent.became, sent.ref) == (Became.BUSY, None)
     assert "is being written" in str(sent.error)

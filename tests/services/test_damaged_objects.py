@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lookout.errors import ObjectUnreadable, Unavailable
-from lookout.objects.minio import MinioStore
-from lookout.testing.servers import MinioServer
+from devkit.servers.for_tests import MinioServer
+from lookout.domain.errors import ObjectUnreadable, Unavailable
+from lookout.object_store.minio import MinioStore
 from tests.cli.shell import CALM, NEW, PHOTOS, RULES, THREAT
 
 from .cli_kit import Site

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lookout.testing.ledger import BatchesContract
+from devkit.contracts.ledger import BatchesContract
 from tests.services.etcd_kit import open_bench
 
 

@@ -7,12 +7,12 @@ from functools import partial
 
 import pytest
 
-from lookout.datum import Mark
-from lookout.errors import InputRejected
-from lookout.identity import sha256
-from lookout.ledger.base import RunRecord
-from lookout.ledger.batching import UNFINISHED, Batch, BatchState
+from lookout.domain.errors import InputRejected
+from lookout.domain.identity import sha256
+from lookout.domain.records import Mark
+from lookout.ledger.batches import UNFINISHED, Batch, BatchState
 from lookout.ledger.etcd import Address, EtcdLedger
+from lookout.ledger.port import RunRecord
 from tests.services.etcd_kit import TTL_S, await_end, working
 
 

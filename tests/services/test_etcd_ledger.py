@@ -2,7 +2,7 @@
 
 import pytest
 
-from lookout.testing.ledger import LedgerContract
+from devkit.contracts.ledger import LedgerContract
 from tests.services.etcd_kit import open_bench
 
 

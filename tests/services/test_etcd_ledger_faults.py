@@ -8,15 +8,15 @@ from itertools import count
 
 import pytest
 
-from lookout.datum import AlertState, Mark, Outcome, State
-from lookout.errors import Corrupt, InputRejected, Unavailable
-from lookout.ledger.base import Delivered, Settled
+from devkit.contracts.ledger_kit import SKIP, alert, done, record, ref, seen
+from devkit.servers.etcd import encode
+from devkit.servers.for_tests import make_certificates
+from lookout.domain.errors import Corrupt, InputRejected, Unavailable
+from lookout.domain.records import AlertState, Mark, Outcome, State
 from lookout.ledger.etcd import Address, EtcdLedger, keys, wire
 from lookout.ledger.etcd.client import Etcd
 from lookout.ledger.etcd.forms import KeptAlert, write_alert
-from lookout.servers.etcd import encode
-from lookout.testing.ledger_kit import SKIP, alert, done, record, ref, seen
-from lookout.testing.servers import make_certificates
+from lookout.ledger.port import Delivered, Settled
 
 SECRET = "s3cr3t-pass"
 

@@ -8,14 +8,14 @@ from functools import partial
 
 import pytest
 
-from lookout.datum import AlertState, Mark, State
-from lookout.departure import LIMIT_S, uptime_s
-from lookout.ledger.base import Settled
+from devkit.contracts.ledger_kit import SKIP, alert, done, record, ref
+from devkit.fakes.sendgrid_api import SendGridApi
+from devkit.servers.etcd import encode
+from lookout.domain.records import AlertState, Mark, State
 from lookout.ledger.etcd import Address, EtcdLedger, keys
-from lookout.servers.etcd import encode
-from lookout.testing.ledger_kit import SKIP, alert, done, record, ref
-from lookout.testing.sendgrid_api import SendGridApi
-from stages.threat_detect.sendgrid_channel import SendGridChannel
+from lookout.ledger.port import Settled
+from lookout.outbox.departure import LIMIT_S, uptime_s
+from stages.threat_detect.mail.sendgrid import SendGridChannel
 from tests.services.etcd_kit import TTL_S, await_end, working
 from tests.services.etcd_worker import outbox_of
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 
+from devkit.contracts.stateful_ledger import LedgerMachine
 from lookout.ledger.etcd import Address, EtcdLedger
-from lookout.testing.stateful_ledger import LedgerMachine
 
 _numbers = count()
 

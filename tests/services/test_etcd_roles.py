@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import Mark, Observation, State
-from lookout.errors import InputRejected, Unavailable
-from lookout.ledger.batching import UNFINISHED, Batch, BatchLedger, with_batches
+from devkit.servers.etcd import encode
+from devkit.servers.for_tests import EtcdServer
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.domain.records import Mark, Observation, State
+from lookout.ledger.batches import UNFINISHED, Batch, BatchLedger, with_batches
 from lookout.ledger.etcd import EtcdLedger, keys, roles
-from lookout.ledger.etcd.refusals import NotPermitted
+from lookout.ledger.etcd.errors import NotPermitted
 from lookout.ledger.etcd.roles import LedgerUser
 from lookout.ledger.etcd.users import demand_passwords
-from lookout.servers.etcd import encode
-from lookout.testing.servers import EtcdServer
 from tests.services.cli_kit import STAGES
 from tests.services.ruled import ROLES, ROOT_PASSWORD, RuledSite, address, credentials, name, password
 

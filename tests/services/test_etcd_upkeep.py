@@ -2,10 +2,10 @@
 
 import pytest
 
+from devkit.contracts.ledger_upkeep import UpkeepContract
+from devkit.memory_ledger import MemoryLedger
 from lookout.ledger.etcd import Address, EtcdLedger
-from lookout.ledger.memory import MemoryLedger
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.testing.ledger_upkeep import UpkeepContract
 from tests.services.etcd_kit import open_bench
 
 

@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from lookout.datum import Mark, State
-from lookout.errors import InputRejected, Unavailable
-from lookout.ledger.archive import backup, inspect, restore
-from lookout.ledger.batching import Batch
+from devkit.contracts.ledger_kit import GONE, Bench, ManualClock, alert, done, open_desk, record, ref, seen
+from devkit.contracts.ledger_upkeep import UpkeepContract, view
+from devkit.memory_ledger import MemoryLedger
+from devkit.servers.etcd import encode
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.domain.records import Mark, State
+from lookout.ledger.backup.file import backup, inspect, restore
+from lookout.ledger.batches import Batch
 from lookout.ledger.etcd import Address, EtcdLedger
-from lookout.ledger.memory import MemoryLedger
+from lookout.ledger.maintenance import Basis, KeptSlot, Note
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.ledger.upkeeping import Basis, KeptSlot, Note
-from lookout.servers.etcd import encode
-from lookout.testing.ledger_kit import GONE, Bench, ManualClock, alert, done, open_desk, record, ref, seen
-from lookout.testing.ledger_upkeep import UpkeepContract, view
 from tests.services.etcd_kit import working
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import AlertState, Mark
-from lookout.errors import Unavailable
-from lookout.ledger.base import Settled
-from lookout.testing.ledger_kit import alert, done, record
-from lookout.upkeep import Sweep
+from devkit.contracts.ledger_kit import alert, done, record
+from lookout.domain.errors import Unavailable
+from lookout.domain.records import AlertState, Mark
+from lookout.ledger.port import Settled
+from lookout.maintenance.sweep import Sweep
 
 from .workers_kit import Worker, check_letters
 from .world import LiveWorld, Place

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from lookout.ledger.batching import UNFINISHED, Batch, BatchLedger, BatchState, with_batches
-from lookout.servers.ports import free_port
-from lookout.testing.servers import EtcdServer, MinioServer
+from devkit.servers.for_tests import EtcdServer, MinioServer
+from devkit.servers.ports import free_port
+from lookout.ledger.batches import UNFINISHED, Batch, BatchLedger, BatchState, with_batches
 from tests.cli.shell import CALM, PHOTOS
 from tests.cli.stages_kit import run_stage
 from tests.event_sources.intake_kit import POST_TOKEN, TOKEN, Bus, call, event, serving_bus
@@ -69,8 +69,8 @@ class Chain:
         return sum(path.is_file() for path in self.queue.rglob("*"))
 
     def ledger(self) -> BatchLedger:
-        from lookout.cli.state import open_ledger
-        from lookout.settings import Settings
+        from lookout.app.deployment import open_ledger
+        from lookout.config.settings import Settings
 
         settings = Settings.from_environment(self.site.environment)
         return with_batches(open_ledger(settings, settings.state))

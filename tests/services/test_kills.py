@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import AlertState, State
-from lookout.planner import MAX_LONE_LOSSES
+from lookout.domain.records import AlertState, State
+from lookout.engine.planner import MAX_LONE_LOSSES
 
 from .workers_kit import Worker, check_letters
 from .world import LiveWorld, Place

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lookout.errors import Unavailable
-from lookout.testing.servers import EtcdServer, MinioServer, Proxy
+from devkit.servers.for_tests import EtcdServer, MinioServer, Proxy
+from lookout.domain.errors import Unavailable
 
 from .test_kills import check_alerts, text_of
 from .workers_kit import check_letters

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lookout.servers.ports import free_port
-from lookout.testing.servers import EtcdServer, Proxy
+from devkit.servers.for_tests import EtcdServer, Proxy
+from devkit.servers.ports import free_port
 from tests.cli.shell import CALM, RULES, THREAT
 from tests.engine import test_looking_on as embedded
 from tests.engine.test_looking_on import Desk

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lookout.servers.etcd import encode
-from lookout.testing.servers import EtcdServer, MinioServer
+from devkit.servers.etcd import encode
+from devkit.servers.for_tests import EtcdServer, MinioServer
 from tests.cli.shell import CALM, NEW, PHOTOS, RULES, THREAT
 from tests.cli.stages_kit import run_stage
 from tests.event_sources.intake_kit import call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lookout.testing.objects import BUCKET, ObjectStoreSuite
+from devkit.contracts.objects import BUCKET, ObjectStoreSuite
 from tests.services.minio_kit import Minio
 
 pytestmark = pytest.mark.services

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from urllib3.exceptions import ProtocolError
 
-from lookout.datum import ObjectRef
-from lookout.errors import InputRejected, LookoutError, ObjectMissing, Unavailable
-from lookout.identity import sha256
-from lookout.objects.minio.admin import make_users
-from lookout.objects.minio.policies import Role
-from lookout.testing.objects import BUCKET, hide, show
-from lookout.testing.servers import MinioServer, Proxy, make_certificates
+from devkit.contracts.objects import BUCKET, hide, show
+from devkit.servers.for_tests import MinioServer, Proxy, make_certificates
+from lookout.domain.errors import InputRejected, LookoutError, ObjectMissing, Unavailable
+from lookout.domain.identity import sha256
+from lookout.domain.records import ObjectRef
+from lookout.object_store.minio.admin import make_users
+from lookout.object_store.minio.policies import Role
 from tests.services.minio_kit import Minio
 
 pytestmark = pytest.mark.services

@@ -7,8 +7,8 @@ from typing import ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from lookout.objects.minio import MinioStore
-from lookout.testing.objects_machine import BUCKET, ObjectStoreMachine
+from devkit.contracts.objects_machine import BUCKET, ObjectStoreMachine
+from lookout.object_store.minio import MinioStore
 from tests.services.minio_kit import Minio
 
 pytestmark = pytest.mark.services

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lookout.servers.binaries import find_binary
-from lookout.servers.ports import free_port
+from devkit.servers.binaries import find_binary
+from devkit.servers.ports import free_port
 from tests.cli.shell import CALM, RULES, THREAT
 from tests.services.cli_kit import Site
 from tests.services.prometheus_kit import MONITORING, prometheus

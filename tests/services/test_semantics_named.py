@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from lookout.datum import Mark, Outcome, State
-from lookout.errors import InputRejected, Unavailable
-from lookout.intake import BucketIntake
+from devkit.servers.etcd import encode
+from devkit.servers.for_tests import EtcdServer
+from devkit.toy_pipeline import toy_pipeline
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.domain.records import Mark, Outcome, State
+from lookout.execution.process_pool import ProcessWorkers
 from lookout.ledger.etcd import keys
-from lookout.objects.minio.buckets import make_buckets
-from lookout.processes import ProcessWorkers
-from lookout.servers.etcd import encode
-from lookout.testing.servers import EtcdServer
-from lookout.testing.toy import toy_pipeline
+from lookout.object_store.minio.buckets import make_buckets
+from lookout.sources.ingest import BucketIntake
 from tests.engine.test_semantics import Unanswering, done
 from tests.engine.world import words
 

@@ -16,17 +16,17 @@ import pytest
 import urllib3
 from minio import Minio, S3Error
 
-from lookout.errors import Unavailable
-from lookout.servers.calls import call
-from lookout.servers.etcd import encode
-from lookout.servers.ports import find_listener, is_free
-from lookout.testing.servers import Certificates, EtcdCluster, EtcdServer, MinioServer, PortTaken, Server
+from devkit.servers.calls import call
+from devkit.servers.etcd import encode
+from devkit.servers.for_tests import Certificates, EtcdCluster, EtcdServer, MinioServer, PortTaken, Server
+from devkit.servers.ports import find_listener, is_free
+from lookout.domain.errors import Unavailable
 
 LOOPBACK_4, LOOPBACK_6 = "0100007F", "00000000000000000000000001000000"
 START_AND_TELL = """
 import sys, threading
 from pathlib import Path
-from lookout.testing.servers import EtcdServer, MinioServer
+from devkit.servers.for_tests import EtcdServer, MinioServer
 servers = [EtcdServer(Path(sys.argv[1]) / "etcd", fsync=False), MinioServer(Path(sys.argv[1]) / "minio")]
 for server in servers:
     starting = threading.Thread(target=server.start)

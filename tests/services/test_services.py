@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from lookout.servers.pids import ProcessId
-from lookout.servers.ports import free_port
-from lookout.testing.servers import EtcdServer
+from devkit.servers.for_tests import EtcdServer
+from devkit.servers.pids import ProcessId
+from devkit.servers.ports import free_port
 
 NAMES = ("minio", "etcd")
 
@@ -39,7 +39,7 @@ class Shell:
     def open(self, command: str, *more: str) -> subprocess.Popen[str]:
         ports = ["--minio-port", str(self.minio_port), "--etcd-port", str(self.etcd_port)] if command == "up" else []
         return subprocess.Popen(
-            [sys.executable, "-m", "lookout.servers", command, "--folder", self.folder, *ports, *more],
+            [sys.executable, "-m", "devkit.servers", command, "--folder", self.folder, *ports, *more],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

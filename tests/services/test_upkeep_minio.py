@@ -10,13 +10,15 @@ from typing import cast
 
 import pytest
 
-from lookout.datum import ObjectRef
+from lookout.domain.records import ObjectRef
+from lookout.ledger.maintenance import UpkeepLedger
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.ledger.upkeeping import UpkeepLedger
-from lookout.objects.minio import MinioStore
-from lookout.proof import Prover, Verdict
-from lookout.upkeep import Reconciled, Sweep, Swept, reconcile, reconcile_recent, retract
-from lookout.upkeep.sources import BucketPictures
+from lookout.maintenance.orphans import retract
+from lookout.maintenance.sweep import Sweep, Swept
+from lookout.object_store.minio import MinioStore
+from lookout.reports.proof import Prover, Verdict
+from lookout.sources.comparable import BucketPictures
+from lookout.sources.reconcile import Reconciled, reconcile, reconcile_recent
 from tests.services.world import INPUTS, Place, ServerWorld
 
 STAGES = ("first", "second", "third", "sums")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from lookout.identity import sha256
-from lookout.objects.history import history
-from lookout.testing.servers import MinioServer, Proxy
+from devkit.servers.for_tests import MinioServer, Proxy
+from lookout.domain.identity import sha256
+from lookout.object_store.minio.version_history import history
 from tests.cli.shell import CALM, LOOKOUT, NEW, PHOTOS, THREAT, Running
 from tests.services.cli_kit import Site
 from tests.uploading.site import until

@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Final
 
-from lookout.datum import Slot, State
+from lookout.domain.records import Slot, State
 from lookout.ledger.etcd import Address, EtcdLedger
-from lookout.objects.base import ObjectStore
-from lookout.objects.bucket import BucketSource
-from lookout.objects.minio import MinioStore
-from lookout.objects.minio.buckets import make_buckets
-from lookout.runner import Order
+from lookout.object_store.minio import MinioStore
+from lookout.object_store.minio.buckets import make_buckets
+from lookout.object_store.port import ObjectStore
+from lookout.runs.runner import Order
+from lookout.sources.bucket import BucketSource
 from tests.engine.world import World
 
 INPUTS: Final = "texts"

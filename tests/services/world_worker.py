@@ -11,9 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-from lookout.errors import LookoutError
+from lookout.domain.errors import LookoutError
 from lookout.ledger.etcd import EtcdLedger
-from lookout.objects.minio import MinioStore
+from lookout.object_store.minio import MinioStore
 from tests.services.world import LiveWorld, Place
 
 

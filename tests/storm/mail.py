@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from lookout.testing.sendgrid_api import SEND_PATH, Manner, Posted, Scripted, SendGridApi
+from devkit.fakes.sendgrid_api import SEND_PATH, Manner, Posted, Scripted, SendGridApi
 from tests.storm.beacon import Beacon
 from tests.storm.weather import Answer
 

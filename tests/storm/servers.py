@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from lookout.addresses import StoreAddress
-from lookout.cli.state import open_minio
-from lookout.objects.base import STATUS_KEY
-from lookout.objects.minio import MinioStore
-from lookout.testing.servers import EtcdServer, MinioServer, Server
+from devkit.servers.for_tests import EtcdServer, MinioServer, Server
+from lookout.app.deployment import open_minio
+from lookout.config.addresses import StoreAddress
+from lookout.object_store.minio import MinioStore
+from lookout.object_store.port import STATUS_KEY
 from tests.storm import accounting
 from tests.storm.process import Process
 from tests.storm.site import Site

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lookout.outbox import Letter
-from lookout.testing.sendgrid_api import SendGridApi
+from devkit.fakes.sendgrid_api import SendGridApi
+from lookout.outbox.outbox import Letter
 from stages.threat_detect.core import prepare
 
 from .made import letter, loaded, rule_file, work

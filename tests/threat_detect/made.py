@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lookout.datum import (
+from lookout.domain.identity import alert_id, sha256
+from lookout.domain.pipeline import Accepted
+from lookout.domain.records import (
     Alert,
     AlertState,
     Input,
@@ -18,11 +20,9 @@ from lookout.datum import (
     Result,
     Work,
 )
-from lookout.identity import alert_id, sha256
-from lookout.outbox import Letter
-from lookout.pipeline import Accepted
-from stages.drawing import encode_jpeg
-from stages.threat_detect.rules import accept
+from lookout.outbox.outbox import Letter
+from stages.imaging.annotate import encode_jpeg
+from stages.threat_detect.rules.rules import accept
 
 CODE = "lookout 0.1.0+abc"
 PERSON = {"class": 1, "label": "person", "score": 0.87, "box": [10.0, 10.0, 60.0, 90.0]}

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from stages.threat_detect.clock import find_zone, zone_names
+from stages.threat_detect.local_time import find_zone, zone_names
 
 TOLD = """
 from zoneinfo import ZoneInfo
 from datetime import datetime
-from stages.threat_detect.clock import find_zone, local_time
+from stages.threat_detect.local_time import find_zone, local_time
 for name in ("America/Vancouver", "Africa/Casablanca"):
     print(datetime.fromtimestamp(1763798400, ZoneInfo(name)).tzname(), local_time(1763798400, name))
 """

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lookout.datum import ObjectRef, Reference, Result, Work
-from lookout.errors import Corrupt, InputRejected, ObjectChanged
-from lookout.pipeline import Accepted
-from stages.drawing import decode_bgr
+from lookout.domain.errors import Corrupt, InputRejected, ObjectChanged
+from lookout.domain.pipeline import Accepted
+from lookout.domain.records import ObjectRef, Reference, Result, Work
+from stages.imaging.annotate import decode_bgr
 from stages.threat_detect.core import prepare
-from stages.threat_detect.rules import accept
-from stages.threat_detect.select import select
+from stages.threat_detect.rules.rules import accept
+from stages.threat_detect.rules.select import select
 
 from .made import CAT, PERSON, RULE, document, jpeg, loaded, rule_file, work
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import AlertState
-from lookout.outbox import Channel, Letter
-from stages.drawing import decode_bgr
-from stages.threat_detect.folder_channel import FolderChannel, to_eml
-from stages.threat_detect.mail import render
+from lookout.domain.records import AlertState
+from lookout.outbox.outbox import Channel, Letter
+from stages.imaging.annotate import decode_bgr
+from stages.threat_detect.mail.eml_folder import FolderChannel, to_eml
+from stages.threat_detect.mail.message import render
 
 
 def read(path: str | None) -> EmailMessage:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from lookout.datum import Result
-from lookout.outbox import Letter
-from stages.drawing import decode_bgr
-from stages.threat_detect.clock import local_time
+from lookout.domain.records import Result
+from lookout.outbox.outbox import Letter
+from stages.imaging.annotate import decode_bgr
 from stages.threat_detect.core import prepare
-from stages.threat_detect.mail import DIGEST_PICTURES, DIGEST_ROWS, render
-from stages.threat_detect.sighting import clean
+from stages.threat_detect.local_time import local_time
+from stages.threat_detect.mail.alert_text import clean
+from stages.threat_detect.mail.message import DIGEST_PICTURES, DIGEST_ROWS, render
 
 from .made import CAT, CODE, PERSON, document, jpeg, letter, loaded, rule_file, work
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lookout.pipeline import Accepted, Refused
-from stages import coco
-from stages.threat_detect.rules import Wanted, accept, parse
-from stages.threat_detect.strict_json import MAX_BYTES
+from lookout.domain.pipeline import Accepted, Refused
+from stages import coco_labels as coco
+from stages.threat_detect.rules.rules import Wanted, accept, parse
+from stages.threat_detect.rules.strict_json import MAX_BYTES
 
 from .made import RULE, rule_file
 

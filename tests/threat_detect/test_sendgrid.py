@@ -19,16 +19,16 @@ from typing import Any
 
 import pytest
 
-from lookout.datum import AlertState
-from lookout.departure import LATE, LIMIT_S, Departure
-from lookout.errors import InputRejected
-from lookout.ledger.base import Delivered
-from lookout.outbox import Channel, Letter
-from lookout.testing.sendgrid_api import Manner, Scripted, SendGridApi
-from stages.drawing import decode_bgr
-from stages.threat_detect.http_post import PIECE_BYTES, Connection, TooLate, target
-from stages.threat_detect.mail import render
-from stages.threat_detect.sendgrid_channel import RETRY_S, SETUP_RETRY_S, SendGridChannel
+from devkit.fakes.sendgrid_api import Manner, Scripted, SendGridApi
+from lookout.domain.errors import InputRejected
+from lookout.domain.records import AlertState
+from lookout.ledger.port import Delivered
+from lookout.outbox.departure import LATE, LIMIT_S, Departure
+from lookout.outbox.outbox import Channel, Letter
+from stages.imaging.annotate import decode_bgr
+from stages.threat_detect.mail.http_post import PIECE_BYTES, Connection, TooLate, target
+from stages.threat_detect.mail.message import render
+from stages.threat_detect.mail.sendgrid import RETRY_S, SETUP_RETRY_S, SendGridChannel
 
 KEY = "SG.the-key"
 NOW_S = 1763798500.0

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lookout.testing.sendgrid_api import SendGridApi, find_faults
+from devkit.fakes.sendgrid_api import SendGridApi, find_faults
 
 GOOD: dict[str, Any] = {
     "personalizations": [{"to": [{"email": "a@example.com"}]}],
@@ -104,7 +104,7 @@ def test_a_script_that_is_none_is_refused_and_the_one_before_stays(api: SendGrid
 
 def test_as_a_program_it_takes_its_key_from_the_environment_and_shows_it_to_nobody() -> None:
     key = "SG.known-to-nobody"
-    command = [sys.executable, "-m", "lookout.testing.sendgrid_api", "--port", "0"]
+    command = [sys.executable, "-m", "devkit.fakes.sendgrid_api", "--port", "0"]
     environment = {**os.environ, "SENDGRID_API_KEY": key}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as double:
         try:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lookout.pipeline import Accepted
-from stages.threat_detect.forms import ClassForm, OriginalForm, RuleForm, RulesForm
-from stages.threat_detect.rules import accept
+from lookout.domain.pipeline import Accepted
+from stages.threat_detect.rules.rules import accept
+from stages.threat_detect.rules.schema import ClassForm, OriginalForm, RuleForm, RulesForm
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "rules.md").read_text()

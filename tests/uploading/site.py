@@ -11,13 +11,13 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-from lookout.bringing import Bringing
-from lookout.datum import ObjectRef
-from lookout.errors import LookoutError, Unavailable
-from lookout.identity import sha256
-from lookout.keeping import Memory
-from lookout.objects.source import observe_file
-from lookout.uploading import Became, File, Lost, Sent
+from lookout.domain.errors import LookoutError, Unavailable
+from lookout.domain.identity import sha256
+from lookout.domain.records import ObjectRef
+from lookout.sources.folder import observe_file
+from lookout.uploader.folder_sync import Bringing
+from lookout.uploader.sent_log import Memory
+from lookout.uploader.upload import Became, File, Lost, Sent
 
 DEADLINE_S = 20.0
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lookout.datum import ObjectRef
-from lookout.errors import InputRejected
-from lookout.uploading import Became, File, Sent
+from lookout.domain.errors import InputRejected
+from lookout.domain.records import ObjectRef
+from lookout.uploader.upload import Became, File, Sent
 from tests.cli.shell import nest
 
 from .site import DEADLINE_S, Bucket, Site, until
@@ -98,7 +98,7 @@ def test_while_the_store_is_away_it_is_tried_singly_and_nothing_is_lost(site: Si
 
 
 def test_pauses_grow_to_their_limit(site: Site, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lookout.bringing.MAX_PAUSE_S", 0.04)
+    monkeypatch.setattr("lookout.uploader.folder_sync.MAX_PAUSE_S", 0.04)
     bucket.up.clear()
     site.put("a.jpg", b"1")
     with site.bringing(workers=1):
@@ -235,7 +235,7 @@ def test_no_clock_need_be_right(site: Site, age_s: float) -> None:
 def test_more_than_can_be_remembered_is_found_by_walking(
     site: Site, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lookout.todo.MOST", 10)
+    monkeypatch.setattr("lookout.uploader.work_queue.MOST", 10)
     bucket.up.clear()
     names = [f"{number}.jpg" for number in range(60)]
     with site.bringing() as it:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lookout.uploading import find_files
+from lookout.uploader.upload import find_files
 from tests.cli.shell import nest
 
 

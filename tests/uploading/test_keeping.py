@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lookout.errors import InputRejected, Unavailable
-from lookout.keeping import Kept, Memory
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.uploader.sent_log import Kept, Memory
 
 ONE = Kept(fingerprint="1:2:3:4", sha256="a" * 64)
 TWO = Kept(fingerprint="", sha256="b" * 64)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from lookout.datum import Input, JsonObject, ObjectRef, Result, Work
+from lookout.domain.records import Input, JsonObject, ObjectRef, Result, Work
 from stages.validate import jpeg
 from stages.validate.core import prepare
 

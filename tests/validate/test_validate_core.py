@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from lookout.datum import LoadedReference, Reference
-from lookout.errors import InputRejected
+from lookout.domain.errors import InputRejected
+from lookout.domain.records import LoadedReference, Reference
 from stages.pipeline import PIPELINE
 from stages.validate.core import prepare
 from tests.validate.jpeg_maker import (

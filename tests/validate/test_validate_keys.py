@@ -3,8 +3,8 @@ import re
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lookout.datum import Output
-from stages.validate.keys import MAX_KEY_BYTES, find_fault, reason_key, safe_key, shown
+from lookout.domain.records import Output
+from stages.validate.output_keys import MAX_KEY_BYTES, find_fault, reason_key, safe_key, shown
 
 TRICKY = st.sampled_from(
     [

@@ -1,4 +1,6 @@
-"""Where an etcd is and how to be let in. Reads no environment (``lookout.addresses`` does) and opens no connection."""
+"""Address of an etcd and the credentials for it. Opens no connection and reads no environment, as
+``lookout.config.addresses`` does.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from lookout.addresses import DEFAULT_LEDGER_PREFIX, LedgerAddress
-from lookout.errors import InputRejected
+from lookout.config.addresses import DEFAULT_LEDGER_PREFIX, LedgerAddress
+from lookout.domain.errors import InputRejected
 
 DEFAULT_PREFIX: Final = f"/{DEFAULT_LEDGER_PREFIX}"
 

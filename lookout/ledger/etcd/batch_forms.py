@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lookout.ledger.batching import LIVE, Batch, BatchState
+from lookout.ledger.batches import LIVE, Batch, BatchState
 from lookout.ledger.etcd import keys
 from lookout.ledger.etcd.draft import Draft
 from lookout.ledger.etcd.values import dump, load

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from lookout.ledger import batching
-from lookout.ledger.batching import Batch, BatchLedger, BatchState
+from lookout.ledger import batches as batching
+from lookout.ledger.batches import Batch, BatchLedger, BatchState
 from lookout.ledger.etcd import forms, keys, wire
 from lookout.ledger.etcd.batch_forms import (
     DONE,

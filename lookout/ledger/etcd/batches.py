@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from lookout.datum import JsonObject
-from lookout.errors import ClaimLost
-from lookout.ledger import batching, codec
-from lookout.ledger.batching import Batch, BatchState
+from lookout.domain.errors import ClaimLost
+from lookout.domain.records import JsonObject
+from lookout.ledger import batches as batching
+from lookout.ledger import codec
+from lookout.ledger.batches import Batch, BatchState
 from lookout.ledger.etcd import forms, keys, wire
 from lookout.ledger.etcd.batch_forms import FREE, TAKEN, build_batch, put_batch, read_index
 from lookout.ledger.etcd.batch_lists import BatchListsPart

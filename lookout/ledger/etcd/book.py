@@ -11,16 +11,17 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from lookout.datum import Alert, AlertState, Mark, ObjectRef, Record
-from lookout.ledger import delivery, settling
+from lookout.domain.records import Alert, AlertState, Mark, ObjectRef, Record
 from lookout.ledger.etcd import forms, keys, values, wire
 from lookout.ledger.etcd.draft import Draft
 from lookout.ledger.etcd.forms import KeptAlert, Path
 from lookout.ledger.etcd.outbox import alert_writes
 from lookout.ledger.etcd.part import Seat
 from lookout.ledger.etcd.tallies import GroupSums, Shards
-from lookout.ledger.settling import Row
-from lookout.objects.base import Publish
+from lookout.ledger.rules import alerts as delivery
+from lookout.ledger.rules import slots as settling
+from lookout.ledger.rules.slots import Row
+from lookout.object_store.port import Publish
 
 Name = tuple[str, str]
 """Stage and key of a slot, or bucket and key of a path."""

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from lookout.datum import Claim
-from lookout.errors import Corrupt, Unavailable
-from lookout.ledger import settling
+from lookout.domain.errors import Corrupt, Unavailable
+from lookout.domain.records import Claim
 from lookout.ledger.etcd import keys, wire
 from lookout.ledger.etcd.client import Compacted
 from lookout.ledger.etcd.draft import MAX_BYTES, Draft
@@ -21,6 +20,7 @@ from lookout.ledger.etcd.marks import MarksPart
 from lookout.ledger.etcd.part import Seat, seats
 from lookout.ledger.etcd.sessions import SessionsPart
 from lookout.ledger.etcd.values import Part
+from lookout.ledger.rules import slots as settling
 
 ONE_BY_ONE = 80
 """As many slots a claim takes when marks in between keep spoiling it, and it compares them one by one."""

@@ -22,10 +22,10 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import grpc  # type: ignore[import-untyped]
 
-from lookout.errors import Corrupt, InputRejected, Unavailable
+from lookout.domain.errors import Corrupt, InputRejected, Unavailable
 from lookout.ledger.etcd import wire
 from lookout.ledger.etcd.address import Address
-from lookout.ledger.etcd.refusals import MENDABLE, STALE, refusal, short
+from lookout.ledger.etcd.errors import MENDABLE, STALE, refusal, short
 from lookout.ledger.etcd.wire import Answer, Kv
 
 with warnings.catch_warnings():

@@ -10,10 +10,9 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Mapping, Sequence
 
-from lookout.datum import Claim, Outcome, State
-from lookout.errors import InputRejected
-from lookout.ledger import codec, settling
-from lookout.ledger.base import Settled
+from lookout.domain.errors import InputRejected
+from lookout.domain.records import Claim, Outcome, State
+from lookout.ledger import codec
 from lookout.ledger.etcd import forms, keys, values, wire
 from lookout.ledger.etcd.book import EtcdBook, Name, Read, below_path
 from lookout.ledger.etcd.claims import ClaimsPart
@@ -23,6 +22,8 @@ from lookout.ledger.etcd.part import GETS, seat_of
 from lookout.ledger.etcd.publishing import PublishingPart
 from lookout.ledger.etcd.tallies import SHARDS, Shards, read_shards
 from lookout.ledger.etcd.values import Kept
+from lookout.ledger.port import Settled
+from lookout.ledger.rules import slots as settling
 
 Pair = tuple[Claim, Outcome]
 BELOW = 200

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Final
 
-from lookout.datum import State
+from lookout.domain.records import State
 from lookout.ledger import codec
 from lookout.ledger.etcd import keys, values, wire
 from lookout.ledger.etcd.part import Seat

@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from lookout.datum import Alert, Observation, Record, Reference
-from lookout.errors import Corrupt
-from lookout.ledger import codec, settling
-from lookout.ledger.base import RunRecord
+from lookout.domain.errors import Corrupt
+from lookout.domain.records import Alert, Observation, Record, Reference
+from lookout.ledger import codec
 from lookout.ledger.etcd import forms, keys, values
 from lookout.ledger.etcd.book import NEWEST
 from lookout.ledger.etcd.draft import Draft
@@ -23,8 +22,10 @@ from lookout.ledger.etcd.part import Seat
 from lookout.ledger.etcd.spool import Bodies
 from lookout.ledger.etcd.tallies import Shard, is_member, member_of, write_shard
 from lookout.ledger.etcd.wire import Kv
-from lookout.ledger.upkeeping import Basis, Entry, KeptPath, KeptSlot, Note
-from lookout.objects.base import Publish
+from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note
+from lookout.ledger.port import RunRecord
+from lookout.ledger.rules import slots as settling
+from lookout.object_store.port import Publish
 
 PAGE: Final = 200
 """Entries of one kind that are taken together."""

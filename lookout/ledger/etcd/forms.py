@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from lookout.datum import Alert, AlertState, ObjectRef, Observation, Reference
+from lookout.domain.records import Alert, AlertState, ObjectRef, Observation, Reference
 from lookout.ledger import codec
-from lookout.ledger.base import RunRecord
 from lookout.ledger.etcd.values import corrupt, dump, dump_plain, encode, load, pack, text_of
 from lookout.ledger.etcd.wire import Kv
-from lookout.objects.base import Publish
+from lookout.ledger.port import RunRecord
+from lookout.object_store.port import Publish
 
 # --- paths, changes, inputs ------------------------------------------------------------------------------------------
 

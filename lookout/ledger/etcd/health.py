@@ -19,7 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lookout.errors import InputRejected
+from lookout.domain.errors import InputRejected
 from lookout.ledger.etcd.address import Address
 
 ELECTION_S: Final = 5.0

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from lookout.datum import Member, Record, Tally
+from lookout.domain.records import Member, Record, Tally
 from lookout.ledger import codec
 from lookout.ledger.etcd import forms, keys, values, wire
 from lookout.ledger.etcd.part import EtcdPart

@@ -8,14 +8,14 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from lookout.datum import Mark, Observation, Reference
-from lookout.errors import InputRejected
-from lookout.ledger import settling
+from lookout.domain.errors import InputRejected
+from lookout.domain.records import Mark, Observation, Reference
 from lookout.ledger.etcd import forms, keys, values, wire
 from lookout.ledger.etcd.draft import Draft
 from lookout.ledger.etcd.part import EtcdPart
 from lookout.ledger.etcd.tallies import SHARDS
 from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.rules import slots as settling
 
 TOGETHER: Final = 90
 """Observations in one transaction: each is compared."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from lookout.errors import Corrupt, InputRejected
+from lookout.domain.errors import Corrupt, InputRejected
 
 META: Final = b"!"
 """form number of the whole."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from lookout.datum import Claim
+from lookout.domain.records import Claim
 from lookout.ledger.etcd import keys, values, wire
 from lookout.ledger.etcd.draft import Draft
 from lookout.ledger.etcd.part import EtcdPart

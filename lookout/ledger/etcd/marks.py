@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final
 
-from lookout.datum import Mark
+from lookout.domain.records import Mark
 from lookout.ledger.etcd import keys, values
 from lookout.ledger.etcd.draft import Draft
 from lookout.ledger.etcd.part import EtcdPart, Seat, seats
-from lookout.ledger.settling import Row
+from lookout.ledger.rules.slots import Row
 
 BATCH: Final = 600
 """Marks in one transaction."""

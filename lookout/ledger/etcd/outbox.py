@@ -10,14 +10,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from heapq import merge
 from typing import Final
 
-from lookout.datum import Alert, AlertState
-from lookout.errors import Corrupt, Unavailable
-from lookout.ledger import delivery
-from lookout.ledger.base import Delivered
+from lookout.domain.errors import Corrupt, Unavailable
+from lookout.domain.records import Alert, AlertState
 from lookout.ledger.etcd import forms, keys, values, wire
 from lookout.ledger.etcd.draft import Draft
 from lookout.ledger.etcd.forms import KeptAlert
 from lookout.ledger.etcd.part import EtcdPart
+from lookout.ledger.port import Delivered
+from lookout.ledger.rules import alerts as delivery
 
 PAGE: Final = 500
 TOGETHER: Final = 64

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 
-from lookout.errors import LookoutError
+from lookout.domain.errors import LookoutError
 from lookout.ledger.etcd.client import Etcd
 from lookout.log import get_logger
 

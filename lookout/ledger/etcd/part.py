@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Final
 
-from lookout.datum import Record, State
-from lookout.errors import InputRejected, Unavailable
-from lookout.ledger.base import Ledger
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.domain.records import Record, State
 from lookout.ledger.etcd import keys, values, wire
 from lookout.ledger.etcd.address import DEFAULT_PREFIX, Address
 from lookout.ledger.etcd.client import Compacted, Etcd
-from lookout.ledger.etcd.refusals import NotPermitted
+from lookout.ledger.etcd.errors import NotPermitted
 from lookout.ledger.etcd.values import Kept, Part
 from lookout.ledger.etcd.wire import Kv
-from lookout.ledger.settling import Row
+from lookout.ledger.port import Ledger
+from lookout.ledger.rules.slots import Row
 
 FORM: Final = 3
 """Raised whenever an older program could misread what a newer one wrote: keys, values, or the forms of ``codec``."""

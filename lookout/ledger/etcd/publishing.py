@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from lookout.errors import LookoutError, Unavailable
+from lookout.domain.errors import LookoutError, Unavailable
 from lookout.ledger.etcd import forms, keys, values, wire
 from lookout.ledger.etcd.draft import Draft
 from lookout.ledger.etcd.history import HistoryPart
 from lookout.ledger.etcd.owners import Life, log
 from lookout.ledger.etcd.wire import Kv
-from lookout.objects.base import Publish
+from lookout.object_store.port import Publish
 
 PathName = tuple[str, str]
 WAIT_S = 60.0

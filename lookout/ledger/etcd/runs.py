@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lookout.datum import JsonObject
+from lookout.domain.records import JsonObject
 from lookout.ledger import codec
-from lookout.ledger.base import RunRecord
 from lookout.ledger.etcd import forms, keys, values, wire
 from lookout.ledger.etcd.part import EtcdPart
 from lookout.ledger.etcd.values import load
 from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.port import RunRecord
 
 
 class RunsPart(EtcdPart):

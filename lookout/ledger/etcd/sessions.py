@@ -14,18 +14,18 @@ import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from lookout.datum import State
-from lookout.errors import LookoutError
-from lookout.ledger import settling
+from lookout.domain.errors import LookoutError
+from lookout.domain.records import State
 from lookout.ledger.etcd import keys, wire
 from lookout.ledger.etcd.draft import Draft
+from lookout.ledger.etcd.errors import NotPermitted
 from lookout.ledger.etcd.outbox import OutboxPart
 from lookout.ledger.etcd.owners import Life, log
 from lookout.ledger.etcd.part import Seat, seats
-from lookout.ledger.etcd.refusals import NotPermitted
 from lookout.ledger.etcd.runs import RunsPart
 from lookout.ledger.etcd.values import Part, read_lease
 from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.rules import slots as settling
 
 TOGETHER = 300
 """Slots that are taken back in one transaction."""

@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from lookout.datum import Record
+from lookout.domain.records import Record
 from lookout.ledger import codec
 from lookout.ledger.etcd import forms, keys, values
 from lookout.ledger.etcd.history import read_makers
@@ -16,7 +16,7 @@ from lookout.ledger.etcd.part import seat_of
 from lookout.ledger.etcd.spool import Spool
 from lookout.ledger.etcd.values import Part
 from lookout.ledger.etcd.wire import Kv
-from lookout.ledger.upkeeping import Basis, Entry, KeptPath, KeptSlot, Note, at_rest, ended
+from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note, at_rest, ended
 
 COPIED: Final = (
     keys.NOTE, keys.BASIS, keys.REFERENCES, keys.INPUT, keys.RECORD, keys.SLOT, keys.DIRTY, keys.CLAIM, keys.LEASE,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Final
 
-from lookout.errors import Unavailable
+from lookout.domain.errors import Unavailable
 from lookout.ledger.etcd.wire import Kv
 
 _HEAD: Final = struct.Struct(">IIQQ")

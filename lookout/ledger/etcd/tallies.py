@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from lookout.datum import Record
-from lookout.ledger import settling
+from lookout.domain.records import Record
 from lookout.ledger.etcd import keys, values
 from lookout.ledger.etcd.draft import Draft
 from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.rules import slots as settling
 
 SHARDS: Final = 8
 

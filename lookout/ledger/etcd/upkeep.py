@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Final
 
-from lookout.datum import ObjectRef, Record
-from lookout.errors import InputRejected, LookoutError, Unavailable
+from lookout.domain.errors import InputRejected, LookoutError, Unavailable
+from lookout.domain.records import ObjectRef, Record
 from lookout.ledger.etcd import forms, keys, wire
 from lookout.ledger.etcd.client import Compacted
 from lookout.ledger.etcd.draft import Draft
@@ -27,8 +27,8 @@ from lookout.ledger.etcd.snapshots import COPIED, Snapshot
 from lookout.ledger.etcd.spool import Spool
 from lookout.ledger.etcd.views import ViewsPart
 from lookout.ledger.etcd.wire import Kv
-from lookout.ledger.upkeeping import Entry, LedgerSize, Named, UpkeepLedger, refuse_filled
-from lookout.objects.base import Publish
+from lookout.ledger.maintenance import Entry, LedgerSize, Named, UpkeepLedger, refuse_filled
+from lookout.object_store.port import Publish
 
 PAGE: Final = 300
 TOGETHER: Final = 90

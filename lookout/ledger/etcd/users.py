@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
-from lookout.errors import InputRejected, LookoutError, Unavailable
+from lookout.domain.errors import InputRejected, LookoutError, Unavailable
 from lookout.ledger.etcd import keys, roles
 from lookout.ledger.etcd.address import Address
 from lookout.ledger.etcd.health import connect, tls_context

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from lookout.datum import State
-from lookout.errors import Corrupt
+from lookout.domain.errors import Corrupt
+from lookout.domain.records import State
 from lookout.ledger import codec
 from lookout.ledger.etcd.wire import Kv
-from lookout.ledger.settling import Row
+from lookout.ledger.rules.slots import Row
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from typing import Final
 
-from lookout.datum import Slot, State
+from lookout.domain.records import Slot, State
 from lookout.ledger.etcd import keys, wire
 from lookout.ledger.etcd.part import EtcdPart, seats
 from lookout.ledger.etcd.values import LETTERS, STATES

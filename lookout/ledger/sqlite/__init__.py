@@ -10,9 +10,9 @@ from lookout.ledger.sqlite.batches import BatchesPart
 from lookout.ledger.sqlite.commits import CommitsPart
 from lookout.ledger.sqlite.history import HistoryPart
 from lookout.ledger.sqlite.inputs import InputsPart
+from lookout.ledger.sqlite.maintenance import UpkeepPart
 from lookout.ledger.sqlite.outbox import OutboxPart
-from lookout.ledger.sqlite.upkeep import UpkeepPart
-from lookout.ledger.sqlite.views import ViewsPart
+from lookout.ledger.sqlite.slots import ViewsPart
 
 
 class SqliteLedger(BatchesPart, CommitsPart, InputsPart, ViewsPart, HistoryPart, OutboxPart, UpkeepPart):

@@ -9,13 +9,14 @@ from heapq import merge
 from itertools import takewhile
 from typing import Any, Final
 
-from lookout.datum import JsonObject
-from lookout.errors import Corrupt
-from lookout.ledger import batching, codec
-from lookout.ledger.batching import LIVE, UNFINISHED, Batch, BatchLedger, BatchState
+from lookout.domain.errors import Corrupt
+from lookout.domain.records import JsonObject
+from lookout.ledger import batches as batching
+from lookout.ledger import codec
+from lookout.ledger.batches import LIVE, UNFINISHED, Batch, BatchLedger, BatchState
 from lookout.ledger.sqlite.claims import ClaimsPart
 from lookout.ledger.sqlite.database import select_in
-from lookout.ledger.sqlite.part import next_number
+from lookout.ledger.sqlite.rows import next_number
 
 PAGE: Final = 500
 BATCHES_PAGE: Final = 50

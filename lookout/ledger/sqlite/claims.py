@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from lookout.datum import Claim, Mark, State
-from lookout.ledger import settling
-from lookout.ledger.settling import Row
-from lookout.ledger.sqlite import owners
+from lookout.domain.records import Claim, Mark, State
+from lookout.ledger.rules import slots as settling
+from lookout.ledger.rules.slots import Row
+from lookout.ledger.sqlite import liveness as owners
 from lookout.ledger.sqlite.database import select_in
 from lookout.ledger.sqlite.outbox import free_alerts
-from lookout.ledger.sqlite.part import MARK, SLOT, Part, next_number, save_states, to_rows
+from lookout.ledger.sqlite.rows import MARK, SLOT, Part, next_number, save_states, to_rows
 
 _FREE: Final = "s.stage = ? AND s.dirty > 0 AND s.owner IS NULL"
 

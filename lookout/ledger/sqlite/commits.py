@@ -12,15 +12,17 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 
-from lookout.datum import Alert, AlertState, Claim, Mark, ObjectRef, Outcome, Record
-from lookout.errors import Corrupt
-from lookout.ledger import codec, delivery, settling
-from lookout.ledger.base import Settled
-from lookout.ledger.settling import Row
+from lookout.domain.errors import Corrupt
+from lookout.domain.records import Alert, AlertState, Claim, Mark, ObjectRef, Outcome, Record
+from lookout.ledger import codec
+from lookout.ledger.port import Settled
+from lookout.ledger.rules import alerts as delivery
+from lookout.ledger.rules import slots as settling
+from lookout.ledger.rules.slots import Row
 from lookout.ledger.sqlite.database import by_first, select_in
 from lookout.ledger.sqlite.outbox import find_alerts, save_alerts
-from lookout.ledger.sqlite.part import MARK, SAVE_STATE, SLOT, Part, next_number, save_states, states_of, to_rows
-from lookout.objects.base import Publish
+from lookout.ledger.sqlite.rows import MARK, SAVE_STATE, SLOT, Part, next_number, save_states, states_of, to_rows
+from lookout.object_store.port import Publish
 
 Name = tuple[str, str]
 """Stage and key of a slot, or bucket and key of a path."""

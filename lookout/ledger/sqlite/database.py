@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from lookout.errors import Corrupt, InputRejected, LookoutError, Unavailable
-from lookout.ledger.base import DAMAGED_HINT
+from lookout.domain.errors import Corrupt, InputRejected, LookoutError, Unavailable
+from lookout.ledger.port import DAMAGED_HINT
 from lookout.ledger.sqlite.schema import FORM, SCHEMA, UPGRADES
 
 BUSY_S: Final = 30.0

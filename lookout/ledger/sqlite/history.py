@@ -6,10 +6,10 @@ import json
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from lookout.datum import Member, Record, Tally
+from lookout.domain.records import Member, Record, Tally
 from lookout.ledger import codec
 from lookout.ledger.sqlite.database import select_in
-from lookout.ledger.sqlite.part import Part
+from lookout.ledger.sqlite.rows import Part
 
 
 class HistoryPart(Part):

@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from lookout.datum import Observation, Reference
-from lookout.ledger import codec, settling
+from lookout.domain.records import Observation, Reference
+from lookout.ledger import codec
+from lookout.ledger.rules import slots as settling
 from lookout.ledger.sqlite.database import by_first, select_in
-from lookout.ledger.sqlite.part import MARK, Part
+from lookout.ledger.sqlite.rows import MARK, Part
 
 PAGE: Final = 500
 BATCH: Final = 1000

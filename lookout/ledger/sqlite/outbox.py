@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from lookout.datum import Alert, AlertState
-from lookout.ledger import codec, delivery
-from lookout.ledger.base import Delivered
+from lookout.domain.records import Alert, AlertState
+from lookout.ledger import codec
+from lookout.ledger.port import Delivered
+from lookout.ledger.rules import alerts as delivery
 from lookout.ledger.sqlite.database import select_in
-from lookout.ledger.sqlite.part import Part
+from lookout.ledger.sqlite.rows import Part
 
 PAGE: Final = 500
 _COLUMNS: Final = "id, body, state, tries, doubts, due_at_s, message_id, error, settled_at_s"

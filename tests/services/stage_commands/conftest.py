@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lookout.testing.sendgrid_api import SendGridApi
-from lookout.testing.servers import EtcdServer
+from devkit.fakes.sendgrid_api import SendGridApi
+from devkit.servers.for_tests import EtcdServer
 from tests.cli.shell import MODELS, RULES
 from tests.services.cli_kit import Site
 from tests.services.ruled import RuledSite, credentials

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lookout.identity import sha256
-from lookout.testing.sendgrid_api import Posted, SendGridApi
+from devkit.fakes.sendgrid_api import Posted, SendGridApi
+from lookout.domain.identity import sha256
 from tests.cli.stages_kit import run_stage
 from tests.services.cli_kit import Site
 

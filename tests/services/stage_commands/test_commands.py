@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from lookout.cli.state import open_state
-from lookout.settings import Settings
-from lookout.testing.sendgrid_api import SendGridApi
+from devkit.fakes.sendgrid_api import SendGridApi
+from lookout.app.deployment import open_state
+from lookout.config.settings import Settings
 from tests.cli.shell import CALM, NEW, PHOTOS, RULES, THREAT, World
 from tests.cli.stages_kit import STAGES, loaded, run_stage, start_stage
 from tests.services.cli_kit import Site

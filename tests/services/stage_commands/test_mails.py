@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from lookout.testing.sendgrid_api import SendGridApi
+from devkit.fakes.sendgrid_api import SendGridApi
 from tests.cli.shell import NEW, THREAT
 from tests.cli.stages_kit import STAGES, start_stage
 from tests.services.cli_kit import Site

@@ -1,0 +1,21 @@
+"""Real servers for tests, under one name: etcd, MinIO, certificates, and a network between that can be made bad.
+
+See ``devkit/servers`` for the servers and ``devkit/fakes/proxy.py`` for the network.
+"""
+
+from devkit.fakes.proxy import Proxy
+from devkit.servers.certificates import Certificates, make_certificates
+from devkit.servers.etcd import EtcdCluster, EtcdServer
+from devkit.servers.minio import MinioServer
+from devkit.servers.process import PortTaken, Server
+
+__all__ = [
+    "Certificates",
+    "EtcdCluster",
+    "EtcdServer",
+    "MinioServer",
+    "PortTaken",
+    "Proxy",
+    "Server",
+    "make_certificates",
+]

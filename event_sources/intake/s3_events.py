@@ -1,0 +1,69 @@
+"""What the store posts when something happens to an object: read, and refused in a sentence. No I/O.
+
+Only which object it is about is believed. Whether that is there, and what it holds, is looked at: so events may come
+twice, late and in any order.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote_plus
+
+from lookout.domain.errors import InputRejected
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+"""An event of MinIO has one record, of about a kilobyte and the object's metadata, which are 8 KiB at most."""
+_MAX_KEY_BYTES: Final = 1024
+_KINDS: Final = {"ObjectCreated": "created", "ObjectRemoved": "removed"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Happened:
+    """Something happened to this object. ``bucket`` is its full name; ``kind`` is created, removed or other."""
+
+    bucket: str
+    key: str
+    kind: str
+
+
+def read_events(body: bytes) -> list[Happened]:
+    """The records of an event in the form of S3. Raises InputRejected for any other body."""
+    try:
+        tree: Any = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise InputRejected("expected an event of S3 as JSON", "the body", type(exc).__name__) from exc
+    records = tree.get("Records") if isinstance(tree, dict) else None
+    if not isinstance(records, list) or not records:
+        raise InputRejected("expected an event of S3: an object with a list Records that is not empty", "the body")
+    return [_read(f"Records[{number}]", record) for number, record in enumerate(records)]
+
+
+def _read(where: str, record: object) -> Happened:
+    what, _, _ = _text(where, record, "eventName").removeprefix("s3:").partition(":")
+    return Happened(
+        bucket=_text(where, record, "s3", "bucket", "name"),
+        key=_key(f"{where}.s3.object.key", _text(where, record, "s3", "object", "key")),
+        kind=_KINDS.get(what, "other"),
+    )
+
+
+def _text(where: str, record: object, *path: str) -> str:
+    found = record
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(found, str) or not found:
+        raise InputRejected("expected a text that is not empty", f"{where}.{'.'.join(path)}")
+    return found
+
+
+def _key(where: str, quoted: str) -> str:
+    try:
+        key = unquote_plus(quoted, errors="strict")
+        length = len(key.encode())
+    except UnicodeError as exc:
+        raise InputRejected("is not UTF-8", where) from exc
+    if length > _MAX_KEY_BYTES:
+        raise InputRejected(f"expected a key of at most {_MAX_KEY_BYTES} bytes, got {length}", where)
+    return key

@@ -1,0 +1,1 @@
+"""Application: the composition root, and what several commands share. Prints through the command line only."""

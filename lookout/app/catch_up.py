@@ -1,0 +1,96 @@
+"""What a deployment's source and its buckets of references show, taken into the ledger."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from lookout.app.deployment import Deployment, references_for
+from lookout.domain.errors import InputRejected
+from lookout.domain.pipeline import Refused
+from lookout.domain.records import JsonObject
+from lookout.execution.process_pool import ProcessWorkers
+from lookout.ledger.notes import read_note
+from lookout.ledger.port import Ledger
+from lookout.maintenance.renewal import renew
+from lookout.references.activation import propose
+from lookout.references.from_bucket import take_given
+from lookout.sources.comparable import BucketPictures, FolderPictures, Source
+from lookout.sources.ingest import SOURCE_ID_NOTE, SOURCE_NOTE
+from lookout.sources.reconcile import Reconciled, reconcile, reconcile_recent
+from stages.pipeline import PIPELINE
+
+if TYPE_CHECKING:
+    from lookout.object_store.minio import MinioStore
+
+REFERENCES: Final = {stage.references.bucket: stage.references for stage in PIPELINE.stages if stage.references}
+"""What each bucket of references is for."""
+_REFUSED_NOTE: Final = "refused"
+
+
+def take_pictures(opened: Deployment, *, full: bool) -> Reconciled:
+    """Compare the source with the pictures that are known: all, or what lies behind the last key of each device."""
+    look = reconcile if full else reconcile_recent
+    if full:
+        renew(PIPELINE, opened.ledger, time.time())
+    return look(opened.ledger, source_of(opened), PIPELINE.inputs, READERS, time.time)
+
+
+def take_references(opened: Deployment, among: Collection[str] = tuple(REFERENCES)) -> tuple[list[str], list[Refused]]:
+    """Bring into force what was put into these buckets, and the shipped model where none is in force: the buckets in
+    which something else is in force than before, and what was refused."""
+    changed: list[str] = []
+    refused: list[Refused] = []
+    if opened.bucket is None:
+        return changed, refused  # a state folder is given references by a run
+    pool = ProcessWorkers(store=opened.store, size=1)
+    try:
+        for bucket in among:
+            done = take_given(opened.ledger, cast("MinioStore", opened.store), pool, REFERENCES[bucket])
+            if bucket == "model" and not opened.ledger.references(bucket):
+                shipped = references_for(opened, None, None)[bucket]
+                done = propose(opened.ledger, opened.store, pool, REFERENCES[bucket], shipped)()
+            changed += [bucket] if done.changed else []
+            refused += done.refused
+    finally:
+        pool.stop()
+    return changed, refused
+
+
+def keep_refused(ledger: Ledger, run: str, refused: Sequence[Refused]) -> None:
+    """Remember what this run was the first to see and cannot be used, for its verdict."""
+    if run and refused:
+        note: JsonObject = {"run": run, "reasons": [one.reason for one in refused]}
+        ledger.put_note(_REFUSED_NOTE, json.dumps(note))
+
+
+def find_refused(ledger: Ledger, run: str) -> list[str]:
+    """Why what this run was the first to see cannot be used."""
+    return read_note(ledger, _REFUSED_NOTE, "a run and reasons", partial(_read_reasons, run), [])
+
+
+def _read_reasons(run: str, value: Any) -> list[str]:
+    return [str(reason) for reason in value["reasons"]] if value["run"] == run else []
+
+
+READERS = tuple(stage.name for stage in PIPELINE.readers(PIPELINE.inputs))
+
+
+def source_of(opened: Deployment) -> Source:
+    """The source that the state belongs to. Raises InputRejected when it has none."""
+    if opened.bucket is not None:
+        from lookout.object_store.minio.names import FILE_ENDINGS
+
+        store = cast("MinioStore", opened.store)
+        return BucketPictures(store=store, bucket=PIPELINE.inputs, endings=FILE_ENDINGS)
+    root = opened.ledger.find_note(SOURCE_NOTE)
+    if root is None:
+        raise InputRejected(
+            "this state has no source to compare with", str(opened.path), "it was given single files, or nothing yet"
+        )
+    identity = opened.ledger.find_note(SOURCE_ID_NOTE)
+    return FolderPictures(root=Path(root), bucket=PIPELINE.inputs, identity=identity, exclude=(opened.path,))

@@ -1,0 +1,275 @@
+"""Opening a deployment: the one place that chooses ledger, store, workers and channel, by the settings."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from lookout.app.lazy import Later
+from lookout.app.state_identity import (
+    LEDGER_FILE,
+    STATE_FILE,
+    bind,
+    bind_servers,
+    check_identity,
+    check_ledger_file,
+    check_servers,
+)
+from lookout.config.addresses import StoreAddress
+from lookout.config.settings import Settings
+from lookout.domain.errors import InputRejected, Unavailable, find_lack
+from lookout.domain.pipeline import Pipeline, load
+from lookout.domain.records import Json
+from lookout.filesystem.files import words
+from lookout.ledger.notes import read_note
+from lookout.ledger.port import Ledger
+from lookout.object_store.port import ObjectStore
+from lookout.outbox.outbox import Channel
+from lookout.outbox.sent_journal import JournaledChannel
+from lookout.sources.ingest import Bucket
+from stages.pipeline import PIPELINE
+
+if TYPE_CHECKING:
+    from lookout.object_store.minio import MinioStore
+
+OBJECTS_FOLDER: Final = "objects"
+OUTBOX_FOLDER: Final = "outbox"
+JOURNAL_FILE: Final = "sent.jsonl"
+"""Which alerts have left; see ``JournaledChannel``."""
+SENT_FILE: Final = "sent.sqlite"
+"""What `lookout watch --upload` has brought to a bucket."""
+PLOT: Final = "plot"
+PAGE: Final = "index.html"
+THRESHOLD_NOTE: Final = "threshold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A deployment, opened: its ledger and its store, in the state folder or on servers. ``path`` is the folder for
+    what stays on this machine. ``open_ledger`` gives further connections; ``bucket`` is the one of pictures, if the
+    store has it."""
+
+    path: Path
+    ledger: Ledger
+    open_ledger: Callable[[], Ledger]
+    store: ObjectStore
+    bucket: Bucket | None = None
+    address: StoreAddress | None = None
+    """Where the store is, when it is not in the folder."""
+
+    @property
+    def page(self) -> str:
+        """Where the page is, or will be once it is drawn."""
+        if self.address is not None:
+            return f"{self.address.bucket_url(PLOT)}/{PAGE}"
+        return str(self.path.absolute() / OBJECTS_FOLDER / PLOT / PAGE)
+
+    def find_page(self) -> str | None:
+        """Where the page is, None if it was not drawn yet."""
+        drawn = next(self.store.list(PLOT, PAGE), None)
+        return self.page if drawn is not None and drawn.key == PAGE else None
+
+
+@contextmanager
+def open_state(
+    settings: Settings, chosen: Path | None, *, create: bool = False, anew: bool = False
+) -> Iterator[Deployment]:
+    """Open the ledger and the store that the settings name, or those of the chosen state folder, or of the one of the
+    settings. Raises InputRejected when the folder is not there or is none, or an address is of no use; Unavailable
+    when something does not answer or cannot be written; Corrupt when the ledger is damaged, or is not that of the
+    results beside it. ``create`` makes what is not there; without it a state that cannot be written is read. ``anew``
+    is for a ledger that takes the place of a lost one: it is not compared with the results; ``begin_anew`` binds it."""
+    path = chosen or settings.state
+    if settings.store is None or settings.ledger is None:
+        _prepare(path, create=create or (settings.store is not None or settings.ledger is not None))
+    if settings.ledger is None and not anew:
+        check_ledger_file(path, path / LEDGER_FILE, path / OBJECTS_FOLDER)
+    store, bucket = _open_store(settings, path)
+    another = partial(open_ledger, settings, path, writing=create)
+    ledger = another()
+    try:
+        if not anew:
+            _check_identity(settings, path, ledger, store, create=create)
+        yield Deployment(
+            path=path, ledger=ledger, open_ledger=another, store=store, bucket=bucket, address=settings.store
+        )
+    finally:
+        ledger.close()
+
+
+def _check_identity(settings: Settings, path: Path, ledger: Ledger, store: ObjectStore, *, create: bool) -> None:
+    if settings.ledger is None:
+        check_identity(path, ledger)
+        if create:
+            bind(path, ledger)
+    elif settings.store is not None:
+        check_servers(ledger, store)
+        if create:
+            bind_servers(ledger)
+
+
+def begin_anew(settings: Settings, opened: Deployment) -> None:
+    """Have the ledger that is open be the one of this state from here on."""
+    if settings.ledger is None:
+        bind(opened.path, opened.ledger)
+    else:
+        bind_servers(opened.ledger)
+
+
+def buckets() -> list[str]:
+    """All buckets of the pipeline: of pictures, of references, of each stage's results."""
+    references = [stage.references.bucket for stage in PIPELINE.stages if stage.references is not None]
+    return [PIPELINE.inputs, *references, *(stage.name for stage in PIPELINE.stages)]
+
+
+def find_object(settings: Settings, name: str, among: Collection[str]) -> tuple[str, str]:
+    """Bucket and key of ``<bucket>/<key>``, where the bucket has its full name, as in what a store tells of it; gives
+    it without the deployment's prefix. Raises InputRejected unless it is one of ``among`` and the store can have it."""
+    prefix = settings.store.prefix if settings.store is not None else ""
+    full, _, key = name.partition("/")
+    bucket = full[len(prefix) :] if full.startswith(prefix) else ""
+    if bucket not in among or not key:
+        known = " or ".join(f"{prefix}{bucket}/<key>" for bucket in among)
+        raise InputRejected(f"expected {known}, got {name!r}", "--object", "the store is that of LOOKOUT_STORE")
+    if settings.store is not None:  # what cannot be there would be kept as a picture that fails for ever
+        from lookout.object_store.minio.names import check_object_key
+
+        check_object_key(bucket, key)
+    return bucket, key
+
+
+def open_ledger(settings: Settings, path: Path, *, writing: bool = True) -> Ledger:
+    """A connection to the ledger that the settings name, or to the one in the folder. Raises as ``open_state``."""
+    # Imported here: who works in a folder need not load what speaks to servers, and the other way round.
+    if settings.ledger is None:
+        from lookout.ledger.sqlite import SqliteLedger
+
+        return SqliteLedger(path / LEDGER_FILE, writing=writing)
+    # gRPC's core writes to stderr what it also answers as an error, unless it is told before it is loaded.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from lookout.ledger.etcd import Address, EtcdLedger
+
+    return EtcdLedger(Address.of(settings.ledger), prefix=f"/{settings.ledger.prefix}")
+
+
+def open_minio(address: StoreAddress) -> MinioStore:
+    """The store on the server; nothing is sent yet."""
+    from lookout.object_store.minio import MinioStore
+
+    return MinioStore(address.endpoint, **_minio_options(address))
+
+
+def minio_later(address: StoreAddress) -> ObjectStore:
+    """The same for worker processes: it is opened there, so that they can start before this process has loaded what
+    speaks to the server. It is of no use here."""
+    options = {"endpoint": address.endpoint, **_minio_options(address)}
+    return cast(ObjectStore, Later(function="lookout.object_store.minio:MinioStore", arguments=options))
+
+
+def _minio_options(address: StoreAddress) -> dict[str, Any]:
+    return {
+        "access_key": address.access_key,
+        "secret_key": address.secret_key,
+        "secure": address.secure,
+        "prefix": address.prefix,
+        "ca": None if address.ca is None else str(address.ca),
+        "collected": buckets()[1:],
+    }
+
+
+def _open_store(settings: Settings, path: Path) -> tuple[ObjectStore, Bucket | None]:
+    """The store, and the bucket of pictures, if the store has it. Nothing is asked for yet."""
+    if settings.store is not None:
+        from lookout.object_store.minio.names import FILE_ENDINGS
+        from lookout.sources.bucket import BucketSource
+
+        minio = open_minio(settings.store)
+        return minio, BucketSource(minio, PIPELINE.inputs, FILE_ENDINGS)
+    from lookout.object_store.folder.store import FolderStore
+    from lookout.object_store.routing import Routes
+    from lookout.sources.folder import FolderSource
+
+    objects = FolderStore((path / OBJECTS_FOLDER).absolute(), durable=settings.durable)
+    return Routes({PIPELINE.inputs: FolderSource()}, objects), None
+
+
+def channel_for(settings: Settings, state: Deployment) -> Channel:
+    """SendGrid when there is a key, else files in the state folder."""
+    if settings.sendgrid_api_key:
+        options = {"host": settings.sendgrid_host} if settings.sendgrid_host else {}
+        make = load("stages.threat_detect.mail.sendgrid:SendGridChannel")
+        channel = cast(Channel, make(settings.sendgrid_api_key, **options))
+    else:
+        make = load("stages.threat_detect.mail.eml_folder:FolderChannel")
+        channel = cast(Channel, make(state.path / OUTBOX_FOLDER))
+    return JournaledChannel(channel, state.path / JOURNAL_FILE)
+
+
+def pipeline_for(state: Deployment, threshold: float | None) -> Pipeline:
+    """The pipeline with the threshold given, or else with the one that was given last: it stays in force."""
+    if threshold is not None:
+        state.ledger.put_note(THRESHOLD_NOTE, repr(threshold))
+    kept = read_note(state.ledger, THRESHOLD_NOTE, "a number from 0 to 1", float, None)
+    if kept is None:
+        return PIPELINE
+    overrides: Mapping[str, Mapping[str, Json]] = {"object-detect": {"threshold": kept}}
+    return PIPELINE.with_params(overrides)
+
+
+def references_for(state: Deployment, rules: Path | None, model: Path | None) -> dict[str, Path]:
+    """The paths to bring into force: those given, and the shipped model where none is in force yet."""
+    given = {name: path for name, path in (("rules", rules), ("model", model)) if path is not None}
+    if "model" not in given and not state.ledger.references("model"):
+        shipped = Path(__file__).parents[2] / "models"
+        if not shipped.is_dir():
+            raise InputRejected(
+                "no model is in force and none is shipped with this installation", "--model", "name one"
+            )
+        given["model"] = shipped
+    return given
+
+
+def default_workers() -> int:
+    """One worker a core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def find_obstacle(path: Path) -> str | None:
+    """Why the path cannot be, or become, a state folder; None when it can. Raises OSError when it cannot be seen."""
+    if not path.is_dir():
+        return "is not a folder" if path.exists() or path.is_symlink() else None
+    names = {entry.name for entry in path.iterdir()}
+    known = names & {LEDGER_FILE, OBJECTS_FOLDER, OUTBOX_FOLDER, SENT_FILE, STATE_FILE}
+    return "holds other things than a state" if names and not known else None
+
+
+def check_channel(settings: Settings) -> None:
+    """Raises InputRejected for a host to which no mail could be sent, before any work is done."""
+    if settings.sendgrid_api_key and settings.sendgrid_host:
+        try:
+            load("stages.threat_detect.mail.http_post:target")(settings.sendgrid_host)
+        except InputRejected as exc:
+            raise InputRejected(exc.what, "LOOKOUT_SENDGRID_HOST", exc.hint) from exc
+
+
+def _prepare(path: Path, *, create: bool) -> None:
+    hint = "choose another with --state or LOOKOUT_STATE"
+    try:
+        if create:
+            obstacle = find_obstacle(path)
+            if obstacle is not None:
+                raise InputRejected(obstacle, str(path), hint)
+            path.mkdir(parents=True, exist_ok=True)
+        elif not any((path / name).is_file() for name in (LEDGER_FILE, STATE_FILE)):
+            raise InputRejected("is not a state folder", str(path), "name one with --state or LOOKOUT_STATE")
+    except OSError as exc:
+        if exc.errno == errno.EIO:
+            raise Unavailable(str(path), words(exc)) from exc
+        what = f"cannot be the state folder: {words(exc)}"
+        raise find_lack(exc) or InputRejected(what, str(path), hint) from exc

@@ -1,0 +1,299 @@
+"""One worker of many, as ``lookout work`` and the containers of the stages run it: opened, worked, handed back.
+
+What a stage alone needs is imported here and nothing else: a container of validate has no model and sends no mail.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import click
+
+from lookout.app.deployment import (
+    Deployment,
+    channel_for,
+    check_channel,
+    default_workers,
+    minio_later,
+    open_state,
+    pipeline_for,
+)
+from lookout.batches.cutter import ensure_run, run_id
+from lookout.batches.worker import Worked, Working
+from lookout.config.settings import Settings
+from lookout.domain.errors import InputRejected
+from lookout.domain.pipeline import Stage
+from lookout.domain.records import JsonObject, State
+from lookout.engine.engine import Progress
+from lookout.execution.executor import Done, InlineWorkers, Ticketed, Workers
+from lookout.execution.process_pool import ProcessWorkers
+from lookout.ledger.batches import LIVE, with_batches
+from lookout.ledger.port import RunRecord
+from lookout.log import get_logger
+from lookout.outbox.outbox import Outbox
+from lookout.sources.ingest import SOURCE_NOTE, BucketIntake, Intake
+from lookout.text import count, printable, table
+from lookout.version import code_version
+from stages.pipeline import PIPELINE
+
+log = get_logger(__name__)
+
+MAILS: Final = "threat-detect"
+"""The stage whose container may send mail, and has the key for it."""
+MAIL_PATIENCE_S: Final = 15.0
+"""How long a process waits for mails in all: for what could not be sent, and can be tried again so soon."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What one worker is to do: exactly one of a batch, a picture (``key``) and the batches of a run (``pull``).
+
+    ``stage`` None means all. ``run`` is what the records name; empty: that of the batch, or a new one. ``alone`` says
+    that this process may write to its stage's bucket only, and that letters which it cannot send must wait.
+    """
+
+    batch: str = ""
+    key: str = ""
+    pull: str = ""
+    run: str = ""
+    stage: str | None = None
+    workers: int | None = None
+    max_mails: int = 20
+    alone: bool = False
+
+    def __post_init__(self) -> None:
+        if sum(map(bool, (self.batch, self.key, self.pull))) != 1:
+            raise InputRejected("expected one of --batch, --object and --pull", "what to work on")
+
+    @property
+    def size(self) -> int:
+        """How many worker processes; for one picture never more than one."""
+        return 1 if self.key else self.workers or default_workers()
+
+    @property
+    def by_itself(self) -> bool:
+        """Whether this process runs the stage itself: a container for one picture has no other that it could harm, and
+        a process more would take as long to load as all the rest. Charts may be many, so they are drawn by another."""
+        return self.alone and bool(self.key) and not any(stage.grouped for stage in self.stages)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Those that are worked, but charts only if they alone are meant."""
+        ordinary = tuple(stage for stage in PIPELINE.stages if not stage.grouped)
+        return ordinary if self.stage is None else (PIPELINE.stage(self.stage),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What a worker did. ``stopped`` says that a signal ended it."""
+
+    run: str | None
+    worked: Worked
+    stopped: bool
+    elapsed_s: float
+
+    def as_counts(self) -> dict[str, dict[str, int]]:
+        """How many datums ended how, by stage."""
+        kinds = ("success", "skipped", "failed", "unrunnable", "retracted")
+        report = self.worked.report
+        return {stage.name: {kind: getattr(report, kind)[stage.name] for kind in kinds} for stage in PIPELINE.stages}
+
+    def as_json(self) -> JsonObject:
+        """The contract of ``--json``; documented in docs/cli.md."""
+        return {
+            "run": self.run,
+            "batches": dict(self.worked.batches),
+            "stages": {stage: dict(counts) for stage, counts in self.as_counts().items()},
+            "run_ended": self.worked.closed,
+            "stopped": self.stopped,
+            "elapsed_s": round(self.elapsed_s, 3),
+        }
+
+    def as_text(self) -> str:
+        """What a person reads."""
+        counts = self.as_counts()
+        columns = list(next(iter(counts.values())))
+        lines = [table([(name, *row.values()) for name, row in counts.items()], ("stage", *columns)), ""]
+        ends = list(self.worked.batches.values())
+        if ends:
+            said = ", ".join(f"{ends.count(end)} {end}" for end in sorted(set(ends)))
+            lines.append(f"{count(len(ends), 'batch', 'batches')}: {said}")
+        if self.worked.closed:
+            lines.append("The run has ended.")
+        lines.append(f"{'Stopped after' if self.stopped else 'Done in'} {self.elapsed_s:.1f} s.")
+        return "\n".join(lines)
+
+
+def work_through(settings: Settings, task: Task, state: Path | None = None) -> Ended:
+    """Do all of a task. Raises LookoutError: Unavailable when others hold what is left."""
+    began_s = time.monotonic()
+    if task.stage in (None, MAILS):
+        check_channel(settings)
+    with (
+        _early_pool(settings, task) as early,
+        open_state(settings, state) as opened,
+        opened.ledger.session() as owner,
+    ):
+        pool = early or _workers(opened, task)
+        try:
+            working = _working(settings, opened, owner, pool, task)
+            _stop_on_signals(working)
+            run, worked = _work(working, task)
+        finally:
+            pool.stop()
+    return Ended(run=run, worked=worked, stopped=working.stopped, elapsed_s=time.monotonic() - began_s)
+
+
+def _work(working: Working, task: Task) -> tuple[str | None, Worked]:
+    only = None if task.stage is None else working.pipeline.stage(task.stage)
+    if task.run:
+        ensure_run(working.ledger, task.run, time.time(), LIVE)
+    if task.batch:
+        return task.run or None, working.one_batch(task.batch, only, task.run)
+    if task.pull:
+        return task.pull, working.pull(task.pull, only)
+    if task.run:
+        return task.run, working.one_object(task.key, task.run, only)
+    return _one_object(working, task.key, only)
+
+
+def _one_object(working: Working, key: str, only: Stage | None) -> tuple[str, Worked]:
+    """One picture, as a run of its own, so that what is made of it names one."""
+    ledger, run = working.ledger, run_id(time.time())
+    ledger.start_run(RunRecord(id=run, kind="work", owner=working.owner, started_at_s=time.time()))
+    state, summary = "failed", {"object": key, "stage": None if only is None else only.name}
+    try:
+        worked = working.one_object(key, run, only)
+        state = "stopped" if working.stopped else "failed" if worked.report.failed else "success"
+    finally:
+        ledger.end_run(run, state, time.time(), summary)
+    return run, worked
+
+
+# --- putting it together ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _early_pool(settings: Settings, task: Task) -> Iterator[ProcessWorkers | None]:
+    """The worker processes of a container, which was started because there is something to do: they load what they need
+    while this process loads what speaks to the servers, and connects. None where there is no hurry."""
+    if not task.alone or task.by_itself or settings.store is None:
+        yield None
+        return
+    pool = ProcessWorkers(store=minio_later(settings.store), size=task.size)
+    try:
+        pool.start([stage.prepare.partition(":")[0] for stage in task.stages])
+        yield pool
+    finally:
+        pool.stop()
+
+
+class OwnProcess(InlineWorkers):
+    """Runs jobs in this process, and ends it when they take longer than they may. It leaves its claims as a killed one
+    does: whoever claims them next works on them alone, in a process of their own."""
+
+    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+        # Not by a signal: a decoder that hangs lets no handler run, and the first process of a container gets no other.
+        faulthandler.dump_traceback_later(timeout_s * max(1, len(jobs)), exit=True)
+        try:
+            super().submit(jobs, timeout_s, done)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _workers(opened: Deployment, task: Task) -> Workers:
+    return OwnProcess(opened.store) if task.by_itself else ProcessWorkers(store=opened.store, size=task.size)
+
+
+def _working(settings: Settings, opened: Deployment, owner: str, pool: Workers, task: Task) -> Working:
+    working = Working(
+        pipeline=pipeline_for(opened, None),
+        ledger=with_batches(opened.ledger),
+        store=opened.store,
+        workers=pool,
+        owner=owner,
+        code=code_version(),
+        look=look_at(opened),
+        clock=time.time,
+        on_progress=_tell,
+        publishes=(task.stage,) if task.alone and task.stage is not None else None,
+    )
+    if task.stage not in (None, MAILS):
+        return working
+    if task.alone and not settings.sendgrid_api_key:
+        log.warning("no mail", why="SENDGRID_API_KEY is not set", then="alerts wait in the outbox")
+        return working
+
+    patience_s = MAIL_PATIENCE_S
+
+    def send() -> None:
+        """Tries what is due, and again what can be tried again soon: nobody else may come for minutes."""
+        nonlocal patience_s
+        outbox = Outbox(  # of this batch: each may have as many mails that leave singly
+            ledger=opened.ledger,
+            store=opened.store,
+            channel=partial(channel_for, settings, opened),
+            owner=owner,
+            clock=time.time,
+            max_letters=task.max_mails,
+        )
+        while not working.stopped:
+            due_at_s = outbox.dispatch(lambda: working.stopped)
+            if due_at_s is None or due_at_s > time.time() + patience_s:
+                return
+            # In pieces, as a signal only leaves a mark.
+            ends_s = max(due_at_s, time.time() + 1.0)
+            while not working.stopped and time.time() < ends_s:
+                time.sleep(0.5)
+                patience_s -= 0.5
+
+    working.send = send
+    return working
+
+
+def look_at(opened: Deployment) -> Callable[[str], None]:
+    """Observes one picture as it is now, in the bucket or in the folder of this state."""
+    readers = tuple(stage.name for stage in PIPELINE.readers(PIPELINE.inputs))
+    if opened.bucket is not None:
+        bucket = BucketIntake(
+            ledger=opened.ledger, source=opened.bucket, bucket=PIPELINE.inputs, readers=readers, clock=time.time
+        )
+        return bucket.look_again
+    folder = Intake(ledger=opened.ledger, bucket=PIPELINE.inputs, readers=readers, clock=time.time)
+    root = opened.ledger.find_note(SOURCE_NOTE)
+    if root is None:
+        return folder.look_again
+
+    def look(key: str) -> None:
+        folder.take_changes(Path(root), [key])
+
+    return look
+
+
+def _stop_on_signals(working: Working) -> None:
+    """The first signal hands back what is at work; a second one ends at once."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, _interrupt)
+        working.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)
+
+
+def _tell(progress: Progress) -> None:
+    if progress.state is State.FAILED:
+        click.echo(f"failed: {progress.stage} of {printable(progress.key)}: {printable(progress.error)}", err=True)

@@ -1,0 +1,335 @@
+"""Working on batches: one worker of many takes a batch, does all of it, and takes the next. Knows no stage by name.
+
+What a batch may be worked on with is what the ledger says: its basis of each stage, the digest of recipe, model and
+rules. A worker of another recipe refuses. A model or a rule that comes into force between the cut and the end is used:
+the ledger has marked every datum for it, and to work with what was in force before would only have to be done again.
+So no result of an older basis stays: the worker compares once more when it is through, and marks and does again what
+it may have settled on the older one; and if it died before that, whoever takes the batch next does the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from lookout.batches.closing import close, look_back
+from lookout.batches.cutter import bases, ordinary
+from lookout.domain.errors import ClaimLost, InputRejected, Unavailable
+from lookout.domain.pipeline import Pipeline, Stage
+from lookout.domain.records import Mark, State
+from lookout.engine.engine import Engine, Progress, Report
+from lookout.execution.executor import Workers
+from lookout.ledger.batches import UNFINISHED, Batch, BatchLedger, BatchState
+from lookout.log import get_logger
+from lookout.object_store.port import ObjectStore
+
+log = get_logger(__name__)
+
+BASIS_HINT: Final = (
+    "recipe, model or rules are not those that the ledger goes by: another version is at work, or something is just"
+    " coming into force; cut again with this version, or work with the other"
+)
+
+
+@dataclass(kw_only=True)
+class Worked:
+    """What one worker did. ``batches`` says, by id, how each ended: done, open (to be taken again) or lost."""
+
+    report: Report = field(default_factory=Report)
+    batches: dict[str, str] = field(default_factory=dict)
+    closed: bool = False
+    """Whether it was this one that ended the run."""
+    busy: int = 0
+    """Datums that others were still at when all else was done."""
+
+
+@dataclass(kw_only=True)
+class Working:
+    """One worker, in a session of its own (``owner``). ``look`` observes an input again; ``send`` is called whenever a
+    batch is worked through, for what should not wait until the end of all. ``publishes`` names the buckets to which it
+    may write, None: to all."""
+
+    pipeline: Pipeline
+    ledger: BatchLedger
+    store: ObjectStore
+    workers: Workers
+    owner: str
+    code: str
+    look: Callable[[str], None]
+    clock: Callable[[], float]
+    on_progress: Callable[[Progress], None] = lambda _: None
+    send: Callable[[], None] = lambda: None
+    publishes: Collection[str] | None = None
+    lease_s: float = 60.0
+    stopped: bool = field(default=False, init=False)
+    worked: Worked = field(default_factory=Worked, init=False)
+    _engine: Engine | None = field(default=None, init=False)
+    _held: list[Batch] = field(default_factory=list, init=False)
+
+    def stop(self) -> None:
+        """End soon: what runs is killed and handed back, the batch too. From any thread, in signal handlers too."""
+        self.stopped = True
+        if self._engine is not None:
+            self._engine.stop()
+
+    # --- what can be asked for --------------------------------------------------------------------------------------
+
+    def one_object(self, key: str, run: str, stage: Stage | None = None) -> Worked:
+        """Work on the datums of one input, without a batch. It is looked at first, if a stage that reads inputs is
+        among those to be worked."""
+        scope = self._scope(stage)
+        readers = {reader.name for reader in self.pipeline.readers(self.pipeline.inputs)}
+        if any(each.name in readers for each in scope):
+            self.look(key)
+        self._through(scope, (key,), run)
+        self.send()
+        self._finish(stage, run)
+        return self.worked
+
+    def one_batch(self, id_: str, stage: Stage | None = None, run: str = "") -> Worked:
+        """Work on one batch, through all stages or one; one that is done already is left so. What is made names
+        ``run``, or else that of the batch.
+
+        Raises InputRejected for an unknown one, Unavailable when another holds it or datums of it.
+        """
+        known = self.ledger.find_batches([id_]).get(id_)
+        if known is None:
+            raise InputRejected("no such batch", id_, "see lookout batches list")
+        run = run or known.run or known.id
+        if stage is None or not stage.grouped:
+            taken = self.ledger.take_batch(self.owner, self.lease_s, id_=id_)
+            if taken is not None:
+                self._batch(taken, self._scope(stage), run)
+            else:
+                self._explain(id_)
+        self._release_all()
+        if not known.run:
+            self._finish(stage, run)
+        elif stage is not None and stage.grouped:
+            self._groups([stage], run)
+        return self.worked
+
+    def pull(self, run: str, stage: Stage | None = None) -> Worked:
+        """Work on one open batch of the run after the other until none is left. Whoever is through last works the
+        grouped stages and ends the run.
+
+        With one stage, only on those in which something waits for it. Workers that go through one stage after the other
+        leave nothing behind, whenever each of them begins and ends: whoever lets go of a batch after one stage comes
+        back for it with the next.
+
+        Raises InputRejected for an unknown run; Unavailable when all that is left is held by others who are not of this
+        run, so that it should be tried again.
+        """
+        scope = self._scope(stage)
+        if stage is None:
+            while not self.stopped and (taken := self.ledger.take_batch(self.owner, self.lease_s, run=run)):
+                self._batch(taken, scope, run)
+        elif not stage.grouped:
+            for taken in self._taking(stage, run):
+                self._batch(taken, scope, run)
+        self._release_all()
+        if stage is not None:
+            if stage.grouped:
+                self._groups([stage], run)
+        elif not self.stopped and next(self.ledger.batches(run=run, states=UNFINISHED), None) is None:
+            self._groups([each for each in self.pipeline.stages if each.grouped], run)
+            self.worked.closed = not self.stopped and self._close(run)
+        return self.worked
+
+    # --- one batch --------------------------------------------------------------------------------------------------
+
+    def _taking(self, stage: Stage, run: str) -> Iterator[Batch]:
+        """The open batches of the run that wait for this stage, or for nothing any more; taken, each once. Looked for
+        until a whole round finds none."""
+        seen: set[str] = set()
+        found = True
+        while found:
+            found = False
+            for batch in self.ledger.batches(run=run, states=UNFINISHED):
+                if self.stopped:
+                    return
+                if batch.id in seen or not self._waits_for(stage, batch.keys):
+                    continue
+                taken = self.ledger.take_batch(self.owner, self.lease_s, id_=batch.id)
+                if taken is not None:
+                    seen.add(taken.id)
+                    found = True
+                    yield taken
+
+    def _waits_for(self, stage: Stage, keys: Collection[str]) -> bool:
+        """Whether something of these keys waits for the stage, or nothing at all for any."""
+        for each in (stage, *(other for other in ordinary(self.pipeline) if other is not stage)):
+            if any(slot.dirty for slot in self.ledger.find_slots(each.name, keys).values()):
+                return each is stage
+        return True
+
+    def _batch(self, taken: Batch, scope: Sequence[Stage], run: str) -> None:
+        self._held.append(taken)
+        self._mark_again(taken, scope)
+        self._through(scope, taken.keys, run)
+        self.send()
+        busy, waiting = self._left(taken.keys, scope)
+        if busy and not self.stopped:
+            log.info("busy", batch=taken.id, datums=busy)
+            self.worked.busy += busy
+            self.worked.batches[taken.id] = BatchState.OPEN.value
+            return  # held until there is nothing else to take: released now, it would be the next one
+        through = not self.stopped and (not waiting or len(scope) == len(ordinary(self.pipeline)))
+        self._let_go(taken, self.ledger.end_batch if through else self.ledger.release_batch, through=through)
+
+    def _let_go(self, taken: Batch, write: Callable[[Batch], None], *, through: bool) -> None:
+        """End or release a batch. One that was lost is somebody else's now; what is settled stays so."""
+        if taken in self._held:
+            self._held.remove(taken)
+        try:
+            write(taken)
+        except ClaimLost as exc:
+            log.warning("batch lost", batch=taken.id, why=exc)
+            self.worked.batches[taken.id] = "lost"
+        else:
+            self.worked.batches[taken.id] = (BatchState.DONE if through else BatchState.OPEN).value
+
+    def _release_all(self) -> None:
+        for taken in list(self._held):
+            self._let_go(taken, self.ledger.release_batch, through=False)
+        if self.worked.busy and not self.stopped:
+            raise Unavailable(
+                f"{self.worked.busy} datums", "another worker or run is at them, so their batches are open again"
+            )
+
+    def _explain(self, id_: str) -> None:
+        """Why a batch could not be taken. Raises Unavailable when another holds it."""
+        known = self.ledger.find_batches([id_])[id_]
+        if known.state is not BatchState.DONE:
+            raise Unavailable(f"batch {id_}", f"{known.owner or 'another'} holds it")
+        self.worked.batches[id_] = known.state.value
+
+    def _left(self, keys: Collection[str], scope: Sequence[Stage]) -> tuple[int, int]:
+        """How many datums of these keys wait: those that this worker was to do and others have in hand, and all others.
+        A free one of its own stages was marked after it had been through: it belongs to the next cut."""
+        busy = waiting = 0
+        for stage in ordinary(self.pipeline):
+            for slot in self.ledger.find_slots(stage.name, keys).values():
+                if slot.dirty and slot.owner is not None and stage in scope:
+                    busy += 1
+                else:
+                    waiting += slot.dirty > 0
+        return busy, waiting
+
+    # --- going by the ledger's basis --------------------------------------------------------------------------------
+
+    def _through(self, scope: Sequence[Stage], keys: Collection[str], run: str) -> None:
+        """Work until nothing of these keys is left to claim, and until the basis was the same before and after."""
+        while True:
+            basis = self._basis(scope)
+            self._work(scope, keys, run)
+            moved = [stage for stage in scope if self.ledger.basis(stage.name) != basis[stage.name]]
+            if not moved:
+                return
+            log.info("basis moved", stages=[stage.name for stage in moved])
+            self._mark_done(moved, keys)
+            if self.stopped:
+                return
+
+    def _basis(self, scope: Sequence[Stage]) -> dict[str, str]:
+        """The basis of this program, which is that of the ledger. Read before the engine reads what is in force, so
+        that the engine can only be ahead of it, which the comparison afterwards finds. Raises Unavailable."""
+        differ: list[str] = []
+        for _ in range(2):  # something may come into force between the two readings, or another be the first
+            basis = bases(self.pipeline, self.ledger, self.store)
+            differ = [stage.name for stage in scope if self.ledger.basis(stage.name) != basis[stage.name]]
+            if not differ:
+                return basis
+            for name in differ:
+                if self.ledger.basis(name) is None:  # nobody has cut or run yet: there is nothing to be at odds with
+                    self.ledger.rebase(name, basis[name])
+        raise Unavailable(f"stage {', '.join(differ)}", BASIS_HINT)
+
+    def _mark_again(self, taken: Batch, scope: Sequence[Stage]) -> None:
+        """Have done again what an owner before may have settled on an older basis, and did not live to compare."""
+        moved = [
+            stage for stage in scope if taken.losses or taken.basis.get(stage.name) != self.ledger.basis(stage.name)
+        ]
+        self._mark_done(moved, taken.keys)
+
+    def _mark_done(self, stages: Sequence[Stage], keys: Collection[str]) -> None:
+        """Mark successes only: a failure would have all its tries again, and one that kills workers would never end."""
+        for stage in stages:
+            slots = self.ledger.find_slots(stage.name, keys)
+            self.ledger.mark(
+                [Mark(stage=stage.name, key=key) for key, slot in slots.items() if slot.state is State.SUCCESS]
+            )
+
+    # --- the engine -------------------------------------------------------------------------------------------------
+
+    def _scope(self, stage: Stage | None) -> tuple[Stage, ...]:
+        return ordinary(self.pipeline) if stage is None else (stage,)
+
+    def _finish(self, stage: Stage | None, run: str) -> None:
+        """The charts after a single batch or object, which is no part of a run that somebody ends."""
+        grouped = [each for each in self.pipeline.stages if each.grouped and stage in (None, each)]
+        self._groups(grouped, run)
+
+    def _groups(self, grouped: Sequence[Stage], run: str) -> None:
+        if grouped and not self.stopped:
+            self._basis(grouped)
+            self._work(grouped, None, run)
+
+    def _work(self, stages: Sequence[Stage], keys: Collection[str] | None, run: str) -> None:
+        engine = Engine(
+            pipeline=self.pipeline,
+            ledger=self.ledger,
+            store=self.store,
+            workers=self.workers,
+            owner=self.owner,
+            run=run,
+            code=self.code,
+            reobserve=self.look,
+            on_progress=self.on_progress,
+            clock=self.clock,
+            lease_s=self.lease_s,
+            publishes=self.publishes,
+        )
+        engine.report = self.worked.report
+        self._engine = engine
+        if self.stopped:
+            engine.stop()
+        with self._keeping(engine):
+            engine.work(stages, keys)
+
+    @contextmanager
+    def _keeping(self, engine: Engine) -> Iterator[None]:
+        """Keep the leases of the batches held: a thread reminds the engine's loop, whose thread has the ledger."""
+        if not self._held:
+            yield
+            return
+        over = threading.Event()
+
+        def remind() -> None:
+            while not over.wait(self.lease_s / 3):
+                engine.call(self._extend)
+
+        thread = threading.Thread(target=remind, name="batch-lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _extend(self) -> None:
+        for batch, still in zip(self._held, self.ledger.extend_batches(self._held, self.lease_s), strict=True):
+            if not still:
+                log.warning("batch lost", batch=batch.id)
+
+    # --- the end of a run -------------------------------------------------------------------------------------------
+
+    def _close(self, run: str) -> bool:
+        found = look_back(self.pipeline, self.ledger, run)
+        try:
+            return close(self.ledger, run, found, self.clock())
+        except KeyError:
+            raise InputRejected("no such run", run, "see lookout status") from None

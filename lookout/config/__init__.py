@@ -1,0 +1,1 @@
+"""Configuration from the environment, read once by the entry points."""

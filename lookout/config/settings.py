@@ -1,0 +1,52 @@
+"""What the environment says, read once, by the entry points only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from lookout.config.addresses import LedgerAddress, StoreAddress
+from lookout.domain.errors import InputRejected
+
+DEFAULT_STATE: Final = Path("lookout-state")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings that come from the environment. The key is not shown by ``repr``."""
+
+    state: Path = DEFAULT_STATE
+    log_level: str = "error"
+    sendgrid_api_key: str | None = field(default=None, repr=False)
+    sendgrid_host: str | None = None
+    durable: bool = True
+    store: StoreAddress | None = None
+    ledger: LedgerAddress | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read LOOKOUT_STATE, LOOKOUT_LOG, LOOKOUT_DURABLE, LOOKOUT_SENDGRID_HOST, SENDGRID_API_KEY and what
+        ``lookout.config.addresses`` reads.
+
+        Raises InputRejected that names the variable.
+        """
+        level = environment.get("LOOKOUT_LOG", "error").lower()
+        if level not in ("debug", "info", "warning", "error"):
+            raise InputRejected(f"expected debug, info, warning or error, got {level!r}", "LOOKOUT_LOG")
+        durable = environment.get("LOOKOUT_DURABLE", "1")
+        if durable not in ("0", "1"):
+            raise InputRejected(f"expected 0 or 1, got {durable!r}", "LOOKOUT_DURABLE")
+        key = environment.get("SENDGRID_API_KEY", "").strip()
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise InputRejected("has characters that no key has", "SENDGRID_API_KEY", "unset it to get .eml files")
+        return cls(
+            state=Path(environment.get("LOOKOUT_STATE") or DEFAULT_STATE),
+            log_level=level,
+            sendgrid_api_key=key or None,
+            sendgrid_host=environment.get("LOOKOUT_SENDGRID_HOST") or None,
+            durable=durable == "1",
+            store=StoreAddress.from_environment(environment),
+            ledger=LedgerAddress.from_environment(environment),
+        )

@@ -1,0 +1,335 @@
+"""What is to be done with a claimed slot: skip, republish, process, retract, give up, or nothing because its upstream
+failed.
+
+Reads the ledger in bulk and writes nothing. Also says which slots downstream an outcome touches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from lookout.domain.errors import InputRejected
+from lookout.domain.identity import datum_hash, digest, group_digest, references_digest
+from lookout.domain.isolation import apart
+from lookout.domain.pipeline import OVERVIEW, Pipeline, Reads, Select, Stage, load
+from lookout.domain.records import (
+    Claim,
+    InputRef,
+    Mark,
+    ObjectRef,
+    Observation,
+    Outcome,
+    Record,
+    Reference,
+    Slot,
+    State,
+    Tally,
+)
+from lookout.execution.executor import Job, JobInput
+from lookout.ledger.port import Ledger
+from lookout.object_store.port import ObjectStore
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Process:
+    """A datum that has to be run: the job, and what its record will say."""
+
+    job: Job
+    hash: str
+    group: str
+    recipe: str
+    inputs: tuple[InputRef, ...]
+
+
+Decision: TypeAlias = Process | Outcome
+
+_SKIP: Final = Outcome(state=State.SUCCESS)
+MAX_LONE_LOSSES: Final = 3
+"""A datum that took so many engines down, one after another and each while it was worked on alone, is not tried again
+but by a word."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selected:
+    """The references in force for one datum with their digest, and what it shares a prepared stage by."""
+
+    references: tuple[Reference, ...]
+    digest: str
+    recipe: str
+    prepared: str
+
+
+class InForce:
+    """The references in force for one stage, pinned when made, and which of them apply to a key."""
+
+    def __init__(self, stage: Stage, references: Sequence[Reference]) -> None:
+        self.references = tuple(references)
+        self.digest = references_digest(self.references)
+        uses = stage.references
+        self._select: Select | None = load(uses.select) if uses and uses.select else None
+        self._recipe = stage.recipe
+        self._digests: dict[tuple[str, ...], tuple[str, str]] = {}
+
+    def select(self, key: str) -> Selected:
+        """What applies to the datum of this key."""
+        chosen = self.references if self._select is None else tuple(self._select(key, self.references))
+        names = tuple(sorted(reference.name for reference in chosen))
+        digests = self._digests.get(names)
+        if digests is None:
+            selected = references_digest(chosen)
+            digests = self._digests[names] = selected, digest("prepared/1", self._recipe, selected)
+        return Selected(references=chosen, digest=digests[0], recipe=self._recipe, prepared=digests[1])
+
+
+class Planner:
+    """Plans claims of one pipeline. What is in force is read once, when made: a batch pins it.
+
+    A job is told the later of the first sight of its input and now, as the clock may have been behind at first sight.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, ledger: Ledger, store: ObjectStore, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._pipeline, self._ledger, self._store, self._clock = pipeline, ledger, store, clock
+        self._in_force = {
+            stage.name: InForce(stage, ledger.references(stage.references.bucket) if stage.references else ())
+            for stage in pipeline.stages
+        }
+
+    def basis(self, stage: Stage) -> str:
+        """The digest of all that a stage's datums depend on beside their inputs: recipe and references."""
+        return digest("basis/1", stage.recipe, self._in_force[stage.name].digest)
+
+    def check(self, stage: Stage) -> None:
+        """Raises InputRejected when the stage cannot run because nothing is in force that it needs."""
+        uses = stage.references
+        if uses and uses.required and not self._in_force[stage.name].references:
+            raise InputRejected(
+                f"no {uses.bucket} is in force", f"stage {stage.name}", f"give one with --{uses.bucket}"
+            )
+
+    def plan(self, stage: Stage, claims: Sequence[Claim]) -> list[Decision]:
+        """One decision a claim, in the order given."""
+        drafts = self._plan_groups(stage, claims) if stage.grouped else self._plan_each(stage, claims)
+        decisions = self._reuse(claims, drafts)
+        return [self._risk(claim, decision) for claim, decision in zip(claims, decisions, strict=True)]
+
+    def _risk(self, claim: Claim, decision: Decision) -> Decision:
+        """The decision, or that to fail a datum whose record cannot be read, or whose processing has taken too many
+        engines down."""
+        if claim.slot.damage is not None:
+            return self.with_marks(claim, Outcome(state=State.FAILED, error=claim.slot.damage))
+        losses = claim.slot.losses
+        if not isinstance(decision, Process) or losses < MAX_LONE_LOSSES:
+            return decision
+        error = f"its worker died {losses} times while it worked on this datum alone"
+        return self.with_marks(claim, Outcome(state=State.FAILED, error=error))
+
+    # --- ordinary stages: one datum per input key --------------------------------------------------------------------
+
+    def _plan_each(self, stage: Stage, claims: Sequence[Claim]) -> list[Decision]:
+        keys = [claim.key for claim in claims]
+        upstream: dict[str, dict[str, Slot]] = {}
+        observed: dict[str, Observation] = {}
+        for read in stage.reads:
+            if read.bucket == self._pipeline.inputs:
+                observed = self._ledger.find_inputs(read.bucket, keys)
+            elif read.bucket not in upstream:
+                upstream[read.bucket] = self._ledger.find_slots(read.bucket, keys)
+        return [self._plan_one(stage, claim, observed.get(claim.key), upstream) for claim in claims]
+
+    def _plan_one(
+        self, stage: Stage, claim: Claim, seen: Observation | None, upstream: Mapping[str, Mapping[str, Slot]]
+    ) -> Decision:
+        inputs: list[JobInput] = []
+        for read in stage.reads:
+            if read.bucket == self._pipeline.inputs:
+                if seen is not None and seen.error is not None:
+                    return Outcome(state=State.FAILED, error=seen.error)
+                found = None if seen is None or seen.ref is None else _job_input(read, seen, self._clock())
+            else:
+                slot = upstream[read.bucket].get(claim.key)
+                if slot is not None and slot.damage is not None:
+                    return Outcome(state=State.UNRUNNABLE, error=f"{slot.stage} of {slot.key}: {slot.damage}")
+                if slot is not None and slot.state in (State.FAILED, State.UNRUNNABLE):
+                    return Outcome(state=State.UNRUNNABLE, error=f"{slot.stage} of {slot.key}: {slot.error}")
+                outputs = slot.record.outputs if slot is not None and slot.record is not None else ()
+                ref = read.find(outputs)
+                found = None if ref is None else JobInput(role=read.role, ref=ref, max_bytes=read.max_bytes)
+            if found is None:
+                return Outcome(state=State.RETRACTED)
+            inputs.append(found)
+        refs = tuple(InputRef(role=item.role, ref=item.ref) for item in inputs)
+        selected = self._in_force[stage.name].select(claim.key)
+        hash_ = datum_hash(stage.name, claim.key, refs, selected.digest, selected.recipe, claim.slot.salt)
+        if _is_live(claim, hash_):
+            return _SKIP  # before a job is put together that nobody would run
+        job = Job(
+            stage=stage.name,
+            key=claim.key,
+            prepare=stage.prepare,
+            params=stage.params,
+            prepared=selected.prepared,
+            references=selected.references,
+            inputs=tuple(inputs),
+        )
+        return Process(
+            job=job,
+            hash=hash_,
+            group=self._pipeline.group_of(claim.key),
+            recipe=selected.recipe,
+            inputs=refs + tuple(_reference_inputs(selected.references)),
+        )
+
+    # --- grouped stages ---------------------------------------------------------------------------------------------
+
+    def _plan_groups(self, stage: Stage, claims: Sequence[Claim]) -> list[Decision]:
+        groups = [claim.key for claim in claims if claim.key != OVERVIEW]
+        sums = {tally.group: [tally] for tally in self._ledger.tallies(groups)}
+        return [
+            self._plan_group(stage, claim, self._ledger.tallies() if claim.key == OVERVIEW else sums.get(claim.key, []))
+            for claim in claims
+        ]
+
+    def _plan_group(self, stage: Stage, claim: Claim, tallies: Sequence[Tally]) -> Decision:
+        if not tallies:
+            return Outcome(state=State.RETRACTED)
+        members = []
+        if claim.key != OVERVIEW:
+            for read in stage.reads:
+                members += [
+                    member
+                    for member in self._ledger.members(read.bucket, claim.key)
+                    if read.find(member.outputs) is not None
+                ]
+        selected = self._in_force[stage.name].select(claim.key)
+        listed = group_digest(tallies, members)
+        content = digest("grouped/1", listed, selected.digest)
+        return Process(
+            job=Job(
+                stage=stage.name,
+                key=claim.key,
+                prepare=stage.prepare,
+                params=stage.params,
+                prepared=selected.prepared,
+                references=selected.references,
+                tallies=tuple(tallies),
+                members=tuple(members),
+            ),
+            hash=datum_hash(stage.name, claim.key, (), content, selected.recipe, claim.slot.salt),
+            group=claim.key,
+            recipe=selected.recipe,
+            inputs=(
+                _manifest(stage, claim.key, listed, len(tallies) + len(members)),
+                *_reference_inputs(selected.references),
+            ),
+        )
+
+    # --- what was done before ---------------------------------------------------------------------------------------
+
+    def _reuse(self, claims: Sequence[Claim], drafts: Sequence[Decision]) -> list[Decision]:
+        """Turn datums that the live view or history has already into skips and republications."""
+        missing = {
+            draft.hash
+            for claim, draft in zip(claims, drafts, strict=True)
+            if isinstance(draft, Process) and not _is_live(claim, draft.hash)
+        }
+        history = self._history(missing) if missing else {}
+        decisions: list[Decision] = []
+        for claim, draft in zip(claims, drafts, strict=True):
+            if isinstance(draft, Process):
+                if _is_live(claim, draft.hash):
+                    draft = self.with_marks(claim, _SKIP, claim.slot.record)
+                elif (old := history.get(draft.hash)) is not None and all(self._store.has(old.outputs)):
+                    draft = self.with_marks(claim, Outcome(state=State.SUCCESS, record=old, republished=True), old)
+            else:
+                draft = self.with_marks(claim, draft, claim.slot.record if draft is _SKIP else None)
+            decisions.append(draft)
+        return decisions
+
+    def _history(self, hashes: Iterable[str]) -> dict[str, Record]:
+        """The records of history that can be read: a datum of which one cannot is done again."""
+        answers = apart(sorted(hashes), lambda some: [self._ledger.find_records(some)] * len(some))
+        return {
+            hash_: record for found in answers if not isinstance(found, Exception) for hash_, record in found.items()
+        }
+
+    # --- what an outcome touches ------------------------------------------------------------------------------------
+
+    def with_marks(self, claim: Claim, outcome: Outcome, record: Record | None = None) -> Outcome:
+        """The outcome with the marks that its commit must set: for readers whose input it changes, and for groups."""
+        if outcome.state in (State.KILLED, State.PENDING) or (outcome.state is State.FAILED and not outcome.final):
+            return outcome
+        marks = tuple(self._marks(claim, outcome.state, record))
+        refused = () if outcome.record is None else tuple(self._marks(claim, State.FAILED, None))
+        return replace(outcome, marks=marks, marks_if_refused=refused) if marks or refused else outcome
+
+    def _marks(self, claim: Claim, state: State, new: Record | None) -> Iterable[Mark]:
+        old = claim.slot.record
+        failed = state in (State.FAILED, State.UNRUNNABLE)
+        healed = claim.slot.state not in (State.SUCCESS, State.PENDING)
+        if new is old and not failed and not healed:
+            return  # a skip: what reads this datum has read it
+        for reader in self._pipeline.readers(claim.stage):
+            if reader.grouped:
+                continue
+            reads = [read for read in reader.reads if read.bucket == claim.stage]
+            if failed or healed or any(_sha256(read, old) != _sha256(read, new) for read in reads):
+                yield Mark(stage=reader.name, key=claim.key)
+        if not failed and not self._pipeline.stage(claim.stage).grouped:
+            yield from self._group_marks(claim, old, new)
+
+    def _group_marks(self, claim: Claim, old: Record | None, new: Record | None) -> Iterable[Mark]:
+        tallied = _tallied(old) != _tallied(new)
+        for stage in self._pipeline.stages:
+            if not stage.grouped:
+                continue
+            reads = [read for read in stage.reads if read.bucket == claim.stage]
+            moved = any(_member(read, old) != _member(read, new) for read in reads)
+            if tallied or moved:
+                yield Mark(stage=stage.name, key=self._pipeline.group_of(claim.key))
+            if tallied:
+                yield Mark(stage=stage.name, key=OVERVIEW)
+
+
+def _is_live(claim: Claim, hash_: str) -> bool:
+    """Whether the slot holds just this datum."""
+    return claim.slot.record is not None and claim.slot.hash == hash_
+
+
+def _manifest(stage: Stage, group: str, listed: str, size: int) -> InputRef:
+    """The inputs of a grouped datum as one entry: a day may have thousands, and each redrawing would name them all.
+
+    Its key says which datums it lists: those of a group, or all; ``listed`` is their digest and ``size`` their number.
+    """
+    ref = ObjectRef(bucket=stage.reads[0].bucket, key=f"{group}/" if group else "*", sha256=listed, size=size)
+    return InputRef(role="members", ref=ref)
+
+
+def _job_input(read: Reads, seen: Observation, now_s: float) -> JobInput | None:
+    if seen.ref is None:
+        return None
+    observed_at_s = max(seen.observed_at_s, now_s)
+    return JobInput(role=read.role, ref=seen.ref, max_bytes=read.max_bytes, observed_at_s=observed_at_s)
+
+
+def _reference_inputs(references: Iterable[Reference]) -> Iterable[InputRef]:
+    for reference in references:
+        for role, ref in sorted(reference.files.items()):
+            yield InputRef(role=f"{reference.bucket}:{role}", ref=ref)
+
+
+def _sha256(read: Reads, record: Record | None) -> str | None:
+    found = read.find(record.outputs) if record is not None else None
+    return found.sha256 if found is not None else None
+
+
+def _tallied(record: Record | None) -> tuple[dict[str, int], float | None]:
+    return (dict(record.counts), record.at_s) if record is not None else ({}, None)
+
+
+def _member(read: Reads, record: Record | None) -> str | None:
+    return record.hash if record is not None and read.find(record.outputs) is not None else None

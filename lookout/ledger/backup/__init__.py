@@ -1,0 +1,1 @@
+"""Backup of a ledger: one file that every backend can write and restore."""

@@ -1,0 +1,1 @@
+"""Rules that every backend of the ledger shares, as pure functions."""

@@ -1,0 +1,1 @@
+"""Object store in a folder of plain files."""

@@ -1,0 +1,367 @@
+"""A store in a folder: what is visible is a plain file that people can open, copy and back up.
+
+``root/<bucket>/<key>`` is the visible object. ``root/.staging/<version>`` is a version that ``put`` made and nobody
+published; ``root/.versions/<sha256>`` is one that was replaced or removed. All three are on one file system, so that
+publishing is one rename. A version is recognised by its content, never by where it lies: therefore every step of
+``publish`` can be cut off by a kill and the same call, made again, finishes it. All of it is done beneath the root, by
+descriptors (``owned.py``): a link in the place of a folder or an object is never followed.
+
+The store must not know the ledger: it never decides which version counts.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from lookout.domain.errors import InputRejected, ObjectChanged, ObjectMissing
+from lookout.domain.identity import MAX_INPUT_BYTES, sha256
+from lookout.domain.records import ObjectRef
+from lookout.filesystem.files import ONE_PATH, check_bucket, check_key, failure, unreadable, unwritable, words
+from lookout.log import get_logger
+from lookout.object_store.folder.directories import Folders
+from lookout.object_store.folder.listing import listing
+from lookout.object_store.folder.owned import OwnedRoot
+from lookout.object_store.port import Listed, ObjectStore, Publish
+
+log = get_logger(__name__)
+
+_STAGING: Final = ".staging"
+_VERSIONS: Final = ".versions"
+_VERSION: Final = re.compile(r"[0-9a-f]{32}")
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS})
+_TRIES: Final = 10
+_BUSY: Final = "other processes keep changing this object"
+
+
+class FolderStore(ObjectStore):
+    """Objects in a folder, for one machine. Several processes may use it at once.
+
+    ``durable`` makes ``flush`` and ``publish`` survive a power cut; without it they survive a kill of any process only.
+    The folder is made by the first ``put``.
+    """
+
+    def __init__(self, root: Path, durable: bool = True) -> None:
+        self.root = Path(os.path.abspath(root))
+        self.durable = durable
+        self._root = str(self.root)
+
+    def __repr__(self) -> str:
+        return f"FolderStore({self._root!r}, durable={self.durable})"
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def get(self, ref: ObjectRef) -> bytes:
+        other: str | None = None
+        places = self._places(ref)
+        try:
+            with OwnedRoot(self._root) as root:
+                for name in places:
+                    found = root.read(name, max(ref.size, MAX_INPUT_BYTES))
+                    if found is None:
+                        continue
+                    if found[0] == ref.sha256:
+                        return found[1]
+                    other = found[0]
+        except FileNotFoundError:
+            pass  # nothing was ever put
+        except OSError as error:
+            raise unreadable(f"{self._root}/{ref.path}", error) from error
+        if other is None:
+            raise ObjectMissing(ref.bucket, ref.key)
+        raise ObjectChanged(ref.bucket, ref.key, ref.sha256, other)
+
+    def has(self, refs: Sequence[ObjectRef]) -> list[bool]:
+        try:
+            with OwnedRoot(self._root) as root:
+                return [self._has(root, ref) for ref in refs]
+        except FileNotFoundError:
+            return [False] * len(refs)  # nothing was ever put
+        except OSError as error:
+            raise failure(self._root, error) from error
+
+    def list(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[Listed]:
+        check_bucket(bucket)
+        return listing(self._root, bucket, prefix, after)
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        content_type: str,  # noqa: ARG002
+        *,
+        known_sha256: str | None = None,
+        made_by: Mapping[str, str] | None = None,  # noqa: ARG002
+    ) -> ObjectRef:
+        """See the contract. ``content_type`` is not kept: a file's name says it. Nor is ``made_by``."""
+        self._name(bucket, key)
+        try:
+            with self._made() as root:
+                version = _stage(root, data)
+        except OSError as error:
+            raise failure(f"{self._root}/{bucket}/{key}", error) from error
+        digest = known_sha256 or sha256(data)
+        return ObjectRef(bucket=bucket, key=key, sha256=digest, size=len(data), version=version)
+
+    def flush(self, refs: Sequence[ObjectRef]) -> None:
+        staged = [name for ref in refs if (name := _staged(ref)) is not None]
+        if not self.durable or not staged:
+            return
+        try:
+            with OwnedRoot(self._root) as root:
+                for name in staged:
+                    root.sync_file(name)  # unless discarded since: nobody will name it
+                root.sync_folder(_STAGING)
+        except OSError as error:
+            raise failure(f"{self._root}/{_STAGING}", error) from error
+
+    def publish(self, changes: Sequence[Publish]) -> None:
+        """See the contract. Also raises InputRejected when the key is a folder of other keys, or lies below a key."""
+        names = [self._name(change.bucket, change.key) for change in changes]
+        if not changes:
+            return
+        target = self._root
+        try:
+            with self._made() as root:
+                publisher = _Publisher(root)
+                for change, name in zip(changes, names, strict=True):
+                    target = f"{self._root}/{name}"
+                    publisher.publish(change, name)
+                if self.durable:
+                    publisher.sync()
+        except OSError as error:
+            raise unwritable(target, error) from error
+
+    def overwrite(self, bucket: str, key: str, data: bytes, content_type: str) -> None:  # noqa: ARG002
+        """See the contract. Raises InputRejected as ``publish`` does."""
+        target = self._name(bucket, key)
+        try:
+            with self._made() as root:
+                staged = f"{_STAGING}/{_stage(root, data)}"
+                folders = Folders(root)
+                try:
+                    folders.move(staged, target)
+                except OSError as error:
+                    root.unlink(staged)
+                    if isinstance(error, (FileExistsError, IsADirectoryError, NotADirectoryError)):
+                        folders.refuse(bucket, key)
+                    raise
+        except OSError as error:
+            raise unwritable(f"{self._root}/{target}", error) from error
+
+    def find_visible(self, bucket: str, key: str) -> bytes | None:
+        name = self._name(bucket, key)
+        try:
+            with OwnedRoot(self._root) as root:
+                found = root.read(name, MAX_INPUT_BYTES)
+        except FileNotFoundError:
+            return None  # nothing was ever put
+        except OSError as error:
+            raise unreadable(f"{self._root}/{name}", error) from error
+        return None if found is None else found[1]
+
+    def discard(self, refs: Sequence[ObjectRef]) -> None:
+        staged = [name for ref in refs if (name := _staged(ref)) is not None]
+        try:
+            with suppress(FileNotFoundError), OwnedRoot(self._root) as root:
+                for name in staged:
+                    with suppress(FileNotFoundError):
+                        root.unlink(name)
+        except OSError as error:
+            raise failure(f"{self._root}/{_STAGING}", error) from error
+
+    def collect(self, keep_newer_than_s: float) -> int:
+        gone = 0
+        try:
+            with suppress(FileNotFoundError), OwnedRoot(self._root) as root:  # nothing was staged yet
+                for folder in (_STAGING, _VERSIONS):
+                    gone += _remove_old(root, folder, keep_newer_than_s)
+        except OSError as error:
+            raise failure(self._root, error) from error
+        return gone
+
+    # --- where things are -------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _name(bucket: str, key: str) -> str:
+        check_bucket(bucket)
+        check_key(bucket, key)
+        return f"{bucket}/{key}"
+
+    def _places(self, ref: ObjectRef) -> Iterable[str]:
+        """Where the version can be, in the order in which versions travel, so that a reader cannot miss one."""
+        target, staged, kept = self._name(ref.bucket, ref.key), _staged(ref), f"{_VERSIONS}/{ref.sha256}"
+        return (target, kept) if staged is None else (staged, target, kept)
+
+    def _has(self, root: OwnedRoot, ref: ObjectRef) -> bool:
+        try:
+            return any(root.find_size(name) == ref.size for name in self._places(ref))
+        except InputRejected:
+            return False
+        except OSError as error:
+            raise unreadable(f"{self._root}/{ref.path}", error) from error
+
+    def _made(self) -> OwnedRoot:
+        """The folder, open; made with its hidden folders when it is not there."""
+        try:
+            root = OwnedRoot(self._root)
+            try:
+                if root.has_folder(_STAGING) and root.has_folder(_VERSIONS):
+                    return root
+            except BaseException:
+                root.close()
+                raise
+            root.close()
+        except FileNotFoundError:
+            pass
+        os.makedirs(self._root, exist_ok=True)
+        root = OwnedRoot(self._root)
+        try:
+            for folder in (_STAGING, _VERSIONS):
+                root.make_folders(folder)
+            if self.durable:
+                root.sync_folder("")
+        except BaseException:
+            root.close()
+            raise
+        return root
+
+
+def _staged(ref: ObjectRef) -> str | None:
+    """Where the version was staged. A version handle is never trusted as a path."""
+    if ref.version is None or not _VERSION.fullmatch(ref.version):
+        return None
+    return f"{_STAGING}/{ref.version}"
+
+
+def _stage(root: OwnedRoot, data: bytes) -> str:
+    version = _fresh_name()
+    root.write_new(f"{_STAGING}/{version}", data)
+    return version
+
+
+class _Publisher:
+    """The steps of publishing, in a root that is open and has its hidden folders."""
+
+    def __init__(self, root: OwnedRoot) -> None:
+        self._root, self._folders = root, Folders(root)
+        self._touched: set[str] = set()
+
+    def publish(self, change: Publish, target: str) -> None:
+        if change.ref is None:
+            self._hide(change.bucket, target)
+        else:
+            self._show(change, change.ref, target)
+        self._touched.add(os.path.dirname(target))
+
+    def sync(self) -> None:
+        """Make the names that changed survive a power cut."""
+        for folder in self._touched:
+            with suppress(FileNotFoundError, NotADirectoryError):  # removed again because it was empty
+                self._root.sync_folder(folder)
+
+    def _show(self, change: Publish, ref: ObjectRef, target: str) -> None:
+        staged = _staged(ref)
+        if staged is None or self._root.find_size(staged) is None:
+            if self._is_shown(ref, target):
+                return
+            staged = self._restage(ref)
+        for _ in range(_TRIES):
+            self._keep(target, ref.sha256)
+            try:
+                self._touched.update(self._folders.move(staged, target))
+            except FileNotFoundError:  # another process published this version meanwhile
+                if self._is_shown(ref, target):
+                    return
+                staged = self._restage(ref)
+            except (FileExistsError, IsADirectoryError, NotADirectoryError):
+                self._folders.refuse(change.bucket, change.key)
+            else:
+                return
+        raise OSError(errno.EBUSY, _BUSY)
+
+    def _is_shown(self, ref: ObjectRef, target: str) -> bool:
+        return self._root.find_size(target) == ref.size and self._root.digest(target) == ref.sha256
+
+    def _restage(self, ref: ObjectRef) -> str:
+        """A fresh staged copy of a replaced version; the kept one stays, as other keys may have the same content."""
+        found = self._root.read(f"{_VERSIONS}/{ref.sha256}", max(ref.size, MAX_INPUT_BYTES))
+        if found is None or found[0] != ref.sha256:
+            raise ObjectMissing(ref.bucket, ref.key)
+        return f"{_STAGING}/{_stage(self._root, found[1])}"
+
+    def _hide(self, bucket: str, target: str) -> None:
+        self._keep(target, None)
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            self._root.unlink(target)
+        self._folders.remove_empty(bucket, os.path.dirname(target))
+
+    def _keep(self, target: str, unless: str | None) -> None:
+        """Give what is visible a second name under its digest, before it loses the first, unless that is its digest.
+
+        It is named first and read by that name, so that what is kept is what was read, whatever other processes show
+        meanwhile. The new name also renews a kept version that was there already: its age begins anew.
+        """
+        for _ in range(_TRIES):
+            if self._root.find_size(target) is None:
+                return
+            spare = self._second_name(target)
+            found = None if spare is None else self._root.digest(spare)
+            if spare is None or found is None:
+                continue  # replaced or removed just now
+            if found != unless:
+                self._root.replace(spare, f"{_VERSIONS}/{found}")
+            # Renaming one name of a file onto another name of it does nothing at all: then the spare one is left.
+            with suppress(FileNotFoundError):
+                self._root.unlink(spare)
+            return
+        raise OSError(errno.EBUSY, _BUSY)
+
+    def _second_name(self, target: str) -> str | None:
+        """Another name for the file, or for a copy where files can have but one; None when it is not there any more."""
+        spare = f"{_STAGING}/{_fresh_name()}"
+        try:
+            self._root.link(target, spare)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            found = self._root.read(target, sys.maxsize)
+            return None if found is None else f"{_STAGING}/{_stage(self._root, found[1])}"
+        return spare
+
+
+def _remove_old(root: OwnedRoot, folder: str, keep_newer_than_s: float) -> int:
+    """Remove what was put into a hidden folder before that time; says how many."""
+    gone, fd = 0, root.open_folder(folder)
+    try:
+        for name in os.listdir(fd):
+            try:
+                # The inode's change time is when it was staged or replaced; the modification time is older.
+                if os.stat(name, dir_fd=fd, follow_symlinks=False).st_ctime < keep_newer_than_s:
+                    os.unlink(name, dir_fd=fd)
+                    gone += 1
+            except FileNotFoundError:
+                continue  # another process collects or publishes too
+            except OSError as error:
+                if error.errno not in ONE_PATH:
+                    raise
+                log.warning("not collected", file=f"{folder}/{name}", error=words(error))  # the others go
+    finally:
+        os.close(fd)
+    return gone
+
+
+def _fresh_name() -> str:
+    """A name that no other process picks too."""
+    return os.urandom(16).hex()

@@ -1,0 +1,5 @@
+"""MinIO as the object store: the one package that imports minio, and knows no ledger and no stage."""
+
+from lookout.object_store.minio.store import MinioStore
+
+__all__ = ["MinioStore"]

@@ -1,0 +1,356 @@
+"""One connection to a MinIO server: the calls that the store needs, answers as records, errors as ours.
+
+Knows buckets by their full names and no reference, ledger or stage. Every call is bounded: it waits ``timeout_s`` for
+an answer and is repeated a few times after a lost connection or a 5xx. Repeating is harmless: reads and heads change
+nothing, a version is deleted only once, and a PUT or a copy whose answer was lost makes a second version with the same
+bytes, of which only the one whose answer came is ever named; the other is a version that nobody names and ages out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Final, TypeVar
+from urllib.parse import quote, urlsplit
+
+import urllib3
+from minio import Minio
+from minio.commonconfig import REPLACE, CopySource
+from minio.credentials.credentials import Credentials
+from minio.deleteobjects import DeleteObject
+from minio.error import S3Error
+from minio.signer import sign_v4_s3
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
+from urllib3.response import BaseHTTPResponse
+
+from lookout.domain.errors import InputRejected, Unavailable
+from lookout.domain.identity import MAX_INPUT_BYTES, unread_digest
+from lookout.object_store.minio.blame import blame, may_be_of_one
+from lookout.object_store.minio.errors import GONE, code_of, failure, translated
+
+SHA256: Final = "sha256"
+"""The metadata entry with the content's digest, lower-case hex."""
+COPY_OF: Final = "copy-of"
+"""The metadata entry of a version that ``copy`` made: which version it was made from."""
+
+MADE_BY: Final = "lookout-"
+"""What the names of metadata entries begin with that say how a version was made."""
+
+_META: Final = "x-amz-meta-"
+_CHUNK_BYTES: Final = 1024 * 1024
+_CONNECT_S: Final = 5.0
+_REPEATS: Final = 3
+_BACKOFF_S: Final = 0.2
+_SERVER_TROUBLE: Final = frozenset({500, 502, 503, 504})
+_DELETE_AT_ONCE: Final = 1000
+_EMPTY_SHA256: Final = hashlib.sha256().hexdigest()
+_MIN_PART_BYTES: Final = 5 * 1024 * 1024
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Where a server is and as whom to speak to it. ``endpoint`` is ``host:port``; the secret is not shown by repr.
+
+    ``ca`` is a PEM file of the authorities to trust instead of the system's. ``threads`` bounds the requests at once.
+    """
+
+    endpoint: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    secure: bool = True
+    ca: str | None = None
+    region: str = "us-east-1"
+    threads: int = 8
+    timeout_s: float = 30.0
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.secure else 'http'}://{self.endpoint}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What the server says of one version: ``sha256`` and ``copy_of`` are what its writer declared, None if nothing."""
+
+    version: str
+    size: int
+    etag: str
+    modified_at_s: float
+    content_type: str
+    sha256: str | None
+    copy_of: str | None
+    metadata: Mapping[str, str]
+
+
+class Connection:
+    """The calls, each raising Unavailable when the server does not answer, refuses or is full; those for one object
+    ObjectUnreadable when the server cannot read this one and can read others."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self.pid = os.getpid()
+        self._http = make_pool(access)
+        self.client = Minio(
+            access.endpoint,
+            access_key=access.access_key,
+            secret_key=access.secret_key,
+            secure=access.secure,
+            region=access.region,
+            http_client=self._http,
+        )
+        self._threads = ThreadPoolExecutor(access.threads, thread_name_prefix="s3")
+
+    # --- one object -------------------------------------------------------------------------------------------------
+
+    def put(
+        self, bucket: str, key: str, data: bytes, content_type: str, sha256: str, made_by: Mapping[str, str]
+    ) -> str:
+        """Write a version in one request and give its id. Metadata may only be ASCII: the rest is percent-encoded."""
+        about = {f"{MADE_BY}{name}": quote(value) for name, value in made_by.items()}
+        with self._writing(bucket, key):
+            written = self.client.put_object(
+                bucket,
+                key,
+                io.BytesIO(data),
+                len(data),
+                content_type,
+                metadata={SHA256: sha256, **about},
+                part_size=max(len(data), _MIN_PART_BYTES),  # never in parts: half an object cannot be
+            )
+        return self._versioned(bucket, written.version_id)
+
+    def stat(self, bucket: str, key: str, version: str | None = None) -> Found | None:
+        """What is known of a version, by default the visible one, without its bytes; None when it is not there."""
+        with self._reading(bucket, key):
+            try:
+                found = self.client.stat_object(bucket, key, version_id=version)
+            except S3Error as error:
+                if code_of(error) in GONE:
+                    return None
+                raise
+        headers = found.metadata
+        return _found({} if headers is None else dict(headers.items()))
+
+    def read(self, bucket: str, key: str, version: str | None = None) -> bytes | None:
+        """The bytes of a version, by default of the visible one; None when it is not there."""
+        read = self._stream(bucket, key, version, lambda response: response.read())
+        return None if read is None else read[1]
+
+    def digest(self, bucket: str, key: str, version: str | None = None) -> tuple[Found, str] | None:
+        """A version read to its end, in pieces, and the sha256 of its bytes; None when it is not there. Of one that is
+        larger than an input may be, nothing is read: see ``unread_digest``."""
+        return self._stream(bucket, key, version, _digest)
+
+    def copy(self, bucket: str, key: str, source: Found) -> bool:
+        """Make a new visible version with the bytes of an older one, on the server; False when that one is gone."""
+        metadata: dict[str, str | list[str] | tuple[str]] = {
+            **source.metadata,
+            COPY_OF: source.version,
+            "Content-Type": source.content_type,
+        }
+        origin = CopySource(bucket, key, version_id=source.version)
+        with self._writing(bucket, key, source.version):
+            try:
+                self.client.copy_object(bucket, key, origin, metadata=metadata, metadata_directive=REPLACE)
+            except S3Error as error:
+                if code_of(error) in GONE:
+                    return False
+                raise
+        return True
+
+    def delete(self, bucket: str, key: str, version: str | None = None) -> None:
+        """Remove a version for good, or, without one, hide the key under a delete marker."""
+        with self._writing(bucket, key):
+            self.client.remove_object(bucket, key, version_id=version)
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Whether the bucket is there."""
+        with translated(self.access.url, bucket):
+            return self.client.bucket_exists(bucket)
+
+    # --- many objects -----------------------------------------------------------------------------------------------
+
+    def delete_versions(self, bucket: str, named: Sequence[tuple[str, str]]) -> None:
+        """Remove versions, as (key, version), for good, a thousand a request. Those that are gone do not matter."""
+        # A control character cannot be written in the XML of a bulk request, and a carriage return changes in it.
+        odd = [name for name in named if not name[0].isprintable()]
+        even = [DeleteObject(key, version) for key, version in named if key.isprintable()]
+        for start in range(0, len(even), _DELETE_AT_ONCE):
+            with translated(self.access.url, bucket):
+                for trouble in self.client.remove_objects(bucket, even[start : start + _DELETE_AT_ONCE]):
+                    if trouble.code not in GONE:
+                        raise Unavailable(f"{self.access.url}/{bucket}", f"{trouble.code}: {trouble.message}")
+        self.each(lambda name: self.delete(bucket, *name), odd)
+
+    def page(self, bucket: str, query: Mapping[str, str]) -> bytes:
+        """One page of a listing, as the server's XML."""
+        asked = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(query.items()))
+        url = f"{self.access.url}/{bucket}?{asked}"
+        headers = signed(self.access, "GET", url)
+        with translated(self.access.url, bucket):
+            response = self._http.request("GET", url, headers=headers)
+            if response.status != 200:
+                raise S3Error.fromxml(response)
+        return response.data
+
+    def each(self, call: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+        """Call for each item, several at once; the answers in the order of the items. When some fail, all the others
+        are still done, then the first error is raised. Must not be used inside such a call."""
+        work = list(items)
+        if len(work) <= 1:
+            return [call(item) for item in work]
+        futures = [self._threads.submit(call, item) for item in work]
+        wait(futures)
+        return [future.result() for future in futures]
+
+    def ahead(self, call: Callable[[Item], Answer], items: Iterable[Item], at_once: int) -> Iterator[Answer]:
+        """As ``each``, but streamed: the calls for ``at_once`` items are under way before the first answer is given.
+        The items are taken in the caller's thread. After an error nothing more is begun."""
+        begun: deque[Future[Answer]] = deque()
+        try:
+            for item in items:
+                begun.append(self._threads.submit(call, item))
+                if len(begun) == at_once:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for future in begun:
+                future.cancel()
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _stream(
+        self, bucket: str, key: str, version: str | None, consume: Callable[[BaseHTTPResponse], Answer]
+    ) -> tuple[Found, Answer] | None:
+        """Read a body, from its beginning again when the connection breaks in the middle of it."""
+        with self._reading(bucket, key):
+            return self._read_body(bucket, key, version, consume)
+
+    def _read_body(
+        self, bucket: str, key: str, version: str | None, consume: Callable[[BaseHTTPResponse], Answer]
+    ) -> tuple[Found, Answer] | None:
+        for left in reversed(range(_REPEATS)):
+            with translated(self.access.url, bucket):
+                try:
+                    response = self.client.get_object(bucket, key, version_id=version)
+                except S3Error as error:
+                    if code_of(error) in GONE:
+                        return None
+                    raise
+            try:
+                return _found(dict(response.headers.items())), consume(response)
+            except (ProtocolError, ReadTimeoutError) as error:
+                if not left:
+                    raise failure(self.access.url, bucket, error) from error
+            finally:
+                response.close()
+                response.release_conn()
+        raise AssertionError("the last repetition returns or raises")
+
+    @contextmanager
+    def _reading(self, bucket: str, key: str) -> Iterator[None]:
+        """Turn what is raised into Unavailable, or into ObjectUnreadable if only this object is to blame."""
+        try:
+            with translated(self.access.url, bucket):
+                yield
+        except Unavailable as error:
+            sign = partial(signed, self.access)
+            raise blame(error, self.access.url, bucket, key, self._http, sign) from error.__cause__
+
+    @contextmanager
+    def _writing(self, bucket: str, key: str, version: str | None = None) -> Iterator[None]:
+        """Turn what is raised into Unavailable, or into ObjectUnreadable where the server cannot read what is under the
+        key, or the version that is copied: then nothing can be written there."""
+        try:
+            with translated(self.access.url, bucket):
+                yield
+        except Unavailable as error:
+            if may_be_of_one(error):
+                if version is None:
+                    self.stat(bucket, key)
+                else:
+                    self.digest(bucket, key, version)
+            raise
+
+    def _versioned(self, bucket: str, version: str | None) -> str:
+        if not version or version == "null":
+            raise Unavailable(f"{self.access.url}/{bucket}", "keeps no versions; run `lookout init` to turn them on")
+        return version
+
+
+def _digest(response: BaseHTTPResponse) -> str:
+    size = int(response.headers.get("content-length", "0"))
+    if size > MAX_INPUT_BYTES:
+        return unread_digest(size)
+    digest = hashlib.sha256()
+    for chunk in response.stream(_CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _found(headers: Mapping[str, str]) -> Found:
+    fields = {name.lower(): value for name, value in headers.items()}
+    metadata = {name.removeprefix(_META): value for name, value in fields.items() if name.startswith(_META)}
+    return Found(
+        version=fields.get("x-amz-version-id", "null"),
+        size=int(fields.get("content-length", "0")),
+        etag=fields.get("etag", "").strip('"'),
+        modified_at_s=parsedate_to_datetime(fields["last-modified"]).timestamp(),
+        content_type=fields.get("content-type", "application/octet-stream"),
+        sha256=metadata.get(SHA256),
+        copy_of=metadata.get(COPY_OF),
+        metadata=metadata,
+    )
+
+
+def signed(access: Access, method: str, url: str) -> dict[str, str]:
+    """The headers of a request without a body, for what minio-py has no call."""
+    now, parts = datetime.now(UTC), urlsplit(url)
+    headers = sign_v4_s3(
+        method=method,
+        url=parts,
+        region=access.region,
+        headers={
+            "Host": parts.netloc,
+            "x-amz-content-sha256": _EMPTY_SHA256,
+            "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
+        },
+        credentials=Credentials(access.access_key, access.secret_key),
+        content_sha256=_EMPTY_SHA256,
+        date=now,
+    )
+    return {name: str(headers[name]) for name in headers}
+
+
+def make_pool(access: Access) -> urllib3.PoolManager:
+    """The connections to a server, with the limits and the trust that all calls share."""
+    if access.ca is not None and not os.path.isfile(access.ca):
+        raise InputRejected("no such file", access.ca, "LOOKOUT_STORE_CA names a PEM file of certificate authorities")
+    return urllib3.PoolManager(
+        maxsize=access.threads,
+        timeout=urllib3.Timeout(connect=min(_CONNECT_S, access.timeout_s), read=access.timeout_s),
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=access.ca,
+        retries=urllib3.Retry(
+            total=_REPEATS,
+            redirect=0,
+            backoff_factor=_BACKOFF_S,
+            status_forcelist=_SERVER_TROUBLE,
+            allowed_methods=None,
+            raise_on_status=False,
+            respect_retry_after_header=False,  # it may ask for minutes; whoever called decides how long to wait
+        ),
+    )

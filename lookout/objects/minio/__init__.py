@@ -1,5 +1,0 @@
-"""MinIO as the object store: the one package that imports minio, and knows no ledger and no stage."""
-
-from lookout.objects.minio.store import MinioStore
-
-__all__ = ["MinioStore"]

@@ -1,0 +1,1 @@
+"""References: models and rule files, examined and then activated."""

@@ -1,0 +1,200 @@
+"""Bringing references into force: a model, a set of rule files.
+
+Files a user gives are checked by the function that the stage declares; what is accepted is stored and put in force by
+one ledger record, what is refused is reported, and the last good one of that name stays. Knows no model and no rule.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, cast
+
+from lookout.domain.errors import InputRejected, find_lack
+from lookout.domain.identity import sha256
+from lookout.domain.pipeline import Accept, Accepted, Refused, UsesReferences, load
+from lookout.domain.records import ObjectRef, Reference
+from lookout.execution.executor import StageTimeoutError, WorkerDiedError, Workers
+from lookout.filesystem.beneath import LeadsOutside, Root
+from lookout.filesystem.files import is_text, read_open, words
+from lookout.ledger.port import Ledger
+from lookout.object_store.port import ObjectStore, Publish
+
+EXAMINE: Final = "lookout.references.activation:examine"
+MAX_FILES: Final = 1000
+MAX_BYTES: Final = 2 * 1024**3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Enforced:
+    """What came of the files given: whether the set in force changed, and which files were refused and why."""
+
+    changed: bool
+    refused: tuple[Refused, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Examined:
+    """What the files given are good for: units, not visible yet, and what was refused."""
+
+    accepted: tuple[Reference, ...]
+    refused: tuple[Refused, ...]
+
+
+def propose(
+    ledger: Ledger, store: ObjectStore, workers: Workers, uses: UsesReferences, path: Path
+) -> Callable[[], Enforced]:
+    """Begin to bring what is at ``path`` (a file or a folder) into force in the bucket that ``uses`` names; gives the
+    function that ends it.
+
+    A file that was refused leaves the unit of that name as it was in force before; a unit that is no longer given is
+    no longer in force. The same files again cost a few ``stat`` calls. The files are tried in a worker: a model that
+    kills or hangs whoever opens it is refused like any other. Both raise InputRejected: when the path cannot be read,
+    or when nothing of it can be used and nothing was in force before.
+    """
+    if not is_text(str(path)):
+        raise InputRejected("its name is not valid UTF-8", repr(str(path)), "rename it, or name a link to it")
+    paths = find_files(uses, path)
+    unnamed = [name for name in paths if not is_text(name)]
+    seen = json.dumps([str(path.absolute()), [[name, *_fingerprint(file)] for name, file in paths.items()]])
+    note = f"given:{uses.bucket}"
+    if ledger.find_note(note) == seen:
+        return partial(Enforced, changed=False)
+    before = {reference.name: reference for reference in ledger.references(uses.bucket)}
+    files = {name: file for name, file in paths.items() if name not in unnamed}
+    examined = workers.call(EXAMINE, uses, files, store, before)
+
+    def enforce() -> Enforced:
+        found = tried(examined, path)
+        accepted, refused = found.accepted, found.refused
+        refused += tuple(Refused(name=name, reason=f"{name!r}: its name is not valid UTF-8") for name in unnamed)
+        if not accepted and not refused:
+            refused = (Refused(name=path.name, reason=f"{path}: no usable file in it"),)
+        if not accepted and not before:
+            reasons = "; ".join(answer.reason for answer in refused)
+            raise InputRejected(reasons, f"--{uses.bucket}", f"nothing else is in force in {uses.bucket} yet")
+        _show(store, accepted)
+        after = merge(before, accepted, refused)
+        changed = _identity(after) != _identity(before)
+        if changed:
+            ledger.enforce(uses.bucket, [after[name] for name in sorted(after)])
+        if not refused:
+            ledger.put_note(note, seen)
+        return Enforced(changed=changed, refused=refused)
+
+    return enforce
+
+
+def tried(examined: Callable[[], object], path: Path) -> Examined:
+    """What came of trying the files at ``path`` in a worker; those that killed it, or made it hang, are refused."""
+    try:
+        return cast(Examined, examined())
+    except (StageTimeoutError, WorkerDiedError) as exc:
+        refused = Refused(name=path.name, reason=f"{path}: when it was tried, {exc}")
+        return Examined(accepted=(), refused=(refused,))
+
+
+def merge(
+    before: Mapping[str, Reference], accepted: Sequence[Reference], refused: Sequence[Refused]
+) -> dict[str, Reference]:
+    """What is in force afterwards, by name."""
+    given = {unit.name: unit for unit in accepted}
+    kept = {answer.name: before[answer.name] for answer in refused if answer.name in before}
+    if not given and not kept:
+        return dict(before)  # nothing given can be used: the last good ones stay
+    return {**kept, **given}
+
+
+def examine(
+    uses: UsesReferences, paths: Mapping[str, Path], store: ObjectStore, before: Mapping[str, Reference]
+) -> Examined:
+    """Have the stage's own function look at the files, and store those of the units that it accepts. Raises
+    InputRejected for a file that cannot be read."""
+    units, refused = accept(uses, paths)
+    accepted = tuple(_store(store, uses.bucket, unit, before.get(unit.name)) for unit in units)
+    return Examined(accepted=accepted, refused=refused)
+
+
+def accept(uses: UsesReferences, paths: Mapping[str, Path]) -> tuple[tuple[Accepted, ...], tuple[Refused, ...]]:
+    """What the stage's own function says of the files. Raises InputRejected for one that cannot be read."""
+    answers = cast(Accept, load(uses.accept))({name: _read(file) for name, file in paths.items()})
+    return (
+        tuple(answer for answer in answers if isinstance(answer, Accepted)),
+        tuple(answer for answer in answers if isinstance(answer, Refused)),
+    )
+
+
+def find_files(uses: UsesReferences, path: Path) -> dict[str, Path]:
+    """The files at the path, by name: all of a folder, or one file (with ``uses.companions``, those of its stem too).
+
+    A link that is named itself is followed wherever it leads; one that is found beside it or in the folder is not (see
+    ``_read``). Raises InputRejected when there is nothing to read.
+    """
+    hint = f"--{uses.bucket} takes a file or a folder"
+    try:
+        if path.is_dir():
+            found = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+        elif path.is_file():
+            found = [file for file in path.parent.iterdir() if file.stem == path.stem and file.is_file()]
+            found = found if uses.companions else [path]
+        else:
+            raise InputRejected("no such file or folder", str(path), hint)
+    except OSError as exc:
+        raise find_lack(exc) or InputRejected(f"cannot be read: {exc.strerror}", str(path), hint) from exc
+    if len(found) > MAX_FILES:
+        raise InputRejected(f"expected at most {MAX_FILES} files, got {len(found)}", str(path), hint)
+    return {file.name: Path(os.path.realpath(file)) if file == path else file for file in sorted(found)}
+
+
+def _fingerprint(path: Path) -> tuple[int, int, int, int]:
+    try:
+        seen = path.stat()
+    except OSError as exc:
+        raise find_lack(exc) or InputRejected(f"cannot be read: {words(exc)}", str(path)) from exc
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
+
+
+def _read(path: Path) -> bytes:
+    """Read a file beneath its folder: a link that leads outside is refused. Raises InputRejected."""
+    try:
+        with Root(str(path.parent)) as folder:
+            opened = folder.open_file(path.name)
+        if opened is None:
+            raise InputRejected("is not a regular file", str(path))
+        fd, found = opened
+        if found.st_size <= MAX_BYTES:
+            data = read_open(fd, found.st_size)
+            if len(data) <= found.st_size:
+                return data
+            raise InputRejected("is being written", str(path), "give it when that has ended")
+        os.close(fd)
+    except OSError as exc:
+        text = str(exc.strerror) if isinstance(exc, LeadsOutside) else f"cannot be read: {words(exc)}"
+        raise find_lack(exc) or InputRejected(text, str(path)) from exc
+    raise InputRejected(f"expected at most {MAX_BYTES} bytes, got {found.st_size}", str(path))
+
+
+def _store(store: ObjectStore, bucket: str, unit: Accepted, before: Reference | None) -> Reference:
+    """Keep the unit's files as versions of ``<unit>/<role>``; what is there already is left alone."""
+    files: dict[str, ObjectRef] = {}
+    for role, data in unit.files.items():
+        old = before.files.get(role) if before is not None else None
+        if old is not None and old.sha256 == sha256(data) and store.has([old])[0]:
+            files[role] = old
+        else:
+            files[role] = store.put(bucket, f"{unit.name}/{role}", data, "application/octet-stream")
+    return Reference(bucket=bucket, name=unit.name, files=files, meta=unit.meta)
+
+
+def _show(store: ObjectStore, units: Sequence[Reference]) -> None:
+    refs = [ref for unit in units for ref in unit.files.values()]
+    store.flush(refs)
+    store.publish([Publish(bucket=ref.bucket, key=ref.key, ref=ref) for ref in refs])
+
+
+def _identity(references: Mapping[str, Reference]) -> dict[str, dict[str, str]]:
+    return {name: {role: ref.sha256 for role, ref in unit.files.items()} for name, unit in references.items()}

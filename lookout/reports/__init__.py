@@ -1,0 +1,1 @@
+"""Reports: read-only answers from the ledger."""

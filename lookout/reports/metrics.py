@@ -1,0 +1,149 @@
+"""How a deployment stands, as metrics for Prometheus: from the ledger, as its workers come and go.
+
+A container of a stage lives for seconds, so nobody could ask it; what all of them did is in the ledger. One process
+looks at it from time to time and answers all who scrape from its last look, so that a scrape costs the ledger nothing.
+What no look can tell is how long a picture took; whoever looks often sees pictures wait, and then not any more.
+
+The one module that knows prometheus_client. Knows no stage by name and no port.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from lookout import __version__
+from lookout.batches.cutter import ordinary
+from lookout.domain.pipeline import Pipeline
+from lookout.domain.records import AlertState
+from lookout.ledger.port import Ledger
+from lookout.reports.status import Standing
+from lookout.runs.change_feed import TROUBLES
+
+LATENCY_BUCKETS_S: Final = (1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300, 600, 1800, 3600)
+WAITING: Final = "waiting"
+_PIECE: Final = 500
+
+
+class Measures(Collector):
+    """The metrics. ``take`` and ``fail`` are for the thread that looks; scrapes may come from any other."""
+
+    def __init__(self, pipeline: Pipeline, *, follows: bool) -> None:
+        self._pipeline = pipeline
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        self._standing: Standing | None = None
+        self._up = False
+        self._before: Mapping[str, float] = {}
+        self._latency = (
+            Histogram(
+                "lookout_latency_seconds",
+                "From the first sight of a picture until its last stage was done; of pictures that were seen to wait.",
+                buckets=LATENCY_BUCKETS_S,
+                registry=self.registry,
+            )
+            if follows
+            else None
+        )
+
+    def take(self, standing: Standing, ledger: Ledger) -> None:
+        """Show this from now on, and time what waited at the last look and does not any more."""
+        if self._latency is not None:
+            through = [key for key in self._before if key not in standing.backlog.landed]
+            for latency_s in self._times(ledger, through):
+                self._latency.observe(latency_s)
+        self._before = standing.backlog.landed
+        self._standing, self._up = standing, True
+
+    def fail(self) -> None:
+        """The ledger does not answer: say so, and nothing of how it was."""
+        self._up = False
+
+    def text(self) -> str:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry).decode()
+
+    def collect(self) -> Iterator[Metric]:
+        standing = self._standing if self._up else None
+        yield _gauge("lookout_info", "Which version of Lookout looks.", {(("version", __version__),): 1})
+        yield _gauge("lookout_ledger_up", "Whether the ledger answered at the last look.", {(): float(self._up)})
+        if standing is not None:
+            yield from _metrics(standing)
+
+    def _times(self, ledger: Ledger, keys: list[str]) -> Iterator[float]:
+        """How long each of these pictures took, without those that are gone."""
+        stages = [stage.name for stage in ordinary(self._pipeline)]
+        for start in range(0, len(keys), _PIECE):
+            piece = keys[start : start + _PIECE]
+            found = [ledger.find_slots(stage, piece) for stage in stages]
+            for key in piece:
+                records = [slots[key].record for slots in found if key in slots]
+                done_s = max((record.finished_at_s for record in records if record is not None), default=-math.inf)
+                if done_s >= self._before[key]:
+                    yield done_s - self._before[key]
+
+
+def _metrics(standing: Standing) -> Iterator[Metric]:
+    backlog = standing.backlog
+    yield _gauge("lookout_looked_at_seconds", "When this was so, in Unix seconds.", {(): standing.at_s})
+    yield _gauge("lookout_pictures", "Pictures that are known, valid or not.", {(): standing.pictures})
+    yield _gauge(
+        "lookout_datums",
+        "Datums by stage and by their last outcome.",
+        {
+            (("stage", stage), ("state", state)): number
+            for stage, row in standing.stages.items()
+            for state, number in row.items()
+            if state != WAITING
+        },
+    )
+    yield _gauge(
+        "lookout_waiting_datums",
+        "Datums that are to be done or being done, by stage.",
+        {(("stage", stage),): row[WAITING] for stage, row in standing.stages.items()},
+    )
+    yield _gauge(
+        "lookout_waiting_pictures", "Pictures of which a datum waits; at most 10,000 a stage.", {(): backlog.pictures}
+    )
+    since_s = backlog.oldest.since_s if backlog.oldest is not None else math.inf
+    age_s = 0.0 if math.isinf(since_s) else max(0.0, standing.at_s - since_s)
+    yield _gauge("lookout_oldest_waiting_seconds", "For how long the oldest of these waits; 0 if none.", {(): age_s})
+    yield _gauge(
+        "lookout_alerts",
+        "Alerts by state.",
+        {(("state", state.value),): standing.alerts.get(state.value, 0) for state in AlertState},
+    )
+    unsent = standing.unsent
+    yield _gauge(
+        "lookout_oldest_unsent_alert_seconds",
+        "For how long the oldest alert that is still to be sent waits; 0 if none.",
+        {(): 0.0 if unsent.oldest_at_s is None else max(0.0, standing.at_s - unsent.oldest_at_s)},
+    )
+    yield _gauge("lookout_failing_alerts", "Alerts still to be sent of which a try has failed.", {(): unsent.failed})
+    held = standing.held.pictures if standing.held is not None else 0
+    yield _gauge("lookout_held_back_pictures", "Pictures that are gone and wait for --allow-deletions.", {(): held})
+    yield _gauge(
+        "lookout_watch_troubles",
+        "What went wrong with the watch at work, by kind.",
+        {(("kind", kind),): standing.watch.get(kind, 0) for kind in TROUBLES},
+    )
+    yield _gauge(
+        "lookout_batches",
+        "Batches by state.",
+        {(("state", state),): number for state, number in standing.batches.items()},
+    )
+
+
+def _gauge(name: str, text: str, values: Mapping[tuple[tuple[str, str], ...], float]) -> Metric:
+    """One value for each set of labels."""
+    labels = next(iter(values), ())
+    family = GaugeMetricFamily(name, text, labels=[label for label, _ in labels])
+    for found, value in values.items():
+        family.add_metric([text for _, text in found], value)
+    return family

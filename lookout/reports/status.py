@@ -1,0 +1,154 @@
+"""How a deployment stands now, in numbers: what is done, what waits, since when, of whom. Reads the ledger only.
+
+Counts come from the ledger's own and do not depend on how much is known. What waits is looked at piece by piece: its
+cost depends on how much that is, up to ``MOST`` datums a stage; what lies behind is counted and not told apart.
+Knows no stage by name and no backend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from lookout.batches.cutter import ordinary
+from lookout.domain.pipeline import Pipeline
+from lookout.domain.records import Observation, Slot, State
+from lookout.ledger.batches import BatchLedger, BatchState
+from lookout.ledger.port import RunRecord
+from lookout.outbox.unsent import Unsent, find_unsent
+from lookout.runs.change_feed import find_troubles
+from lookout.sources.deletion_guard import Held, find_held
+from lookout.sources.unlistable import find_unlistable
+
+MOST: Final = 10_000
+_PIECE: Final = 500
+_SHARE: Final = 10
+_LONGEST_PAUSE_S: Final = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """A datum that waits or is worked on, and since when: since its picture was first seen with these bytes, or, where
+    it was done before and is to be done again, since it was marked or taken last."""
+
+    stage: str
+    key: str
+    since_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backlog:
+    """What waits: ``pictures`` in any stage, each once; ``devices`` by device and stage; and the ``oldest``. ``landed``
+    says of the pictures that were not done since they landed when that was. Not ``whole``: there is more, of which only
+    the stages' counts tell."""
+
+    pictures: int = 0
+    landed: Mapping[str, float] = field(default_factory=dict)
+    devices: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    oldest: Waiting | None = None
+    whole: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """``stages`` by stage: datums by state, and under ``waiting`` those that are to be done or being done. ``alerts``
+    by state, ``batches`` by state over all runs; ``held`` are deletions that wait for a person,
+    ``watch`` is what went wrong with the watch at work, ``unlistable`` folders could not be listed by the last look."""
+
+    at_s: float
+    pictures: int
+    stages: Mapping[str, Mapping[str, int]]
+    alerts: Mapping[str, int]
+    unsent: Unsent
+    batches: Mapping[str, int]
+    backlog: Backlog
+    runs: Sequence[RunRecord] = ()
+    held: Held | None = None
+    watch: Mapping[str, int] = field(default_factory=dict)
+    unlistable: Mapping[str, str] = field(default_factory=dict)
+
+
+def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0) -> Standing:
+    """How it stands now, with so many of the newest runs. No snapshot: numbers may differ by what happens meanwhile."""
+    counts = ledger.count_slots([stage.name for stage in pipeline.stages])
+    stages = {
+        stage.name: {
+            **{state.value: counts.get(stage.name, {}).get(state, 0) for state in State},
+            "waiting": ledger.count_dirty(stage.name),
+        }
+        for stage in pipeline.stages
+    }
+    batches = ledger.count_batches()
+    return Standing(
+        at_s=now_s,
+        pictures=ledger.count_inputs(pipeline.inputs),
+        stages=stages,
+        unsent=find_unsent(ledger, now_s),
+        alerts={state.value: number for state, number in ledger.count_alerts().items()},
+        batches={state.value: batches.get(state, 0) for state in BatchState},
+        backlog=look_at_backlog(pipeline, ledger),
+        runs=ledger.runs(runs) if runs else (),
+        held=find_held(ledger),
+        watch=find_troubles(ledger),
+        unlistable=find_unlistable(ledger),
+    )
+
+
+def pause_s(every_s: float, took_s: float) -> float:
+    """How long to wait after a look that took so long, to look each ``every_s``: longer where that would be a load."""
+    return max(every_s - took_s, min(_SHARE * took_s, _LONGEST_PAUSE_S), 0.0)
+
+
+def look_at_backlog(pipeline: Pipeline, ledger: BatchLedger, most: int = MOST) -> Backlog:
+    """What waits in the stages whose datums are pictures'."""
+    devices: dict[str, Counter[str]] = {}
+    pictures: set[str] = set()
+    landed: dict[str, float] = {}
+    oldest: Waiting | None = None
+    whole = True
+    for stage in ordinary(pipeline):
+        keys = ledger.dirty(stage.name)
+        for piece in _pieces(islice(keys, most)):
+            pictures.update(piece)
+            for key in piece:
+                devices.setdefault(device_of(pipeline, key), Counter())[stage.name] += 1
+            slots, seen = ledger.find_slots(stage.name, piece), ledger.find_inputs(pipeline.inputs, piece)
+            for key in piece:
+                since_s = _landed_s(slots.get(key), seen.get(key))
+                if since_s is None:
+                    since_s = _marked_s(slots.get(key))
+                else:
+                    landed[key] = since_s
+                if oldest is None or since_s < oldest.since_s:
+                    oldest = Waiting(stage=stage.name, key=key, since_s=since_s)
+        whole = whole and next(keys, None) is None
+    by_device = dict(sorted(devices.items()))
+    return Backlog(pictures=len(pictures), landed=landed, devices=by_device, oldest=oldest, whole=whole)
+
+
+def device_of(pipeline: Pipeline, key: str) -> str:
+    """The device of a picture: the first part of its group."""
+    return pipeline.group_of(key).partition("/")[0]
+
+
+def _landed_s(slot: Slot | None, seen: Observation | None) -> float | None:
+    """When its picture was first seen as it is, if the datum was not done since."""
+    if seen is None or (
+        slot is not None and slot.record is not None and slot.record.finished_at_s >= seen.observed_at_s
+    ):
+        return None
+    return seen.observed_at_s
+
+
+def _marked_s(slot: Slot | None) -> float:
+    """When it was marked or taken last; infinity if nobody knows, as it was settled meanwhile."""
+    return slot.updated_at_s if slot is not None and slot.updated_at_s else math.inf
+
+
+def _pieces(keys: Iterator[str]) -> Iterator[list[str]]:
+    while piece := list(islice(keys, _PIECE)):
+        yield piece

@@ -1,0 +1,1 @@
+"""Runs: one process takes a source through the whole pipeline, once or as changes come."""

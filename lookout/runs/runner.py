@@ -1,0 +1,336 @@
+"""The embedded runner: one process (and its workers) takes a source through a whole pipeline, once or as files come.
+
+Puts intake, references, engine and outbox together in the order that a crash anywhere leaves sound: every step's
+result is in the ledger before the next begins, and each step begins by looking what the ledger says is still to do.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from lookout.domain.errors import InputRejected, LookoutError, ObjectChanged, ObjectMissing, ObjectUnreadable
+from lookout.domain.identity import digest
+from lookout.domain.pipeline import Pipeline, Refused
+from lookout.domain.records import Json, Mark, ObjectRef, State
+from lookout.engine.engine import Engine, Progress
+from lookout.engine.planner import MAX_LONE_LOSSES
+from lookout.execution.executor import Workers
+from lookout.ledger.notes import read_note, time_s
+from lookout.ledger.port import Ledger, RunRecord
+from lookout.log import get_logger
+from lookout.maintenance.renewal import renew
+from lookout.object_store.port import ObjectStore
+from lookout.outbox.departure import uptime_s
+from lookout.outbox.outbox import Channel, Outbox
+from lookout.outbox.sender import OutboxSender
+from lookout.references.activation import propose
+from lookout.runs.change_feed import Changes, Watcher
+from lookout.runs.status_file import StatusFile
+from lookout.sources.ingest import Bucket, BucketIntake, Intake, Taken
+
+log = get_logger(__name__)
+
+KEEP_VERSIONS_S: Final = 30 * 24 * 3600.0
+"""Replaced and removed versions stay readable this long: for A -> B -> A, for alerts under way, and for proof."""
+COLLECT_EVERY_S: Final = 24 * 3600.0
+_COLLECTED_NOTE: Final = "collected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What one run is asked to do. ``sources`` is one folder, or files; none: the runner's bucket. ``references`` are
+    paths by bucket. ``allow_deletions`` is for the first look at the sources."""
+
+    sources: tuple[Path, ...] = ()
+    references: Mapping[str, Path] = field(default_factory=dict)
+    verify: bool = False
+    allow_deletions: bool = False
+    max_letters: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """How a run went: enough to sum it up from the ledger."""
+
+    run: str
+    engine: Engine
+    taken: Taken
+    digests: int
+    refused: tuple[Refused, ...]
+    elapsed_s: float
+    troubles: Mapping[str, int] = field(default_factory=dict)
+    """Of a watch: what went wrong with it, in numbers."""
+
+    @property
+    def stopped(self) -> bool:
+        return self.engine.stopped
+
+
+@dataclass(kw_only=True)
+class _Session:
+    owner: str
+    run: str
+    engine: Engine | None = None
+    summary: dict[str, Json] = field(default_factory=dict)
+    collected_at_s: float | None = None
+    """When old versions were freed, as the ledger said when it was last asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """Everything that a run needs, chosen by the entry point. ``open_ledger`` gives another connection for a thread."""
+
+    pipeline: Pipeline
+    ledger: Ledger
+    open_ledger: Callable[[], Ledger]
+    store: ObjectStore
+    workers: Workers
+    channel: Callable[[], Channel]
+    code: str
+    bucket: Bucket | None = None
+    exclude: tuple[Path, ...] = ()
+    status_file: StatusFile | None = None
+    """Kept up during a watch, and at the end of each run."""
+    clock: Callable[[], float] = time.time
+    on_progress: Callable[[Progress], None] = lambda _: None
+    on_engine: Callable[[Engine], None] = lambda _: None
+    """Told of the engine before it begins, so that a signal can stop it."""
+
+    def run(self, order: Order) -> Ran:
+        """Take the sources in, work until nothing is left, send what is due. Raises LookoutError; a failed datum is no
+        error here but part of what the ledger says afterwards."""
+        started_s = time.monotonic()
+        with self._session("run") as session:
+            refused = self._enforce(order)
+            intake = self._intake() if order.sources else self._bucket_intake()
+            engine = self._engine(intake.look_again, session)
+            taken = self._take(intake, order)
+            if order.verify:
+                self._verify()
+            self._renew()
+            self._revive(taken.keys)
+            engine.rebase(self.pipeline.stages)
+            engine.work([stage for stage in self.pipeline.stages if not stage.grouped], taken.keys)
+            letters = partial(self._outbox, owner=session.owner, order=order)
+            with self._sender(letters, engine, once=True) as sender:
+                if not engine.stopped:
+                    sender.start()
+                    engine.work([stage for stage in self.pipeline.stages if stage.grouped])
+            self._collect(session)
+        return Ran(
+            run=session.run,
+            engine=engine,
+            taken=taken,
+            digests=sender.digests,
+            refused=refused,
+            elapsed_s=time.monotonic() - started_s,
+        )
+
+    def watch(self, order: Order, watcher: Watcher, on_ready: Callable[[Taken], None] = lambda _: None) -> Ran:
+        """As ``run`` on one folder, and then on every change below it, until the engine is stopped."""
+        started_s = time.monotonic()
+        with self._session("watch") as session:
+            refused = self._enforce(order)
+            intake = self._intake()
+            letters = partial(self._outbox, owner=session.owner, order=order, window_s=3600.0, digest_every_s=300.0)
+            engine = self._engine(intake.look_again, session)
+            with self._sender(letters, engine) as sender:
+                sender.start()
+                engine.on_alerts = sender.wake
+                root = order.sources[0].absolute()
+                changes = Changes(engine, intake, root, renew=self._renew)
+                with watcher(root, changes.add, changes.lost) as watch:
+                    taken = changes.begin(watch, allow_deletions=order.allow_deletions)
+                    self._revive(None)
+                    engine.rebase(self.pipeline.stages)
+                    on_ready(taken)
+                    sender.wake()
+                    engine.follow(self.pipeline.stages, look_after=partial(self._look_after, changes, session))
+                    troubles = session.summary["watch"] = changes.end()
+                if changes.error is not None:
+                    raise changes.error
+            self._collect(session)
+        return Ran(
+            run=session.run,
+            engine=engine,
+            taken=taken,
+            digests=sender.digests,
+            refused=refused,
+            elapsed_s=time.monotonic() - started_s,
+            troubles=troubles,
+        )
+
+    def _look_after(self, changes: Changes, session: _Session) -> None:
+        changes.look_after()
+        self._collect(session)
+        if self.status_file is not None:
+            self.status_file.keep_up()
+
+    # --- the steps --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _session(self, kind: str) -> Iterator[_Session]:
+        """An owner and a run for the length of the context; the run's record is closed however it ends."""
+        run = f"{datetime.fromtimestamp(self.clock(), UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        with self.ledger.session() as owner:
+            self.ledger.start_run(RunRecord(id=run, kind=kind, owner=owner, started_at_s=self.clock()))
+            session = _Session(owner=owner, run=run)
+            summary = session.summary
+            state, broken = "failed", True
+            try:
+                yield session
+                failed = sum(1 for _ in self.ledger.slots(states=(State.FAILED,)))
+                summary["failed"] = failed
+                stopped = session.engine is not None and session.engine.stopped
+                state, broken = "stopped" if stopped else "failed" if failed else "success", False
+            except LookoutError as exc:
+                summary["error"] = str(exc)
+                raise
+            finally:
+                self.ledger.end_run(run, state, self.clock(), summary)
+                if self.status_file is not None:
+                    self.status_file.end(broken=broken)
+
+    def _enforce(self, order: Order) -> tuple[Refused, ...]:
+        """Bring the references given into force. The workers try all of them at once, and, for a state that is new,
+        start and load meanwhile: there is work for them for sure."""
+        proposals = [
+            propose(self.ledger, self.store, self.workers, stage.references, path)
+            for stage in self.pipeline.stages
+            if stage.references is not None and (path := order.references.get(stage.references.bucket)) is not None
+        ]
+        ordinary = [stage for stage in self.pipeline.stages if not stage.grouped]
+        if self.ledger.basis(ordinary[0].name) is None:
+            self.workers.start([stage.prepare.partition(":")[0] for stage in ordinary])
+        return tuple(refused for enforce in proposals for refused in enforce().refused)
+
+    def _intake(self) -> Intake:
+        return Intake(
+            ledger=self.ledger,
+            bucket=self.pipeline.inputs,
+            readers=self._readers(),
+            clock=self.clock,
+            exclude=self.exclude,
+        )
+
+    def _bucket_intake(self) -> BucketIntake:
+        if self.bucket is None:
+            raise InputRejected(
+                "no folder and no file was named", "SOURCE", "only a store in LOOKOUT_STORE has its own"
+            )
+        return BucketIntake(
+            ledger=self.ledger,
+            source=self.bucket,
+            bucket=self.pipeline.inputs,
+            readers=self._readers(),
+            clock=self.clock,
+        )
+
+    def _readers(self) -> tuple[str, ...]:
+        return tuple(stage.name for stage in self.pipeline.readers(self.pipeline.inputs))
+
+    def _engine(self, look_again: Callable[[str], None], session: _Session) -> Engine:
+        engine = Engine(
+            pipeline=self.pipeline,
+            ledger=self.ledger,
+            store=self.store,
+            workers=self.workers,
+            owner=session.owner,
+            run=session.run,
+            code=self.code,
+            reobserve=look_again,
+            on_progress=self.on_progress,
+            clock=self.clock,
+        )
+        session.engine = engine
+        self.on_engine(engine)
+        return engine
+
+    def _take(self, intake: Intake | BucketIntake, order: Order) -> Taken:
+        if isinstance(intake, BucketIntake):
+            return intake.take(verify=order.verify, allow_deletions=order.allow_deletions)
+        if len(order.sources) == 1 and not order.sources[0].is_file():
+            return intake.take_folder(order.sources[0], verify=order.verify, allow_deletions=order.allow_deletions)
+        return intake.take_files(order.sources)
+
+    def _revive(self, keys: frozenset[str] | None) -> None:
+        """A run gives what failed before another go, with all its tries: but not what kills whoever works on it, or a
+        run that is started again when it has died would die for ever. That takes ``lookout datums retry``."""
+        if keys is None:
+            failed = list(self.ledger.slots(states=(State.FAILED,)))
+        else:
+            failed = [
+                slot
+                for stage in self.pipeline.stages
+                for slot in self.ledger.find_slots(stage.name, keys).values()
+                if slot.state is State.FAILED
+            ]
+        again = [slot for slot in failed if slot.losses < MAX_LONE_LOSSES]
+        self.ledger.mark([Mark(stage=slot.stage, key=slot.key) for slot in again], revive=True)
+
+    def _renew(self) -> None:
+        renew(self.pipeline, self.ledger, self.clock())
+
+    def _verify(self) -> None:
+        """Have every datum done again whose outputs cannot be read from the store as the ledger names them."""
+        for slot in list(self.ledger.slots(states=(State.SUCCESS,))):
+            outputs = slot.record.outputs if slot.record is not None else ()
+            for ref in outputs:
+                lost = self._find_loss(ref)
+                if lost is not None:
+                    log.warning("lost", object=ref.path, error=lost)
+                    salt = digest("lost/1", ref.path, self.clock())[:12]
+                    self.ledger.mark([Mark(stage=slot.stage, key=slot.key)], salt=salt)
+                    break
+
+    def _find_loss(self, ref: ObjectRef) -> LookoutError | None:
+        """Read a result to its end; why it cannot be read as the ledger names it, or None."""
+        try:
+            self.store.get(ref)
+        except (ObjectMissing, ObjectChanged, ObjectUnreadable) as error:
+            return error
+        return None
+
+    def _sender(self, letters: Callable[[Ledger], Outbox], engine: Engine, *, once: bool = False) -> OutboxSender:
+        return OutboxSender(self.open_ledger, letters, self.clock, lambda: engine.stopped, once=once)
+
+    def _outbox(self, ledger: Ledger, *, owner: str, order: Order, **window: float) -> Outbox:
+        return Outbox(
+            ledger=ledger,
+            store=self.store,
+            channel=self.channel,
+            owner=owner,
+            clock=self.clock,
+            uptime=uptime_s,
+            max_letters=order.max_letters,
+            **window,
+        )
+
+    def _collect(self, session: _Session) -> None:
+        """Free old versions, once a day at most: a listing of them is not free. The ledger is asked when that is due,
+        as another process may have done it."""
+        now_s = self.clock()
+        if _is_collected(session, now_s):
+            return
+        session.collected_at_s = read_note(self.ledger, _COLLECTED_NOTE, "a time in seconds", time_s, None)
+        if _is_collected(session, now_s):
+            return
+        self.ledger.put_note(_COLLECTED_NOTE, repr(now_s))
+        session.collected_at_s = now_s
+        try:
+            self.store.collect(now_s - KEEP_VERSIONS_S)
+        except LookoutError as exc:
+            log.warning("old versions not freed", error=exc, then="again in a day")
+
+
+def _is_collected(session: _Session, now_s: float) -> bool:
+    """Tell whether old versions were freed within a day: what a clock that was ahead has noted holds nothing up."""
+    return session.collected_at_s is not None and 0.0 <= now_s - session.collected_at_s < COLLECT_EVERY_S

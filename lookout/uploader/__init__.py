@@ -1,0 +1,1 @@
+"""Uploader: brings files and folders of a device into a bucket."""

@@ -1,0 +1,1 @@
+"""Imaging that several stages share: OpenCV, boxes drawn on pictures, text on pictures."""

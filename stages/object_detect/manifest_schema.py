@@ -1,0 +1,273 @@
+"""The model's manifest: all that must be known to feed a network and to read what it gives.
+
+A wrong guess here (colour order, normalisation, which way an array lies) does not fail: it gives plausible, bad boxes.
+So nothing that changes a number has a default, unknown fields are refused, and a refusal names file, field and value.
+This module reads manifests only; whether the network agrees with one is checked where it is opened.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+
+from lookout.domain.errors import InputRejected
+
+HINT: Final = "see docs/models.md"
+_MAX_REASONS: Final = 5
+_FORMS: Final = {"decoder": ("ssd-decoded", "ssd-raw", "yolov8"), "mode": ("stretch", "letterbox")}
+"""What may stand in a field that decides which other fields there are."""
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+TensorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Side = Annotated[int, Field(ge=16, le=4096)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+BoxFormat: TypeAlias = Literal["xyxy", "yxyx", "cxcywh"]
+Activation: TypeAlias = Literal["none", "sigmoid"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=False)
+
+
+# --- what goes in ----------------------------------------------------------------------------------------------------
+
+
+class Stretch(_Part):
+    """The whole picture is scaled to the input, each side by itself."""
+
+    mode: Literal["stretch"]
+
+
+class Letterbox(_Part):
+    """The picture keeps its proportions; what is left of the input is filled with ``pad_value`` (0 to 255, a pixel
+    before scaling), on both sides alike or at the right and the bottom only."""
+
+    mode: Literal["letterbox"]
+    pad_value: Annotated[int, Field(ge=0, le=255)]
+    align: Literal["center", "top-left"]
+
+
+class InputSpec(_Part):
+    """The input tensor. A value is ``(pixel * scale - mean) / std``, with mean and std in the order of ``color``."""
+
+    name: TensorName
+    layout: Literal["NHWC", "NCHW"]
+    dtype: Literal["uint8", "float32", "float16"]
+    width: Side
+    height: Side
+    color: Literal["RGB", "BGR"]
+    resize: Annotated[Stretch | Letterbox, Field(discriminator="mode")]
+    scale: Positive
+    mean: tuple[Finite, Finite, Finite]
+    std: tuple[Positive, Positive, Positive]
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether pixels go in as they are."""
+        return self.scale == 1 and self.mean == (0, 0, 0) and self.std == (1, 1, 1)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """The shape of the tensor for one picture."""
+        if self.layout == "NHWC":
+            return 1, self.height, self.width, 3
+        return 1, 3, self.height, self.width
+
+    @model_validator(mode="after")
+    def _whole_numbers_stay_whole(self) -> Self:
+        if self.dtype == "uint8" and not self.is_raw:
+            raise ValueError("dtype uint8 takes pixels as they are: expected scale 1, mean 0 0 0 and std 1 1 1")
+        return self
+
+
+# --- what comes out --------------------------------------------------------------------------------------------------
+
+
+class BoxesSpec(_Part):
+    """Boxes (1, N, 4): in which order, and whether 0 to 1 or in pixels of the input."""
+
+    name: TensorName
+    format: BoxFormat
+    normalized: bool
+
+
+class ScoreTableSpec(_Part):
+    """Scores (1, N, C): a column per label, and perhaps one for the background."""
+
+    name: TensorName
+    activation: Activation
+    background: Literal["none", "first", "last"]
+
+
+class ScoresSpec(_Part):
+    """Scores (1, N) of the class given beside."""
+
+    name: TensorName
+    activation: Activation
+
+
+class ClassesSpec(_Part):
+    """Classes (1, N): their values are the manifest's ``class_ids``, or positions in ``labels`` counted from 0."""
+
+    name: TensorName
+    values: Literal["class-id", "label-index"]
+
+
+class CountSpec(_Part):
+    """How many of the N rows are meant: (1,)."""
+
+    name: TensorName
+
+
+class SsdDecodedOutputs(_Part):
+    boxes: BoxesSpec
+    scores: ScoreTableSpec
+
+
+class SsdRawOutputs(_Part):
+    boxes: BoxesSpec
+    classes: ClassesSpec
+    scores: ScoresSpec
+    count: CountSpec
+
+
+class PredictionsSpec(_Part):
+    """Box and scores in one array: (1, 4 + C, N) as ``channels-first``, (1, N, 4 + C) as ``channels-last``."""
+
+    name: TensorName
+    arrangement: Literal["channels-first", "channels-last"]
+    format: BoxFormat
+    normalized: bool
+    activation: Activation
+
+
+class Yolov8Outputs(_Part):
+    predictions: PredictionsSpec
+
+
+# --- the manifest ----------------------------------------------------------------------------------------------------
+
+
+class Nms(_Part):
+    """Whether the network leaves it to us to drop boxes that overlap a better one, and how: by more than ``iou``,
+    among boxes of one class or among all."""
+
+    needed: bool
+    iou: Fraction
+    class_wise: bool
+
+
+class _Common(_Part):
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    license: Text
+    source: Text
+    note: Text | None = None
+    input: InputSpec
+    nms: Nms
+    threshold: Fraction
+    labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=10_000)]
+    class_ids: tuple[Annotated[int, Field(ge=0, le=1_000_000)], ...]
+
+    @model_validator(mode="after")
+    def _one_id_for_each_label(self) -> Self:
+        if len(self.labels) != len(self.class_ids):
+            raise ValueError(f"expected one of class_ids for each of the {len(self.labels)} labels, got "
+                             f"{len(self.class_ids)}")  # fmt: skip
+        for field, values in (("labels", self.labels), ("class_ids", self.class_ids)):
+            twice = sorted({str(value) for value in values if values.count(value) > 1}) if _repeats(values) else []
+            if twice:
+                raise ValueError(f"expected each of {field} once, got {', '.join(twice[:5])} again")
+        return self
+
+
+class SsdDecodedManifest(_Common):
+    """SSD-like, boxes and scores already decoded by the graph."""
+
+    decoder: Literal["ssd-decoded"]
+    outputs: SsdDecodedOutputs
+
+
+class SsdRawManifest(_Common):
+    """As the TensorFlow Object Detection API exports it: boxes, classes, scores and their number."""
+
+    decoder: Literal["ssd-raw"]
+    outputs: SsdRawOutputs
+
+
+class Yolov8Manifest(_Common):
+    """YOLOv8-like: one array of boxes and class scores, no objectness."""
+
+    decoder: Literal["yolov8"]
+    outputs: Yolov8Outputs
+
+
+Manifest: TypeAlias = SsdDecodedManifest | SsdRawManifest | Yolov8Manifest
+_ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Annotated[Manifest, Field(discriminator="decoder")])
+
+
+def parse_manifest(file: str, data: bytes) -> Manifest:
+    """The manifest in the bytes. Raises InputRejected with a sentence that names file, place and field."""
+    try:
+        json.loads(data.decode("utf-8-sig"), object_pairs_hook=_refuse_twice)
+    except json.JSONDecodeError as exc:
+        where = f"{file}, line {exc.lineno}, column {exc.colno}"
+        raise InputRejected(f"not valid JSON: {exc.msg}", where) from exc
+    except UnicodeDecodeError as exc:
+        raise InputRejected("expected text in UTF-8", f"{file}, byte {exc.start}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise InputRejected(f"not valid JSON: {exc}", file) from exc
+    try:
+        return _ADAPTER.validate_json(data.removeprefix(b"\xef\xbb\xbf"))
+    except ValidationError as exc:
+        found = [_sentence(error) for error in exc.errors(include_url=False)]
+        more = f"; and {len(found) - _MAX_REASONS} more" if len(found) > _MAX_REASONS else ""
+        raise InputRejected("; ".join(found[:_MAX_REASONS]) + more, file, HINT) from exc
+
+
+def _sentence(error: Any) -> str:
+    """One finding of pydantic as a person would say it."""
+    kind, facts, place = error["type"], error.get("ctx", {}), error["loc"]
+    if place and place[0] in _FORMS["decoder"]:  # the chosen form is no part of the file's structure
+        place = place[1:]
+    if len(place) > 2 and place[:2] == ("input", "resize"):
+        place = place[:2] + place[3:]
+    field = ".".join(str(part) for part in place)
+    if kind == "missing":
+        return f"field {field}: missing"
+    if kind == "extra_forbidden":
+        return f"field {field}: unknown"
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        decider = str(facts["discriminator"]).strip("'")
+        got = f"got {facts['tag']!r}" if "tag" in facts else "but it is missing"
+        expected = " or ".join(repr(form) for form in _FORMS[decider])
+        return f"field {'.'.join([*filter(None, [field]), decider])}: expected {expected}, {got}"
+    if not place and kind != "value_error":
+        return f"expected an object with the fields of a manifest, got {_short(error['input'])}"
+    message = error["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        return f"field {field}: {message}" if field else message
+    return f"field {field}: {message[:1].lower()}{message[1:]}, got {_short(error['input'])}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _repeats(values: tuple[Any, ...]) -> bool:
+    return len(set(values)) < len(values)
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the field {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return fields

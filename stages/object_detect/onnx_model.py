@@ -1,0 +1,115 @@
+"""An opened network that agrees with its manifest. The only module that speaks to onnxruntime.
+
+Opening checks all that can be checked without a picture: the hash, that all weights are inside, the names, shapes and
+types of what goes in and out, and a dry run on a black picture, decoded like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from lookout.domain.errors import InputRejected
+from stages.object_detect.decoders import Outputs, decode, output_names
+from stages.object_detect.external_weights import refuse_external_data
+from stages.object_detect.manifest_schema import HINT, Manifest
+from stages.object_detect.preprocess import make_input, place
+
+_TENSOR_TYPES: Final = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "float16": "tensor(float16)"}
+_SILENT: Final = 4  # onnxruntime's severity "fatal": what goes wrong comes back as an exception, not on stderr
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """A session with its manifest. Made by ``open_network``."""
+
+    manifest: Manifest
+    session: Any
+    output_names: tuple[str, ...]
+
+    def infer(self, tensor: NDArray[Any]) -> Outputs:
+        """The outputs that the decoder reads, by name, for one input tensor. Raises InputRejected if the network
+        cannot work it out."""
+        try:
+            arrays = self.session.run(self.output_names, {self.manifest.input.name: tensor})
+        except Exception as exc:  # onnxruntime's errors share no base below Exception
+            raise InputRejected(f"the model failed: {_first_line(exc)}") from exc
+        return {name: np.asarray(array) for name, array in zip(self.output_names, arrays, strict=True)}
+
+
+def open_network(file: str, manifest: Manifest, weights: bytes) -> Network:
+    """The network in the weights. Raises InputRejected with a sentence if it cannot be opened or does not agree with
+    the manifest; ``file`` names the weights in that sentence."""
+    found = hashlib.sha256(weights).hexdigest()
+    if found != manifest.sha256:
+        raise InputRejected(f"expected sha256 {manifest.sha256} as in the manifest, got {found}", file)
+    refuse_external_data(file, weights)
+    session = _open_session(file, weights)
+    _check_input(file, manifest, session.get_inputs())
+    _check_outputs(file, manifest, session.get_outputs())
+    network = Network(manifest=manifest, session=session, output_names=output_names(manifest))
+    _dry_run(file, network)
+    return network
+
+
+def _open_session(file: str, weights: bytes) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # workers are processes
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # the only one that was looked through
+    options.log_severity_level = _SILENT
+    try:
+        return ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+    except Exception as exc:  # onnxruntime's errors share no base below Exception
+        raise InputRejected(f"cannot be opened as an ONNX model: {_first_line(exc)}", file) from exc
+
+
+def _check_input(file: str, manifest: Manifest, inputs: Sequence[Any]) -> None:
+    spec = manifest.input
+    names = [item.name for item in inputs]
+    if names != [spec.name]:
+        raise InputRejected(f"expected one input named {spec.name!r} as in the manifest, got {names}", file, HINT)
+    shape, kind = inputs[0].shape, inputs[0].type
+    if kind != _TENSOR_TYPES[spec.dtype]:
+        raise InputRejected(
+            f"input {spec.name!r}: expected {_TENSOR_TYPES[spec.dtype]} as in the manifest, got {kind}", file
+        )
+    fits = len(shape) == 4 and all(
+        got == want or not isinstance(got, int) for got, want in zip(shape, spec.shape, strict=True)
+    )
+    if not fits:
+        raise InputRejected(
+            f"input {spec.name!r}: expected the shape {list(spec.shape)} ({spec.layout}) as in the manifest, got "
+            f"{shape}",
+            file,
+        )
+
+
+def _check_outputs(file: str, manifest: Manifest, outputs: Sequence[Any]) -> None:
+    names = [item.name for item in outputs]
+    missing = [name for name in output_names(manifest) if name not in names]
+    if missing:
+        raise InputRejected(f"expected an output named {missing[0]!r} as in the manifest, got {names}", file, HINT)
+
+
+def _dry_run(file: str, network: Network) -> None:
+    spec = network.manifest.input
+    black = np.zeros((spec.height, spec.width, 3), np.uint8)
+    try:
+        outputs = network.infer(make_input(black, place(spec.width, spec.height, spec), spec))
+        decode(network.manifest, outputs, 0.0)
+    except InputRejected as exc:
+        place_said = f"output {exc.where!r}: " if exc.where else ""
+        raise InputRejected(f"a dry run failed: {place_said}{exc.what}", file, exc.hint) from exc
+
+
+def _first_line(exc: Exception) -> str:
+    """The message without onnxruntime's code prefix and its further lines."""
+    lines = str(exc).strip().splitlines() or [type(exc).__name__]
+    return lines[0].rsplit(" : ", 1)[-1].strip()[:200]

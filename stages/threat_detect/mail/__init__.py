@@ -1,0 +1,1 @@
+"""Mail: the message of an alert, and the channels that deliver it."""

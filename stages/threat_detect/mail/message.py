@@ -1,0 +1,215 @@
+"""From a letter to a mail: subject, plain text, HTML and the pictures in it. Knows no way to send it.
+
+The mail must stand alone on a phone, in dark mode, with pictures blocked, and as text; it must prove where it comes
+from; and nothing that a stranger named may break out of its place. The same letter gives the same mail.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import jinja2
+import simplejpeg  # type: ignore[import-untyped]
+
+from lookout.domain.errors import InputRejected
+from lookout.domain.records import Alert
+from lookout.outbox.outbox import Letter
+from stages.threat_detect.mail.alert_text import Sighting, clean, sighting, summary
+from stages.threat_detect.rules.email_address import is_address
+
+SENDER_NAME: Final = "Lookout"
+MAX_SUBJECT: Final = 150
+SINGLE_WIDTH_PX: Final = 1280
+DIGEST_WIDTH_PX: Final = 640
+DIGEST_PICTURES: Final = 6
+PICTURES_MAX_BYTES: Final = 8 * 1024 * 1024
+"""Of all pictures of a mail: base64 adds a third, and mail servers commonly take 10 to 25 MB."""
+DIGEST_ROWS: Final = 60
+"""More would make readers cut the HTML, which some do at 102 KB."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inline:
+    """A JPEG that the HTML shows by ``cid:<content_id>``."""
+
+    content_id: str
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mail:
+    """A mail to one recipient; every header value is one printable line. ``written_at_s`` is the youngest alert's."""
+
+    sender: str
+    recipient: str
+    subject: str
+    text: str
+    html: str
+    written_at_s: float
+    pictures: tuple[Inline, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fault(self) -> str | None:
+        """Why no channel may try to send this, or None: accepted rules have good addresses, old records may not."""
+        for who, address in (("sender", self.sender), ("recipient", self.recipient)):
+            if not is_address(address):
+                return f"the {who} {address!r} is not a plain e-mail address"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Row:
+    """One alert in a template, with its picture's content id or None."""
+
+    it: Sighting
+    cid: str | None
+
+
+def render(letter: Letter) -> Mail:
+    """The mail of a letter: of one alert, or a digest of several. Never raises for what an alert says or shows.
+
+    A picture that is missing or no JPEG is left out, and the mail says so. Raises ValueError for a letter without
+    alerts.
+    """
+    if not letter.alerts:
+        raise ValueError(f"letter {letter.id}: expected at least one alert, got none")
+    alerts = sorted(letter.alerts, key=lambda alert: (_captured_at_s(alert), alert.id))
+    single = len(alerts) == 1
+    pictures = _pictures(letter, alerts, SINGLE_WIDTH_PX if single else DIGEST_WIDTH_PX)
+    rows = [_Row(it=sighting(alert), cid=_shown(pictures, alert)) for alert in alerts]
+    subject = _subject(rows)
+    values: dict[str, object] = {
+        "subject": subject,
+        "rows": rows[:DIGEST_ROWS],
+        "more": max(0, len(rows) - DIGEST_ROWS),
+        "total": len(rows),
+        "first": rows[0],
+        "resend": letter.resend,
+        "letter_id": clean(letter.id),
+        "counts": _counts(rows),
+        "models": _distinct((row.it.model, row.it.model_sha256) for row in rows),
+        "rule_files": _distinct((row.it.rule_file, row.it.rule_sha256) for row in rows),
+        "codes": _distinct((row.it.code,) for row in rows),
+    }
+    name = "alert" if single else "digest"
+    first = alerts[0].draft
+    return Mail(
+        sender=clean(first.sender, limit=254),
+        recipient=clean(first.recipient, limit=254),
+        subject=subject,
+        text=_templates().get_template(f"{name}.txt").render(values),
+        html=_templates().get_template(f"{name}.html").render(values),
+        written_at_s=max(alert.created_at_s for alert in alerts),
+        pictures=tuple(pictures.values()),
+        headers=_headers(letter, rows),
+    )
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=jinja2.select_autoescape(enabled_extensions=("html",), default_for_string=True, default=False),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _headers(letter: Letter, rows: Sequence[_Row]) -> dict[str, str]:
+    """Marks for programs: which alert this is, and that nobody's holiday notice should answer it (RFC 3834)."""
+    headers = {"X-Lookout-Letter": clean(letter.id), "Auto-Submitted": "auto-generated"}
+    if len(rows) == 1:
+        headers["X-Lookout-Alert"] = rows[0].it.alert_id
+    return headers
+
+
+def _subject(rows: Sequence[_Row]) -> str:
+    """``[Lookout] person at porch, 2025-11-22 09:00 CET``: of what never changes, so a repeat has the same."""
+    first, last = rows[0].it, rows[-1].it
+    if len(rows) == 1:
+        said = [f"{first.what} at {first.device}", first.local_short]
+    else:
+        devices = {row.it.device for row in rows}
+        where = f"at {first.device}" if len(devices) == 1 else f"at {len(devices)} devices"
+        span = first.local_short
+        if last.local_short != span:
+            span = f"{span} to {last.local_short}"
+        said = [f"{len(rows)} alerts {where}", span]
+    return clean(f"[Lookout] {', '.join(part for part in said if part)}", limit=MAX_SUBJECT)
+
+
+def _counts(rows: Sequence[_Row]) -> list[tuple[str, int, str]]:
+    """Per device: its name, its alerts, and what was seen, the most alerts first."""
+    alerts: Counter[str] = Counter(row.it.device for row in rows)
+    labels: dict[str, Counter[str]] = {}
+    for row in rows:
+        labels.setdefault(row.it.device, Counter()).update(line.label for line in row.it.seen)
+    return [(device, count, summary(labels[device])) for device, count in alerts.most_common()]
+
+
+def _distinct(values: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    return sorted({value for value in values if any(value)})
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def _pictures(letter: Letter, alerts: Sequence[Alert], max_width_px: int) -> dict[str, Inline]:
+    """The pictures to show by alert id: one per evidence, as several alerts may be of the same picture."""
+    found: dict[str, Inline] = {}
+    shown: dict[str, Inline] = {}
+    room_bytes = PICTURES_MAX_BYTES
+    for alert in alerts:
+        data = letter.evidence.get(alert.id)
+        if data is None or len(found) >= DIGEST_PICTURES or alert.evidence.sha256 in shown:
+            continue
+        small = _fit_jpeg(data, max_width_px)
+        if small is None or len(small) > room_bytes:
+            continue
+        room_bytes -= len(small)
+        number = len(found) + 1
+        name = f"{_file_name(sighting(alert))}.jpg"
+        found[alert.id] = Inline(content_id=f"picture{number}.{alert.id[:16]}@lookout", name=name, data=small)
+        shown[alert.evidence.sha256] = found[alert.id]
+    return found
+
+
+def _shown(pictures: dict[str, Inline], alert: Alert) -> str | None:
+    inline = pictures.get(alert.id)
+    return inline.content_id if inline else None
+
+
+def _fit_jpeg(data: bytes, max_width_px: int) -> bytes | None:
+    """The JPEG, shrunk if it is wider; None if it is none."""
+    try:
+        width_px = simplejpeg.decode_jpeg_header(data)[1]
+        if width_px <= max_width_px:
+            return data
+        from stages.imaging.annotate import (  # OpenCV: half a second that only large pictures pay
+            decode_bgr,
+            encode_jpeg,
+            fit,
+        )
+
+        return encode_jpeg(fit(decode_bgr(data), max_width_px))
+    except (ValueError, InputRejected):
+        return None
+
+
+def _file_name(it: Sighting) -> str:
+    text = f"{it.device}-{it.utc}".removesuffix(" UTC")
+    return "".join(char if char.isascii() and char.isalnum() else "-" for char in text).strip("-") or "picture"
+
+
+def _captured_at_s(alert: Alert) -> float:
+    value = alert.draft.detail.get("captured_at_s")
+    return float(value) if isinstance(value, (int, float)) else alert.created_at_s

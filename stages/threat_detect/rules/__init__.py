@@ -1,0 +1,1 @@
+"""Rule files: their schema, their classes, and which rules apply to a picture."""

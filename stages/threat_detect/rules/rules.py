@@ -1,0 +1,203 @@
+"""From a rule file to rules that can be applied: reads both written forms, resolves classes, refuses what is unclear.
+
+A refused file never takes part; what was in force under its name stays so. Knows nothing of pictures and mail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import ValidationError
+
+from lookout.domain.errors import InputRejected
+from lookout.domain.pipeline import Accepted, Refused
+from lookout.domain.records import Json
+from stages import coco_labels as coco
+from stages.threat_detect.rules.schema import MAX_NAME, ClassForm, OriginalForm, RuleForm, RulesForm, problems
+from stages.threat_detect.rules.strict_json import path, printable, read, show
+
+ROLE: Final = "rules"
+_ORIGINAL_FIELDS: Final = frozenset(OriginalForm.model_fields)
+_NOTES: Final = (".md", ".txt")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """One class that matters: exactly one of ``class_id`` and ``label`` (in small letters) is set.
+
+    ``min_score`` None means the detection threshold; ``min_area`` is a share of the picture, 0 to 1.
+    """
+
+    class_id: int | None
+    label: str | None
+    min_score: float | None
+    min_area: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """Who is told of which classes on which devices. ``devices`` are globs; ``timezone`` is an IANA name."""
+
+    name: str
+    user: str
+    devices: tuple[str, ...]
+    wanted: tuple[Wanted, ...]
+    sender: str
+    recipients: tuple[str, ...]
+    timezone: str
+
+
+def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
+    """One verdict per rule file, in the order of the names; ``meta`` holds each rule's name, user and device globs.
+
+    Rule files end with ``.json``. Hidden files and notes (``.md``, ``.txt``) get no verdict; anything else is refused,
+    so that a ``rules.yaml`` is not passed over in silence. Never raises for a bad file.
+    """
+    verdicts: list[Accepted | Refused] = []
+    taken: dict[tuple[str, str], str] = {}
+    for name in sorted(files):
+        last = name.rpartition("/")[2].lower()
+        if last.startswith(".") or last.endswith(_NOTES):
+            continue
+        try:
+            rules = parse(name, files[name])
+            _check_others(rules, name, taken)
+        except InputRejected as exc:
+            verdicts.append(Refused(name=name, reason=str(exc)))
+            continue
+        taken.update(((rule.user, rule.name), name) for rule in rules)
+        verdicts.append(Accepted(name=name, files={ROLE: files[name]}, meta={"rules": [_meta(rule) for rule in rules]}))
+    return verdicts
+
+
+def parse(name: str, data: bytes) -> tuple[Rule, ...]:
+    """The rules of one file. Raises InputRejected with a sentence that names file, place and field."""
+    if not name.lower().endswith(".json"):
+        raise InputRejected("a rule file is JSON and its name ends with .json", printable(name))
+    try:
+        return _parse(read(data), name)
+    except ValidationError as exc:
+        raise InputRejected(problems(exc), printable(name)) from exc
+    except InputRejected as exc:
+        place = f"{printable(name)}: {exc.where}" if exc.where else printable(name)
+        raise InputRejected(exc.what, place, exc.hint) from exc
+
+
+def _parse(tree: object, name: str) -> tuple[Rule, ...]:
+    if not isinstance(tree, dict):
+        raise InputRejected(f'expected an object with "rules", got {show(tree)}')
+    if _ORIGINAL_FIELDS & tree.keys() and "rules" not in tree:
+        return (_original(OriginalForm.model_validate(tree), _stem(name)),)
+    return _rules(RulesForm.model_validate(tree))
+
+
+def _check_others(rules: Sequence[Rule], name: str, taken: Mapping[tuple[str, str], str]) -> None:
+    """Refuse a rule that an earlier file has: with user, name and recipients alike, only one of two could ever mail."""
+    for number, rule in enumerate(rules):
+        other = taken.get((rule.user, rule.name))
+        if other is not None:
+            what = f"user {show(rule.user)} has a rule {show(rule.name)} in {printable(other)} too"
+            raise InputRejected(what, f"{printable(name)}: rules[{number}].name")
+
+
+def _original(form: OriginalForm, name: str) -> Rule:
+    for number, class_id in enumerate(form.threat_classes):
+        _check_coco_id(class_id, ("threat_classes", number))
+    ids = dict.fromkeys(form.threat_classes)
+    return Rule(
+        name=name,
+        user=form.to_email,
+        devices=("*",),
+        wanted=tuple(Wanted(class_id=class_id, label=None, min_score=None, min_area=0.0) for class_id in ids),
+        sender=form.from_email,
+        recipients=(form.to_email,),
+        timezone="UTC",
+    )
+
+
+def _rules(form: RulesForm) -> tuple[Rule, ...]:
+    rules: list[Rule] = []
+    for number, written in enumerate(form.rules):
+        for other, rule in enumerate(rules):
+            if (rule.user, rule.name) == (written.user, written.name):
+                what = f"user {show(rule.user)} has a rule {show(rule.name)} in rules[{other}] too"
+                raise InputRejected(what, path(("rules", number, "name")))
+        rules.append(_rule(written, number, custom=form.labels == "custom"))
+    return tuple(rules)
+
+
+def _rule(form: RuleForm, number: int, *, custom: bool) -> Rule:
+    place = ("rules", number)
+    _check_once([address.casefold() for address in form.to], (*place, "to"))
+    _check_once(form.devices, (*place, "devices"))
+    wanted = tuple(
+        _wanted(item, form, (*place, "classes", index), custom=custom) for index, item in enumerate(form.classes)
+    )
+    _check_once([_meaning(item, custom=custom) for item in wanted], (*place, "classes"))
+    return Rule(
+        name=form.name,
+        user=form.user,
+        devices=tuple(form.devices),
+        wanted=wanted,
+        sender=form.sender,
+        recipients=tuple(form.to),
+        timezone=form.timezone,
+    )
+
+
+def _wanted(form: ClassForm, rule: RuleForm, place: tuple[int | str, ...], *, custom: bool) -> Wanted:
+    class_id = form.of_class if isinstance(form.of_class, int) else None
+    label = form.of_class.casefold() if isinstance(form.of_class, str) else None
+    if not custom and class_id is not None:
+        _check_coco_id(class_id, place)
+    if not custom and label is not None:
+        label = _coco_label(label, place)
+    return Wanted(
+        class_id=class_id,
+        label=label,
+        min_score=form.min_score if form.min_score is not None else rule.min_score,
+        min_area=form.min_area if form.min_area is not None else rule.min_area,
+    )
+
+
+def _check_coco_id(class_id: int, place: tuple[int | str, ...]) -> None:
+    if class_id not in coco.NAMES:
+        hint = 'ids run from 1 to 90 with gaps; for another model say "labels": "custom"'
+        raise InputRejected(f"COCO has no class {class_id}", path(place), hint)
+
+
+def _coco_label(name: str, place: tuple[int | str, ...]) -> str:
+    label = coco.find_name(name)
+    if label is None:
+        close = coco.suggest(name)
+        meant = f"did you mean {' or '.join(close)}? " if close else ""
+        hint = f'{meant}for a model with other labels say "labels": "custom"'
+        raise InputRejected(f"COCO has no class {show(name)}", path(place), hint)
+    return label
+
+
+def _meaning(wanted: Wanted, *, custom: bool) -> str | int:
+    """What two entries must not both mean; only with COCO is it known that ``1`` is ``"person"``."""
+    if wanted.class_id is None:
+        return str(wanted.label)
+    return wanted.class_id if custom else coco.NAMES[wanted.class_id]
+
+
+def _check_once(values: Sequence[str | int], place: tuple[int | str, ...]) -> None:
+    seen: dict[str | int, int] = {}
+    for index, value in enumerate(values):
+        if value in seen:
+            raise InputRejected(f"{show(value)} is said in {path((*place, seen[value]))} too", path((*place, index)))
+        seen[value] = index
+
+
+def _meta(rule: Rule) -> Mapping[str, Json]:
+    return {"name": rule.name, "user": rule.user, "devices": list(rule.devices)}
+
+
+def _stem(name: str) -> str:
+    last = name.rpartition("/")[2]
+    plain = "".join(char for char in last[: -len(".json")] if char.isprintable())
+    return plain[:MAX_NAME].strip() or "rule"
