@@ -15,7 +15,7 @@ RUN python3 -m venv /opt/build \
     && find /opt/lookout -depth -type d -name tests -exec rm -r {} +
 # A worker process imports the program anew: it must do nothing then.
 # Bytecode is made here, as nothing can be written later, and not compared with its source, as that never changes.
-RUN printf '#!/opt/lookout/bin/python\nfrom lookout.cli import main\n\nif __name__ == "__main__":\n    main()\n' > /opt/lookout/bin/lookout \
+RUN printf '#!/opt/lookout/bin/python\nfrom stages.installation import main\n\nif __name__ == "__main__":\n    main()\n' > /opt/lookout/bin/lookout \
     && chmod 755 /opt/lookout/bin/lookout \
     && /opt/lookout/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/lookout/lib
 

@@ -30,10 +30,11 @@ from bench.measure import ROOT
 from k8s.kubectl import Failed, Kubectl
 from k8s.local.site import Site
 from lookout.app.catch_up import take_references
-from lookout.app.deployment import Deployment, open_state
+from lookout.app.deployment import Deployment, Program
 from lookout.app.stage_worker import look_at
 from lookout.config.settings import Settings
 from lookout.domain.records import State
+from stages.installation import INSTALLATION
 
 IMAGES: Final = "images"
 LOGS: Final = "lookout-logs"
@@ -96,7 +97,7 @@ class Deployed:
     @contextmanager
     def open(self) -> Iterator[Deployment]:
         """Ledger and store, by the operator's user."""
-        with open_state(self._settings, None) as opened:
+        with Program(settings=self._settings, installation=INSTALLATION).open() as opened:
             yield opened
 
     # --- pictures ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -11,12 +10,13 @@ from typing import Any, Final
 from bench.measure import ROOT, Finished, Row, Setup, check_counts, load, run_lookout
 from bench.pictures import PERSON, PHOTOS, tiny, varied
 from bench.states import LAST_DAY_S, make_state, observations
-from lookout.app.deployment import Deployment, channel_for, open_state
+from lookout.app.deployment import Deployment, Program
 from lookout.config.settings import Settings
 from lookout.domain.records import Json
 from lookout.execution.executor import InlineWorkers
 from lookout.runs.runner import Order, Runner
 from lookout.version import code_version
+from stages.installation import INSTALLATION
 from stages.pipeline import PIPELINE
 
 RULES: Final = ROOT / "bench" / "people.json"
@@ -119,7 +119,7 @@ def _add(source: Path, state: Path, number: int) -> tuple[Finished, dict[str, An
 
 def _add_warm(source: Path, state: Path, first: int, rounds: int) -> list[float]:
     """Seconds that a run takes within a process that has the model open: no start-up in it."""
-    with open_state(Settings(), state) as opened:
+    with Program(settings=Settings(), installation=INSTALLATION).open(state) as opened:
         workers = InlineWorkers(opened.store)
         seconds = [_run_here(opened, workers, _new_picture(source, first + number)) for number in range(rounds + 1)]
     return seconds[1:]
@@ -132,7 +132,7 @@ def _run_here(opened: Deployment, workers: InlineWorkers, path: Path) -> float:
         open_ledger=opened.open_ledger,
         store=opened.store,
         workers=workers,
-        channel=partial(channel_for, Settings(), opened),
+        channel=opened.channel,
         code=code_version(),
     )
     ran = runner.run(Order(sources=(path,)))

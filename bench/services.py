@@ -14,9 +14,10 @@ from typing import Final
 
 from devkit.servers.calls import call
 from devkit.servers.for_tests import EtcdServer, MinioServer
-from lookout.app.deployment import Deployment, buckets, open_minio, open_state
+from lookout.app.deployment import Deployment, Program, open_minio
 from lookout.config.settings import Settings
 from lookout.object_store.minio.buckets import make_buckets
+from stages.installation import INSTALLATION
 
 QUOTA: Final = "--quota-backend-bytes=8589934592"
 """Room for what is not compacted yet: etcd's own limit of 2 GiB would be reached by a long measurement."""
@@ -39,8 +40,8 @@ class Site:
         """The deployment, with all its buckets if it has a store of its own."""
         settings = self.settings
         if settings.store is not None:
-            make_buckets(open_minio(settings.store), buckets())
-        with open_state(settings, self.state, create=True) as opened:
+            make_buckets(open_minio(settings.store), INSTALLATION.buckets)
+        with Program(settings=settings, installation=INSTALLATION).open(self.state, create=True) as opened:
             yield opened
 
 

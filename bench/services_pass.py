@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from bench.states import DAY_S, LAST_DAY_S, READERS, engine_of, observation, settle_alerts
-from lookout.app.deployment import open_state
+from lookout.app.deployment import Program
 from lookout.app.process import spare_the_collector
 from lookout.config.settings import Settings
 from lookout.domain.records import Mark
 from lookout.ledger.port import Ledger
 from lookout.sources.folder_keys import origin_of
+from stages.installation import INSTALLATION
 from stages.pipeline import PIPELINE
 
 BATCH: Final = 200
@@ -36,7 +37,7 @@ GROUPED: Final = tuple(stage for stage in PIPELINE.stages if stage.grouped)
 def main() -> None:
     spare_the_collector()
     kind, state, number = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    with open_state(Settings.from_environment(os.environ), state) as opened:
+    with Program(settings=Settings.from_environment(os.environ), installation=INSTALLATION).open(state) as opened:
         if kind == "batch":
             print(json.dumps(take_batch(opened.ledger, state, number)))
         else:

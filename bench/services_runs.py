@@ -23,7 +23,7 @@ from bench.pictures import PERSON, PHOTOS, tiny, varied
 from bench.services import Site, servers
 from bench.services_ledger import BAR_SKIPS
 from bench.states import LAST_DAY_S, READERS, enforce, finish
-from lookout.app.deployment import Deployment, channel_for, open_minio
+from lookout.app.deployment import Deployment, open_minio
 from lookout.execution.executor import InlineWorkers
 from lookout.object_store.minio import MinioStore
 from lookout.object_store.minio.listing import PAGE
@@ -175,7 +175,7 @@ def _warm(setup: Setup, sites: Mapping[int, Site], first: int) -> dict[tuple[int
             for number in range(first, first + rounds + 1):
                 for step, change, expected in _steps(number):
                     change(_store(site))
-                    ran = _run_here(site, opened, workers)
+                    ran = _run_here(opened, workers)
                     if any(ran.engine.report.success[stage] != expected.get(stage, 0) for stage in ADDED):
                         raise RuntimeError(f"expected {dict(expected)}, got {ran.engine.report}")
                     if number > first:
@@ -206,14 +206,14 @@ def _page(store: MinioStore, after: str) -> bytes:
     return store.connection.page(store.full(PIPELINE.inputs), query | more)
 
 
-def _run_here(site: Site, opened: Deployment, workers: InlineWorkers) -> Ran:
+def _run_here(opened: Deployment, workers: InlineWorkers) -> Ran:
     runner = Runner(
         pipeline=PIPELINE.with_params({"object-detect": {"threshold": THRESHOLD}}),
         ledger=opened.ledger,
         open_ledger=opened.open_ledger,
         store=opened.store,
         workers=workers,
-        channel=partial(channel_for, site.settings, opened),
+        channel=opened.channel,
         code=code_version(),
         bucket=opened.bucket,
     )

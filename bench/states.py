@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from lookout.app.deployment import Deployment, open_state, references_for
+from lookout.app.deployment import Deployment, Program
 from lookout.config.settings import Settings
 from lookout.domain.identity import sha256
 from lookout.domain.pipeline import OVERVIEW
@@ -26,6 +26,7 @@ from lookout.references.activation import propose
 from lookout.sources.folder_keys import origin_of
 from lookout.sources.ingest import SOURCE_NOTE, Intake
 from lookout.version import code_version
+from stages.installation import INSTALLATION
 from stages.picture_names import find_name
 from stages.pipeline import PIPELINE
 
@@ -45,7 +46,7 @@ def make_state(state: Path, source: Path, rules: Path, known: Iterable[Observati
 
     The pictures are those of the folder ``source``, or, if given, those ``known`` as if they lay in it.
     """
-    with open_state(Settings(durable=False), state, create=True) as opened:
+    with Program(settings=Settings(durable=False), installation=INSTALLATION).open(state, create=True) as opened:
         enforce(opened, rules)
         if known is None:
             Intake(ledger=opened.ledger, bucket=PIPELINE.inputs, readers=READERS, clock=time.time).take_folder(source)
@@ -57,7 +58,7 @@ def make_state(state: Path, source: Path, rules: Path, known: Iterable[Observati
 
 def enforce(opened: Deployment, rules: Path) -> None:
     """Bring the rules into force, and the shipped model if none is yet."""
-    paths = references_for(opened, rules, None)
+    paths = opened.references(rules, None)
     for stage in PIPELINE.stages:
         uses = stage.references
         if uses is not None and uses.bucket in paths:

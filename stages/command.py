@@ -84,15 +84,16 @@ def _command(stage: str, began_s: float) -> click.Command:
 
 
 def _work(stage: str, *, run: str, batch: str, name: str, pull: str, workers: int | None, max_mails: int) -> Ended:
-    from lookout.app.deployment import find_object
+    from lookout.app.deployment import Program, find_object
     from lookout.app.stage_worker import Task, work_through
     from lookout.config.settings import Settings
     from lookout.log import configure
-    from stages.pipeline import PIPELINE
+    from stages.installation import INSTALLATION
 
     settings = Settings.from_environment(os.environ)
     configure(settings.log_level)
-    _, key = find_object(settings, name, [PIPELINE.inputs]) if name else ("", "")
+    program = Program(settings=settings, installation=INSTALLATION)
+    _, key = find_object(settings, name, [program.pipeline.inputs]) if name else ("", "")
     task = Task(
         batch=batch,
         key=key,
@@ -103,7 +104,7 @@ def _work(stage: str, *, run: str, batch: str, name: str, pull: str, workers: in
         max_mails=max_mails,
         alone=True,
     )
-    return work_through(settings, task)
+    return work_through(program, task)
 
 
 def _log_costs(stage: str, began_s: float) -> None:

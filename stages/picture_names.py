@@ -9,12 +9,11 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from lookout.domain.pipeline import UNNAMED
+
 _NAME = re.compile(
     r"(?P<device>[A-Za-z0-9][A-Za-z0-9.-]{0,62})_(?P<stamp>[0-9]{13}|[0-9]{10})\.(?:jpg|jpeg)", re.ASCII | re.IGNORECASE
 )
-
-UNNAMED = "-"
-"""The device and the day of pictures whose name says neither."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

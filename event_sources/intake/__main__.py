@@ -29,7 +29,7 @@ from lookout.ledger.batches import with_batches
 from lookout.log import configure, get_logger
 from lookout.object_store.minio.names import FILE_ENDINGS, check_object_key
 from lookout.sources.bucket import is_blank, observe_object
-from stages.pipeline import PIPELINE
+from stages.installation import INSTALLATION
 
 if TYPE_CHECKING:
     from lookout.object_store.minio import MinioStore
@@ -42,26 +42,27 @@ class BucketPictures:
     """The bucket of pictures on a server. See ``Pictures``."""
 
     store: MinioStore
+    bucket: str
 
     def observe(self, key: str, now_s: float) -> Observation:
-        return observe_object(self.store, PIPELINE.inputs, key, now_s, FILE_ENDINGS)
+        return observe_object(self.store, self.bucket, key, now_s, FILE_ENDINGS)
 
     def is_still(self, seen: Observation) -> bool:
         if seen.error is not None:
             return True  # a key that cannot be used stays so
         try:
-            check_object_key(PIPELINE.inputs, seen.key)
+            check_object_key(self.bucket, seen.key)
         except InputRejected:
             return True  # no store can hold it, so nothing is there and nothing will be
-        found = self.store.connection.stat(self.store.full(PIPELINE.inputs), seen.key)
+        found = self.store.connection.stat(self.store.full(self.bucket), seen.key)
         return (found and found.version) == (seen.ref and seen.ref.version)
 
     def is_blank(self) -> bool:
-        return is_blank(self.store, PIPELINE.inputs)
+        return is_blank(self.store, self.bucket)
 
     def check(self) -> None:
-        if not self.store.exists(PIPELINE.inputs):
-            raise Unavailable(self.store.full(PIPELINE.inputs), "no such bucket; run `lookout init`")
+        if not self.store.exists(self.bucket):
+            raise Unavailable(self.store.full(self.bucket), "no such bucket; run `lookout init`")
 
 
 @click.command()
@@ -76,15 +77,15 @@ def main() -> None:
     if settings.store is None:
         raise InputRejected("is not set", "LOOKOUT_STORE", "an intake hears of objects on a server")
     store = open_minio(settings.store)
-    references = [stage.references.bucket for stage in PIPELINE.stages if stage.references is not None]
+    pipeline, references = INSTALLATION.pipeline, INSTALLATION.references
     where = Where(
         open_ledger=lambda: with_batches(open_ledger(settings, settings.state)),
-        pictures=BucketPictures(store),
-        pipeline=PIPELINE,
+        pictures=BucketPictures(store, pipeline.inputs),
+        pipeline=pipeline,
         buckets=Buckets(
-            pictures=store.full(PIPELINE.inputs), references=frozenset(store.full(name) for name in references)
+            pictures=store.full(pipeline.inputs), references=frozenset(store.full(name) for name in references)
         ),
-        check=lambda ledger: check_servers(ledger, store),
+        check=lambda ledger: check_servers(pipeline, ledger, store),
         event_source=EventSource(url=own.post_to, token=own.post_token),
     )
     intake = Intake(where, token=own.token, pace=own.pace, clock=time.time, nonce=uuid.uuid4().hex[:8])

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from lookout.app.deployment import Deployment, references_for
+from lookout.app.deployment import Deployment
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Refused
 from lookout.domain.records import JsonObject
@@ -22,13 +22,10 @@ from lookout.references.from_bucket import take_given
 from lookout.sources.comparable import BucketPictures, FolderPictures, Source
 from lookout.sources.ingest import SOURCE_ID_NOTE, SOURCE_NOTE
 from lookout.sources.reconcile import Reconciled, reconcile, reconcile_recent
-from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
     from lookout.object_store.minio import MinioStore
 
-REFERENCES: Final = {stage.references.bucket: stage.references for stage in PIPELINE.stages if stage.references}
-"""What each bucket of references is for."""
 _REFUSED_NOTE: Final = "refused"
 
 
@@ -36,24 +33,25 @@ def take_pictures(opened: Deployment, *, full: bool) -> Reconciled:
     """Compare the source with the pictures that are known: all, or what lies behind the last key of each device."""
     look = reconcile if full else reconcile_recent
     if full:
-        renew(PIPELINE, opened.ledger, time.time())
-    return look(opened.ledger, source_of(opened), PIPELINE.inputs, READERS, time.time)
+        renew(opened.pipeline, opened.ledger, time.time())
+    return look(opened.ledger, source_of(opened), opened.pipeline.inputs, opened.installation.readers, time.time)
 
 
-def take_references(opened: Deployment, among: Collection[str] = tuple(REFERENCES)) -> tuple[list[str], list[Refused]]:
-    """Bring into force what was put into these buckets, and the shipped model where none is in force: the buckets in
-    which something else is in force than before, and what was refused."""
+def take_references(opened: Deployment, among: Collection[str] | None = None) -> tuple[list[str], list[Refused]]:
+    """Bring into force what was put into these buckets, by default all of references, and the shipped model where none
+    is in force: the buckets in which something else is in force than before, and what was refused."""
     changed: list[str] = []
     refused: list[Refused] = []
     if opened.bucket is None:
         return changed, refused  # a state folder is given references by a run
+    uses = {stage.references.bucket: stage.references for stage in opened.pipeline.stages if stage.references}
     pool = ProcessWorkers(store=opened.store, size=1)
     try:
-        for bucket in among:
-            done = take_given(opened.ledger, cast("MinioStore", opened.store), pool, REFERENCES[bucket])
+        for bucket in uses if among is None else among:
+            done = take_given(opened.ledger, cast("MinioStore", opened.store), pool, uses[bucket])
             if bucket == "model" and not opened.ledger.references(bucket):
-                shipped = references_for(opened, None, None)[bucket]
-                done = propose(opened.ledger, opened.store, pool, REFERENCES[bucket], shipped)()
+                shipped = opened.references(None, None)[bucket]
+                done = propose(opened.ledger, opened.store, pool, uses[bucket], shipped)()
             changed += [bucket] if done.changed else []
             refused += done.refused
     finally:
@@ -77,20 +75,17 @@ def _read_reasons(run: str, value: Any) -> list[str]:
     return [str(reason) for reason in value["reasons"]] if value["run"] == run else []
 
 
-READERS = tuple(stage.name for stage in PIPELINE.readers(PIPELINE.inputs))
-
-
 def source_of(opened: Deployment) -> Source:
     """The source that the state belongs to. Raises InputRejected when it has none."""
     if opened.bucket is not None:
         from lookout.object_store.minio.names import FILE_ENDINGS
 
         store = cast("MinioStore", opened.store)
-        return BucketPictures(store=store, bucket=PIPELINE.inputs, endings=FILE_ENDINGS)
+        return BucketPictures(store=store, bucket=opened.pipeline.inputs, endings=FILE_ENDINGS)
     root = opened.ledger.find_note(SOURCE_NOTE)
     if root is None:
         raise InputRejected(
             "this state has no source to compare with", str(opened.path), "it was given single files, or nothing yet"
         )
     identity = opened.ledger.find_note(SOURCE_ID_NOTE)
-    return FolderPictures(root=Path(root), bucket=PIPELINE.inputs, identity=identity, exclude=(opened.path,))
+    return FolderPictures(root=Path(root), bucket=opened.pipeline.inputs, identity=identity, exclude=(opened.path,))

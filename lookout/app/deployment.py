@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from lookout.app.installation import Installation
 from lookout.app.lazy import Later
 from lookout.app.state_identity import (
     LEDGER_FILE,
@@ -33,7 +34,6 @@ from lookout.object_store.port import ObjectStore
 from lookout.outbox.outbox import Channel
 from lookout.outbox.sent_journal import JournaledChannel
 from lookout.sources.ingest import Bucket
-from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
     from lookout.object_store.minio import MinioStore
@@ -55,6 +55,8 @@ class Deployment:
     what stays on this machine. ``open_ledger`` gives further connections; ``bucket`` is the one of pictures, if the
     store has it."""
 
+    installation: Installation
+    settings: Settings
     path: Path
     ledger: Ledger
     open_ledger: Callable[[], Ledger]
@@ -75,57 +77,114 @@ class Deployment:
         drawn = next(self.store.list(PLOT, PAGE), None)
         return self.page if drawn is not None and drawn.key == PAGE else None
 
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline as it is declared; see ``pipeline_in_force`` for the threshold that was given last."""
+        return self.installation.pipeline
 
-@contextmanager
-def open_state(
-    settings: Settings, chosen: Path | None, *, create: bool = False, anew: bool = False
-) -> Iterator[Deployment]:
-    """Open the ledger and the store that the settings name, or those of the chosen state folder, or of the one of the
-    settings. Raises InputRejected when the folder is not there or is none, or an address is of no use; Unavailable
-    when something does not answer or cannot be written; Corrupt when the ledger is damaged, or is not that of the
-    results beside it. ``create`` makes what is not there; without it a state that cannot be written is read. ``anew``
-    is for a ledger that takes the place of a lost one: it is not compared with the results; ``begin_anew`` binds it."""
-    path = chosen or settings.state
-    if settings.store is None or settings.ledger is None:
-        _prepare(path, create=create or (settings.store is not None or settings.ledger is not None))
-    if settings.ledger is None and not anew:
-        check_ledger_file(path, path / LEDGER_FILE, path / OBJECTS_FOLDER)
-    store, bucket = _open_store(settings, path)
-    another = partial(open_ledger, settings, path, writing=create)
-    ledger = another()
-    try:
-        if not anew:
-            _check_identity(settings, path, ledger, store, create=create)
-        yield Deployment(
-            path=path, ledger=ledger, open_ledger=another, store=store, bucket=bucket, address=settings.store
-        )
-    finally:
-        ledger.close()
+    def pipeline_in_force(self, threshold: float | None = None) -> Pipeline:
+        """The pipeline with the threshold given, or else with the one that was given last: it stays in force."""
+        if threshold is not None:
+            self.ledger.put_note(THRESHOLD_NOTE, repr(threshold))
+        kept = read_note(self.ledger, THRESHOLD_NOTE, "a number from 0 to 1", float, None)
+        if kept is None:
+            return self.pipeline
+        overrides: Mapping[str, Mapping[str, Json]] = {"object-detect": {"threshold": kept}}
+        return self.pipeline.with_params(overrides)
+
+    def channel(self) -> Channel:
+        """SendGrid when there is a key, else files in the state folder."""
+        if self.settings.sendgrid_api_key:
+            options = {"host": self.settings.sendgrid_host} if self.settings.sendgrid_host else {}
+            channel = cast(Channel, load(self.installation.sendgrid)(self.settings.sendgrid_api_key, **options))
+        else:
+            channel = cast(Channel, load(self.installation.mail_folder)(self.path / OUTBOX_FOLDER))
+        return JournaledChannel(channel, self.path / JOURNAL_FILE)
+
+    def references(self, rules: Path | None, model: Path | None) -> dict[str, Path]:
+        """The paths to bring into force: those given, and the shipped model where none is in force yet."""
+        given = {name: path for name, path in (("rules", rules), ("model", model)) if path is not None}
+        if "model" not in given and not self.ledger.references("model"):
+            shipped = Path(__file__).parents[2] / "models"
+            if not shipped.is_dir():
+                raise InputRejected(
+                    "no model is in force and none is shipped with this installation", "--model", "name one"
+                )
+            given["model"] = shipped
+        return given
+
+    def begin_anew(self) -> None:
+        """Have the ledger that is open be the one of this state from here on."""
+        if self.settings.ledger is None:
+            bind(self.path, self.ledger)
+        else:
+            bind_servers(self.ledger)
 
 
-def _check_identity(settings: Settings, path: Path, ledger: Ledger, store: ObjectStore, *, create: bool) -> None:
-    if settings.ledger is None:
-        check_identity(path, ledger)
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A process with its settings, and the installation that its entry point put together."""
+
+    settings: Settings
+    installation: Installation
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline as it is declared."""
+        return self.installation.pipeline
+
+    @contextmanager
+    def open(self, chosen: Path | None = None, *, create: bool = False, anew: bool = False) -> Iterator[Deployment]:
+        """Open the ledger and the store that the settings name, or those of the chosen state folder, or of the one of
+        the settings. Raises InputRejected when the folder is not there or is none, or an address is of no use;
+        Unavailable when something does not answer or cannot be written; Corrupt when the ledger is damaged, or is not
+        that of the results beside it. ``create`` makes what is not there; without it a state that cannot be written is
+        read. ``anew`` is for a ledger that takes the place of a lost one: it is not compared with the results;
+        ``begin_anew`` binds it."""
+        settings = self.settings
+        path = chosen or settings.state
+        if settings.store is None or settings.ledger is None:
+            _prepare(path, create=create or (settings.store is not None or settings.ledger is not None))
+        if settings.ledger is None and not anew:
+            check_ledger_file(self.pipeline, path, path / LEDGER_FILE, path / OBJECTS_FOLDER)
+        store, bucket = _open_store(self, path)
+        another = partial(open_ledger, settings, path, writing=create)
+        ledger = another()
+        try:
+            opened = Deployment(
+                installation=self.installation,
+                settings=settings,
+                path=path,
+                ledger=ledger,
+                open_ledger=another,
+                store=store,
+                bucket=bucket,
+                address=settings.store,
+            )
+            if not anew:
+                _check_identity(opened, create=create)
+            yield opened
+        finally:
+            ledger.close()
+
+    def check_channel(self) -> None:
+        """Raises InputRejected for a host to which no mail could be sent, before any work is done."""
+        if self.settings.sendgrid_api_key and self.settings.sendgrid_host:
+            try:
+                load(self.installation.check_host)(self.settings.sendgrid_host)
+            except InputRejected as exc:
+                raise InputRejected(exc.what, "LOOKOUT_SENDGRID_HOST", exc.hint) from exc
+
+
+def _check_identity(opened: Deployment, *, create: bool) -> None:
+    if opened.settings.ledger is None:
+        check_identity(opened.path, opened.ledger)
         if create:
-            bind(path, ledger)
-    elif settings.store is not None:
-        check_servers(ledger, store)
+            bind(opened.path, opened.ledger)
+    elif opened.settings.store is not None:
+        check_servers(opened.pipeline, opened.ledger, opened.store)
         if create:
-            bind_servers(ledger)
-
-
-def begin_anew(settings: Settings, opened: Deployment) -> None:
-    """Have the ledger that is open be the one of this state from here on."""
-    if settings.ledger is None:
-        bind(opened.path, opened.ledger)
-    else:
-        bind_servers(opened.ledger)
-
-
-def buckets() -> list[str]:
-    """All buckets of the pipeline: of pictures, of references, of each stage's results."""
-    references = [stage.references.bucket for stage in PIPELINE.stages if stage.references is not None]
-    return [PIPELINE.inputs, *references, *(stage.name for stage in PIPELINE.stages)]
+            bind_servers(opened.ledger)
 
 
 def find_object(settings: Settings, name: str, among: Collection[str]) -> tuple[str, str]:
@@ -145,7 +204,7 @@ def find_object(settings: Settings, name: str, among: Collection[str]) -> tuple[
 
 
 def open_ledger(settings: Settings, path: Path, *, writing: bool = True) -> Ledger:
-    """A connection to the ledger that the settings name, or to the one in the folder. Raises as ``open_state``."""
+    """A connection to the ledger that the settings name, or to the one in the folder. Raises as ``Program.open``."""
     # Imported here: who works in a folder need not load what speaks to servers, and the other way round.
     if settings.ledger is None:
         from lookout.ledger.sqlite import SqliteLedger
@@ -158,11 +217,11 @@ def open_ledger(settings: Settings, path: Path, *, writing: bool = True) -> Ledg
     return EtcdLedger(Address.of(settings.ledger), prefix=f"/{settings.ledger.prefix}")
 
 
-def open_minio(address: StoreAddress) -> MinioStore:
-    """The store on the server; nothing is sent yet."""
+def open_minio(address: StoreAddress, collected: Sequence[str] = ()) -> MinioStore:
+    """The store on the server, that frees old versions of the buckets ``collected``; nothing is sent yet."""
     from lookout.object_store.minio import MinioStore
 
-    return MinioStore(address.endpoint, **_minio_options(address))
+    return MinioStore(address.endpoint, collected=collected, **_minio_options(address))
 
 
 def minio_later(address: StoreAddress) -> ObjectStore:
@@ -179,60 +238,24 @@ def _minio_options(address: StoreAddress) -> dict[str, Any]:
         "secure": address.secure,
         "prefix": address.prefix,
         "ca": None if address.ca is None else str(address.ca),
-        "collected": buckets()[1:],
     }
 
 
-def _open_store(settings: Settings, path: Path) -> tuple[ObjectStore, Bucket | None]:
+def _open_store(program: Program, path: Path) -> tuple[ObjectStore, Bucket | None]:
     """The store, and the bucket of pictures, if the store has it. Nothing is asked for yet."""
+    settings, inputs = program.settings, program.pipeline.inputs
     if settings.store is not None:
         from lookout.object_store.minio.names import FILE_ENDINGS
         from lookout.sources.bucket import BucketSource
 
-        minio = open_minio(settings.store)
-        return minio, BucketSource(minio, PIPELINE.inputs, FILE_ENDINGS)
+        minio = open_minio(settings.store, program.installation.buckets[1:])
+        return minio, BucketSource(minio, inputs, FILE_ENDINGS)
     from lookout.object_store.folder.store import FolderStore
     from lookout.object_store.routing import Routes
     from lookout.sources.folder import FolderSource
 
     objects = FolderStore((path / OBJECTS_FOLDER).absolute(), durable=settings.durable)
-    return Routes({PIPELINE.inputs: FolderSource()}, objects), None
-
-
-def channel_for(settings: Settings, state: Deployment) -> Channel:
-    """SendGrid when there is a key, else files in the state folder."""
-    if settings.sendgrid_api_key:
-        options = {"host": settings.sendgrid_host} if settings.sendgrid_host else {}
-        make = load("stages.threat_detect.mail.sendgrid:SendGridChannel")
-        channel = cast(Channel, make(settings.sendgrid_api_key, **options))
-    else:
-        make = load("stages.threat_detect.mail.eml_folder:FolderChannel")
-        channel = cast(Channel, make(state.path / OUTBOX_FOLDER))
-    return JournaledChannel(channel, state.path / JOURNAL_FILE)
-
-
-def pipeline_for(state: Deployment, threshold: float | None) -> Pipeline:
-    """The pipeline with the threshold given, or else with the one that was given last: it stays in force."""
-    if threshold is not None:
-        state.ledger.put_note(THRESHOLD_NOTE, repr(threshold))
-    kept = read_note(state.ledger, THRESHOLD_NOTE, "a number from 0 to 1", float, None)
-    if kept is None:
-        return PIPELINE
-    overrides: Mapping[str, Mapping[str, Json]] = {"object-detect": {"threshold": kept}}
-    return PIPELINE.with_params(overrides)
-
-
-def references_for(state: Deployment, rules: Path | None, model: Path | None) -> dict[str, Path]:
-    """The paths to bring into force: those given, and the shipped model where none is in force yet."""
-    given = {name: path for name, path in (("rules", rules), ("model", model)) if path is not None}
-    if "model" not in given and not state.ledger.references("model"):
-        shipped = Path(__file__).parents[2] / "models"
-        if not shipped.is_dir():
-            raise InputRejected(
-                "no model is in force and none is shipped with this installation", "--model", "name one"
-            )
-        given["model"] = shipped
-    return given
+    return Routes({inputs: FolderSource()}, objects), None
 
 
 def default_workers() -> int:
@@ -247,15 +270,6 @@ def find_obstacle(path: Path) -> str | None:
     names = {entry.name for entry in path.iterdir()}
     known = names & {LEDGER_FILE, OBJECTS_FOLDER, OUTBOX_FOLDER, SENT_FILE, STATE_FILE}
     return "holds other things than a state" if names and not known else None
-
-
-def check_channel(settings: Settings) -> None:
-    """Raises InputRejected for a host to which no mail could be sent, before any work is done."""
-    if settings.sendgrid_api_key and settings.sendgrid_host:
-        try:
-            load("stages.threat_detect.mail.http_post:target")(settings.sendgrid_host)
-        except InputRejected as exc:
-            raise InputRejected(exc.what, "LOOKOUT_SENDGRID_HOST", exc.hint) from exc
 
 
 def _prepare(path: Path, *, create: bool) -> None:

@@ -8,7 +8,6 @@ from lookout.app.deployment import Deployment
 from lookout.domain.errors import InputRejected
 from lookout.ledger.maintenance import UpkeepLedger
 from lookout.maintenance.sweep import GRACE_S, Sweep, Swept
-from stages.pipeline import PIPELINE
 
 
 def upkeep_ledger(opened: Deployment) -> UpkeepLedger:
@@ -39,6 +38,6 @@ def sweep_all(
         dry_run=dry_run,
     )
     total = Swept()
-    for stage in PIPELINE.stages:
+    for stage in opened.pipeline.stages:
         total.add(sweep.bucket(stage.name))
     return total

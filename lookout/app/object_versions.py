@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lookout.app.deployment import Deployment
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import ObjectRef, Record
 from lookout.ledger.port import Ledger
-from lookout.object_store.port import ObjectStore
-from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
     from lookout.object_store.minio import MinioStore
@@ -41,10 +40,11 @@ class Entry:
     run: str | None = None
 
 
-def find_named(ledger: Ledger, bucket: str, key: str) -> ObjectRef | None:
+def find_named(opened: Deployment, bucket: str, key: str) -> ObjectRef | None:
     """The version that the ledger names now: of a photograph the one last seen, of a result the live datum's, of a
     model or a rule the one in force."""
-    if bucket == PIPELINE.inputs:
+    ledger = opened.ledger
+    if bucket == opened.pipeline.inputs:
         seen = ledger.find_inputs(bucket, [key]).get(key)
         return None if seen is None else seen.ref
     record = next(iter(ledger.makers(bucket, key)), None)
@@ -54,21 +54,22 @@ def find_named(ledger: Ledger, bucket: str, key: str) -> ObjectRef | None:
     return next((ref for ref in files if ref.key == key), None)
 
 
-def get_named(ledger: Ledger, bucket: str, key: str) -> ObjectRef:
+def get_named(opened: Deployment, bucket: str, key: str) -> ObjectRef:
     """As ``find_named``. Raises InputRejected when the ledger names none."""
-    ref = find_named(ledger, bucket, key)
+    ref = find_named(opened, bucket, key)
     if ref is None:
         hint = "lookout history shows what it was"
         raise InputRejected("the ledger names no version of it", f"{bucket}/{key}", hint)
     return ref
 
 
-def server_history(store: MinioStore, ledger: Ledger, bucket: str, key: str) -> list[Entry]:
+def server_history(store: MinioStore, opened: Deployment, bucket: str, key: str) -> list[Entry]:
     """All versions and removals that the bucket has, and those that the ledger remembers and the bucket has not any
     more; the newest first."""
     from lookout.object_store.minio.version_history import history
 
-    named = find_named(ledger, bucket, key)
+    ledger = opened.ledger
+    named = find_named(opened, bucket, key)
     made = {ref.version: (record, ref) for record, ref in _made(ledger, bucket, key)}
     entries = []
     for found in history(store, bucket, key):
@@ -93,9 +94,10 @@ def server_history(store: MinioStore, ledger: Ledger, bucket: str, key: str) -> 
     return sorted((*entries, *gone), key=lambda entry: -entry.modified_at_s)
 
 
-def folder_history(store: ObjectStore, ledger: Ledger, bucket: str, key: str) -> list[Entry]:
+def folder_history(opened: Deployment, bucket: str, key: str) -> list[Entry]:
     """What the ledger remembers, the newest first. A version is called by its digest, by which the folder keeps it."""
-    named = find_named(ledger, bucket, key)
+    ledger, store = opened.ledger, opened.store
+    named = find_named(opened, bucket, key)
     made = list(_made(ledger, bucket, key))
     there = store.has([ref for _, ref in made])
     entries = [

@@ -13,7 +13,9 @@ from lookout.execution.crash import end_with_any_thread, report
 from lookout.text import count, printable
 
 
-def run_command(command: click.Command, name: str | None = None, stopped: int = EXIT_STOPPED) -> int:
+def run_command(
+    command: click.Command, name: str | None = None, stopped: int = EXIT_STOPPED, *, obj: object = None
+) -> int:
     """Run a command of this name, and turn every error into one line on stderr and an exit code: ``stopped`` when a
     signal ended it. An exception that leaves another thread ends the process likewise, at once."""
     results = open_streams(_tell_output)
@@ -21,16 +23,16 @@ def run_command(command: click.Command, name: str | None = None, stopped: int = 
     spare_the_collector()
     # No matrices are multiplied here; and OpenBLAS sends itself a SIGINT where its threads cannot be started.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    code = _code_of(command, name, stopped)
+    code = _code_of(command, name, stopped, obj)
     if results is None or results.error is None or code not in (EXIT_OK, EXIT_DATUM_FAILED, stopped):
         return code
     _say(f"the output: {results.error.strerror}; {count(results.lost, 'line')} of the result could not be written")
     return Unavailable.exit_code
 
 
-def _code_of(command: click.Command, name: str | None, stopped: int) -> int:
+def _code_of(command: click.Command, name: str | None, stopped: int, obj: object) -> int:
     try:
-        code = command.main(prog_name=name, standalone_mode=False)
+        code = command.main(prog_name=name, standalone_mode=False, obj=obj)
     except SystemExit as exc:
         code = exc.code
     except click.ClickException as exc:

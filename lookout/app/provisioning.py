@@ -4,17 +4,16 @@ again and says what it changed. Prints nothing, and gives nobody a secret."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from lookout.app.credentials import Credentials, GivenSecrets
-from lookout.app.deployment import buckets
 from lookout.config.addresses import LedgerAddress
 from lookout.domain.errors import Unavailable
+from lookout.domain.pipeline import Pipeline
 from lookout.sources.deletion_guard import NOTES
-from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
     from lookout.ledger.etcd.roles import LedgerRole
@@ -50,137 +49,143 @@ def patiently(ask: Callable[[], T], patience_s: float) -> T:
         time.sleep(_PAUSE_S)
 
 
-def roles_of_the_pipeline() -> list[Role]:
+def bucket_roles(pipeline: Pipeline) -> list[Role]:
     """Who needs which buckets: each stage those that it reads, its references included. And who needs none."""
+    from lookout.object_store.minio import policies
     from lookout.object_store.minio.names import FILE_ENDINGS
-    from lookout.object_store.minio.policies import metrics_role, roles
 
-    reads = {stage.name: [read.bucket for read in stage.reads] for stage in PIPELINE.stages}
-    for name, bucket in _references().items():
+    reads = {stage.name: [read.bucket for read in stage.reads] for stage in pipeline.stages}
+    references = _references(pipeline)
+    for name, bucket in references.items():
         reads[name].append(bucket)
-    return [*roles(PIPELINE.inputs, reads, list(_references().values()), FILE_ENDINGS), metrics_role()]
+    made = policies.roles(pipeline.inputs, reads, list(references.values()), FILE_ENDINGS)
+    return [*made, policies.metrics_role()]
 
 
-def make_buckets(store: MinioStore, keep_days: int) -> list[Prepared]:
-    """All buckets of the pipeline."""
-    from lookout.object_store.minio import buckets as making
+@dataclass(frozen=True, kw_only=True)
+class Provisioner:
+    """Buckets and users of a deployment on its store's server, made with the server's own credentials."""
 
-    made = making.make_buckets(store, buckets(), keep_days=keep_days)
-    return [Prepared(name=state.bucket, full_name=state.full_name, done=state.done) for state in made]
+    store: MinioStore
+    pipeline: Pipeline
+    buckets: Sequence[str]
 
+    def make_buckets(self, keep_days: int) -> list[Prepared]:
+        """All buckets of the pipeline."""
+        from lookout.object_store.minio import buckets as making
 
-def make_logs_bucket(store: MinioStore, keep_days: int) -> Prepared:
-    """The bucket for the logs of a cluster's workflows."""
-    from lookout.object_store.minio.buckets import make_passing_bucket
-    from lookout.object_store.minio.policies import LOGS_BUCKET
+        made = making.make_buckets(self.store, self.buckets, keep_days=keep_days)
+        return [Prepared(name=state.bucket, full_name=state.full_name, done=state.done) for state in made]
 
-    made = make_passing_bucket(store, LOGS_BUCKET, keep_days=keep_days)
-    return Prepared(name=made.bucket, full_name=made.full_name, done=made.done)
+    def make_logs_bucket(self, keep_days: int) -> Prepared:
+        """The bucket for the logs of a cluster's workflows."""
+        from lookout.object_store.minio.buckets import make_passing_bucket
+        from lookout.object_store.minio.policies import LOGS_BUCKET
 
+        made = make_passing_bucket(self.store, LOGS_BUCKET, keep_days=keep_days)
+        return Prepared(name=made.bucket, full_name=made.full_name, done=made.done)
 
-def notify(store: MinioStore, target: str) -> dict[str, tuple[str, ...]]:
-    """Let the buckets that others than the stages write tell the target; what was done, by bucket."""
-    from lookout.object_store.minio import notifications
+    def notify(self, target: str) -> dict[str, tuple[str, ...]]:
+        """Let the buckets that others than the stages write tell the target; what was done, by bucket."""
+        from lookout.object_store.minio import notifications
 
-    told = notifications.notify(store, [PIPELINE.inputs, *_references().values()], target)
-    return {state.bucket: state.done for state in told}
+        told = notifications.notify(self.store, [self.pipeline.inputs, *_references(self.pipeline).values()], target)
+        return {state.bucket: state.done for state in told}
 
+    def user_name(self, role: Role) -> str:
+        """The access key of a role's user."""
+        from lookout.object_store.minio import admin
 
-def user_name(store: MinioStore, role: Role) -> str:
-    """The access key of a role's user."""
-    from lookout.object_store.minio import admin
+        return admin.user_name(self.store.prefix, role)
 
-    return admin.user_name(store.prefix, role)
+    def make_user_with_file(self, role: Role, credentials: Credentials, *, renew: bool) -> Prepared:
+        """One user at a time, so that each secret is in its file before the server hears of it."""
+        from lookout.object_store.minio.admin import make_users
 
+        secret = partial(credentials.write_secret, role.name, self.user_name(role), renew=renew)
+        (user,) = make_users(self.store, [role], secret, renew=renew)
+        file = credentials.path(role.name)
+        made = Prepared(name=role.name, full_name=user.access_key, done=user.done, file=str(file))
+        if user.secret_key is not None:
+            credentials.keep(role.name)
+        elif not credentials.recover(role.name, partial(self._is_secret, user.access_key)):
+            problem = (
+                f"the secret in {file} is not the user's" if file.exists() else "the user's secret is in no file there"
+            )
+            return replace(made, file=None, problem=f"{problem}; --renew gives all users new ones")
+        if role.measures:
+            credentials.write_token(role.name)
+        return made
 
-def make_user_with_file(store: MinioStore, role: Role, credentials: Credentials, *, renew: bool) -> Prepared:
-    """One user at a time, so that each secret is in its file before the server hears of it."""
-    from lookout.object_store.minio.admin import make_users
+    def make_user_as_given(self, role: Role, secrets: GivenSecrets) -> Prepared:
+        """A user with the secret that is given; one with another secret gets this one."""
+        from lookout.object_store.minio.admin import make_users
 
-    secret = partial(credentials.write_secret, role.name, user_name(store, role), renew=renew)
-    (user,) = make_users(store, [role], secret, renew=renew)
-    file = credentials.path(role.name)
-    made = Prepared(name=role.name, full_name=user.access_key, done=user.done, file=str(file))
-    if user.secret_key is not None:
-        credentials.keep(role.name)
-    elif not credentials.recover(role.name, partial(_is_secret, store, user.access_key)):
-        problem = (
-            f"the secret in {file} is not the user's" if file.exists() else "the user's secret is in no file there"
+        access_key = self.user_name(role)
+        secret = secrets.secret(role.name, access_key)
+        (user,) = make_users(self.store, [role], lambda: secret)
+        if user.secret_key is None and not self._is_secret(access_key, secret):
+            (user,) = make_users(self.store, [role], lambda: secret, renew=True)
+        return Prepared(name=role.name, full_name=access_key, done=user.done)
+
+    def _is_secret(self, access_key: str, secret: str) -> bool:
+        """Whether the server lets the user in with it. A right that is denied is denied to a user that was let in."""
+        from lookout.domain.errors import Denied
+        from lookout.object_store.minio import MinioStore
+
+        access = self.store.access
+        theirs = MinioStore(
+            access.endpoint,
+            access_key=access_key,
+            secret_key=secret,
+            secure=access.secure,
+            prefix=self.store.prefix,
+            ca=access.ca,
         )
-        return replace(made, file=None, problem=f"{problem}; --renew gives all users new ones")
-    if role.measures:
-        credentials.write_token(role.name)
-    return made
+        try:
+            theirs.exists(self.pipeline.inputs)
+        except Denied:
+            return True
+        except Unavailable:
+            self.store.exists(self.pipeline.inputs)  # raises if not the secret but the server was the trouble
+            return False
+        return True
 
 
-def make_user_as_given(store: MinioStore, role: Role, secrets: GivenSecrets) -> Prepared:
-    """A user with the secret that is given; one with another secret gets this one."""
-    from lookout.object_store.minio.admin import make_users
-
-    access_key = user_name(store, role)
-    secret = secrets.secret(role.name, access_key)
-    (user,) = make_users(store, [role], lambda: secret)
-    if user.secret_key is None and not _is_secret(store, access_key, secret):
-        (user,) = make_users(store, [role], lambda: secret, renew=True)
-    return Prepared(name=role.name, full_name=access_key, done=user.done)
-
-
-def ledger_roles() -> list[LedgerRole]:
+def ledger_roles(pipeline: Pipeline) -> list[LedgerRole]:
     """Who may write what in the ledger beside its operator: each stage, the intake, and who only looks."""
     from lookout.app.stage_worker import MAILS
     from lookout.ledger.etcd import roles
 
-    names = [stage.name for stage in PIPELINE.stages]
-    readers = {stage.name for stage in PIPELINE.readers(PIPELINE.inputs)}
+    names = [stage.name for stage in pipeline.stages]
+    readers = {stage.name for stage in pipeline.readers(pipeline.inputs)}
     found = [
         roles.stage(
             stage.name,
             before=[read.bucket for read in stage.reads if read.bucket in names],
             behind=names[number:],
-            inputs=PIPELINE.inputs if stage.name in readers else None,
+            inputs=pipeline.inputs if stage.name in readers else None,
             notes=NOTES,
             alerts=stage.name == MAILS,
         )
-        for number, stage in enumerate(PIPELINE.stages, start=1)
+        for number, stage in enumerate(pipeline.stages, start=1)
     ]
-    return [*found, roles.intake(PIPELINE.inputs, sorted(readers), NOTES), roles.reader()]
+    return [*found, roles.intake(pipeline.inputs, sorted(readers), NOTES), roles.reader()]
 
 
-def make_ledger_users(address: LedgerAddress, root_password: str, secrets: GivenSecrets) -> tuple[str, ...]:
+def make_ledger_users(
+    pipeline: Pipeline, address: LedgerAddress, root_password: str, secrets: GivenSecrets
+) -> tuple[str, ...]:
     """The ledger's own users in etcd, those whose secrets are given, and nobody without a password; what was done."""
     from lookout.ledger.etcd import Address
     from lookout.ledger.etcd.roles import LedgerUser
     from lookout.ledger.etcd.users import demand_passwords
 
-    given = [(role, secrets.find_ledger_user(role.name)) for role in ledger_roles()]
+    given = [(role, secrets.find_ledger_user(role.name)) for role in ledger_roles(pipeline)]
     others = [LedgerUser(name=user[0], password=user[1], role=role) for role, user in given if user is not None]
     return demand_passwords(Address.of(address), f"/{address.prefix}", root_password, others)
 
 
-def _references() -> dict[str, str]:
+def _references(pipeline: Pipeline) -> dict[str, str]:
     """The buckets of models and rules, by the stage that reads them."""
-    return {stage.name: stage.references.bucket for stage in PIPELINE.stages if stage.references is not None}
-
-
-def _is_secret(store: MinioStore, access_key: str, secret: str) -> bool:
-    """Whether the server lets the user in with it. A right that is denied is denied to a user that was let in."""
-    from lookout.domain.errors import Denied
-    from lookout.object_store.minio import MinioStore
-
-    access = store.access
-    theirs = MinioStore(
-        access.endpoint,
-        access_key=access_key,
-        secret_key=secret,
-        secure=access.secure,
-        prefix=store.prefix,
-        ca=access.ca,
-    )
-    try:
-        theirs.exists(PIPELINE.inputs)
-    except Denied:
-        return True
-    except Unavailable:
-        store.exists(PIPELINE.inputs)  # raises if not the secret but the server was the trouble
-        return False
-    return True
+    return {stage.name: stage.references.bucket for stage in pipeline.stages if stage.references is not None}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from lookout.app.deployment import buckets, open_minio
+from lookout.app.deployment import open_minio
 from lookout.app.health_checks import Check
 from lookout.config.addresses import LedgerAddress, StoreAddress
 from lookout.text import count
@@ -28,7 +28,7 @@ _INIT: Final = "lookout init"
 # --- the store -------------------------------------------------------------------------------------------------------
 
 
-def check_store(address: StoreAddress) -> Iterator[Check]:
+def check_store(address: StoreAddress, buckets: Sequence[str]) -> Iterator[Check]:
     """The server, its clock, the credentials and the buckets. Raises Unavailable when it does not answer."""
     from lookout.object_store.minio.health import look
 
@@ -39,7 +39,7 @@ def check_store(address: StoreAddress) -> Iterator[Check]:
     found = f"{address.url}, {health.server}, {version}"
     yield Check(name="store", ok=health.is_ready, found=found if health.is_ready else f"{found}: not ready", hint=hint)
     yield check_clock(health.clock_ahead_s)
-    yield from _check_buckets(store)
+    yield from _check_buckets(store, buckets)
 
 
 def check_clock(ahead_s: float | None) -> Check:
@@ -61,13 +61,13 @@ def check_clock(ahead_s: float | None) -> Check:
     )
 
 
-def _check_buckets(store: MinioStore) -> Iterator[Check]:
+def _check_buckets(store: MinioStore, buckets: Sequence[str]) -> Iterator[Check]:
     from lookout.domain.errors import Denied
     from lookout.object_store.minio.buckets import find_buckets
 
     seen: list[BucketFacts] = []
     denied = []
-    for bucket in buckets():
+    for bucket in buckets:
         try:
             seen += find_buckets(store, [bucket])
         except Denied:

@@ -12,24 +12,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from lookout.config.settings import Settings
+from lookout.app.deployment import Program
 from lookout.domain.errors import InputRejected, find_lack
 from lookout.filesystem.files import is_text, words
 
 _MISSING_HINT: Final = "check the name, and that the disk it is on is mounted; nothing was changed"
 
 
-def check_sources(settings: Settings, sources: Sequence[Path], state: Path | None) -> None:
+def check_sources(program: Program, sources: Sequence[Path], state: Path | None) -> None:
     """Raises InputRejected unless the sources are one folder, or files, outside the state folder; or, where the store
     is on a server and has its own bucket of photographs, none."""
-    if settings.store is not None:
+    if program.settings.store is not None:
         if sources:
-            what = f"the photographs come from the store {settings.store.url}"
+            what = f"the photographs come from the store {program.settings.store.url}"
             raise InputRejected(what, str(sources[0]), "bring them there by lookout upload, then run without SOURCE")
         return
     if not sources:
         raise InputRejected("name a folder or files", "SOURCE", "or set LOOKOUT_STORE, whose bucket is the source then")
-    state = state or settings.state
+    state = state or program.settings.state
     for source in sources:
         where = str(source)
         if not is_text(where):
@@ -44,9 +44,9 @@ def check_sources(settings: Settings, sources: Sequence[Path], state: Path | Non
             raise InputRejected(f"is in the state folder {state}", where, "name pictures, not what was made of them")
 
 
-def check_folder(settings: Settings, folder: Path, state: Path | None) -> None:
+def check_folder(program: Program, folder: Path, state: Path | None) -> None:
     """Raises InputRejected unless the source is one folder outside the state folder, and the store is in that too."""
-    check_sources(settings, (folder,), state)
+    check_sources(program, (folder,), state)
     if not folder.is_dir():
         raise InputRejected("expected a folder to watch, got a file", str(folder))
 

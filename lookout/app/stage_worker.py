@@ -11,27 +11,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 import click
 
-from lookout.app.deployment import (
-    Deployment,
-    channel_for,
-    check_channel,
-    default_workers,
-    minio_later,
-    open_state,
-    pipeline_for,
-)
+from lookout.app.deployment import Deployment, Program, default_workers, minio_later
 from lookout.batches.cutter import ensure_run, run_id
 from lookout.batches.worker import Worked, Working
-from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected
-from lookout.domain.pipeline import Stage
+from lookout.domain.pipeline import Pipeline, Stage
 from lookout.domain.records import JsonObject, State
 from lookout.engine.engine import Progress
 from lookout.execution.executor import Done, InlineWorkers, Ticketed, Workers
@@ -43,7 +33,6 @@ from lookout.outbox.outbox import Outbox
 from lookout.sources.ingest import SOURCE_NOTE, BucketIntake, Intake
 from lookout.text import count, printable, table
 from lookout.version import code_version
-from stages.pipeline import PIPELINE
 
 log = get_logger(__name__)
 
@@ -79,23 +68,22 @@ class Task:
         """How many worker processes; for one picture never more than one."""
         return 1 if self.key else self.workers or default_workers()
 
-    @property
-    def by_itself(self) -> bool:
+    def stages(self, pipeline: Pipeline) -> tuple[Stage, ...]:
+        """Those that are worked, but charts only if they alone are meant."""
+        ordinary = tuple(stage for stage in pipeline.stages if not stage.grouped)
+        return ordinary if self.stage is None else (pipeline.stage(self.stage),)
+
+    def by_itself(self, pipeline: Pipeline) -> bool:
         """Whether this process runs the stage itself: a container for one picture has no other that it could harm, and
         a process more would take as long to load as all the rest. Charts may be many, so they are drawn by another."""
-        return self.alone and bool(self.key) and not any(stage.grouped for stage in self.stages)
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """Those that are worked, but charts only if they alone are meant."""
-        ordinary = tuple(stage for stage in PIPELINE.stages if not stage.grouped)
-        return ordinary if self.stage is None else (PIPELINE.stage(self.stage),)
+        return self.alone and bool(self.key) and not any(stage.grouped for stage in self.stages(pipeline))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
     """What a worker did. ``stopped`` says that a signal ended it."""
 
+    pipeline: Pipeline
     run: str | None
     worked: Worked
     stopped: bool
@@ -105,7 +93,9 @@ class Ended:
         """How many datums ended how, by stage."""
         kinds = ("success", "skipped", "failed", "unrunnable", "retracted")
         report = self.worked.report
-        return {stage.name: {kind: getattr(report, kind)[stage.name] for kind in kinds} for stage in PIPELINE.stages}
+        return {
+            stage.name: {kind: getattr(report, kind)[stage.name] for kind in kinds} for stage in self.pipeline.stages
+        }
 
     def as_json(self) -> JsonObject:
         """The contract of ``--json``; documented in docs/cli.md."""
@@ -133,24 +123,26 @@ class Ended:
         return "\n".join(lines)
 
 
-def work_through(settings: Settings, task: Task, state: Path | None = None) -> Ended:
+def work_through(program: Program, task: Task, state: Path | None = None) -> Ended:
     """Do all of a task. Raises LookoutError: Unavailable when others hold what is left."""
     began_s = time.monotonic()
     if task.stage in (None, MAILS):
-        check_channel(settings)
+        program.check_channel()
     with (
-        _early_pool(settings, task) as early,
-        open_state(settings, state) as opened,
+        _early_pool(program, task) as early,
+        program.open(state) as opened,
         opened.ledger.session() as owner,
     ):
         pool = early or _workers(opened, task)
         try:
-            working = _working(settings, opened, owner, pool, task)
+            working = _working(opened, owner, pool, task)
             _stop_on_signals(working)
             run, worked = _work(working, task)
         finally:
             pool.stop()
-    return Ended(run=run, worked=worked, stopped=working.stopped, elapsed_s=time.monotonic() - began_s)
+    return Ended(
+        pipeline=program.pipeline, run=run, worked=worked, stopped=working.stopped, elapsed_s=time.monotonic() - began_s
+    )
 
 
 def _work(working: Working, task: Task) -> tuple[str | None, Worked]:
@@ -183,15 +175,15 @@ def _one_object(working: Working, key: str, only: Stage | None) -> tuple[str, Wo
 
 
 @contextmanager
-def _early_pool(settings: Settings, task: Task) -> Iterator[ProcessWorkers | None]:
+def _early_pool(program: Program, task: Task) -> Iterator[ProcessWorkers | None]:
     """The worker processes of a container, which was started because there is something to do: they load what they need
     while this process loads what speaks to the servers, and connects. None where there is no hurry."""
-    if not task.alone or task.by_itself or settings.store is None:
+    if not task.alone or task.by_itself(program.pipeline) or program.settings.store is None:
         yield None
         return
-    pool = ProcessWorkers(store=minio_later(settings.store), size=task.size)
+    pool = ProcessWorkers(store=minio_later(program.settings.store), size=task.size)
     try:
-        pool.start([stage.prepare.partition(":")[0] for stage in task.stages])
+        pool.start([stage.prepare.partition(":")[0] for stage in task.stages(program.pipeline)])
         yield pool
     finally:
         pool.stop()
@@ -211,12 +203,16 @@ class OwnProcess(InlineWorkers):
 
 
 def _workers(opened: Deployment, task: Task) -> Workers:
-    return OwnProcess(opened.store) if task.by_itself else ProcessWorkers(store=opened.store, size=task.size)
+    return (
+        OwnProcess(opened.store)
+        if task.by_itself(opened.pipeline)
+        else ProcessWorkers(store=opened.store, size=task.size)
+    )
 
 
-def _working(settings: Settings, opened: Deployment, owner: str, pool: Workers, task: Task) -> Working:
+def _working(opened: Deployment, owner: str, pool: Workers, task: Task) -> Working:
     working = Working(
-        pipeline=pipeline_for(opened, None),
+        pipeline=opened.pipeline_in_force(),
         ledger=with_batches(opened.ledger),
         store=opened.store,
         workers=pool,
@@ -229,7 +225,7 @@ def _working(settings: Settings, opened: Deployment, owner: str, pool: Workers, 
     )
     if task.stage not in (None, MAILS):
         return working
-    if task.alone and not settings.sendgrid_api_key:
+    if task.alone and not opened.settings.sendgrid_api_key:
         log.warning("no mail", why="SENDGRID_API_KEY is not set", then="alerts wait in the outbox")
         return working
 
@@ -241,7 +237,7 @@ def _working(settings: Settings, opened: Deployment, owner: str, pool: Workers, 
         outbox = Outbox(  # of this batch: each may have as many mails that leave singly
             ledger=opened.ledger,
             store=opened.store,
-            channel=partial(channel_for, settings, opened),
+            channel=opened.channel,
             owner=owner,
             clock=time.time,
             max_letters=task.max_mails,
@@ -262,13 +258,13 @@ def _working(settings: Settings, opened: Deployment, owner: str, pool: Workers, 
 
 def look_at(opened: Deployment) -> Callable[[str], None]:
     """Observes one picture as it is now, in the bucket or in the folder of this state."""
-    readers = tuple(stage.name for stage in PIPELINE.readers(PIPELINE.inputs))
+    inputs, readers = opened.pipeline.inputs, opened.installation.readers
     if opened.bucket is not None:
         bucket = BucketIntake(
-            ledger=opened.ledger, source=opened.bucket, bucket=PIPELINE.inputs, readers=readers, clock=time.time
+            ledger=opened.ledger, source=opened.bucket, bucket=inputs, readers=readers, clock=time.time
         )
         return bucket.look_again
-    folder = Intake(ledger=opened.ledger, bucket=PIPELINE.inputs, readers=readers, clock=time.time)
+    folder = Intake(ledger=opened.ledger, bucket=inputs, readers=readers, clock=time.time)
     root = opened.ledger.find_note(SOURCE_NOTE)
     if root is None:
         return folder.look_again

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from lookout.domain.errors import Corrupt, Denied
+from lookout.domain.pipeline import Pipeline
 from lookout.ledger.port import DAMAGED_HINT, Ledger
 from lookout.object_store.port import ObjectStore
-from stages.pipeline import PIPELINE
 
 STATE_NOTE: Final = "state"
 STATE_FILE: Final = "state.id"
@@ -21,11 +21,11 @@ LEDGER_FILE: Final = "ledger.sqlite"
 _REMEDY: Final = "restore a backup of it, or begin anew by `lookout ledger new`"
 
 
-def check_ledger_file(folder: Path, ledger_file: Path, objects: Path) -> None:
+def check_ledger_file(pipeline: Pipeline, folder: Path, ledger_file: Path, objects: Path) -> None:
     """Raise Corrupt where a ledger file is missing or empty although the folder was worked in."""
     if ledger_file.exists() and ledger_file.stat().st_size:
         return
-    if (folder / STATE_FILE).exists() or any(_holds_something(objects / stage.name) for stage in PIPELINE.stages):
+    if (folder / STATE_FILE).exists() or any(_holds_something(objects / stage.name) for stage in pipeline.stages):
         got = "an empty file" if ledger_file.exists() else "no file"
         raise Corrupt(str(ledger_file), "the ledger of the results beside it", got, DAMAGED_HINT)
 
@@ -60,13 +60,13 @@ def bind(folder: Path, ledger: Ledger) -> None:
             part.replace(folder / STATE_FILE)
 
 
-def check_servers(ledger: Ledger, store: ObjectStore) -> None:
+def check_servers(pipeline: Pipeline, ledger: Ledger, store: ObjectStore) -> None:
     """Raise Corrupt for a ledger without any slot beside a store with results. Cheap for every other ledger; writes
     nothing, so that any user of the ledger may ask."""
-    if _is_at_work(ledger):
+    if _is_at_work(pipeline, ledger):
         return
-    found = next((stage.name for stage in PIPELINE.stages if _has_results(store, stage.name)), None)
-    if found is not None and not _is_at_work(ledger):  # else it was given work meanwhile, of which these are
+    found = next((stage.name for stage in pipeline.stages if _has_results(store, stage.name)), None)
+    if found is not None and not _is_at_work(pipeline, ledger):  # else it was given work meanwhile, of which these are
         raise Corrupt("the ledger", f"that of the results in bucket {found}", f"a new one; {_REMEDY}")
 
 
@@ -76,11 +76,11 @@ def bind_servers(ledger: Ledger) -> None:
         ledger.put_note(STATE_NOTE, uuid.uuid4().hex)
 
 
-def _is_at_work(ledger: Ledger) -> bool:
+def _is_at_work(pipeline: Pipeline, ledger: Ledger) -> bool:
     """Ask whether the ledger was begun for good, planned for, or has a slot; in the order of what that costs."""
     return (
         ledger.find_note(STATE_NOTE) is not None
-        or any(ledger.basis(stage.name) is not None for stage in PIPELINE.stages)
+        or any(ledger.basis(stage.name) is not None for stage in pipeline.stages)
         or any(sum(states.values()) for states in ledger.count_slots().values())
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -16,7 +15,7 @@ from typing import Any, Final
 import click
 
 from lookout import __version__
-from lookout.app.process import run_command
+from lookout.app.deployment import Program
 from lookout.app.standard_streams import let_go_of_stdout
 from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_STOPPED
@@ -104,12 +103,7 @@ def cli(ctx: click.Context) -> None:
     """Photographs become alerts, and every alert can be proved."""
     settings = Settings.from_environment(os.environ)
     configure(settings.log_level)
-    ctx.obj = settings
-
-
-def main() -> None:
-    """The entry point of ``lookout``."""
-    sys.exit(run_command(cli))
+    ctx.obj = Program(settings=settings, installation=ctx.obj)
 
 
 @contextmanager

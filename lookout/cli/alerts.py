@@ -6,17 +6,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 
-from lookout.app.deployment import Deployment, channel_for, check_channel, open_state
+from lookout.app.deployment import Deployment, Program
 from lookout.app.run_summary import unsent_lines
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
 from lookout.domain.records import AlertState
 from lookout.ledger.rules.alerts import WAITING
@@ -44,11 +42,9 @@ def alerts() -> None:
 @click.option("--run", help="Of this run only.")
 @json_option
 @click.pass_obj
-def list_alerts(
-    settings: Settings, state: Path | None, states: tuple[str, ...], run: str | None, as_json: bool
-) -> None:
+def list_alerts(program: Program, state: Path | None, states: tuple[str, ...], run: str | None, as_json: bool) -> None:
     """List alerts; with --json, one object a line."""
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         for alert in opened.ledger.alerts(states=[AlertState(name) for name in states], run=run):
             if as_json:
                 echo_json_line(alert)
@@ -64,14 +60,14 @@ def list_alerts(
 @state_option
 @json_option
 @click.pass_obj
-def resend(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+def resend(program: Program, ids: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Have alerts sent by the next run, whatever they wait for. IDs may be shortened to what is unique.
 
     What was sent or written, or is on its way, is left alone. A mail that may have arrived before says that it may be
     a repeat.
     """
     # A session, as its beginning lets go of what dead senders held.
-    with open_state(settings, state) as opened, opened.ledger.session():
+    with program.open(state) as opened, opened.ledger.session():
         known, chosen = _choose(opened, ids)
         number = opened.ledger.resend_alerts(chosen)
     if as_json:
@@ -86,14 +82,14 @@ def resend(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json
 @state_option
 @json_option
 @click.pass_obj
-def cancel(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+def cancel(program: Program, ids: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Call off alerts that wait to be sent or repeated, or were refused for good. IDs may be shortened to what is
     unique.
 
     What was sent or written, or is on its way, is left alone.
     """
     # A session, as its beginning lets go of what dead senders held.
-    with open_state(settings, state) as opened, opened.ledger.session():
+    with program.open(state) as opened, opened.ledger.session():
         known, chosen = _choose(opened, ids)
         number = opened.ledger.cancel_alerts(chosen, time.time())
     if as_json:
@@ -115,20 +111,20 @@ def cancel(settings: Settings, ids: tuple[str, ...], state: Path | None, as_json
 @state_option
 @json_option
 @click.pass_obj
-def send(settings: Settings, max_mails: int, state: Path | None, as_json: bool) -> None:
+def send(program: Program, max_mails: int, state: Path | None, as_json: bool) -> None:
     """Send the alerts that are due, as every run and every worker of threat-detect does. Meant to be run on a schedule.
 
     What cannot be sent goes on waiting: then the exit code is 75, or 1 if something was refused for good.
     """
-    check_channel(settings)
-    with open_state(settings, state) as opened, opened.ledger.session() as owner:
+    program.check_channel()
+    with program.open(state) as opened, opened.ledger.session() as owner:
         due = sum(1 for _ in opened.ledger.alerts(states=WAITING))
-        if due and settings.ledger is not None and not settings.sendgrid_api_key:
+        if due and program.settings.ledger is not None and not program.settings.sendgrid_api_key:
             raise InputRejected(f"is not set, and {count(due, 'alert')} wait", "SENDGRID_API_KEY", "they go on waiting")
         Outbox(
             ledger=opened.ledger,
             store=opened.store,
-            channel=partial(channel_for, settings, opened),
+            channel=opened.channel,
             owner=owner,
             clock=time.time,
             max_letters=max_mails,

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -13,14 +14,13 @@ from typing import Final
 import click
 
 from lookout.app.catch_up import keep_refused, take_pictures, take_references
-from lookout.app.deployment import Deployment, open_state, pipeline_for
+from lookout.app.deployment import Deployment, Program
 from lookout.app.run_summary import unlistable_lines
 from lookout.batches.cutter import BACKFILL, Cutter, abandoned, end_open, ensure_run, ordinary, run_id
-from lookout.cli.datums import STAGES, invalidate_range
-from lookout.cli.options import PATH, Templated, json_option, state_option
+from lookout.cli.datums import invalidate_range
+from lookout.cli.options import PATH, STAGE, Templated, json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.cli.ranges import Range, range_options
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
 from lookout.domain.identity import digest
 from lookout.domain.pipeline import Refused
@@ -30,7 +30,6 @@ from lookout.ledger.batches import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedge
 from lookout.sources.deletion_guard import ALLOW_HINT
 from lookout.sources.reconcile import Reconciled
 from lookout.text import count, printable, when
-from stages.pipeline import PIPELINE
 
 NONE, RECENT, FULL = "none", "recent", "full"
 LIVE_TAKE_OVER_S: Final = 3600.0
@@ -68,7 +67,7 @@ def batches() -> None:
     help="Leave fewer than that waiting until one has waited so long. [0]",
 )
 @range_options
-@click.option("--stage", type=STAGES, help="Only what waits for this stage.")
+@click.option("--stage", type=STAGE, help="Only what waits for this stage.")
 @click.option("--force", type=bool, default=False, metavar="BOOL", help="Have what is done in this range done again.")
 @click.option(
     "--take-over",
@@ -83,7 +82,7 @@ def batches() -> None:
 @json_option
 @click.pass_obj
 def cut(
-    settings: Settings,
+    program: Program,
     run: str,
     kind: str,
     reconcile: str,
@@ -108,16 +107,16 @@ def cut(
     """
     run = run or ("" if kind == LIVE else run_id(time.time()))
     chosen = Range(prefix=prefix, since_s=since, until_s=until)
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         ledger = with_batches(opened.ledger)
         if run:
             ensure_run(ledger, run, time.time(), kind)
         seen, refused = _look(opened, reconcile, run)
         if force:
-            invalidate_range(ledger, stage, chosen, digest("invalidate/1", run or time.time_ns())[:16])
+            invalidate_range(opened, stage, chosen, digest("invalidate/1", run or time.time_ns())[:16])
         idle_s = take_over_s if take_over_s is not None else LIVE_TAKE_OVER_S if kind == LIVE else 0.0
         cutter = Cutter(
-            pipeline=pipeline_for(opened, None),
+            pipeline=opened.pipeline_in_force(),
             ledger=ledger,
             store=opened.store,
             clock=time.time,
@@ -129,11 +128,15 @@ def cut(
         if take_over_s is None:
             # What was cut live and has no run yet is still to be begun: a backfill must not put it behind itself.
             left = [one for one in left if one.run or one.kind != LIVE or one.updated_at_s <= now_s - LIVE_TAKE_OVER_S]
-        end_open(ledger, [batch for batch in left if any(_is_in(chosen, key) for key in batch.keys)])
+        end_open(ledger, [batch for batch in left if any(_is_in(opened, chosen, key) for key in batch.keys)])
         made = cutter.cut(
-            kind=kind, run=run, prefix=prefix, wanted=chosen.has, stages=None if stage is None else (stage,)
+            kind=kind,
+            run=run,
+            prefix=prefix,
+            wanted=partial(_has, opened, chosen),
+            stages=None if stage is None else (stage,),
         )
-        wanted = _workers(ledger, run, made, at_most=workers, charts=kind == BACKFILL)
+        wanted = _workers(opened, ledger, run, made, at_most=workers, charts=kind == BACKFILL)
         if run and not wanted:
             ledger.close_run(run, "failed" if refused else "success", time.time(), {"batches": 0, "failed": 0})
     if workers_to is not None:
@@ -176,16 +179,22 @@ def _tell_left(seen: Reconciled | None, refused: Sequence[Refused]) -> None:
         click.echo(line, err=True)
 
 
-def _is_in(chosen: Range, key: str) -> bool:
-    return key.startswith(chosen.prefix) and chosen.has(key)
+def _has(opened: Deployment, chosen: Range, key: str) -> bool:
+    return chosen.has(key, opened.installation.find_name)
 
 
-def _workers(ledger: BatchLedger, run: str, made: Sequence[Batch], *, at_most: int, charts: bool) -> list[int]:
+def _is_in(opened: Deployment, chosen: Range, key: str) -> bool:
+    return key.startswith(chosen.prefix) and _has(opened, chosen, key)
+
+
+def _workers(
+    opened: Deployment, ledger: BatchLedger, run: str, made: Sequence[Batch], *, at_most: int, charts: bool
+) -> list[int]:
     """The numbers of the workers for which there is a batch; of one, if only charts are to be drawn."""
     counts = ledger.count_batches(run) if run else {BatchState.OPEN: len(made)}
     number = sum(counts.get(state, 0) for state in UNFINISHED)
     if not number and charts:
-        number = any(ledger.count_dirty(stage.name) for stage in PIPELINE.stages if stage.grouped)
+        number = any(ledger.count_dirty(stage.name) for stage in opened.pipeline.stages if stage.grouped)
     return list(range(1, min(at_most, number) + 1))
 
 
@@ -211,7 +220,7 @@ def _write(path: Path, text: str) -> None:
 @json_option
 @click.pass_obj
 def list_batches(
-    settings: Settings,
+    program: Program,
     run: str | None,
     states: tuple[str, ...],
     after: str,
@@ -220,7 +229,7 @@ def list_batches(
     as_json: bool,
 ) -> None:
     """List batches; with --json, one object a line."""
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         wanted = [BatchState(name) for name in states]
         for batch in islice(with_batches(opened.ledger).batches(run=run, states=wanted, after=after), limit):
             if as_json:
@@ -236,9 +245,9 @@ def list_batches(
 @state_option
 @json_option
 @click.pass_obj
-def show(settings: Settings, id_: str, state: Path | None, as_json: bool) -> None:
+def show(program: Program, id_: str, state: Path | None, as_json: bool) -> None:
     """Show one batch: its state, who holds it, its pictures, and how many datums of them wait in which stage."""
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         batch = with_batches(opened.ledger).find_batches([id_]).get(id_)
         if batch is None:
             raise InputRejected("no such batch", id_, "see lookout batches list")
@@ -261,7 +270,7 @@ def show(settings: Settings, id_: str, state: Path | None, as_json: bool) -> Non
 def _waiting(opened: Deployment, batch: Batch) -> dict[str, int]:
     found = {
         stage.name: sum(1 for slot in opened.ledger.find_slots(stage.name, batch.keys).values() if slot.dirty)
-        for stage in ordinary(PIPELINE)
+        for stage in ordinary(opened.pipeline)
     }
     return {name: number for name, number in found.items() if number}
 

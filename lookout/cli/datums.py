@@ -9,20 +9,15 @@ from pathlib import Path
 
 import click
 
-from lookout.app.deployment import Deployment, open_state
-from lookout.cli.options import json_option, state_option
+from lookout.app.deployment import Deployment, Program
+from lookout.cli.options import STAGE, json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.cli.ranges import Range, range_options
-from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected
 from lookout.domain.identity import digest
 from lookout.domain.records import JsonObject, Mark, Slot, State
-from lookout.ledger.port import Ledger
 from lookout.text import count, printable, when
-from stages.pipeline import PIPELINE
 
-STAGES = click.Choice([stage.name for stage in PIPELINE.stages])
-GROUPED = frozenset(stage.name for stage in PIPELINE.stages if stage.grouped)
 STATES = click.Choice([state.value for state in State])
 
 
@@ -37,7 +32,7 @@ def datums() -> None:
 
 @datums.command("list", short_help="List datums, streamed in the order of stage and key.")
 @state_option
-@click.option("--stage", type=STAGES, help="Of this stage only.")
+@click.option("--stage", type=STAGE, help="Of this stage only.")
 @click.option("--in", "states", type=STATES, multiple=True, help="In this state only; may be given several times.")
 @click.option("--prefix", default="", help="Whose key starts with this.")
 @click.option("--labelled", is_flag=True, help="Remarkable ones only: invalid pictures, threats.")
@@ -46,7 +41,7 @@ def datums() -> None:
 @json_option
 @click.pass_obj
 def list_datums(
-    settings: Settings,
+    program: Program,
     state: Path | None,
     stage: str | None,
     states: tuple[str, ...],
@@ -57,7 +52,7 @@ def list_datums(
     as_json: bool,
 ) -> None:
     """List datums; with --json, one object a line, so that any number can be piped on."""
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         wanted = [State(name) for name in states]
         found = opened.ledger.slots(stage, states=wanted, prefix=prefix, labelled=labelled, after=after)
         for slot in islice(found, limit):
@@ -71,14 +66,14 @@ def list_datums(
 
 
 @datums.command("show", short_help="Show everything about one datum.")
-@click.argument("stage", type=STAGES, metavar="STAGE")
+@click.argument("stage", type=STAGE, metavar="STAGE")
 @click.argument("key")
 @state_option
 @json_option
 @click.pass_obj
-def show(settings: Settings, stage: str, key: str, state: Path | None, as_json: bool) -> None:
+def show(program: Program, stage: str, key: str, state: Path | None, as_json: bool) -> None:
     """Show one datum: its state, tries and error, what it read and made, when, and by which run and code."""
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         slot = _find(opened, stage, key)
     if as_json:
         echo_json(slot)
@@ -103,14 +98,14 @@ def show(settings: Settings, stage: str, key: str, state: Path | None, as_json: 
 
 
 @datums.command("retry", short_help="Give failed datums another go in the next run.")
-@click.argument("stage", type=STAGES, required=False, metavar="STAGE")
+@click.argument("stage", type=STAGE, required=False, metavar="STAGE")
 @click.argument("key", required=False)
 @state_option
 @json_option
 @click.pass_obj
-def retry(settings: Settings, stage: str | None, key: str | None, state: Path | None, as_json: bool) -> None:
+def retry(program: Program, stage: str | None, key: str | None, state: Path | None, as_json: bool) -> None:
     """Give failed datums another go, with all their tries: one, those of a stage, or all."""
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         if key is not None and stage is not None:
             found: Iterable[Slot] = [_find(opened, stage, key)]
         else:
@@ -120,7 +115,7 @@ def retry(settings: Settings, stage: str | None, key: str | None, state: Path | 
 
 
 @datums.command("invalidate", short_help="Have finished datums done again in the next run.")
-@click.argument("stage", type=STAGES, required=False, metavar="STAGE")
+@click.argument("stage", type=STAGE, required=False, metavar="STAGE")
 @click.argument("key", required=False)
 @range_options
 @click.option("--all", "everything", is_flag=True, help="All of the stage, or of all stages.")
@@ -128,7 +123,7 @@ def retry(settings: Settings, stage: str | None, key: str | None, state: Path | 
 @json_option
 @click.pass_obj
 def invalidate(
-    settings: Settings,
+    program: Program,
     stage: str | None,
     key: str | None,
     prefix: str,
@@ -146,21 +141,27 @@ def invalidate(
     if (key is not None) + (not chosen.is_all) + everything != 1:
         what = "expected one of a key, --all, and --prefix, --since or --until"
         raise InputRejected(what, "lookout datums invalidate")
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         salt = digest("invalidate/1", time.time_ns())[:16]
         if key is not None and stage is not None:
             number = opened.ledger.mark(_marks([_find(opened, stage, key)]), revive=True, salt=salt)
         else:
-            number = invalidate_range(opened.ledger, stage, chosen, salt)
+            number = invalidate_range(opened, stage, chosen, salt)
     _say(number, "will be done again by the next run", as_json)
 
 
-def invalidate_range(ledger: Ledger, stage: str | None, chosen: Range, salt: str) -> int:
+def invalidate_range(opened: Deployment, stage: str | None, chosen: Range, salt: str) -> int:
     """Mark the finished and failed datums of a range, of one stage or all, as other ones than they were; says how
     many. The same salt again makes none another one."""
-    slots = ledger.slots(stage, prefix=chosen.prefix)
-    found = (slot for slot in slots if (chosen.has_group if slot.stage in GROUPED else chosen.has)(slot.key))
-    return ledger.mark(list(_marks(found)), revive=True, salt=salt)
+    grouped = {one.name for one in opened.pipeline.stages if one.grouped}
+    find_name = opened.installation.find_name
+    slots = opened.ledger.slots(stage, prefix=chosen.prefix)
+    found = (
+        slot
+        for slot in slots
+        if (chosen.has_group(slot.key) if slot.stage in grouped else chosen.has(slot.key, find_name))
+    )
+    return opened.ledger.mark(list(_marks(found)), revive=True, salt=salt)
 
 
 def _find(opened: Deployment, stage: str, key: str) -> Slot:

@@ -16,13 +16,12 @@ from typing import Final
 
 import click
 
-from lookout.app.deployment import Deployment, find_obstacle, open_state
+from lookout.app.deployment import Deployment, Program, find_obstacle
 from lookout.app.health_checks import Check, attempt
 from lookout.app.run_summary import unsent_lines, watch_troubles
 from lookout.app.state_identity import LEDGER_FILE, STATE_FILE
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
 from lookout.domain.records import ObjectRef, State
 from lookout.outbox.unsent import find_unsent
@@ -54,16 +53,16 @@ LEAST_FREE_BYTES: Final = 500 * 1024**2
 @click.option("--objects", is_flag=True, help="Read every live result and compare its sha256 as well.")
 @json_option
 @click.pass_obj
-def doctor(settings: Settings, state: Path | None, objects: bool, as_json: bool) -> None:
+def doctor(program: Program, state: Path | None, objects: bool, as_json: bool) -> None:
     """Check Python, libraries, the key, the disk, the servers that are named, and, where there is one, the state.
 
     It changes nothing, and ends with 1 if something is bad.
     """
-    path = state or settings.state
-    checks = [*_installation(), *attempt("disk", lambda: _environment(settings, path))]
-    checks += _servers(settings)
+    path = state or program.settings.state
+    checks = [*_installation(), *attempt("disk", lambda: _environment(program, path))]
+    checks += _servers(program)
     if all(check.ok for check in checks if check.name in ("store", "ledger")):
-        checks += attempt("state", lambda: _as_far_as_allowed(settings, _state(settings, path, objects)))
+        checks += attempt("state", lambda: _as_far_as_allowed(program, _state(program, path, objects)))
     if as_json:
         echo_json({"ok": all(check.ok for check in checks), "checks": checks})
     else:
@@ -90,8 +89,8 @@ def _installation() -> Iterator[Check]:
             yield Check(name=name, ok=True, found=str(getattr(module, "__version__", "present")))
 
 
-def _environment(settings: Settings, path: Path) -> Iterator[Check]:
-    key = "set" if settings.sendgrid_api_key else "not set: mails become .eml files in the state folder"
+def _environment(program: Program, path: Path) -> Iterator[Check]:
+    key = "set" if program.settings.sendgrid_api_key else "not set: mails become .eml files in the state folder"
     yield Check(name="sendgrid key", ok=True, found=key)
     folder = path.absolute()
     while not folder.exists():
@@ -103,23 +102,23 @@ def _environment(settings: Settings, path: Path) -> Iterator[Check]:
     yield Check(name="writable", ok=os.access(folder, os.W_OK), found=str(folder), hint="choose another --state")
 
 
-def _servers(settings: Settings) -> Iterator[Check]:
+def _servers(program: Program) -> Iterator[Check]:
     """The servers that the settings name. A bad ``store`` or ``ledger`` says that nothing can be asked of it."""
-    if settings.store is None and settings.ledger is None:
+    if program.settings.store is None and program.settings.ledger is None:
         return
     # Imported here: who works in a folder need not load what speaks to servers.
     from lookout.app.server_checks import check_ledger, check_store
 
-    store, ledger = settings.store, settings.ledger
+    store, ledger = program.settings.store, program.settings.ledger
     if store is not None:
-        yield from attempt("store", lambda: check_store(store))
+        yield from attempt("store", lambda: check_store(store, program.installation.buckets))
     if ledger is not None:
         yield from attempt("ledger", lambda: check_ledger(ledger))
 
 
-def _as_far_as_allowed(settings: Settings, checks: Iterator[Check]) -> Iterator[Check]:
+def _as_far_as_allowed(program: Program, checks: Iterator[Check]) -> Iterator[Check]:
     """A user of one stage may not look at all results: that is as it should be."""
-    if settings.store is None:
+    if program.settings.store is None:
         yield from checks
         return
     from lookout.domain.errors import Denied
@@ -127,25 +126,25 @@ def _as_far_as_allowed(settings: Settings, checks: Iterator[Check]) -> Iterator[
     try:
         yield from checks
     except Denied:
-        found = f"{settings.store.access_key} may not look at all buckets"
+        found = f"{program.settings.store.access_key} may not look at all buckets"
         yield Check(name="results", ok=True, warning=True, found=found, hint="the user engine may, for all checks")
 
 
-def _state(settings: Settings, path: Path, objects: bool) -> Iterator[Check]:
-    if settings.ledger is None and not any((path / name).exists() for name in (LEDGER_FILE, STATE_FILE)):
+def _state(program: Program, path: Path, objects: bool) -> Iterator[Check]:
+    if program.settings.ledger is None and not any((path / name).exists() for name in (LEDGER_FILE, STATE_FILE)):
         obstacle = find_obstacle(path)
         found = f"{path}: {obstacle or 'none yet; lookout run makes it'}"
         yield Check(name="state", ok=obstacle is None, found=found, hint="choose another --state")
         return
     with ExitStack() as stack:
         try:
-            opened = stack.enter_context(open_state(settings, path))
+            opened = stack.enter_context(program.open(path))
         except LookoutError as exc:
-            yield Check(name="state" if settings.ledger is None else "ledger", ok=False, found=str(exc))
+            yield Check(name="state" if program.settings.ledger is None else "ledger", ok=False, found=str(exc))
             return
         ledger = opened.ledger
-        if settings.ledger is not None:
-            yield Check(name="ledger", ok=True, found=f"{settings.ledger.url}, of a form that is known")
+        if program.settings.ledger is not None:
+            yield Check(name="ledger", ok=True, found=f"{program.settings.ledger.url}, of a form that is known")
         yield _source(opened)
         for bucket in ("model", "rules"):
             units = ledger.references(bucket)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 
-from lookout.app.deployment import open_state
+from lookout.app.deployment import Program
 from lookout.app.maintenance import sweep_all
 from lookout.cli.options import duration_s, json_option, state_option
 from lookout.cli.output import echo_json
-from lookout.config.settings import Settings
 from lookout.text import count
 
 
@@ -37,7 +36,7 @@ from lookout.text import count
 @json_option
 @click.pass_obj
 def gc(
-    settings: Settings,
+    program: Program,
     dry_run: bool,
     grace_s: float,
     older_than_s: float | None,
@@ -49,7 +48,7 @@ def gc(
     It can run at any time and beside anything, and goes on where it was cut off. Removed results stay readable as old
     versions until these are freed.
     """
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         total = sweep_all(opened, repair=False, grace_s=grace_s, dry_run=dry_run)
         freed = None
         if older_than_s is not None and not dry_run:

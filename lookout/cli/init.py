@@ -10,21 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from lookout.app import provisioning as preparing
 from lookout.app.credentials import Credentials, GivenSecrets
-from lookout.app.deployment import open_minio, open_state
-from lookout.app.provisioning import Prepared, patiently
+from lookout.app.deployment import Program, open_minio
+from lookout.app.provisioning import Prepared, Provisioner, bucket_roles, make_ledger_users, patiently
 from lookout.cli.options import PATH, json_option
 from lookout.cli.output import echo_json
 from lookout.config.addresses import StoreAddress
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
 from lookout.domain.records import JsonObject
 from lookout.text import printable, table
-from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
-    from lookout.object_store.minio import MinioStore
+    pass
 
 DEFAULT_KEEP_DAYS: Final = 30
 LEAST_KEEP_DAYS: Final = 7
@@ -59,7 +56,7 @@ LONGEST_WAIT_S: Final = 3_600
 @json_option
 @click.pass_obj
 def init(
-    settings: Settings,
+    program: Program,
     users: Path | None,
     renew: bool,
     secrets: Path | None,
@@ -74,46 +71,48 @@ def init(
     With --users or --secrets also a user a stage, one for a machine that runs all stages and one that only uploads,
     each with the least rights. This needs the server's own credentials. What is there and right is left alone.
     """
-    if settings.store is None:
+    if program.settings.store is None:
         raise InputRejected("is not set", "LOOKOUT_STORE", "buckets are made on a server; a state folder needs none")
     if users is not None and secrets is not None:
         raise InputRejected("cannot go with --users", "--secrets", "secrets are either written there or read there")
     if renew and users is None:
         raise InputRejected("expected --users FOLDER with it", "--renew", "the new secrets become files in there")
-    store, wanted = open_minio(settings.store), preparing.roles_of_the_pipeline()
-    credentials = None if users is None else Credentials(users, settings.store)
+    store = open_minio(program.settings.store)
+    provisioner = Provisioner(store=store, pipeline=program.pipeline, buckets=program.installation.buckets)
+    wanted = bucket_roles(provisioner.pipeline)
+    credentials = None if users is None else Credentials(users, program.settings.store)
     if credentials is not None:
-        credentials.prepare({role.name: preparing.user_name(store, role) for role in wanted})
+        credentials.prepare({role.name: provisioner.user_name(role) for role in wanted})
     given = None if secrets is None else GivenSecrets(secrets)
-    ledger_done = _prepare_ledger(settings, given, wait_s)
-    patiently(lambda: store.exists(PIPELINE.inputs), wait_s)
-    made = preparing.make_buckets(store, keep_days)
+    ledger_done = _prepare_ledger(program, given, wait_s)
+    patiently(lambda: store.exists(program.pipeline.inputs), wait_s)
+    made = provisioner.make_buckets(keep_days)
     if logs:
-        made.append(preparing.make_logs_bucket(store, keep_days))
-    people = _make_users(store, credentials, given, renew=renew)
+        made.append(provisioner.make_logs_bucket(keep_days))
+    people = _make_users(provisioner, credentials, given, renew=renew)
     if notify is not None:
-        told = preparing.notify(store, notify)
+        told = provisioner.notify(notify)
         made = [replace(item, done=(*item.done, *told.get(item.name, ()))) for item in made]
-    ledger = None if settings.ledger is None else settings.ledger.url
+    ledger = None if program.settings.ledger is None else program.settings.ledger.url
     if as_json:
-        _show_json(settings.store, ledger, ledger_done, made, people)
+        _show_json(program.settings.store, ledger, ledger_done, made, people)
     else:
-        click.echo(_as_text(settings.store, ledger, ledger_done, made, people))
+        click.echo(_as_text(program.settings.store, ledger, ledger_done, made, people))
     sys.exit(EXIT_DATUM_FAILED if any(user.problem for user in people) else EXIT_OK)
 
 
-def _prepare_ledger(settings: Settings, given: GivenSecrets | None, wait_s: int) -> tuple[str, ...]:
+def _prepare_ledger(program: Program, given: GivenSecrets | None, wait_s: int) -> tuple[str, ...]:
     """Its users, if root's password is given; then it must answer, let its own user in, and have a form that this
     program knows. What was done."""
-    address, root_password = settings.ledger, None if given is None else given.find_ledger_root()
+    address, root_password = program.settings.ledger, None if given is None else given.find_ledger_root()
     if address is None:
         return ()
     done: tuple[str, ...] = ()
     if given is not None and root_password is not None:
-        done = patiently(lambda: preparing.make_ledger_users(address, root_password, given), wait_s)
+        done = patiently(lambda: make_ledger_users(program.pipeline, address, root_password, given), wait_s)
 
     def look() -> None:
-        with open_state(settings, None, anew=True):  # before a lost ledger can be restored, its users must be there
+        with program.open(None, anew=True):  # before a lost ledger can be restored, its users must be there
             pass
 
     patiently(look, wait_s)
@@ -121,16 +120,16 @@ def _prepare_ledger(settings: Settings, given: GivenSecrets | None, wait_s: int)
 
 
 def _make_users(
-    store: MinioStore, credentials: Credentials | None, given: GivenSecrets | None, *, renew: bool
+    provisioner: Provisioner, credentials: Credentials | None, given: GivenSecrets | None, *, renew: bool
 ) -> list[Prepared]:
     from lookout.object_store.minio.policies import logs_role
 
-    wanted = preparing.roles_of_the_pipeline()
+    wanted = bucket_roles(provisioner.pipeline)
     if credentials is not None:
-        return [preparing.make_user_with_file(store, role, credentials, renew=renew) for role in wanted]
+        return [provisioner.make_user_with_file(role, credentials, renew=renew) for role in wanted]
     if given is not None:
         asked = [role for role in (*wanted, logs_role()) if role.name in given]
-        return [preparing.make_user_as_given(store, role, given) for role in asked]
+        return [provisioner.make_user_as_given(role, given) for role in asked]
     return []
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import click
 
-from lookout.app.deployment import begin_anew, open_state
+from lookout.app.deployment import Program
 from lookout.app.maintenance import upkeep_ledger
 from lookout.app.state_identity import LEDGER_FILE
 from lookout.cli.options import PATH, json_option, state_option
 from lookout.cli.output import echo_json
-from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import JsonObject, State
 from lookout.ledger.backup.file import Archived, backup, inspect, restore
@@ -33,9 +32,9 @@ def ledger() -> None:
 @state_option
 @json_option
 @click.pass_obj
-def backup_command(settings: Settings, file: Path, state: Path | None, as_json: bool) -> None:
+def backup_command(program: Program, file: Path, state: Path | None, as_json: bool) -> None:
     """Write one moment of the ledger into FILE, which must be new. Nobody has to stop for it."""
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         archived = backup(upkeep_ledger(opened), file, now_s=time.time(), code=code_version())
     _say(file, archived, "saved", as_json)
 
@@ -45,15 +44,15 @@ def backup_command(settings: Settings, file: Path, state: Path | None, as_json: 
 @state_option
 @json_option
 @click.pass_obj
-def restore_command(settings: Settings, file: Path, state: Path | None, as_json: bool) -> None:
+def restore_command(program: Program, file: Path, state: Path | None, as_json: bool) -> None:
     """Fill an empty ledger, of a new state folder or a new prefix, from FILE, which is checked to its end first.
 
     What was running when the backup was made is free to be done again; what was sent is not sent again.
     """
     inspect(file)  # before a state folder is made for it
-    with open_state(settings, state, create=True, anew=True) as opened:
+    with program.open(state, create=True, anew=True) as opened:
         archived = restore(upkeep_ledger(opened), file)
-        begin_anew(settings, opened)
+        opened.begin_anew()
     _say(file, archived, "restored", as_json)
     click.echo("next: lookout upkeep repair, which has made again what the store does not hold", err=True)
 
@@ -61,19 +60,19 @@ def restore_command(settings: Settings, file: Path, state: Path | None, as_json:
 @ledger.command("new", short_help="Begin with an empty ledger where one was lost.")
 @state_option
 @click.pass_obj
-def new_command(settings: Settings, state: Path | None) -> None:
+def new_command(program: Program, state: Path | None) -> None:
     """Begin with an empty ledger in a state whose ledger is lost and of which there is no backup.
 
     Every picture is done again. What the journal beside the ledger says was sent is not sent again. A damaged ledger
     has to be moved away first.
     """
-    file = (state or settings.state) / LEDGER_FILE
-    if settings.ledger is None and file.exists() and file.stat().st_size:
+    file = (state or program.settings.state) / LEDGER_FILE
+    if program.settings.ledger is None and file.exists() and file.stat().st_size:
         raise InputRejected("there is a ledger", str(file), "move it and its -wal and -shm away, if it is of no use")
-    with open_state(settings, state, create=True, anew=True) as opened:
+    with program.open(state, create=True, anew=True) as opened:
         if any(sum(states.values()) for states in opened.ledger.count_slots().values()):
             raise InputRejected("the ledger is not empty", "LOOKOUT_LEDGER", "give another prefix")
-        begin_anew(settings, opened)
+        opened.begin_anew()
     click.echo("next: lookout run with all rules and the model, then lookout gc", err=True)
 
 
@@ -81,9 +80,9 @@ def new_command(settings: Settings, state: Path | None) -> None:
 @state_option
 @json_option
 @click.pass_obj
-def size_command(settings: Settings, state: Path | None, as_json: bool) -> None:
+def size_command(program: Program, state: Path | None, as_json: bool) -> None:
     """Show how many inputs, slots, records, paths, alerts and runs the ledger keeps, and the bytes it takes."""
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         size = upkeep_ledger(opened).size()
         slots = opened.ledger.count_slots()
     named: JsonObject = {

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 
-from lookout.app.deployment import Deployment, find_object, open_state, pipeline_for
+from lookout.app.deployment import Deployment, Program, find_object
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json_line
-from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected
 from lookout.ledger.batches import with_batches
 from lookout.ledger.port import RunRecord
 from lookout.reports.timeline import find_run, tell
 from lookout.text import printable, when
-from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
     from lookout.object_store.minio import MinioStore
@@ -39,19 +37,19 @@ _DAYS: Final = (-1, 0, 1)
 @json_option
 @click.pass_obj
 def logs(
-    settings: Settings, run: str, name: str, each: bool, containers: bool, state: Path | None, as_json: bool
+    program: Program, run: str, name: str, each: bool, containers: bool, state: Path | None, as_json: bool
 ) -> None:
     """Tell what happened in a run, in the order of time.
 
     A run that was about one picture has no batch that says so: with --object it is found at once, else all datums are
     looked through. Logs of containers are there where a cluster's workflows keep them, for a user who may read them.
     """
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         found = find_run(opened.ledger, run)
         if found is None:
             raise InputRejected("no such run", run, "see lookout status --runs 100")
-        keys = [find_object(settings, name, [PIPELINE.inputs])[1]] if name else []
-        for event in tell(pipeline_for(opened, None), with_batches(opened.ledger), found, keys, each=each):
+        keys = [find_object(program.settings, name, [program.pipeline.inputs])[1]] if name else []
+        for event in tell(opened.pipeline_in_force(), with_batches(opened.ledger), found, keys, each=each):
             if as_json:
                 echo_json_line({"at_s": event.at_s, "event": event.kind, "text": event.text, **event.facts})
             else:

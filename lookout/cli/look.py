@@ -7,15 +7,13 @@ from pathlib import Path
 
 import click
 
-from lookout.app.catch_up import REFERENCES, take_references
-from lookout.app.deployment import Deployment, find_object, open_state
+from lookout.app.catch_up import take_references
+from lookout.app.deployment import Deployment, Program, find_object
 from lookout.app.stage_worker import look_at
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json_line
-from lookout.config.settings import Settings
 from lookout.domain.records import Observation
 from lookout.text import printable
-from stages.pipeline import PIPELINE
 
 
 @click.command(short_help="Enter what objects of the store are now into the ledger.")
@@ -23,17 +21,20 @@ from stages.pipeline import PIPELINE
 @state_option
 @json_option
 @click.pass_obj
-def look(settings: Settings, objects: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+def look(program: Program, objects: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Enter what objects are now into the ledger, whatever was told of them: OBJECT is BUCKET/KEY.
 
     Of a picture it says new, changed, gone or known, and what differs waits then for the next cut. Of a model or a rule
     file it says whether it came into force, was refused, or is known.
     """
-    named = [(name, *find_object(settings, name, [PIPELINE.inputs, *REFERENCES])) for name in objects]
-    with open_state(settings, state) as opened:
+    named = [
+        (name, *find_object(program.settings, name, [program.pipeline.inputs, *program.installation.references]))
+        for name in objects
+    ]
+    with program.open(state) as opened:
         observe = look_at(opened)
         for name, bucket, key in named:
-            if bucket in REFERENCES:
+            if bucket in program.installation.references:
                 became, why = _reference(opened, bucket)
             else:
                 became, why = _picture(opened, observe, key), None
@@ -45,7 +46,7 @@ def look(settings: Settings, objects: tuple[str, ...], state: Path | None, as_js
 
 def _picture(opened: Deployment, observe: Callable[[str], None], key: str) -> str:
     def known() -> Observation | None:
-        return opened.ledger.find_inputs(PIPELINE.inputs, [key]).get(key)
+        return opened.ledger.find_inputs(opened.pipeline.inputs, [key]).get(key)
 
     before = known()
     observe(key)

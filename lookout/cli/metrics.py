@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from lookout.app.deployment import open_state
+from lookout.app.deployment import Program
 from lookout.cli.options import state_option
-from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected, Unavailable
+from lookout.domain.pipeline import Pipeline
 from lookout.filesystem.files import words
 from lookout.ledger.batches import BatchLedger, with_batches
 from lookout.log import get_logger
 from lookout.reports.status import look, pause_s
 from lookout.text import printable
-from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
     from lookout.reports.metrics import Measures
@@ -42,7 +41,7 @@ log = get_logger(__name__)
 )
 @state_option
 @click.pass_obj
-def metrics(settings: Settings, once: bool, port: int, host: str, every_s: float, state: Path | None) -> None:
+def metrics(program: Program, once: bool, port: int, host: str, every_s: float, state: Path | None) -> None:
     """Say how it stands: datums by stage and outcome, what waits and since when, alerts, how long pictures take.
 
     Scrapes are answered from the last look at the ledger, so that they cost it nothing. It runs until a signal ends it.
@@ -50,16 +49,16 @@ def metrics(settings: Settings, once: bool, port: int, host: str, every_s: float
     from lookout.reports.metrics import Measures  # here, as it takes a while, and --help need not wait
 
     signal.signal(signal.SIGTERM, _interrupt)  # the first process of a container has no other way to hear of it
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         ledger = with_batches(opened.ledger)
-        measures = Measures(PIPELINE, follows=not once)
+        measures = Measures(program.pipeline, follows=not once)
         if once:
-            measures.take(look(PIPELINE, ledger, time.time()), ledger)
+            measures.take(look(program.pipeline, ledger, time.time()), ledger)
             click.echo(measures.text(), nl=False)
             return
         _serve(measures, host, port)
         click.echo(f"http://{printable(host)}:{port}/metrics", err=True)
-        _follow(measures, ledger, every_s)
+        _follow(program.pipeline, measures, ledger, every_s)
 
 
 def _serve(measures: Measures, host: str, port: int) -> None:
@@ -74,12 +73,12 @@ def _serve(measures: Measures, host: str, port: int) -> None:
         ) from error
 
 
-def _follow(measures: Measures, ledger: BatchLedger, every_s: float) -> NoReturn:
+def _follow(pipeline: Pipeline, measures: Measures, ledger: BatchLedger, every_s: float) -> NoReturn:
     was_up = True
     while True:
         began_s = time.monotonic()
         try:
-            measures.take(look(PIPELINE, ledger, time.time()), ledger)
+            measures.take(look(pipeline, ledger, time.time()), ledger)
         except Unavailable as error:
             measures.fail()
             if was_up:

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from lookout.app.deployment import OBJECTS_FOLDER, Deployment, buckets, open_minio, open_state
+from lookout.app.deployment import OBJECTS_FOLDER, Deployment, Program, open_minio
 from lookout.app.object_versions import Entry, find_named, folder_history, get_named, server_history
 from lookout.cli.options import PATH, json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
-from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected, ObjectMissing, Unavailable, find_lack
 from lookout.domain.records import ObjectRef
 from lookout.filesystem.files import words
 from lookout.object_store.port import Listed
 from lookout.text import printable, table, when
-from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
     from lookout.object_store.minio import MinioStore
@@ -46,13 +44,13 @@ class Place:
 @state_option
 @json_option
 @click.pass_obj
-def ls(settings: Settings, name: str | None, state: Path | None, as_json: bool) -> None:
+def ls(program: Program, name: str | None, state: Path | None, as_json: bool) -> None:
     """List the buckets, or the visible objects of one whose keys begin with PREFIX.
 
     It streams: a list of any length takes little memory. With --json, one object a line.
     """
     if name is None:
-        places = list(_places(settings, state))
+        places = list(_places(program, state))
         if as_json:
             echo_json(places)
         else:
@@ -60,8 +58,8 @@ def ls(settings: Settings, name: str | None, state: Path | None, as_json: bool) 
             click.echo(table(rows, ("bucket", "where", "")))
         return
     bucket, _, prefix = name.partition("/")
-    _check_bucket(bucket, name)
-    for found in _listed(settings, state, bucket, prefix):
+    _check_bucket(program, bucket, name)
+    for found in _listed(program, state, bucket, prefix):
         if as_json:
             echo_json_line(
                 {"bucket": bucket, "key": found.key, "size": found.size, "modified_at_s": found.modified_at_s}
@@ -70,25 +68,25 @@ def ls(settings: Settings, name: str | None, state: Path | None, as_json: bool) 
             click.echo(f"{found.size:>12,}  {when(found.modified_at_s)}  {printable(found.key)}")
 
 
-def _places(settings: Settings, state: Path | None) -> Iterator[Place]:
-    if settings.store is not None:
-        store = open_minio(settings.store)
-        for bucket in buckets():
+def _places(program: Program, state: Path | None) -> Iterator[Place]:
+    if program.settings.store is not None:
+        store = open_minio(program.settings.store)
+        for bucket in program.installation.buckets:
             yield Place(bucket=bucket, where=f"{store.access.url}/{store.full(bucket)}", exists=store.exists(bucket))
         return
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         source = opened.ledger.find_note("source")
-        for bucket in buckets():
+        for bucket in program.installation.buckets:
             folder = opened.path.absolute() / OBJECTS_FOLDER / bucket
-            if bucket == PIPELINE.inputs:
+            if bucket == opened.pipeline.inputs:
                 yield Place(bucket=bucket, where=source or "single files", exists=True)
             else:
                 yield Place(bucket=bucket, where=str(folder), exists=folder.is_dir())
 
 
-def _listed(settings: Settings, state: Path | None, bucket: str, prefix: str) -> Iterator[Listed]:
-    if settings.store is not None:
-        store = open_minio(settings.store)  # without a ledger: who may only look at a bucket needs none
+def _listed(program: Program, state: Path | None, bucket: str, prefix: str) -> Iterator[Listed]:
+    if program.settings.store is not None:
+        store = open_minio(program.settings.store)  # without a ledger: who may only look at a bucket needs none
         found = store.list(bucket, prefix)
         first = next(found, None)
         if first is None:
@@ -97,8 +95,8 @@ def _listed(settings: Settings, state: Path | None, bucket: str, prefix: str) ->
         yield first
         yield from found
         return
-    with open_state(settings, state) as opened:
-        if bucket == PIPELINE.inputs:
+    with program.open(state) as opened:
+        if bucket == opened.pipeline.inputs:
             yield from _known(opened, prefix)
         else:
             yield from opened.store.list(bucket, prefix)
@@ -106,7 +104,7 @@ def _listed(settings: Settings, state: Path | None, bucket: str, prefix: str) ->
 
 def _known(opened: Deployment, prefix: str) -> Iterator[Listed]:
     """The photographs of a user's folder, as they were when they were last looked at."""
-    for seen in opened.ledger.inputs(PIPELINE.inputs, prefix):
+    for seen in opened.ledger.inputs(opened.pipeline.inputs, prefix):
         if seen.ref is not None:
             yield Listed(key=seen.key, size=seen.ref.size, modified_at_s=seen.observed_at_s)
 
@@ -125,19 +123,19 @@ def _check_there(store: MinioStore, bucket: str) -> None:
 @click.option("--version", metavar="V", help="This version of it, as lookout history names them, or by its sha256.")
 @state_option
 @click.pass_obj
-def get(settings: Settings, name: str, output: Path | None, version: str | None, state: Path | None) -> None:
+def get(program: Program, name: str, output: Path | None, version: str | None, state: Path | None) -> None:
     """Read one object: the version that the ledger names, or, of a photograph on a server, the one there now."""
-    bucket, key = _split(name)
+    bucket, key = _split(program, name)
     if output is None and sys.stdout.isatty():
         raise InputRejected("expected a file to write to, as stdout is a terminal", "-o", "-o - writes it there anyway")
-    if settings.store is not None and bucket == PIPELINE.inputs and version is None:
-        data = _read(open_minio(settings.store), bucket, key, None)  # without a ledger
+    if program.settings.store is not None and bucket == program.pipeline.inputs and version is None:
+        data = _read(open_minio(program.settings.store), bucket, key, None)  # without a ledger
     else:
-        with open_state(settings, state) as opened:
+        with program.open(state) as opened:
             if version is None:
-                data = opened.store.get(get_named(opened.ledger, bucket, key))
+                data = opened.store.get(get_named(opened, bucket, key))
             else:
-                data = _read_version(settings, opened, bucket, key, version)
+                data = _read_version(program, opened, bucket, key, version)
     if output is None or str(output) == STDOUT:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -145,14 +143,14 @@ def get(settings: Settings, name: str, output: Path | None, version: str | None,
         _write(output, data)
 
 
-def _read_version(settings: Settings, opened: Deployment, bucket: str, key: str, version: str) -> bytes:
-    entries = _history(settings, opened, bucket, key)
+def _read_version(program: Program, opened: Deployment, bucket: str, key: str, version: str) -> bytes:
+    entries = _history(program, opened, bucket, key)
     found = next((one for one in entries if one.kept and version in (one.version, one.sha256)), None)
     if found is None:
         raise InputRejected(f"no version {version!r} of it is kept", f"{bucket}/{key}", "see lookout history")
-    if settings.store is not None:
-        return _read(open_minio(settings.store), bucket, key, found.version)
-    named = find_named(opened.ledger, bucket, key)
+    if program.settings.store is not None:
+        return _read(open_minio(program.settings.store), bucket, key, found.version)
+    named = find_named(opened, bucket, key)
     if named is not None and named.sha256 == found.version:
         return opened.store.get(named)
     return opened.store.get(ObjectRef(bucket=bucket, key=key, sha256=found.version, size=found.size or 0))
@@ -186,14 +184,14 @@ def _write(path: Path, data: bytes) -> None:
 @state_option
 @json_option
 @click.pass_obj
-def history(settings: Settings, name: str, state: Path | None, as_json: bool) -> None:
+def history(program: Program, name: str, state: Path | None, as_json: bool) -> None:
     """Show the versions of one object, the newest first: which one the ledger names, and which datum and run made it.
 
     In a state folder they are those that the ledger remembers.
     """
-    bucket, key = _split(name)
-    with open_state(settings, state) as opened:
-        entries = _history(settings, opened, bucket, key)
+    bucket, key = _split(program, name)
+    with program.open(state) as opened:
+        entries = _history(program, opened, bucket, key)
     if not entries:
         raise InputRejected("no such object, and there was none", name, "see lookout ls")
     if as_json:
@@ -204,10 +202,10 @@ def history(settings: Settings, name: str, state: Path | None, as_json: bool) ->
     click.echo(table([_row(entry) for entry in entries], header))
 
 
-def _history(settings: Settings, opened: Deployment, bucket: str, key: str) -> list[Entry]:
-    if settings.store is not None:
-        return server_history(open_minio(settings.store), opened.ledger, bucket, key)
-    return folder_history(opened.store, opened.ledger, bucket, key)
+def _history(program: Program, opened: Deployment, bucket: str, key: str) -> list[Entry]:
+    if program.settings.store is not None:
+        return server_history(open_minio(program.settings.store), opened, bucket, key)
+    return folder_history(opened, bucket, key)
 
 
 def _row(entry: Entry) -> tuple[object, ...]:
@@ -221,14 +219,14 @@ def _row(entry: Entry) -> tuple[object, ...]:
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-def _split(name: str) -> tuple[str, str]:
+def _split(program: Program, name: str) -> tuple[str, str]:
     bucket, _, key = name.partition("/")
     if not key:
-        raise InputRejected("expected BUCKET/KEY", name, f"such as {PIPELINE.inputs}/porch_1763798400.jpg")
-    _check_bucket(bucket, name)
+        raise InputRejected("expected BUCKET/KEY", name, f"such as {program.pipeline.inputs}/porch_1763798400.jpg")
+    _check_bucket(program, bucket, name)
     return bucket, key
 
 
-def _check_bucket(bucket: str, name: str) -> None:
-    if bucket not in buckets():
-        raise InputRejected(f"no such bucket: {bucket!r}", name, f"there are {', '.join(buckets())}")
+def _check_bucket(program: Program, bucket: str, name: str) -> None:
+    if bucket not in program.installation.buckets:
+        raise InputRejected(f"no such bucket: {bucket!r}", name, f"there are {', '.join(program.installation.buckets)}")

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
+
+from lookout.domain.pipeline import Pipeline
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,6 +59,34 @@ class _Probability(click.FloatRange):
 
 
 PROBABILITY = _Probability()
+
+
+class _StageName(click.ParamType[str]):
+    """The name of a stage of the pipeline that this program was put together with."""
+
+    name = "stage"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(self._choice(ctx).convert(value, param, ctx))
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        return self._choice(ctx).get_metavar(param, ctx)
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str | None:
+        return self._choice(ctx).get_missing_message(param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return self._choice(ctx).shell_complete(ctx, param, incomplete)
+
+    def _choice(self, ctx: click.Context | None) -> click.Choice[str]:
+        """The names, from what the entry point has given to the command line."""
+        if ctx is None:
+            raise TypeError("a stage's name is read within a command only")
+        pipeline: Pipeline = ctx.find_root().obj.pipeline
+        return click.Choice([stage.name for stage in pipeline.stages])
+
+
+STAGE = _StageName()
 
 
 def state_option(function: F) -> F:

@@ -10,12 +10,11 @@ from typing import Final
 
 import click
 
-from lookout.app.deployment import Deployment, open_state, pipeline_for
+from lookout.app.deployment import Deployment, Program
 from lookout.app.run_summary import unlistable_lines
 from lookout.app.source_checks import check_folder
 from lookout.cli.options import PATH, PROBABILITY, json_option, state_option
 from lookout.cli.output import echo_json
-from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Pipeline, Refused
 from lookout.domain.records import JsonObject, Observation, Reference
@@ -27,7 +26,6 @@ from lookout.sources.folder import scan
 from lookout.sources.folder_keys import origin_of
 from lookout.sources.ingest import SOURCE_NOTE
 from lookout.text import printable, table
-from stages.pipeline import PIPELINE
 
 KEYS_SHOWN: Final = 5
 
@@ -45,7 +43,7 @@ KEYS_SHOWN: Final = 5
 @json_option
 @click.pass_obj
 def plan_command(
-    settings: Settings,
+    program: Program,
     source: Path | None,
     look: bool,
     rules: Path | None,
@@ -62,9 +60,9 @@ def plan_command(
     those that are only done if what they read comes out different. Nothing is changed.
     """
     if source is not None:
-        check_folder(settings, source, state)
-    with open_state(settings, state) as opened:
-        pipeline = pipeline_for(opened, None)
+        check_folder(program, source, state)
+    with program.open(state) as opened:
+        pipeline = opened.pipeline_in_force()
         if threshold is not None:
             pipeline = pipeline.with_params({"object-detect": {"threshold": threshold}})
         references, refused = _references(opened, pipeline, {"rules": rules, "model": model})
@@ -75,7 +73,7 @@ def plan_command(
             )
         )
     if as_json:
-        echo_json(_as_json(items, refused, warning))
+        echo_json(_as_json(pipeline, items, refused, warning))
     else:
         click.echo(_as_text(items, refused, warning, limit))
 
@@ -101,7 +99,7 @@ def _references(
 def _look(opened: Deployment, source: Path | None, *, scan_own: bool) -> tuple[list[Observation], str | None]:
     """What a look at the pictures finds to be new, changed or gone; and why a run would retract nothing, if so."""
     bound = opened.ledger.find_note(SOURCE_NOTE)
-    known = opened.ledger.inputs(PIPELINE.inputs)
+    known = opened.ledger.inputs(opened.pipeline.inputs)
     if source is None and not scan_own:
         return [], None
     notes: list[str] = []
@@ -115,12 +113,17 @@ def _look(opened: Deployment, source: Path | None, *, scan_own: bool) -> tuple[l
         if root is None:
             raise InputRejected("this state has no source folder yet", str(opened.path), "name one")
         origin = origin_of(root)
-        found = scan(Path(origin), PIPELINE.inputs, known, time.time(), exclude=(opened.path.absolute(),))
+        found = scan(Path(origin), opened.pipeline.inputs, known, time.time(), exclude=(opened.path.absolute(),))
         changed, gone, notes = found.changed, found.gone, unlistable_lines(found.unlistable)
     if bound not in (None, origin):
         raise InputRejected(f"this state belongs to the source {bound}", origin, "use another --state")
-    readers = [stage.name for stage in PIPELINE.readers(PIPELINE.inputs)]
-    guard = DeletionGuard(ledger=opened.ledger, bucket=PIPELINE.inputs, origin=origin, clock=time.time, readers=readers)
+    guard = DeletionGuard(
+        ledger=opened.ledger,
+        bucket=opened.pipeline.inputs,
+        origin=origin,
+        clock=time.time,
+        readers=opened.installation.readers,
+    )
     blank = bool(gone) and opened.bucket is not None and origin == opened.bucket.origin and opened.bucket.is_blank()
     expected = guard.is_expected([seen.key for seen in gone])
     why = guard.find_objection(expected.count(False), blank=blank)
@@ -130,8 +133,8 @@ def _look(opened: Deployment, source: Path | None, *, scan_own: bool) -> tuple[l
     return [*changed, *gone], "; ".join(notes) or None
 
 
-def _as_json(items: Sequence[Item], refused: Sequence[Refused], warning: str | None) -> JsonObject:
-    counts: dict[str, dict[str, dict[str, int]]] = {stage.name: {} for stage in PIPELINE.stages}
+def _as_json(pipeline: Pipeline, items: Sequence[Item], refused: Sequence[Refused], warning: str | None) -> JsonObject:
+    counts: dict[str, dict[str, dict[str, int]]] = {stage.name: {} for stage in pipeline.stages}
     for item in items:
         reasons = counts[item.stage].setdefault(_verb(item), {})
         reasons[item.reason] = reasons.get(item.reason, 0) + 1

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from stages.picture_names import find_name
+from lookout.app.installation import PictureName
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,7 +51,7 @@ class Range:
     def is_timed(self) -> bool:
         return self.since_s is not None or self.until_s is not None
 
-    def has(self, key: str) -> bool:
+    def has(self, key: str, find_name: Callable[[str], PictureName | None]) -> bool:
         """Whether the time range has the datum of this picture. One whose name says no time is in none."""
         if not self.is_timed:
             return True

@@ -13,21 +13,11 @@ from types import FrameType
 
 import click
 
-from lookout.app.deployment import (
-    PLOT,
-    Deployment,
-    channel_for,
-    check_channel,
-    default_workers,
-    open_state,
-    pipeline_for,
-    references_for,
-)
+from lookout.app.deployment import PLOT, Deployment, Program, default_workers
 from lookout.app.run_summary import Summary, summarize
 from lookout.app.source_checks import check_folder, check_sources
 from lookout.cli.options import NO_RETENTION, PATH, json_option, run_options, state_option
 from lookout.cli.output import echo_json, echo_json_line
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputRejected, Unavailable
 from lookout.domain.records import State
 from lookout.engine.engine import Engine, Progress
@@ -47,7 +37,7 @@ from lookout.version import code_version
 @json_option
 @click.pass_obj
 def run(
-    settings: Settings,
+    program: Program,
     source: tuple[Path, ...],
     state: Path | None,
     rules: Path | None,
@@ -66,17 +56,17 @@ def run(
     is new or changed is done; run it again whenever you like. With a store in LOOKOUT_STORE its bucket of photographs
     is the source, and none is named.
     """
-    check_sources(settings, source, state)
-    with open_state(settings, state, create=True) as opened, _progress(as_json) as tell:
+    check_sources(program, source, state)
+    with program.open(state, create=True) as opened, _progress(as_json) as tell:
         _keep_retention(opened, retention)
         order = Order(
             sources=source,
-            references=references_for(opened, rules, model),
+            references=opened.references(rules, model),
             verify=verify,
             allow_deletions=allow_deletions,
             max_letters=max_mails,
         )
-        with _runner(settings, opened, threshold, workers, tell) as runner:
+        with _runner(program, opened, threshold, workers, tell) as runner:
             ran = runner.run(order)
         summary = summarize(runner.pipeline, opened, ran, time.time())
     if as_json:
@@ -87,7 +77,7 @@ def run(
 
 
 def watch_folder(
-    settings: Settings,
+    program: Program,
     folder: Path,
     state: Path | None,
     *,
@@ -102,21 +92,20 @@ def watch_folder(
     as_json: bool,
 ) -> int:
     """What ``lookout watch`` does with a ledger; gives the exit code."""
-    from event_sources.folder_watch.supervised_watch import SteadyWatch
-
-    check_folder(settings, folder, state)
-    with open_state(settings, state, create=True) as opened:
+    check_folder(program, folder, state)
+    with program.open(state, create=True) as opened:
         _keep_retention(opened, retention)
         order = Order(
             sources=(folder,),
-            references=references_for(opened, rules, model),
+            references=opened.references(rules, model),
             allow_deletions=allow_deletions,
             max_letters=max_mails,
         )
-        with _runner(settings, opened, threshold, workers, partial(_tell_event, as_json)) as runner:
+        folder_watch = program.installation.load_folder_watch()
+        with _runner(program, opened, threshold, workers, partial(_tell_event, as_json)) as runner:
             ran = runner.watch(
                 order,
-                lambda root, on_change, on_lost: SteadyWatch(
+                lambda root, on_change, on_lost: folder_watch(
                     root,
                     lambda change: on_change(change.key),
                     on_lost,
@@ -139,14 +128,14 @@ def watch_folder(
 
 @contextmanager
 def _runner(
-    settings: Settings,
+    program: Program,
     opened: Deployment,
     threshold: float | None,
     workers: int | None,
     tell: Callable[[Progress], None],
 ) -> Iterator[Runner]:
-    check_channel(settings)
-    pipeline = pipeline_for(opened, threshold)
+    program.check_channel()
+    pipeline = opened.pipeline_in_force(threshold)
     pool = ProcessWorkers(store=opened.store, size=workers or default_workers())
     try:
         yield Runner(
@@ -155,7 +144,7 @@ def _runner(
             open_ledger=opened.open_ledger,
             store=opened.store,
             workers=pool,
-            channel=partial(channel_for, settings, opened),
+            channel=opened.channel,
             code=code_version(),
             bucket=opened.bucket,
             exclude=(opened.path.absolute(),),

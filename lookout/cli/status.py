@@ -5,25 +5,23 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 import click
 
-from lookout.app.deployment import Deployment, open_state
+from lookout.app.deployment import Deployment, Program
 from lookout.app.run_summary import unlistable_lines, unsent_lines, watch_troubles
 from lookout.batches.cutter import ordinary
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_STOPPED, Unavailable
 from lookout.ledger.batches import with_batches
 from lookout.reports.status import Backlog, Standing, Waiting, look, pause_s
 from lookout.sources.deletion_guard import ALLOW_HINT
 from lookout.text import count, printable, table, when
-from stages.pipeline import PIPELINE
 
 DEVICES_SHOWN: Final = 20
 _CLEAR: Final = "\033[H\033[2J"
@@ -37,6 +35,7 @@ class Seen:
     source: str | None
     in_force: dict[str, list[str]]
     standing: Standing
+    ordinary: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
         """The contract of ``--json``; documented in docs/cli.md."""
@@ -83,7 +82,7 @@ class Seen:
         rows = [(name, *(row[column] for column in columns)) for name, row in standing.stages.items()]
         lines.append(table(rows, ("stage", *columns)))
         if standing.backlog.devices:
-            lines += ["", _devices(standing.backlog)]
+            lines += ["", _devices(standing.backlog, self.ordinary)]
         if standing.runs:
             runs = [
                 (run.id, run.kind, run.state, when(run.started_at_s), when(run.ended_at_s)) for run in standing.runs
@@ -109,13 +108,13 @@ class Seen:
 )
 @json_option
 @click.pass_obj
-def status(settings: Settings, state: Path | None, shown: int, follow: bool, every_s: float, as_json: bool) -> None:
+def status(program: Program, state: Path | None, shown: int, follow: bool, every_s: float, as_json: bool) -> None:
     """Show stages by state, what waits since when and of which device, pictures, what is in force, alerts, last runs.
 
     With --follow a terminal is redrawn; elsewhere all is printed again whenever something has changed, with --json as
     one object a line.
     """
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         if not follow:
             seen = _look(opened, shown)
             if as_json:
@@ -135,7 +134,8 @@ def _look(opened: Deployment, shown: int) -> Seen:
         state=opened.path,
         source=ledger.find_note("source"),
         in_force={bucket: [unit.name for unit in ledger.references(bucket)] for bucket in ("model", "rules")},
-        standing=look(PIPELINE, ledger, time.time(), runs=shown),
+        ordinary=tuple(stage.name for stage in ordinary(opened.pipeline)),
+        standing=look(opened.pipeline, ledger, time.time(), runs=shown),
     )
 
 
@@ -187,10 +187,9 @@ def _waiting(standing: Standing) -> str:
     return f"{said}; the oldest for {age}: {printable(backlog.oldest.key)}, in {backlog.oldest.stage}"
 
 
-def _devices(backlog: Backlog) -> str:
+def _devices(backlog: Backlog, columns: Sequence[str]) -> str:
     """Those of which most waits."""
     most = sorted(backlog.devices.items(), key=lambda item: (-max(item[1].values()), item[0]))
-    columns = [stage.name for stage in ordinary(PIPELINE)]
     rows = [(device, *(stages.get(stage, 0) for stage in columns)) for device, stages in most[:DEVICES_SHOWN]]
     text = table(rows, ("waiting of", *columns))
     return text + (f"\nand of {len(most) - DEVICES_SHOWN:,} other devices" if len(most) > DEVICES_SHOWN else "")

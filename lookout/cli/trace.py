@@ -7,16 +7,14 @@ from pathlib import Path
 
 import click
 
-from lookout.app.deployment import OBJECTS_FOLDER, Deployment, open_state
+from lookout.app.deployment import OBJECTS_FOLDER, Deployment, Program
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json
-from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected
 from lookout.reports.provenance import Node, Tracer
 from lookout.sources.folder_keys import key_of, origin_of
 from lookout.sources.ingest import SOURCE_NOTE
 from lookout.text import printable
-from stages.pipeline import PIPELINE
 
 
 @click.command(short_help="Where an object comes from, and what was made from it.")
@@ -25,15 +23,15 @@ from stages.pipeline import PIPELINE
 @state_option
 @json_option
 @click.pass_obj
-def trace(settings: Settings, name: str, forward: bool, state: Path | None, as_json: bool) -> None:
+def trace(program: Program, name: str, forward: bool, state: Path | None, as_json: bool) -> None:
     """Show where OBJECT comes from: picture, model, rule, code, run and mail.
 
     OBJECT is BUCKET/KEY, such as threat-detect/porch/1763798400.jpg or images/porch_1763798400.jpg, or the path of a
     file in the state folder or the source.
     """
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         bucket, key = _split(opened, name)
-        tracer = Tracer(PIPELINE, opened.ledger)
+        tracer = Tracer(program.pipeline, opened.ledger)
         node = tracer.forward(bucket, key) if forward else tracer.back(bucket, key)
     if as_json:
         echo_json(node.as_json())
@@ -48,7 +46,7 @@ def _split(opened: Deployment, name: str) -> tuple[str, str]:
     if path.is_relative_to(objects):
         name = path.relative_to(objects).as_posix()
     elif source is not None and path.is_relative_to(source):
-        name = f"{PIPELINE.inputs}/{key_of(path.relative_to(source).as_posix())}"
+        name = f"{opened.pipeline.inputs}/{key_of(path.relative_to(source).as_posix())}"
     bucket, slash, key = name.partition("/")
     if not slash or not key:
         raise InputRejected("expected BUCKET/KEY", name, "such as images/porch_1763798400.jpg")

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lookout.app.catch_up import READERS, source_of
-from lookout.app.deployment import open_state
+from lookout.app.catch_up import source_of
+from lookout.app.deployment import Program
 from lookout.app.maintenance import sweep_all
 from lookout.app.run_summary import unlistable_lines
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_OK, InputRejected, Unavailable
 from lookout.maintenance.orphans import retract
 from lookout.maintenance.renewal import renew
 from lookout.sources.deletion_guard import ALLOW_HINT
 from lookout.sources.reconcile import reconcile, reconcile_recent
 from lookout.text import count
-from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
     pass
@@ -42,13 +40,13 @@ def upkeep() -> None:
 @state_option
 @json_option
 @click.pass_obj
-def repair_command(settings: Settings, thorough: bool, dry_run: bool, state: Path | None, as_json: bool) -> None:
+def repair_command(program: Program, thorough: bool, dry_run: bool, state: Path | None, as_json: bool) -> None:
     """Compare what each bucket shows with what the ledger names, after late writes, crashes, or careless hands.
 
     A wrong version is replaced by the named one; the datum of a result that is nowhere is marked to be done again. It
     goes on where it was cut off.
     """
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         total = sweep_all(opened, remove=False, thorough=thorough, dry_run=dry_run)
     if as_json:
         said = {"objects": total.objects, "stale": total.stale, "lost": total.lost, "marked": total.marked}
@@ -66,16 +64,14 @@ def repair_command(settings: Settings, thorough: bool, dry_run: bool, state: Pat
 @state_option
 @json_option
 @click.pass_obj
-def retract_command(
-    settings: Settings, allow_deletions: bool, dry_run: bool, state: Path | None, as_json: bool
-) -> None:
+def retract_command(program: Program, allow_deletions: bool, dry_run: bool, state: Path | None, as_json: bool) -> None:
     """Find datums whose picture the ledger does not know, and look for it in the source once more.
 
     What is there is taken in again; the others are marked, so that the next run retracts their results.
     """
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         done = retract(
-            PIPELINE,
+            program.pipeline,
             opened.ledger,
             source_of(opened),
             time.time,
@@ -98,7 +94,7 @@ def retract_command(
 @json_option
 @click.pass_obj
 def reconcile_command(
-    settings: Settings, recent: bool, verify: bool, allow_deletions: bool, state: Path | None, as_json: bool
+    program: Program, recent: bool, verify: bool, allow_deletions: bool, state: Path | None, as_json: bool
 ) -> None:
     """Compare the whole source with what the ledger knows, so that no picture is lost, whatever events were.
 
@@ -107,17 +103,19 @@ def reconcile_command(
     """
     if recent and (verify or allow_deletions):
         raise InputRejected("--recent neither rereads nor retracts", "lookout upkeep reconcile", "leave it out")
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         source = source_of(opened)
         if recent:
-            done = reconcile_recent(opened.ledger, source, PIPELINE.inputs, READERS, time.time)
+            done = reconcile_recent(
+                opened.ledger, source, program.pipeline.inputs, program.installation.readers, time.time
+            )
         else:
-            renew(PIPELINE, opened.ledger, time.time())
+            renew(program.pipeline, opened.ledger, time.time())
             done = reconcile(
                 opened.ledger,
                 source,
-                PIPELINE.inputs,
-                READERS,
+                program.pipeline.inputs,
+                program.installation.readers,
                 time.time,
                 verify=verify,
                 allow_deletions=allow_deletions,

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from lookout.app.deployment import open_minio
+from lookout.app.deployment import Program, open_minio
 from lookout.cli.options import PATH, json_option
 from lookout.cli.output import echo_json
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
 from lookout.text import count, printable
-from stages.pipeline import PIPELINE
 
 if TYPE_CHECKING:
     from lookout.object_store.minio import MinioStore
@@ -41,28 +39,28 @@ _REDRAW_S: Final = 0.1
 )
 @json_option
 @click.pass_obj
-def upload(settings: Settings, path: tuple[Path, ...], prefix: str, workers: int, as_json: bool) -> None:
+def upload(program: Program, path: tuple[Path, ...], prefix: str, workers: int, as_json: bool) -> None:
     """Bring files, and all files in folders, into the bucket of photographs of LOOKOUT_STORE.
 
     Keys are paths below the folder named, or the names of single files. What the bucket has already is skipped by its
     digest, so the same call again goes on where one was interrupted. A file that cannot be brought, or a
     subfolder that cannot be listed, stops no other.
     """
-    if settings.store is None:
+    if program.settings.store is None:
         hint = "or run the folder as it is: lookout run FOLDER"
         raise InputRejected("is not set, so there is no bucket to upload to", "LOOKOUT_STORE", hint)
     from lookout.object_store.minio.names import check_object_key
     from lookout.uploader.upload import find_files
     from lookout.uploader.upload import upload as upload_files
 
-    check_object_key(PIPELINE.inputs, f"{prefix}x")
+    check_object_key(program.pipeline.inputs, f"{prefix}x")
     began_s = time.monotonic()
     files = find_files(path, prefix)
-    store = open_minio(settings.store)
-    _check_bucket(store)
+    store = open_minio(program.settings.store)
+    _check_bucket(store, program.pipeline.inputs)
     tally = _Tally(len(files), live=sys.stderr.isatty() and not as_json)
     with tally.shown():
-        for sent in upload_files(store, PIPELINE.inputs, files, workers=workers):
+        for sent in upload_files(store, program.pipeline.inputs, files, workers=workers):
             tally.add(sent)
     elapsed_s = time.monotonic() - began_s
     if as_json:
@@ -82,16 +80,16 @@ def upload(settings: Settings, path: tuple[Path, ...], prefix: str, workers: int
     sys.exit(EXIT_DATUM_FAILED if tally.failures else EXIT_OK)
 
 
-def _check_bucket(store: MinioStore) -> None:
+def _check_bucket(store: MinioStore, bucket: str) -> None:
     """Raises Unavailable unless the server answers, lets the user in and has the bucket: said once, not once a file."""
     from lookout.domain.errors import Denied
 
     try:
-        there = store.exists(PIPELINE.inputs)
+        there = store.exists(bucket)
     except Denied:
         return  # let in, and allowed to put at most: the first file tells
     if not there:
-        raise Unavailable(f"{store.access.url}/{store.full(PIPELINE.inputs)}", "no such bucket; run `lookout init`")
+        raise Unavailable(f"{store.access.url}/{store.full(bucket)}", "no such bucket; run `lookout init`")
 
 
 class _Tally:

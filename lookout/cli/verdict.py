@@ -12,18 +12,16 @@ from typing import Final
 import click
 
 from lookout.app.catch_up import find_refused
-from lookout.app.deployment import Deployment, find_object, open_state, pipeline_for
+from lookout.app.deployment import Deployment, Program, find_object
 from lookout.batches.closing import Found, close, give_up, look_back
 from lookout.cli.options import PATH, Templated, json_option, state_option
 from lookout.cli.output import echo_json
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK
+from lookout.domain.pipeline import UNNAMED
 from lookout.domain.records import JsonObject
 from lookout.filesystem.files import failure
 from lookout.ledger.batches import with_batches
 from lookout.text import count, printable
-from stages.picture_names import UNNAMED
-from stages.pipeline import PIPELINE
 
 MESSAGE_FILE: Final = Path("/dev/termination-log")
 _MESSAGE_BYTES: Final = 3000
@@ -122,7 +120,7 @@ class Verdict:
 @json_option
 @click.pass_obj
 def verdict(
-    settings: Settings,
+    program: Program,
     run: str,
     name: str,
     batch: str,
@@ -136,8 +134,8 @@ def verdict(
     What nobody holds of its batches ends; what still waits of them belongs to the next cut. It exits with 0 if all is
     well, with 1 if datums failed or what was given cannot be used, and with 75 while somebody works on it.
     """
-    keys = [find_object(settings, name, [PIPELINE.inputs])[1]] if name else []
-    with open_state(settings, state) as opened:
+    keys = [find_object(program.settings, name, [program.pipeline.inputs])[1]] if name else []
+    with program.open(state) as opened:
         said = _end(opened, run, keys, batch)
     text = said.as_text()
     _write(said, text, to, message)
@@ -149,7 +147,7 @@ def verdict(
 
 
 def _end(opened: Deployment, run: str, keys: list[str], batch: str) -> Verdict:
-    ledger, pipeline = with_batches(opened.ledger), pipeline_for(opened, None)
+    ledger, pipeline = with_batches(opened.ledger), opened.pipeline_in_force()
     ids = [batch] if batch else []
     give_up(ledger, run, ids)
     for known in ledger.find_batches(ids).values():

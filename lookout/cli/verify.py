@@ -9,17 +9,15 @@ from pathlib import Path
 
 import click
 
-from lookout.app.deployment import Deployment, open_state, pipeline_for
+from lookout.app.deployment import Deployment, Program
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
 from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import Alert
 from lookout.reports.proof import Proof, Prover, Verdict
 from lookout.text import printable
 from lookout.version import code_version
-from stages.pipeline import PIPELINE
 
 
 @click.command(short_help="Make an alert again from its record, and say whether it is the same.")
@@ -27,12 +25,12 @@ from stages.pipeline import PIPELINE
 @state_option
 @json_option
 @click.pass_obj
-def verify(settings: Settings, alert: str, state: Path | None, as_json: bool) -> None:
+def verify(program: Program, alert: str, state: Path | None, as_json: bool) -> None:
     """Make ALERT (its id, or how it begins) again from the picture, model and rules that its record names by digest.
 
     Nothing is written. Exit 0 if it comes out the same to the byte, 1 if it differs or something is not there any more.
     """
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         found = _find(opened, alert)
         prover = Prover(list(_pipelines(opened, found)), opened.ledger, opened.store, code_version())
         proof = prover.prove(found)
@@ -55,11 +53,11 @@ def _find(opened: Deployment, start: str) -> Alert:
 
 def _pipelines(opened: Deployment, alert: Alert) -> Iterator[Pipeline]:
     """The pipeline with each threshold that may have been in force; the recorded digest says which one it was."""
-    yield pipeline_for(opened, None)
-    yield PIPELINE
+    yield opened.pipeline_in_force()
+    yield opened.pipeline
     threshold = alert.draft.detail.get("threshold")
     if isinstance(threshold, float | int):
-        yield PIPELINE.with_params({"object-detect": {"threshold": threshold}})
+        yield opened.pipeline.with_params({"object-detect": {"threshold": threshold}})
 
 
 def _as_json(proof: Proof) -> dict[str, object]:

@@ -10,17 +10,15 @@ from typing import Final
 
 import click
 
-from lookout.app.deployment import Deployment, find_object, open_state
+from lookout.app.deployment import Deployment, Program, find_object
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
 from lookout.domain.records import Observation
 from lookout.reports.picture_status import End, Ended, find_end
 from lookout.sources.folder import observe_file
 from lookout.sources.ingest import SOURCE_NOTE
 from lookout.text import printable
-from stages.pipeline import PIPELINE
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
@@ -35,7 +33,7 @@ _LOOK_AGAIN_S: Final = 5.0
 @state_option
 @json_option
 @click.pass_obj
-def wait(settings: Settings, object_: str, timeout_s: float | None, state: Path | None, as_json: bool) -> None:
+def wait(program: Program, object_: str, timeout_s: float | None, state: Path | None, as_json: bool) -> None:
     """Wait until all datums of a picture are settled in every stage. OBJECT is BUCKET/KEY.
 
     The picture may have been uploaded a moment ago: what is in the store or the folder now is what is waited for, not
@@ -43,11 +41,11 @@ def wait(settings: Settings, object_: str, timeout_s: float | None, state: Path 
     is an ordinary result), with 1 when a datum failed or the picture was removed, and with 75 when the time was over.
     """
     try:
-        _, key = find_object(settings, object_, [PIPELINE.inputs])
+        _, key = find_object(program.settings, object_, [program.pipeline.inputs])
     except InputRejected as error:
         raise InputRejected(error.what, "OBJECT", error.hint) from error
     began_s = time.monotonic()
-    with open_state(settings, state) as opened:
+    with program.open(state) as opened:
         ended = _wait(opened, key, None if timeout_s is None else began_s + timeout_s)
     elapsed_s = time.monotonic() - began_s
     if as_json:
@@ -65,12 +63,12 @@ def _wait(opened: Deployment, key: str, end_s: float | None) -> Ended:
     while True:
         if time.monotonic() >= look_at_s:
             now, look_at_s = _find_now(opened, key), time.monotonic() + _LOOK_AGAIN_S
-        ended = find_end(PIPELINE, opened.ledger, key, now)
+        ended = find_end(opened.pipeline, opened.ledger, key, now)
         if ended is not None:
             return ended
         left_s = math.inf if end_s is None else end_s - time.monotonic()
         if left_s <= 0:
-            raise Unavailable(f"{PIPELINE.inputs}/{key}", _why(opened, key))
+            raise Unavailable(f"{opened.pipeline.inputs}/{key}", _why(opened, key))
         time.sleep(min(pause_s, left_s))
         pause_s = min(_LONGEST_PAUSE_S, pause_s * 1.5)
 
@@ -85,12 +83,12 @@ def _find_now(opened: Deployment, key: str) -> Observation | None:
         except Denied:
             return None
     root = opened.ledger.find_note(SOURCE_NOTE)
-    return None if root is None else observe_file(Path(root), key, PIPELINE.inputs, time.time())
+    return None if root is None else observe_file(Path(root), key, opened.pipeline.inputs, time.time())
 
 
 def _why(opened: Deployment, key: str) -> str:
     """What a picture still waits for when the time is over."""
-    for stage in PIPELINE.stages:
+    for stage in opened.pipeline.stages:
         slot = None if stage.grouped else opened.ledger.find_slots(stage.name, [key]).get(key)
         if slot is not None and slot.dirty:
             return f"the time is over; {stage.name} is {slot.state.value}"

@@ -8,8 +8,8 @@ from typing import Final
 
 import click
 
+from lookout.app.deployment import Program
 from lookout.cli.options import PATH, duration_s, json_option, run_options, state_option
-from lookout.config.settings import Settings
 
 _OF_A_RUN: Final = ("rules", "model", "threshold", "max_mails", "allow_deletions", "retention")
 
@@ -54,16 +54,16 @@ def watch(
     With --upload nothing is worked on here: each file goes into the bucket of photographs of LOOKOUT_STORE, as soon as
     it is whole and the store can be reached. What is deleted from DIR stays in the bucket.
     """
-    settings: Settings = context.obj
+    program: Program = context.obj
     # Imported here: a device has neither models nor a ledger, and what works on pictures need not speak to a store.
     if upload:
         from lookout.cli.watch_upload import check_alone, watch_and_upload
 
         check_alone(context, _OF_A_RUN)
-        where = state or settings.state
+        where = state or program.settings.state
         sys.exit(
             watch_and_upload(
-                settings,
+                program,
                 folder,
                 prefix=prefix,
                 workers=workers,
@@ -78,7 +78,7 @@ def watch(
 
     sys.exit(
         watch_folder(
-            settings,
+            program,
             folder,
             state,
             rules=rules,

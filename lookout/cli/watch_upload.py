@@ -15,22 +15,21 @@ from typing import Final
 
 import click
 
-from lookout.app.deployment import SENT_FILE, open_minio
+from lookout.app.deployment import SENT_FILE, Program, open_minio
+from lookout.app.installation import Change
 from lookout.cli.output import echo_json_line
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_STOPPED, InputRejected, LookoutError
 from lookout.object_store.minio.names import check_object_key
 from lookout.text import printable
 from lookout.uploader.folder_sync import Bringing
 from lookout.uploader.sent_log import Memory
 from lookout.uploader.upload import Sender, Sent
-from stages.pipeline import PIPELINE
 
 DEFAULT_WORKERS: Final = 4
 
 
 def watch_and_upload(
-    settings: Settings,
+    program: Program,
     folder: Path,
     *,
     prefix: str,
@@ -40,23 +39,20 @@ def watch_and_upload(
     as_json: bool,
 ) -> int:
     """Bring what is in the folder and what lands in it until a signal ends it; gives the exit code."""
-    from event_sources.folder_watch.supervised_watch import SteadyWatch
-    from event_sources.folder_watch.watch import Change
-
-    if settings.store is None:
+    if program.settings.store is None:
         raise InputRejected("is not set, so there is no bucket to upload to", "LOOKOUT_STORE", "or leave out --upload")
-    check_object_key(PIPELINE.inputs, f"{prefix}x")
+    check_object_key(program.pipeline.inputs, f"{prefix}x")
     if not folder.is_dir():
         raise InputRejected("no such folder to watch", str(folder), "check the name, and that its disk is mounted")
     if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(state)):
         raise InputRejected(f"is in the state folder {state}", str(folder), "choose another with --state")
-    store = open_minio(settings.store)
-    target = f"{store.access.url}/{store.full(PIPELINE.inputs)}"
+    store = open_minio(program.settings.store)
+    target = f"{store.access.url}/{store.full(program.pipeline.inputs)}"
     teller = _Teller(as_json)
     memory = Memory(state / SENT_FILE, target)
     bringing = Bringing(
         folder,
-        Sender(store, PIPELINE.inputs).send,
+        Sender(store, program.pipeline.inputs).send,
         memory,
         tell=teller.tell,
         tell_trouble=teller.tell_trouble,
@@ -76,7 +72,7 @@ def watch_and_upload(
 
     _stop_on_signals(bringing)
     try:
-        with SteadyWatch(
+        with program.installation.load_folder_watch()(
             folder,
             on_change,
             on_lost,

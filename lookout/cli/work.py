@@ -7,21 +7,18 @@ from pathlib import Path
 
 import click
 
+from lookout.app.deployment import Program
 from lookout.app.stage_worker import Task, work_through
-from lookout.cli.options import json_option, state_option
+from lookout.cli.options import STAGE, json_option, state_option
 from lookout.cli.output import echo_json
-from lookout.config.settings import Settings
 from lookout.domain.errors import EXIT_OK, EXIT_STOPPED
-from stages.pipeline import PIPELINE
 
 
 @click.command(short_help="Work on one batch, one picture, or all batches of a run.")
 @click.option("--batch", default="", metavar="ID", help="All that waits of this batch.")
 @click.option("--object", "key", default="", metavar="KEY", help="All that waits of this picture, looked at first.")
 @click.option("--pull", default="", metavar="RUN", help="One batch of this run after the other until none is left.")
-@click.option(
-    "--stage", type=click.Choice([one.name for one in PIPELINE.stages]), help="This stage only, and its mails."
-)
+@click.option("--stage", type=STAGE, help="This stage only, and its mails.")
 @click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Worker processes. [one a core]")
 @click.option(
     "--max-mails",
@@ -35,7 +32,7 @@ from stages.pipeline import PIPELINE
 @json_option
 @click.pass_obj
 def work(
-    settings: Settings,
+    program: Program,
     batch: str,
     key: str,
     pull: str,
@@ -51,7 +48,7 @@ def work(
     what is left, or something does not answer: then the same call may work later. Ctrl-C or SIGTERM hands back.
     """
     task = Task(batch=batch, key=key, pull=pull, stage=stage, workers=workers, max_mails=max_mails)
-    ended = work_through(settings, task, state)
+    ended = work_through(program, task, state)
     if as_json:
         echo_json(ended.as_json())
     else:

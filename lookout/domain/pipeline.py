@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from lookout.domain.identity import recipe_digest
 from lookout.domain.records import Json, JsonObject, LoadedReference, ObjectRef, Reference, Result, Work
 
+UNNAMED = "-"
+"""The device and the day of pictures whose key names neither."""
 OVERVIEW = ""
 """The key of the one datum of a grouped stage that reads the tallies of all groups."""
 

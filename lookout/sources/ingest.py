@@ -2,7 +2,7 @@
 
 A state belongs to one source. What looks like an accident retracts nothing and stops nothing else: of a source that is
 suddenly another and empty, or that lost more than a fifth of its pictures, what is there is taken in, and what is gone
-is left to a person (``deletions.py``).
+is left to a person (``deletion_guard.py``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The contract of a watch on a folder that is at work: see ``event_sources/folder_watch/supervised_watch.py``. Knows nobody who uses it."""
+"""Contract of a watch on a folder that is at work. Knows nobody who uses it."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ While the server does not take files, one is tried from time to time, with pause
 that fails alone is tried again with such pauses of its own, and others pass it. What cannot be brought at all is named
 once and left until it changes. Nothing is ever removed from the bucket.
 
-Knows no store, no way to watch and no terminal: these are handed in. What is to be done next is in ``todo.py``, what
-was done before in ``keeping.py``; how one file is brought whole or not at all, in ``uploading.py``.
+Knows no store, no way to watch and no terminal: these are handed in. ``work_queue.py`` holds the files to look at next,
+``sent_log.py`` those that were brought; ``upload.py`` brings one file whole or not at all.
 """
 
 from __future__ import annotations

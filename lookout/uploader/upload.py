@@ -6,7 +6,7 @@ sent. Only bytes with that digest are sent: a file that changes meanwhile is rea
 does not stop. Of one whose writer makes a pause nobody can know; the next upload brings the rest.
 
 Knows no stage and no ledger; nothing need be kept to go on after an interruption, as the bucket says what is there.
-Where the user may not look, a caller that remembers what it sent says so with each file (``keeping.py``).
+Where the user may not look, a caller that remembers what it sent says so with each file (``sent_log.py``).
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
+from lookout.domain.pipeline import UNNAMED
 from lookout.domain.records import Tally
-from stages.picture_names import UNNAMED
 
 WINDOW_DAYS: Final = 14
 COLOURED_CLASSES: Final = 6

@@ -16,13 +16,14 @@ from bench.services_cost import STAGES
 from bench.services_pass import BATCH, skip, take_batch
 from bench.states import make_state, observations
 from devkit.memory_ledger import MemoryLedger
-from lookout.app.deployment import open_state
+from lookout.app.deployment import Program
 from lookout.config.settings import Settings
 from lookout.domain.identity import sha256
 from lookout.domain.records import Observation
 from lookout.engine.engine import Engine
 from lookout.execution.executor import InlineWorkers
 from lookout.object_store.folder.store import FolderStore
+from stages.installation import INSTALLATION
 
 RULES = ROOT / "bench" / "people.json"
 TEXTS = {"device1/quiet.txt": b"0123abcd", "device2/loud.txt": b"4567cdef alarm"}
@@ -105,7 +106,7 @@ def toy_objects(folder):
 def test_a_pass_does_new_batches_and_skips_what_is_done(tmp_path):
     state = tmp_path / "state"
     make_state(state, tmp_path, RULES, observations(tmp_path, devices=50, days=1, a_day=2))
-    with open_state(Settings(durable=False), state) as opened:
+    with Program(settings=Settings(durable=False), installation=INSTALLATION).open(state) as opened:
         for number in range(2):
             spent_s = take_batch(opened.ledger, tmp_path, number)
             assert set(spent_s) == {"observe", "ordinary", "grouped", "cpu"}

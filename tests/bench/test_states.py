@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
 from bench.measure import ROOT
 from bench.states import make_state, make_up, observations
-from lookout.app.deployment import channel_for, open_state
+from lookout.app.deployment import Program
 from lookout.config.settings import Settings
 from lookout.execution.executor import Completion, InlineWorkers, Job, Made
 from lookout.ledger.port import Ledger
 from lookout.runs.runner import Order, Runner
+from stages.installation import INSTALLATION
 from stages.pipeline import PIPELINE
 
 RULES = ROOT / "bench" / "people.json"
@@ -48,7 +48,7 @@ def made(tmp_path_factory):
     for name in (PERSON, NOBODY, CUT):
         shutil.copy(ROOT / "examples" / "photos" / name, source)
     settings = Settings(durable=False)
-    with open_state(settings, root / "state", create=True) as opened:
+    with Program(settings=settings, installation=INSTALLATION).open(root / "state", create=True) as opened:
         workers = Recording(opened.store)
         runner = Runner(
             pipeline=PIPELINE,
@@ -56,7 +56,7 @@ def made(tmp_path_factory):
             open_ledger=opened.open_ledger,
             store=opened.store,
             workers=workers,
-            channel=partial(channel_for, settings, opened),
+            channel=opened.channel,
             code="test",
         )
         runner.run(Order(sources=(source,), references={"model": ROOT / "models", "rules": RULES}))
@@ -91,7 +91,7 @@ def test_a_made_up_state_has_every_picture_finished_and_every_alert_sent(tmp_pat
     done = make_state(tmp_path / "state", tmp_path, RULES, known)
     assert done["validate"] == 120
     assert 0 < done["validate"] - done["object-detect"] < 20  # invalid ones go no further
-    with open_state(Settings(), tmp_path / "state") as opened:
+    with Program(settings=Settings(), installation=INSTALLATION).open(tmp_path / "state") as opened:
         ledger: Ledger = opened.ledger
         assert all(ledger.count_dirty(stage.name) == 0 for stage in PIPELINE.stages)
         assert {state.value for state in ledger.count_alerts()} == {"sent"}

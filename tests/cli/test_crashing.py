@@ -24,6 +24,7 @@ ENTRY = """
 import sys, threading
 from pathlib import Path
 import click
+from stages.installation import INSTALLATION
 from lookout.app.process import run_command
 from lookout.cli import cli
 from lookout.domain.errors import Unavailable
@@ -55,7 +56,7 @@ def dies(how):
 
 cli.get_command = lambda context, name: dies
 if __name__ == "__main__":
-    sys.exit(run_command(cli, "lookout"))
+    sys.exit(run_command(cli, "lookout", obj=INSTALLATION))
 """
 
 

@@ -6,6 +6,7 @@ import click
 import pytest
 
 from lookout.cli.ranges import Moment, Range
+from stages.picture_names import find_name
 
 DAY_S = 1763769600.0
 """2025-11-22, 00:00 UTC."""
@@ -49,7 +50,7 @@ def test_anything_else_is_refused(text: str) -> None:
 def test_a_picture_is_in_a_range_by_the_time_in_its_name(
     since_s: float | None, until_s: float | None, key: str, expected: bool
 ) -> None:
-    assert Range(since_s=since_s, until_s=until_s).has(key) is expected
+    assert Range(since_s=since_s, until_s=until_s).has(key, find_name) is expected
 
 
 @pytest.mark.parametrize(

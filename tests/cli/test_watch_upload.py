@@ -71,9 +71,10 @@ def test_its_state_folder_may_become_that_of_a_ledger(device: World) -> None:
 _LOADED = """
 import sys
 sys.argv = ["lookout", "watch", "nowhere", "--upload"]
+from stages.installation import INSTALLATION
 from lookout.app.process import run_command
 from lookout.cli import cli
-run_command(cli)
+run_command(cli, obj=INSTALLATION)
 import event_sources.folder_watch.watch, lookout.uploader.folder_sync, lookout.cli.watch_upload
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """

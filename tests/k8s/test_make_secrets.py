@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from k8s.make_secrets import LEDGER_ROLES, STORE_USERS, all_wanted
-from lookout.app.provisioning import ledger_roles, roles_of_the_pipeline
+from lookout.app.provisioning import bucket_roles, ledger_roles
 from lookout.object_store.minio.metrics_token import metrics_token
 from lookout.object_store.minio.policies import LOGS
+from stages.installation import INSTALLATION
 from tests.k8s.conftest import Cluster
 from tests.k8s.reading import (
     K8S,
@@ -75,12 +76,12 @@ def test_minio_shows_its_metrics_to_nobody_without_a_token() -> None:
 
 
 def test_each_user_of_the_store_is_one_that_init_makes() -> None:
-    made = {role.name for role in roles_of_the_pipeline()} | {LOGS}
+    made = {role.name for role in bucket_roles(INSTALLATION.pipeline)} | {LOGS}
     assert set(STORE_USERS.values()) == made
 
 
 def test_each_role_of_the_ledger_is_one_that_init_knows() -> None:
-    assert list(LEDGER_ROLES) == [role.name for role in ledger_roles()]
+    assert list(LEDGER_ROLES) == [role.name for role in ledger_roles(INSTALLATION.pipeline)]
 
 
 def test_init_sees_each_user_in_a_folder_of_its_name() -> None:

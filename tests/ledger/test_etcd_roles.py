@@ -9,6 +9,7 @@ import pytest
 from lookout.app.provisioning import ledger_roles
 from lookout.ledger.etcd import keys, roles
 from lookout.ledger.etcd.users import rights
+from stages.installation import INSTALLATION
 
 CLASSES = (
     roles.SHARED,
@@ -19,7 +20,7 @@ CLASSES = (
     roles.OF_CUTS,
     roles.OF_OPERATOR,
 )
-ROLES = {role.name: role for role in ledger_roles()}
+ROLES = {role.name: role for role in ledger_roles(INSTALLATION.pipeline)}
 
 
 def test_each_kind_of_key_is_in_one_class_so_that_a_new_one_has_to_be_put_into_one() -> None:

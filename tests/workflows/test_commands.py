@@ -9,6 +9,7 @@ import pytest
 
 from lookout.cli import cli
 from stages.command import _command
+from stages.installation import INSTALLATION
 from tests.workflows.reading import containers, parameters, specs
 
 LINES = [
@@ -25,7 +26,7 @@ def taken(command: click.Command, args: list[str]) -> dict[str, object]:
         found = command.get_command(click.Context(command), args[0])
         assert found is not None, f"no such command: {args[0]}"
         command, args = found, args[1:]
-    return command.make_context(command.name, list(args)).params
+    return command.make_context(command.name, list(args), obj=INSTALLATION).params
 
 
 @pytest.mark.parametrize(("container", "spec"), LINES)

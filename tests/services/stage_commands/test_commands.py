@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from devkit.fakes.sendgrid_api import SendGridApi
-from lookout.app.deployment import open_state
+from lookout.app.deployment import Program
 from lookout.config.settings import Settings
+from stages.installation import INSTALLATION
 from tests.cli.shell import CALM, NEW, PHOTOS, RULES, THREAT, World
 from tests.cli.stages_kit import STAGES, loaded, run_stage, start_stage
 from tests.services.cli_kit import Site
@@ -112,7 +113,7 @@ def test_a_stage_publishes_its_own_and_leaves_what_is_of_others_to_them(site: Si
     hidden = f"valid/{THREAT}"
     settings = Settings.from_environment(site.environment)
     site.store.connection.delete(site.store.full("validate"), hidden)
-    with open_state(settings, None) as opened:
+    with Program(settings=settings, installation=INSTALLATION).open() as opened:
         opened.ledger.restate("validate", [hidden])  # type: ignore[attr-defined]
     for stage in STAGES[1:]:
         run(site, stage, "--run=wf", one, api=api)

@@ -1,0 +1,30 @@
+"""Installation of Lookout: the only place where its pipeline, its channels and its folder watch are put together.
+
+The entry points pass it to the command line: ``lookout`` itself, the commands of the containers, and the intake.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from lookout.app.installation import Installation
+from stages.picture_names import find_name
+from stages.pipeline import PIPELINE
+
+INSTALLATION: Final = Installation(
+    pipeline=PIPELINE,
+    sendgrid="stages.threat_detect.mail.sendgrid:SendGridChannel",
+    check_host="stages.threat_detect.mail.http_post:target",
+    mail_folder="stages.threat_detect.mail.eml_folder:FolderChannel",
+    folder_watch="event_sources.folder_watch.supervised_watch:SteadyWatch",
+    find_name=find_name,
+)
+
+
+def main() -> None:
+    """Run the command ``lookout`` to the process's end."""
+    from lookout.app.process import run_command
+    from lookout.cli import cli
+
+    sys.exit(run_command(cli, obj=INSTALLATION))
