@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from event_sources.intake.metrics import Metrics
-from event_sources.intake.recorder import Taker
+from event_sources.intake.recorder import Recorder
 from event_sources.intake.s3_events import MAX_BODY_BYTES, Happened, read_events
 from lookout.domain.errors import InputRejected, LookoutError
 from lookout.log import get_logger
@@ -49,7 +49,7 @@ class Buckets:
     references: Collection[str]
 
 
-class Door:
+class IntakeApi:
     """Lets events in. ``forward`` passes on the body of one that is about a model or a rule: bringing these into force
     takes a stage's code, which only a workflow has."""
 
@@ -58,14 +58,14 @@ class Door:
         *,
         token: str,
         buckets: Buckets,
-        taker: Taker,
+        recorder: Recorder,
         forward: Callable[[bytes], None],
         is_alive: Callable[[], bool],
         metrics: Metrics,
         answer_s: float,
     ) -> None:
         self._token = token.encode()
-        self._buckets, self._taker, self._forward = buckets, taker, forward
+        self._buckets, self._recorder, self._forward = buckets, recorder, forward
         self._is_alive, self._metrics, self._answer_s = is_alive, metrics, answer_s
 
     def app(self) -> Starlette:
@@ -103,7 +103,7 @@ class Door:
     async def _take(self, events: list[Happened], body: bytes) -> None:
         """Returns when the ledger has all pictures, and the bus what else matters. Raises LookoutError."""
         pictures = {event.key for event in events if event.bucket == self._buckets.pictures}
-        answers: list[Awaitable[None]] = [asyncio.wrap_future(self._taker.take(key)) for key in pictures]
+        answers: list[Awaitable[None]] = [asyncio.wrap_future(self._recorder.take(key)) for key in pictures]
         if any(event.bucket in self._buckets.references for event in events):
             answers.append(asyncio.to_thread(self._forward, body))
         await asyncio.gather(*answers)
@@ -135,7 +135,7 @@ class Door:
         """Asks the store and the ledger."""
         try:
             async with asyncio.timeout(READY_S):
-                await asyncio.wrap_future(self._taker.check())
+                await asyncio.wrap_future(self._recorder.check())
         except TimeoutError:
             return PlainTextResponse(f"store or ledger did not answer within {READY_S:g} s\n", 503)
         except LookoutError as error:

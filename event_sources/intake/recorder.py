@@ -65,7 +65,7 @@ class _Seen:
     answers: Sequence[Answer]
 
 
-class Taker:
+class Recorder:
     """Looks at what it is asked to, and enters that into the ledger. ``on_taken`` hears the keys that were entered,
     on another thread. ``check_ledger`` raises a LookoutError for a ledger that nothing may be entered into. From
     ``start`` to ``stop``."""

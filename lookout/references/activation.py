@@ -30,7 +30,7 @@ MAX_BYTES: Final = 2 * 1024**3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Enforced:
+class Activated:
     """What came of the files given: whether the set in force changed, and which files were refused and why."""
 
     changed: bool
@@ -47,7 +47,7 @@ class Examined:
 
 def propose(
     ledger: Ledger, store: ObjectStore, workers: Workers, uses: UsesReferences, path: Path
-) -> Callable[[], Enforced]:
+) -> Callable[[], Activated]:
     """Begin to bring what is at ``path`` (a file or a folder) into force in the bucket that ``uses`` names; gives the
     function that ends it.
 
@@ -63,12 +63,12 @@ def propose(
     seen = json.dumps([str(path.absolute()), [[name, *_fingerprint(file)] for name, file in paths.items()]])
     note = f"given:{uses.bucket}"
     if ledger.find_note(note) == seen:
-        return partial(Enforced, changed=False)
+        return partial(Activated, changed=False)
     before = {reference.name: reference for reference in ledger.references(uses.bucket)}
     files = {name: file for name, file in paths.items() if name not in unnamed}
     examined = workers.call(EXAMINE, uses, files, store, before)
 
-    def enforce() -> Enforced:
+    def enforce() -> Activated:
         found = tried(examined, path)
         accepted, refused = found.accepted, found.refused
         refused += tuple(Refused(name=name, reason=f"{name!r}: its name is not valid UTF-8") for name in unnamed)
@@ -84,7 +84,7 @@ def propose(
             ledger.enforce(uses.bucket, [after[name] for name in sorted(after)])
         if not refused:
             ledger.put_note(note, seen)
-        return Enforced(changed=changed, refused=refused)
+        return Activated(changed=changed, refused=refused)
 
     return enforce
 

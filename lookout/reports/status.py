@@ -54,7 +54,7 @@ class Backlog:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
+class Status:
     """``stages`` by stage: datums by state, and under ``waiting`` those that are to be done or being done. ``alerts``
     by state, ``batches`` by state over all runs; ``held`` are deletions that wait for a person,
     ``watch`` is what went wrong with the watch at work, ``unlistable`` folders could not be listed by the last look."""
@@ -72,7 +72,7 @@ class Standing:
     unlistable: Mapping[str, str] = field(default_factory=dict)
 
 
-def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0) -> Standing:
+def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0) -> Status:
     """How it stands now, with so many of the newest runs. No snapshot: numbers may differ by what happens meanwhile."""
     counts = ledger.count_slots([stage.name for stage in pipeline.stages])
     stages = {
@@ -83,7 +83,7 @@ def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0
         for stage in pipeline.stages
     }
     batches = ledger.count_batches()
-    return Standing(
+    return Status(
         at_s=now_s,
         pictures=ledger.count_inputs(pipeline.inputs),
         stages=stages,

@@ -27,7 +27,7 @@ _AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Taken:
+class IngestResult:
     """What an intake found: ``keys`` is None for a whole folder, else the keys of the files named. ``held`` pictures
     are gone and left to a person; of what ``changed``, ``differed`` were new or had other bytes. ``unlistable`` are
     subfolders that could not be listed, by key, and why."""
@@ -57,7 +57,7 @@ class Intake:
         verify: bool = False,
         allow_deletions: bool = False,
         is_ready: Callable[[Observation], bool] = lambda _: True,
-    ) -> Taken:
+    ) -> IngestResult:
         """Observe all of a folder: new, changed and deleted pictures; but new and changed ones only if they are ready.
         Raises InputRejected, and then nothing has changed, when it is not there or not this state's source."""
         root = self._bind(root)
@@ -75,7 +75,7 @@ class Intake:
         if found.total and identity != found.root_id:
             self.ledger.put_note(SOURCE_ID_NOTE, found.root_id)
         keep_unlistable(self.ledger, str(root), found.unlistable)
-        return Taken(
+        return IngestResult(
             changed=len(changed),
             gone=sum(map(_is_gone, gone)),
             held=len(found.gone) - len(free),
@@ -83,7 +83,7 @@ class Intake:
             unlistable=found.unlistable,
         )
 
-    def take_files(self, files: Sequence[Path]) -> Taken:
+    def take_files(self, files: Sequence[Path]) -> IngestResult:
         """Observe single files; nothing is retracted. Raises InputRejected for a file that is not there, that is not
         in this state's source, or whose name another file has."""
         bound = self.ledger.find_note(SOURCE_NOTE)
@@ -105,7 +105,7 @@ class Intake:
         now_s = self.clock()
         seen = [observe_file(root, key, self.bucket, now_s) for key, root in placed.items()]
         changed = self.ledger.observe(seen, self.readers)
-        return Taken(changed=changed, gone=0, keys=frozenset(placed))
+        return IngestResult(changed=changed, gone=0, keys=frozenset(placed))
 
     def look_again(self, key: str) -> None:
         """Observe one known picture anew, because it was not what it had been when it was read."""
@@ -113,7 +113,7 @@ class Intake:
         if known is not None:
             self.take_changes(Path(known.origin), [key])
 
-    def take_changes(self, root: Path, keys: Sequence[str]) -> Taken:
+    def take_changes(self, root: Path, keys: Sequence[str]) -> IngestResult:
         """Observe these keys of a bound folder as they are now, there or gone."""
         root, now_s = Path(origin_of(root)), self.clock()
         seen = [observe_file(root, key, self.bucket, now_s) for key in keys]
@@ -125,7 +125,7 @@ class Intake:
         differed = self.ledger.observe(there, self.readers)
         free = frozenset(self._sift(self._guard(root, allow=False), list(known), fresh, whole=False))
         gone = self.ledger.observe([item for item in seen if item.key in free], self.readers)
-        return Taken(changed=len(there), gone=gone, held=len(known) - len(free), differed=differed)
+        return IngestResult(changed=len(there), gone=gone, held=len(known) - len(free), differed=differed)
 
     def _check_there(self, root: Path) -> None:
         """Raises Unavailable where the folder is gone, or another one and empty, as where a disk was unmounted: what is
@@ -244,14 +244,14 @@ class BucketIntake:
     readers: tuple[str, ...]
     clock: Callable[[], float]
 
-    def take(self, *, verify: bool = False, allow_deletions: bool = False) -> Taken:
+    def take(self, *, verify: bool = False, allow_deletions: bool = False) -> IngestResult:
         """Observe all of the bucket; see ``merge``. Raises InputRejected when this state belongs to another source."""
         bind(self.ledger, self.source.origin)
         parts = self.source.scan(self.ledger.inputs(self.bucket), self.clock(), verify=verify)
         merged = merge(
             self.ledger, self.source, parts, self.bucket, self.readers, self.clock, allow_deletions=allow_deletions
         )
-        return Taken(changed=merged.changed, gone=merged.gone, held=merged.held, differed=merged.changed)
+        return IngestResult(changed=merged.changed, gone=merged.gone, held=merged.held, differed=merged.changed)
 
     def look_again(self, key: str) -> None:
         """Observe one picture anew, because it was not what it had been when it was read, or somebody told of it."""

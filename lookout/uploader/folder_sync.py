@@ -65,7 +65,7 @@ class Counts:
     sent_bytes: int = 0
 
 
-class Bringing:
+class FolderSync:
     """Brings the files below ``root``, under keys that begin with ``prefix``.
 
     ``tell`` is told of each file that was sent, failed, or went away before; ``tell_trouble`` of trouble, with the
