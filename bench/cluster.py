@@ -227,7 +227,7 @@ class Deployed:
         self.kubectl("patch", "configmap", LIMITS, "--type=merge", "-p", _json({"data": {"workers": workers}}))
 
     def logs(self, workflow: str) -> dict[tuple[str, str], str]:
-        """What its containers said, by (pod, container). Argo archives it before a pod is through."""
+        """Return the logs of its containers, by (pod, container). Argo archives them before a pod ends."""
         found = {}
         for one in self._root.list_objects(LOGS, recursive=True, prefix=time.strftime("%Y-", time.gmtime())):
             _, of, *rest = str(one.object_name).split("/")

@@ -70,8 +70,9 @@ class Run:
 
     @property
     def elsewhere_cores(self) -> float:
-        """How many cores were busy with anything but stages, MinIO and etcd, if that was as much while the workers
-        worked as before and after: Kubernetes, Argo, plan and charts, and other machines on the same hardware."""
+        """Return the number of cores that were busy with anything but stages, MinIO and etcd, if that was as much while
+        the workers worked as before and after: Kubernetes, Argo, plan and charts, and other machines on the same
+        hardware."""
         ours_s = self.stages_cpu_s + self.minio_cpu_s + self.etcd_cpu_s
         return max(0.0, (self.machine_busy_s - ours_s) / self.elapsed_s)
 
@@ -204,7 +205,7 @@ def pods_of(workflow: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def outputs_of(workflow: Mapping[str, Any]) -> dict[str, str]:
-    """What its verdict said."""
+    """Return the outputs of its verdict."""
     return {
         one["name"]: one.get("value", "")
         for node in pods_of(workflow)

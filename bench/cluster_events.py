@@ -101,7 +101,7 @@ class Series:
 
 @contextmanager
 def sampled(there: Deployed) -> Iterator[Series]:
-    """What the intake says of itself meanwhile."""
+    """Sample the intake's metrics while the block runs."""
     series, over = Series(), threading.Event()
 
     def sample() -> None:

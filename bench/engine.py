@@ -1,4 +1,4 @@
-"""What the engine itself costs a file: the toy pipeline of four trivial stages, run by real worker processes."""
+"""Cost of the engine itself for a file: the toy pipeline of four trivial stages, run by real worker processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run costs when nearly all was done before: a rerun with nothing to do, and one new picture among many."""
+"""Cost of a run when nearly all was done before: a rerun with nothing to do, and one new picture among many."""
 
 from __future__ import annotations
 

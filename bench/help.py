@@ -1,4 +1,4 @@
-"""How long ``lookout --help`` takes: what every call pays before it begins."""
+"""Time of ``lookout --help``: the cost of every call before it begins."""
 
 from __future__ import annotations
 

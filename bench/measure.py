@@ -1,4 +1,5 @@
-"""What all benchmarks share: timing a whole process, the rows of the table, and what is said about the machine.
+"""Parts that all benchmarks share: the timing of a whole process, the rows of the table, the description of the
+machine.
 
 Knows no single benchmark.
 """
@@ -29,8 +30,8 @@ _STOPWATCH: Final = str(Path(__file__).with_name("stopwatch.py"))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
-    """What a benchmark is given: an empty folder of its own, whether a first impression is enough, and where to say
-    what is going on."""
+    """Setup of a benchmark: an empty folder of its own, whether a rough result is enough, and a function that reports
+    progress."""
 
     folder: Path
     quick: bool
@@ -69,7 +70,7 @@ class Row:
         return "ok" if kept else "over"
 
     def cells(self) -> tuple[str, str, str, str]:
-        """What, measured, bar, verdict."""
+        """Return the cells of the row: what, measured, bar, verdict."""
         measured = f"{_number(self.middle)} {self.unit}".rstrip()
         if len(self.values) > 1:
             spread = f"{_number(min(self.values))}..{_number(max(self.values))}"

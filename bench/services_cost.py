@@ -1,4 +1,4 @@
-"""What claims, provenance and commits cost beyond the bare gets and puts: the toy pipeline on MinIO and etcd.
+"""Cost of claims, provenance and commits beyond the bare gets and puts: the toy pipeline on MinIO and etcd.
 
 Batches of 200 texts as large as pictures go through the three ordinary toy stages, whose own work is nothing, and then
 the same bytes through a bare loop on the same server; in turn, with as many processes on both sides.
@@ -80,7 +80,7 @@ def _compare(setup: Setup, started: Servers, size: int) -> list[Row]:
 
 
 def _parts(spent: Sequence[dict[str, float]], name: str, datums: int) -> list[Row]:
-    """What the engine's thread spent where."""
+    """Return the time that the engine's thread spent, by part."""
     rows = []
     for part in dict.fromkeys(part for each in spent for part in each):
         values = [1000 * each.get(part, 0.0) / datums for each in spent]

@@ -1,4 +1,4 @@
-"""What the ledger in etcd costs: the size of a picture in it, a datum that is finished, and a picture among many.
+"""Cost of the ledger in etcd: the size of a picture in it, a finished datum, and a picture among many.
 
 The pictures are made up (``bench/states.py``): engine and ledger are real, the stages and the objects are not.
 """

@@ -1,4 +1,4 @@
-"""What a run costs on servers when nearly all was done before: nothing to do, one new picture, one deleted.
+"""Cost of a run on servers when nearly all was done before: nothing to do, one new picture, one deleted.
 
 Pictures really lie in the bucket, and ``lookout run`` without SOURCE compares all of them with the ledger. Every
 command is run on a deployment with a single picture too: what it takes there (the interpreter, libraries, connections,
@@ -6,7 +6,7 @@ worker processes, the model, the charts) is its start-up, and the rest is what t
 would not do: with its last picture deleted it has no chart to draw, and starts no worker. What is deleted is what the
 round before has added, so that no two rounds come to the same charts, which would be found and not drawn.
 
-Whoever looks at the whole bucket waits for its listing at least. How long the server takes for that is measured beside.
+A scan of the whole bucket takes at least as long as its listing, whose time on the server is measured too.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _add(store: MinioStore, number: int) -> None:
 
 
 def _delete(store: MinioStore, number: int) -> None:
-    """What was added under this number; the first of all was there from the beginning."""
+    """Delete the picture that was added under this number; the first of all was there from the beginning."""
     store.connection.delete(store.full(PIPELINE.inputs), _key(number))
 
 
@@ -221,7 +221,7 @@ def _run_here(opened: Deployment, workers: InlineWorkers) -> Ran:
 
 
 def _steps(number: int) -> tuple[tuple[str, Callable[[MinioStore], Any], Mapping[str, int]], ...]:
-    """What changes before each run of a round, and what that run has to have done."""
+    """Yield the change before each run of a round, and the result that this run must have."""
     nothing, one, gone = STEPS
     return (
         (nothing, _leave, {}),

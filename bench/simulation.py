@@ -34,7 +34,7 @@ class StageCosts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Costs:
-    """What was measured. Times that no work of ours fills are seconds on the clock."""
+    """Measured costs. Times that no work of ours fills are seconds on the clock."""
 
     stages: tuple[StageCosts, ...]
     plan_s: float
@@ -71,7 +71,7 @@ class Cluster:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What a simulated backfill did. ``done`` has the number of times each picture went through each stage."""
+    """Outcome of a simulated backfill. ``done`` has the number of times each picture went through each stage."""
 
     done: Mapping[str, list[int]]
     elapsed_s: float

@@ -1,4 +1,4 @@
-"""What was measured of backfills on one node, what the simulation says of the same, and what of larger clusters.
+"""Report on backfills: measured on one node, simulated for the same, and simulated for larger clusters.
 
 ``python -m bench.simulation_report`` reads docs/figures/scaling.json, which ``python -m bench cluster-sizes`` keeps,
 prints two tables in Markdown and draws docs/images/scaling-*.png. The same file gives the same words and pictures.
@@ -114,7 +114,7 @@ def on_nodes(costs: Costs, runs: Sequence[Run], nodes: int, server_cores: float)
 
 
 def peak(containers: Sequence[Container]) -> int:
-    """How many pods were at work at once, at most."""
+    """Return the greatest number of pods that worked at once."""
     pods = {one.pod for one in containers}
     spans = [
         (
@@ -147,7 +147,7 @@ def comparison(pairs: Sequence[tuple[Run, Outcome]]) -> str:
 
 
 def prediction(larger: Mapping[int, Sequence[Outcome]]) -> str:
-    """What larger clusters do."""
+    """Return the prediction for larger clusters."""
     header = ["nodes"]
     for cores in larger:
         header += [f"pictures/s, {cores} server cores", "nodes busy", "servers busy", "etcd's disk busy"]

@@ -141,7 +141,7 @@ def _nats(authority: str) -> Mapping[str, str]:
 
 
 def _authority(kubectl: Kubectl) -> str:
-    """Who vouches for NATS's certificate: no secret itself."""
+    """Return the authority that signed NATS's certificate: no secret itself."""
     return b64decode(kubectl("get", "secret", "lookout-nats-tls", r"--output=jsonpath={.data.ca\.crt}")).decode("ascii")
 
 

@@ -50,7 +50,7 @@ def table(lock: str) -> str:
 
 
 def licence(package: PackageMetadata) -> str:
-    """What a package says of its licence: its SPDX expression, else a short licence field, else its classifier."""
+    """Return a package's licence: its SPDX expression, else a short licence field, else its classifier."""
     fields = package.json
     expression = fields.get("license_expression")
     if expression:

@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def is_current(server: Server, folder: Path) -> bool:
-    """Whether the program is there, and its plain name leads to it."""
+    """Tell whether the program is there, and its plain name leads to it."""
     link = folder / server.name
     return link.is_symlink() and link.readlink() == Path(server.file_name) and is_built(server, folder)
 

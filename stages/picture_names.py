@@ -18,7 +18,8 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PictureName:
-    """What a key says: ``folder`` is empty or ends with a slash; ``stamp`` is the time as it was written."""
+    """Name of a picture, parsed from its key: ``folder`` is empty or ends with a slash; ``stamp`` is the time as
+    written."""
 
     folder: str
     device: str

@@ -1,4 +1,4 @@
-"""How much may run at once: the ConfigMap that the semaphores of the other workflows read, and overlays change."""
+"""Limits of what runs at once: the ConfigMap that the semaphores of the other workflows read, and overlays change."""
 
 from __future__ import annotations
 

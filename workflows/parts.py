@@ -1,4 +1,4 @@
-"""What the workflows share: the containers of the stages and of the operator, and how a workflow lives and ends.
+"""Parts that the workflows share: containers of the stages and of the operator, and the life cycle of a workflow.
 
 Each container sees the settings and its own users of store and ledger, by environment only, and may write to ``/tmp``
 and nowhere else.
@@ -106,7 +106,7 @@ class Part:
     need: Need
 
     def fields(self) -> dict[str, Any]:
-        """What a container has in any template."""
+        """Return the fields that a container has in any template."""
         return {
             "image": self.image,
             "image_pull_policy": "IfNotPresent",
@@ -207,7 +207,7 @@ def output(name: str, path: str, default: str | None = None) -> Parameter:
 
 
 def verdict_outputs() -> list[Parameter]:
-    """What a verdict says of its run, for the node in Argo's pages and for whoever waits for the workflow."""
+    """Return the outputs of a verdict, for the node in Argo's pages and for clients that wait for the workflow."""
     return [output(name, f"{_VERDICT}/{name}", "") for name in ("device", "count", "found", "failed")]
 
 
@@ -228,10 +228,10 @@ def limit(semaphore: str) -> Synchronization:
 
 
 def life(component: str, description: str, *, deadline_s: int) -> dict[str, Any]:
-    """How every workflow lives: who it is, how long it may take, and what stays of it.
+    """Return the settings of every workflow: its service account, time limits and clean-up.
 
-    Pods that succeeded go at once, their logs are archived before. A workflow that succeeded is forgotten after an hour
-    and one that failed after three days: its history is in the ledger.
+    Pods that succeeded are deleted at once, after their logs are archived. A workflow that succeeded is deleted after
+    an hour and one that failed after three days: its history is in the ledger.
     """
     labels = {"app.kubernetes.io/part-of": "lookout", "app.kubernetes.io/component": component}
     return {

@@ -1,4 +1,4 @@
-"""What no event told of is found by looking: backfills of live work, by the clock."""
+"""Scheduled comparison with the source, for changes without an event: backfills of live work."""
 
 from __future__ import annotations
 

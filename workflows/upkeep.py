@@ -1,4 +1,4 @@
-"""What daily work cannot notice, by the clock: letters that wait, results nobody names, versions that expired.
+"""Scheduled maintenance: alerts that wait, orphaned results, expired versions.
 
 Each is a WorkflowTemplate and a CronWorkflow of the same name that refers to it: the controller runs nothing else.
 """

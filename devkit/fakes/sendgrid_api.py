@@ -31,7 +31,7 @@ MAX_POST_BYTES: Final = 30 * 1024 * 1024
 
 
 class Manner(Enum):
-    """How an answer is given."""
+    """Manner in which an answer is given."""
 
     PLAIN = "plain"
     HANG = "hang"
@@ -99,7 +99,7 @@ class SendGridApi:
 
     @property
     def url(self) -> str:
-        """What to give a channel as its host."""
+        """Return the URL to give a channel as its host."""
         host, port = self._server.server_address[:2]
         return f"{self._scheme}://{host!s}:{port}"
 
@@ -180,7 +180,7 @@ def _shown(posted: Posted) -> dict[str, Any]:
 
 
 def find_faults(message: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """What the API would refuse of a mail: sentences with the fields they are about. Empty for a good one."""
+    """Return why the API would refuse a mail: sentences with the fields they are about. Empty for a valid one."""
     faults: list[tuple[str, str | None]] = []
     people = message.get("personalizations")
     if not isinstance(people, list) or not people:

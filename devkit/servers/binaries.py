@@ -1,4 +1,4 @@
-"""Where the programs of the servers are. They are built by ``scripts/servers.py``; this module only finds them."""
+"""Paths of the servers' programs. They are built by ``scripts/servers.py``; this module only finds them."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class EtcdServer(Server):
         return dict(json.loads(answer))
 
     def is_leader(self) -> bool:
-        """Whether this member says that it leads; one that does not answer does not."""
+        """Tell whether this member says that it is the leader; one that does not answer is not."""
         try:
             status = self.ask("maintenance/status", token=self._token())
         except Unavailable:

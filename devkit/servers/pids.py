@@ -54,7 +54,7 @@ class ProcessId:
         part.replace(file)
 
     def is_alive(self) -> bool:
-        """Whether it still runs."""
+        """Tell whether the process still runs."""
         return type(self).find(self.pid) == self
 
     def end(self, deadline_s: float) -> bool:

@@ -71,7 +71,7 @@ class Server(ABC):
 
     @abstractmethod
     def environment(self) -> Mapping[str, str]:
-        """What the process gets beside PATH and HOME; nothing of this process's own environment is passed on."""
+        """Return the environment beside PATH and HOME; nothing of this process's own environment is passed on."""
 
     @property
     @abstractmethod
@@ -81,7 +81,7 @@ class Server(ABC):
     @property
     @abstractmethod
     def health_path(self) -> str:
-        """What answers 200 as soon as requests are served, and not before."""
+        """Return the path that answers 200 as soon as requests are served, and not before."""
 
     @abstractmethod
     def settings(self) -> dict[str, str]:
@@ -125,7 +125,7 @@ class Server(ABC):
 
     @property
     def running(self) -> bool:
-        """Whether the process is there; a frozen one is."""
+        """Tell whether the process exists; a frozen one does."""
         return self._process is not None and self._process.poll() is None
 
     # ---- what can be done with it ----
@@ -181,7 +181,7 @@ class Server(ABC):
             time.sleep(_POLL_S)
 
     def is_healthy(self, wait_s: float = 1.0) -> bool:
-        """Whether it says, within ``wait_s``, that it serves requests."""
+        """Tell whether it says, within ``wait_s``, that it serves requests."""
         try:
             call(self.http_url + self.health_path, tls=self.tls, wait_s=wait_s)
         except Unavailable:

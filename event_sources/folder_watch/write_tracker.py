@@ -1,4 +1,4 @@
-"""Which files are still being written, and for how long the others have been left alone.
+"""Tracker of the files that are still being written, and of the time since the others were written last.
 
 Times and states of paths only: knows no watchdog and no folder. One thread sleeps until the next path is due; nothing
 is polled.
@@ -80,7 +80,7 @@ class Settling:
             self._wait(path)
 
     def is_being_written(self, path: str) -> bool:
-        """Whether somebody has the file open who may have created or changed it."""
+        """Tell whether a process has the file open that may have created or changed it."""
         with self._changed:
             return path in self._open and path in self._unclosed
 

@@ -66,8 +66,8 @@ class Pace:
             raise ValueError(f"expected most >= 1, age_s >= 0 and again_s > 0, got {self}")
 
     def attempt(self, age_s: float) -> int:
-        """How many times a batch of this age should have been posted if nobody has taken it: the second time after
-        ``again_s``, the third after three times that, then seven times."""
+        """Return how many times a batch of this age should have been posted if no workflow took it: the second time
+        after ``again_s``, the third after three times that, then seven times."""
         return 1 + int(math.log2(1 + max(0.0, age_s) / self.again_s))
 
     def next_s(self, attempt: int) -> float:
@@ -122,7 +122,7 @@ class Dispatcher:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it works."""
+        """Tell whether the thread is alive."""
         return self._thread.is_alive()
 
     def _run(self) -> None:

@@ -1,7 +1,7 @@
-"""What an intake speaks: events by POST, and by GET whether it lives, whether it can work, and its metrics.
+"""HTTP interface of an intake: events by POST; liveness, readiness and metrics by GET.
 
-An answer of 2xx says that the ledger has the object, so whoever sent the event may forget it. Anything else says why
-not, in a sentence; MinIO keeps the event then and sends it again. Knows no ledger and no store.
+An answer of 2xx means that the ledger has the object, so the sender may forget the event. Any other says why not, in
+a sentence; MinIO keeps the event then and sends it again. Knows no ledger and no store.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Line:
             self._tell()
 
     def due_at_s(self) -> float | None:
-        """When the next batch may leave; None when nothing waits."""
+        """Return the time at which the next batch may be posted; None when nothing waits."""
         with self._changed:
             times = [due_s for _, due_s in self._parked.values()]
             if self._since_s:

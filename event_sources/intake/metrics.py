@@ -1,4 +1,4 @@
-"""What an intake counts, for Prometheus. One registry an intake, none of the process."""
+"""Metrics of an intake for Prometheus. One registry an intake, none of the process."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Metrics:
         )
 
     def ask(self, waiting: Callable[[], int], oldest_s: Callable[[], float]) -> None:
-        """Where to ask for what waits, whenever somebody reads."""
+        """Set the functions that give the waiting objects at each scrape."""
         self._waiting.set_function(waiting)
         self._oldest.set_function(oldest_s)
 

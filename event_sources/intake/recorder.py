@@ -35,18 +35,19 @@ _TOGETHER: Final = 500
 
 
 class Pictures(Protocol):
-    """What pictures come from. Each call raises Unavailable when that does not answer; several threads call at once."""
+    """Port for the source of pictures. Each call raises Unavailable when it does not answer; several threads call at
+    once."""
 
     def observe(self, key: str, now_s: float) -> Observation:
         """One key as it is now, there or gone."""
         ...
 
     def is_still(self, seen: Observation) -> bool:
-        """Whether the key is what it was then; cheaper than observing it."""
+        """Tell whether the key is unchanged since then; cheaper than observing it."""
         ...
 
     def is_blank(self) -> bool:
-        """Whether it holds no object, nor a trace of one that was deleted."""
+        """Tell whether it holds no object, nor a trace of one that was deleted."""
         ...
 
     def check(self) -> None:
@@ -59,7 +60,7 @@ Answer = Future[None]
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a look has found, and who waits for it. Without an observation, only the ledger's answer is waited for."""
+    """Observation, and the callers that wait for it. Without one, only the ledger's answer is waited for."""
 
     observation: Observation | None
     answers: Sequence[Answer]
@@ -111,7 +112,7 @@ class Recorder:
 
     @property
     def is_alive(self) -> bool:
-        """Whether everything works that ``start`` has begun."""
+        """Tell whether all threads that ``start`` began are alive."""
         return all(thread.is_alive() for thread in (*self._lookers, self._writer))
 
     def take(self, key: str) -> Answer:

@@ -32,7 +32,7 @@ _ACCEPTED_TOGETHER: Final = 128
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """What an intake stands between. ``buckets`` are full names; each thread opens a ledger of its own."""
+    """Surroundings of an intake. ``buckets`` are full names; each thread opens a ledger of its own."""
 
     open_ledger: Callable[[], BatchLedger]
     pictures: Pictures
@@ -102,7 +102,7 @@ class Intake:
         self.run(server, listening)
 
     def server(self) -> uvicorn.Server:
-        """What ``run`` runs; ``should_exit`` ends it."""
+        """Return the server that ``run`` runs; ``should_exit`` ends it."""
         return uvicorn.Server(
             uvicorn.Config(
                 self.api.app(),

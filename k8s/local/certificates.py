@@ -27,7 +27,7 @@ _API_NAMES: Final = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """Who gets a certificate: ``file`` without ending; with ``names`` or ``addresses`` it is a server's."""
+    """Holder of a certificate: ``file`` without ending; with ``names`` or ``addresses`` it is a server's."""
 
     file: str
     user: str

@@ -174,7 +174,8 @@ class Node:
         return {"/var/lib": self._site.cluster / "node" / "lib", "/var/log": self._site.cluster / "node" / "log"}
 
     def _first_commands(self, machines_net: int) -> list[list[str]]:
-        """What makes the namespaces a machine: its own folders, its name, and a wire whose other end is here."""
+        """Return the commands that make the namespaces a machine: its own folders, its name, and a link to this
+        machine."""
         there = f"/proc/self/fd/{machines_net}"
         here_ip = f"nsenter --net={there} ip"
         lines = [
@@ -262,7 +263,7 @@ def _check_route(taken: IPv4Network, link: str | None) -> None:
 
 
 def _cgroup_hierarchies() -> list[Path]:
-    """Where cgroups are made: one folder for each hierarchy of version 1, the one of version 2."""
+    """Return the folders for cgroups: one for each hierarchy of version 1, the one of version 2."""
     if (_CGROUPS / "cgroup.controllers").exists():
         return [_CGROUPS]
     found = {path.resolve() for path in _CGROUPS.iterdir() if (path / "cgroup.procs").exists()}

@@ -1,4 +1,4 @@
-"""What runs on the node, with which flags and files. Knows no process and no namespace."""
+"""Programs of the node with their flags and files. Knows no process and no namespace."""
 
 from __future__ import annotations
 

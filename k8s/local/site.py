@@ -1,4 +1,4 @@
-"""Where the local cluster keeps its things, and under which names and addresses it is known. Reads the environment."""
+"""Folders, names and addresses of the local cluster. Reads the environment."""
 
 from __future__ import annotations
 

@@ -130,8 +130,8 @@ class Cutter:
             yield tuple(piece)
 
     def _is_due(self, rest: list[str]) -> bool:
-        """Whether one of these has waited long enough. A slot says when it was marked last; that there was a rest is
-        remembered beside it, or a picture that is written again and again would wait for ever."""
+        """Tell whether one of these has waited long enough. A slot knows when it was marked last; the time since which
+        some were left over is kept beside it, or a picture that is rewritten continually would wait for ever."""
         now_s = self.clock()
         marked_at_s = [
             slot.updated_at_s

@@ -160,7 +160,7 @@ def cut(
 
 
 def _look(opened: Deployment, how: str, run: str) -> tuple[Reconciled | None, list[Refused]]:
-    """What there is in the store's buckets that the ledger does not know."""
+    """Compare the store's buckets with the ledger and record what is new."""
     if how == NONE:
         return None, []
     seen = take_pictures(opened, full=how == FULL)

@@ -187,7 +187,7 @@ def _source(opened: Deployment) -> Check:
 
 
 def _objects(opened: Deployment, *, read: bool) -> Check:
-    """Whether each live result is where the ledger says, and, with ``read``, holds the bytes that it names."""
+    """Check that each live result is where the ledger says, and, with ``read``, has the bytes that the ledger names."""
     seen = bad = 0
     live = (ref for slot in opened.ledger.slots(states=[State.SUCCESS]) if slot.record for ref in slot.record.outputs)
     while refs := list(islice(live, AT_ONCE)):

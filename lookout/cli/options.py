@@ -102,7 +102,7 @@ def json_option(function: F) -> F:
 
 
 def run_options(function: F) -> F:
-    """What a run and a watch have in common."""
+    """Add the options that ``run`` and ``watch`` share."""
     for option in reversed(
         [
             click.option("--rules", type=PATH, metavar="PATH", help="A rule file or a folder of them; stays in force."),

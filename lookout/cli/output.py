@@ -1,4 +1,4 @@
-"""How results are shown: JSON, tables, times."""
+"""Output of the commands: JSON, tables, times."""
 
 from __future__ import annotations
 

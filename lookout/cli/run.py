@@ -91,7 +91,7 @@ def watch_folder(
     walk_every_s: float,
     as_json: bool,
 ) -> int:
-    """What ``lookout watch`` does with a ledger; gives the exit code."""
+    """Run ``lookout watch`` on a ledger; return the exit code."""
     check_folder(program, folder, state)
     with program.open(state, create=True) as opened:
         _keep_retention(opened, retention)

@@ -1,4 +1,4 @@
-"""``lookout status``: where a state stands, once or for as long as somebody looks."""
+"""``lookout status``: status of a deployment, printed once or continuously."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Seen:
         }
 
     def as_text(self) -> str:
-        """What a person reads."""
+        """Return the text for a person."""
         status = self.status
         lines = [f"source    {printable(self.source) or 'single files'}, {count(status.pictures, 'picture')}"]
         lines += [

@@ -93,7 +93,7 @@ def _check_bucket(store: MinioStore, bucket: str) -> None:
 
 
 class _Tally:
-    """What became of the files so far, and the line on the terminal that says so."""
+    """Counts of the files so far, and their line on the terminal."""
 
     def __init__(self, total: int, *, live: bool) -> None:
         self._total, self._live = total, live

@@ -74,7 +74,7 @@ def group_digest(tallies: Iterable[Tally], members: Iterable[Member]) -> str:
 
 
 def _object(value: Mapping[str, int]) -> dict[str, Json]:
-    """What JSON calls an object; not copied if it need not be, for the overview has thousands."""
+    """Return a mapping as a JSON object; copied only where necessary, for the overview has thousands of entries."""
     return value if isinstance(value, dict) else dict(value)
 
 

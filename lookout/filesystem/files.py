@@ -1,4 +1,4 @@
-"""What the folder store and the folder source share: careful names, whole reads, and plain words for trouble.
+"""File access for the folder store and the folder source: safe names, whole reads, and error texts for people.
 
 Knows no bucket's meaning and no version.
 """
@@ -40,7 +40,7 @@ _BAD_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 
 
 def words(error: OSError) -> str:
-    """What went wrong, in words for a person."""
+    """Return an error in words for a person."""
     known = _WORDS.get(error.errno or 0)
     text = error.strerror or type(error).__name__
     return known or text[0].lower() + text[1:]
@@ -103,7 +103,7 @@ def _key_problem(key: str) -> str | None:
 
 
 def is_text(name: str) -> bool:
-    """Whether a name that the system gave is valid UTF-8."""
+    """Tell whether a name from the file system is valid UTF-8."""
     if name.isascii():
         return True
     try:
@@ -114,7 +114,8 @@ def is_text(name: str) -> bool:
 
 
 def fingerprint_of(found: os.stat_result) -> str:
-    """What changes whenever a file's bytes do, short of two changes in one tick of the system's clock."""
+    """Return the fingerprint: it changes with the file's bytes, short of two changes in one tick of the system's
+    clock."""
     return f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
 
 

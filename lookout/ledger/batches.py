@@ -69,7 +69,7 @@ class Batch:
             raise ValueError(f"batch {self.id}: expected an owner exactly when taken, got {self.owner!r}")
 
     def held_by(self, claim: Batch, now_s: float) -> bool:
-        """Whether the batch as it was taken, ``claim``, still stands."""
+        """Tell whether ``claim``, the batch as it was taken, is still valid."""
         same = self.state is BatchState.TAKEN and self.owner == claim.owner and self.token == claim.token
         return same and now_s < self.lease_end_s
 

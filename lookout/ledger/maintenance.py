@@ -1,6 +1,6 @@
-"""What a ledger offers beside its daily work: comparing it with a store, carrying it elsewhere, saying its size.
+"""Port for maintenance of a ledger: comparison with a store, export and import, size.
 
-A contract of its own, so that the engine cannot lean on it: nothing here is needed to work on a picture. The entries
+A contract of its own, so that the engine cannot depend on it: nothing here is needed to work on a picture. The entries
 are what any backend can be rebuilt from; what can be computed from them (sums, counts, indexes of readers) is left out,
 and so is what means something only to living processes (owners, claims) or costs nothing to lose (batches: their keys
 are dirty, so the next cut finds them).
@@ -125,7 +125,7 @@ class Named:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerSize:
-    """How much a ledger keeps. ``used_bytes`` is what the backend says it takes, None where it cannot say."""
+    """Size of a ledger. ``used_bytes`` is the space in use according to the backend, None where it cannot say."""
 
     inputs: int
     slots: int
@@ -170,7 +170,7 @@ class UpkeepLedger(Ledger):
 
     @abstractmethod
     def size(self) -> LedgerSize:
-        """How much is kept. May cost a pass over an index each."""
+        """Return the size. May cost a pass over an index each."""
 
 
 def at_rest(alert: Alert, now_s: float) -> Alert:

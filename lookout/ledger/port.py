@@ -44,7 +44,7 @@ DAMAGED_HINT: Final = (
 
 
 class Settled(Enum):
-    """What became of one outcome in ``commit``."""
+    """Answer of ``commit`` for one outcome."""
 
     DONE = "done"
     LOST = "lost"
@@ -109,7 +109,8 @@ class Ledger(ABC):
 
     @abstractmethod
     def count_inputs(self, bucket: str, origin: str | None = None) -> int:
-        """How many inputs are known and present, of one origin or of all. Its cost need not depend on their number."""
+        """Return the number of inputs that are known and present, of one origin or of all. Its cost need not depend on
+        it."""
 
     @abstractmethod
     def observe(self, observations: Iterable[Observation], readers: Sequence[str]) -> int:
@@ -213,7 +214,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def count_dirty(self, stage: str) -> int:
-        """How many slots of the stage wait for a claim or are claimed."""
+        """Return the number of slots of the stage that wait for a claim or are claimed."""
 
     # --- history and provenance -------------------------------------------------------------------------------------
 

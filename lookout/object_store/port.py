@@ -40,7 +40,7 @@ class Publish:
 
 
 class ObjectReader(ABC):
-    """What can be read: a store, or a user's own folder of pictures."""
+    """Port for reading objects: of a store, or of a user's own folder of pictures."""
 
     @abstractmethod
     def get(self, ref: ObjectRef) -> bytes:
@@ -49,7 +49,7 @@ class ObjectReader(ABC):
 
     @abstractmethod
     def has(self, refs: Sequence[ObjectRef]) -> list[bool]:
-        """Whether ``get`` of each would find a version of that size, in the order given, without reading the bytes."""
+        """Tell of each ref, in order, whether ``get`` would find a version of that size; reads no bytes."""
 
 
 class ObjectStore(ObjectReader):

@@ -167,8 +167,9 @@ class Outbox:
     # --- one letter -------------------------------------------------------------------------------------------------
 
     def _deliver(self, alerts: Sequence[Alert]) -> tuple[Delivered, bool]:
-        """How a letter ended, and whether it reached the channel. Raises nothing that an alert, its picture, the
-        channel or a lack of memory, threads or files can cause: whatever the cause, the alert is retried."""
+        """Send a letter; return how it ended, and whether it reached the channel. Raises nothing that an alert, its
+        picture, the channel or a lack of memory, threads or files can cause: whatever the cause, the alert is
+        retried."""
         channel = None
         try:
             letter = self._letter(alerts)

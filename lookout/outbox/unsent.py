@@ -31,7 +31,7 @@ class Unsent:
 
     @property
     def waiting(self) -> int:
-        """How many are still to be sent; the others are dead."""
+        """Return the number of alerts still to be sent; the others are dead."""
         return self.total - self.dead
 
     @property

@@ -1,4 +1,4 @@
-"""Bringing references into force: a model, a set of rule files.
+"""Activation of references: a model, a set of rule files.
 
 Files a user gives are checked by the function that the stage declares; what is accepted is stored and put in force by
 one ledger record, what is refused is reported, and the last good one of that name stays. Knows no model and no rule.
@@ -31,7 +31,7 @@ MAX_BYTES: Final = 2 * 1024**3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Activated:
-    """What came of the files given: whether the set in force changed, and which files were refused and why."""
+    """Result of an activation: whether the set in force changed, and which files were refused and why."""
 
     changed: bool
     refused: tuple[Refused, ...] = ()
@@ -39,7 +39,7 @@ class Activated:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Examined:
-    """What the files given are good for: units, not visible yet, and what was refused."""
+    """Result of examining files: accepted units, not visible yet, and refused files."""
 
     accepted: tuple[Reference, ...]
     refused: tuple[Refused, ...]
@@ -90,7 +90,7 @@ def propose(
 
 
 def tried(examined: Callable[[], object], path: Path) -> Examined:
-    """What came of trying the files at ``path`` in a worker; those that killed it, or made it hang, are refused."""
+    """Try the files at ``path`` in a worker process; those that kill it, or make it hang, are refused."""
     try:
         return cast(Examined, examined())
     except (StageTimeoutError, WorkerDiedError) as exc:
@@ -101,7 +101,7 @@ def tried(examined: Callable[[], object], path: Path) -> Examined:
 def merge(
     before: Mapping[str, Reference], accepted: Sequence[Reference], refused: Sequence[Refused]
 ) -> dict[str, Reference]:
-    """What is in force afterwards, by name."""
+    """Return the references that are in force afterwards, by name."""
     given = {unit.name: unit for unit in accepted}
     kept = {answer.name: before[answer.name] for answer in refused if answer.name in before}
     if not given and not kept:
@@ -120,7 +120,8 @@ def examine(
 
 
 def accept(uses: UsesReferences, paths: Mapping[str, Path]) -> tuple[tuple[Accepted, ...], tuple[Refused, ...]]:
-    """What the stage's own function says of the files. Raises InputRejected for one that cannot be read."""
+    """Return the verdicts of the stage's own function on the files. Raises InputRejected for one that cannot be
+    read."""
     answers = cast(Accept, load(uses.accept))({name: _read(file) for name, file in paths.items()})
     return (
         tuple(answer for answer in answers if isinstance(answer, Accepted)),

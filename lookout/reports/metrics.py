@@ -1,8 +1,8 @@
-"""How a deployment stands, as metrics for Prometheus: from the ledger, as its workers come and go.
+"""Metrics of a deployment for Prometheus, read from the ledger, as workers are short-lived.
 
-A container of a stage lives for seconds, so nobody could ask it; what all of them did is in the ledger. One process
-looks at it from time to time and answers all who scrape from its last look, so that a scrape costs the ledger nothing.
-What no look can tell is how long a picture took; whoever looks often sees pictures wait, and then not any more.
+A container of a stage lives for seconds, so it cannot be scraped; what all of them did is in the ledger. One process
+reads the ledger at intervals and answers scrapes from its last reading, so that a scrape costs the ledger nothing.
+The ledger does not say how long a picture took; the process measures it, as it sees a picture wait and then no more.
 
 The one module that knows prometheus_client. Knows no stage by name and no port.
 """
@@ -77,7 +77,7 @@ class Measures(Collector):
             yield from _metrics(status)
 
     def _times(self, ledger: Ledger, keys: list[str]) -> Iterator[float]:
-        """How long each of these pictures took, without those that are gone."""
+        """Yield the time that each of these pictures took, without those that are gone."""
         stages = [stage.name for stage in ordinary(self._pipeline)]
         for start in range(0, len(keys), _PIECE):
             piece = keys[start : start + _PIECE]

@@ -1,6 +1,6 @@
-"""What can be told of a run afterwards, in the order of time: its batches, what it made, what failed, whom it told.
+"""Timeline of a run: its batches, what it made, what failed, whom it alerted.
 
-Reads the ledger only. The ledger keeps how things are and who made them, not every step on the way: a batch shows its
+Reads the ledger only. The ledger keeps states and their makers, not every step on the way: a batch shows its
 cut and its last change, a datum its last success or failure. Knows no stage by name.
 """
 
@@ -73,7 +73,7 @@ def _slots(pipeline: Pipeline, ledger: Ledger, run: RunRecord, keys: Sequence[st
 
 
 def _is_during(slot: Slot, run: RunRecord) -> bool:
-    """Whether it was settled while the run was at work: who settles a datum without making anything leaves no name."""
+    """Tell whether it was settled while the run was at work: a slot that was settled without a record names no run."""
     return run.started_at_s <= slot.updated_at_s <= (run.ended_at_s or slot.updated_at_s)
 
 

@@ -86,7 +86,7 @@ class BucketSource:
 
 
 def is_blank(store: MinioStore, bucket: str) -> bool:
-    """Whether it holds no version of any object and no delete marker. Raises Unavailable when it is not there."""
+    """Tell whether it holds no version of any object and no delete marker. Raises Unavailable when it is not there."""
     return next(store.versions(bucket, page=1), None) is None
 
 
@@ -130,7 +130,7 @@ def _observe(
 
 
 def _fault(bucket: str, key: str, endings: Sequence[str]) -> str | None:
-    """What keeps an object of this key from being an input, in words."""
+    """Return the reason, in words, why an object of this key cannot be an input."""
     try:
         check_object_key(bucket, key)
         check_hides_nothing(bucket, key, endings)
@@ -240,8 +240,8 @@ def _compare(
     verify: bool,
     through: str | None,
 ) -> Part:
-    """What is listed against what is known from here. Only where key or fingerprint differ, or all if ``verify``, the
-    object is looked at."""
+    """Compare the listing with what is known of this source. Only where key or fingerprint differ, or all if
+    ``verify``, the object itself is observed."""
     listed, known = {entry.key: entry for entry in now}, {item.key: item for item in then}
     marks = {key: _mark(entry) for key, entry in listed.items()}
     marks_then = {key: item.fingerprint for key, item in known.items()}

@@ -44,7 +44,7 @@ class Walk:
         return dict(self.files())
 
     def files(self) -> Iterator[tuple[str, str]]:
-        """What ``run`` gives, one file after the other, for a tree of any size."""
+        """Yield what ``run`` gives, one file after the other, for a tree of any size."""
         self._pending = [("", "")]
         while self._pending:
             name, prefix = self._pending.pop()

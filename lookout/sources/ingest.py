@@ -28,8 +28,8 @@ _AT_ONCE: Final = 500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestResult:
-    """What an intake found: ``keys`` is None for a whole folder, else the keys of the files named. ``held`` pictures
-    are gone and left to a person; of what ``changed``, ``differed`` were new or had other bytes. ``unlistable`` are
+    """Result of an intake: ``keys`` is None for a whole folder, else the keys of the files named. ``held`` pictures are
+    gone and left to a person; of those ``changed``, ``differed`` were new or had other bytes. ``unlistable`` are
     subfolders that could not be listed, by key, and why."""
 
     changed: int
@@ -212,7 +212,7 @@ class Part(Protocol):
 
 
 class Looked(Protocol):
-    """What pictures come from, looked at by name. ``origin`` names it for good."""
+    """Port for observing single pictures of a source. ``origin`` is its permanent name."""
 
     @property
     def origin(self) -> str: ...
@@ -222,7 +222,7 @@ class Looked(Protocol):
         ...
 
     def is_blank(self) -> bool:
-        """Whether it holds no object, nor a trace of one that was deleted, and should have one of all that were."""
+        """Tell whether it is empty and lacks even the traces that its deleted objects should have left."""
         ...
 
 
@@ -329,7 +329,7 @@ def merge(
 
 
 class _Deletions:
-    """What one comparison of a whole source finds to be gone, part by part."""
+    """Deletions that one comparison of a whole source finds, part by part."""
 
     def __init__(self, guard: DeletionGuard, source: Looked, readers: tuple[str, ...]) -> None:
         self._guard, self._source, self._readers = guard, source, readers

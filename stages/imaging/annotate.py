@@ -193,7 +193,8 @@ def _fill_frame(scene: NDArray[np.uint8], where: Rectangle, outside_px: int, ins
 def _place_labels(
     boxes: Sequence[Box], lettering: Lettering, width_px: int, height_px: int
 ) -> list[tuple[Box, str, Rectangle | None]]:
-    """Where each label goes, for boxes in order of importance: the first free of five places around its box."""
+    """Return the place of each label, for boxes in order of importance: the first free of five places around its
+    box."""
     taken = np.empty((0, 4), np.int64)
     placed: list[tuple[Box, str, Rectangle | None]] = []
     for box in boxes:

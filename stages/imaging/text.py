@@ -58,7 +58,7 @@ class Lettering:
         return round(self.capital_px * (1 + _DESCENT)) + 2 * self.padding_px
 
     def width_px(self, text: str) -> int:
-        """How wide the text comes out, without padding."""
+        """Return the width of the drawn text, without padding."""
         (width, _height), _baseline = cv2.getTextSize(text, _FONT, self.scale, self.thickness_px)
         return int(width)
 

@@ -61,7 +61,7 @@ def decode(manifest: Manifest, outputs: Outputs, min_score: float) -> Candidates
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Reading:
-    """How a manifest reads boxes and scores, wherever they stand; the names are for messages."""
+    """Readers of boxes and scores, as a manifest declares them; the names are for messages."""
 
     boxes_name: str
     box_format: BoxFormat

@@ -1,6 +1,6 @@
-"""Which model may come into force: one manifest, with the weights that it names by their hash, after both were tried.
+"""Acceptance of a model: one manifest with the weights that it names by their hash, after both were tried.
 
-Given the files of a model folder. JSON and ONNX files count; whatever else lies there (a README, a licence) is ignored.
+Receives the files of a model folder. JSON and ONNX files count; others (a README, a licence) are ignored.
 """
 
 from __future__ import annotations

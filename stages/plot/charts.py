@@ -234,7 +234,7 @@ def _axis(first_s: float, last_s: float) -> tuple[int, int, int]:
 
 
 def _label_column(canvas: Canvas, labels: Sequence[str]) -> float:
-    """Where what is right of the labels begins: as wide as they need, up to a third."""
+    """Return the left edge of the plot, in pixels: the labels get the width that they need, up to a third."""
     widest_px = max(canvas.measure(canvas.fit(label, 13), 13) for label in labels)
     return _MARGIN_PX + min(widest_px, _WIDTH_PX / 3) + 16
 

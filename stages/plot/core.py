@@ -47,7 +47,7 @@ def _overview(work: Work) -> Result:
 
 
 def _index(summary: Summary) -> JsonObject:
-    """What the page knows at once: all sums, and which partitions there are to load."""
+    """Return what the page loads first: all sums, and the list of partitions."""
     colours = slots_of_colour(summary.classes)
     device_at = {device.name: index for index, device in enumerate(summary.devices)}
     class_at = {label: index for index, (label, _) in enumerate(summary.classes)}

@@ -1,4 +1,4 @@
-"""What object-detect says of one picture, as this stage reads it: checked once, then trusted.
+"""Detections of one picture, as object-detect wrote them: checked once, then trusted.
 
 The document keeps fields that are not known here, so that a newer detector's additions reach the threat's JSON.
 """

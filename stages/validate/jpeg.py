@@ -59,7 +59,7 @@ class Segment:
 
     @property
     def stray(self) -> int:
-        """How many bytes before it belong to nothing."""
+        """Return the number of bytes before it that belong to no segment."""
         return self.stray_end - self.after
 
 
@@ -74,7 +74,7 @@ class Component:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Frame:
-    """What the frame header (SOF) says. ``width`` and ``height`` are pixels, as stored."""
+    """Frame header (SOF). ``width`` and ``height`` are pixels, as stored."""
 
     segment: Segment
     precision: int
@@ -106,7 +106,7 @@ class Structure:
 
     @property
     def end(self) -> int:
-        """Where the picture ends; what follows is not part of it."""
+        """Return the offset of the picture's end; what follows is not part of it."""
         return self.eoi.end
 
     @property
@@ -203,7 +203,7 @@ def _end_of(data: bytes, start: int, scanned: bool) -> int:
 
 
 def _scan_end(data: bytes, start: int) -> int:
-    """Where the coded data that starts there ends, restarts included, without the 0xFF that may fill up to a marker."""
+    """Return the end of the coded data that starts there, restarts included, without the 0xFF that may pad a marker."""
     found = _MARKER_BUT_RST.search(data, start)
     if found is None:
         raise _ran_out(data, scanned=True)
@@ -235,7 +235,7 @@ def _frame(data: bytes, segment: Segment) -> Frame:
 
 
 def _fault(scanned: bool, detail: str) -> Refused:
-    """What is wrong before the first scan is the header's fault; later it is damage."""
+    """Return the refusal for a defect: of the header before the first scan, damage after it."""
     return Refused(Reason.DAMAGED if scanned else Reason.HEADER_UNREADABLE, detail=detail)
 
 

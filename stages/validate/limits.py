@@ -13,7 +13,7 @@ from lookout.domain.records import JsonObject
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a picture may be. Bounds are inclusive."""
+    """Limits for a picture. Bounds are inclusive."""
 
     max_bytes: int = 32 * 1024 * 1024
     max_pixels: int = 50_000_000

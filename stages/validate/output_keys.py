@@ -1,4 +1,4 @@
-"""Where a picture's files go: the same key when it is plain, else a digest of it.
+"""Keys for a picture's files: the same key when it is plain, else a digest of it.
 
 Keys come from outside and become keys, and often paths, in our stores. What is not plain must neither escape from its
 place nor meet another picture's files there. Pure text; knows nothing of pictures.
@@ -29,7 +29,7 @@ def shown(text: str) -> str:
 
 
 def find_fault(key: str) -> str | None:
-    """What keeps a key from being used as it is, as the rest of a sentence; None when it is plain.
+    """Return why a key cannot be used as it is, as the rest of a sentence; None when it is plain.
 
     Plain: at most 900 bytes of UTF-8 in all and 200 a part between slashes, each part printable text that neither is
     empty nor starts with a dot.

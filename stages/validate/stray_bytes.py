@@ -24,7 +24,7 @@ _MAX_SIDE_PX: Final = 65_500
 
 
 def is_harmless(coded: bytes, count: int, max_stray_bytes: int) -> bool:
-    """Whether the last ``count`` bytes of coded data, which the decoder did not use, can be a device's habit.
+    """Tell whether the last ``count`` bytes of coded data, which the decoder did not use, can be a device's padding.
 
     Zeros of any number are padding, but only if the decoder had used none of them as data: then they would have
     replaced data that is lost.
@@ -40,7 +40,7 @@ def refuse_rest(count: int) -> Refused:
 
 
 def restart_interval(data: bytes, structure: Structure) -> int:
-    """How many MCUs stand between two restart markers of the first scan; 0 when there are none."""
+    """Return the number of MCUs between two restart markers of the first scan; 0 when there are none."""
     last = [part for part in structure.segments if part.marker == jpeg.DRI and part.start < structure.scans[0].start][
         -1:
     ]

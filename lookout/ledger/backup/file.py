@@ -39,8 +39,8 @@ _COMPRESSION: Final = 6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archived:
-    """What a file holds: entries by kind; ``sha256`` is that of its lines, so the same ledger gives the same one but
-    for the first line."""
+    """Summary of a backup file: entries by kind; ``sha256`` is that of its lines, so the same ledger gives the same
+    digest but for the first line."""
 
     made_at_s: float
     code: str

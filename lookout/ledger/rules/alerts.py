@@ -39,7 +39,7 @@ class Delivered:
 
 
 def is_open(alert: Alert) -> bool:
-    """Whether it waits to be sent, now or later."""
+    """Tell whether the alert is still to be sent, now or later."""
     return alert.state in WAITING
 
 

@@ -57,7 +57,7 @@ class Row:
     """Why the live record cannot be read, where there is one that cannot."""
 
     def slot(self) -> Slot:
-        """What callers of the ledger see."""
+        """Return the slot as callers of the ledger see it."""
         record = self.record
         return Slot(
             stage=self.stage,
@@ -78,12 +78,12 @@ class Row:
         )
 
     def held_by(self, claim: Claim, now_s: float) -> bool:
-        """Whether the claim still stands: same owner, same token, lease not over."""
+        """Tell whether the claim is still valid: same owner, same token, lease not over."""
         return self.owner == claim.owner and self.token == claim.token and now_s < self.lease_end_s
 
 
 class Book(Protocol):
-    """What settling reads and writes of one transaction."""
+    """Unit of work: the reads and writes of one transaction that settles claims."""
 
     def find(self, stage: str, key: str) -> Row | None:
         """The row of a claimed slot, to be changed in place and saved, or None."""
@@ -132,12 +132,12 @@ class Book(Protocol):
 
 
 def is_tallied(record: Record) -> bool:
-    """Whether a record says anything to the tally of its group, and so keeps the group alive."""
+    """Tell whether a record counts in the tally of its group, and so keeps the group alive."""
     return record.at_s is not None or any(record.counts.values())
 
 
 def content(seen: Observation | None) -> tuple[str | None, str | None]:
-    """What of an observation its readers depend on: the same for one that is not known and one that is gone.
+    """Return the part of an observation that readers depend on: the same for an unknown key as for a deleted one.
 
     Raises ValueError for a ref of another object.
     """
@@ -192,7 +192,7 @@ def let_go(row: Row, state: State, now_s: float) -> None:
 
 
 def portion(suspect: int) -> int:
-    """How many of those lost together, ``suspect`` at once, may be claimed at once."""
+    """Return how many slots of one dead owner, ``suspect`` in number, may be claimed at once."""
     return max(1, suspect // 2)
 
 

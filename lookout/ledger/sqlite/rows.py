@@ -1,4 +1,4 @@
-"""What the parts of the SQLite ledger share: the connection, the clock, and how a slot is read from its row."""
+"""Access shared by the parts of the SQLite ledger: the connection, the clock, and the decoding of a slot's row."""
 
 from __future__ import annotations
 

@@ -198,7 +198,8 @@ class FolderStore(ObjectStore):
         return f"{bucket}/{key}"
 
     def _places(self, ref: ObjectRef) -> Iterable[str]:
-        """Where the version can be, in the order in which versions travel, so that a reader cannot miss one."""
+        """Return the possible places of a version, in the order in which versions move, so that a reader cannot miss
+        one."""
         target, staged, kept = self._name(ref.bucket, ref.key), _staged(ref), f"{_VERSIONS}/{ref.sha256}"
         return (target, kept) if staged is None else (staged, target, kept)
 
@@ -237,7 +238,7 @@ class FolderStore(ObjectStore):
 
 
 def _staged(ref: ObjectRef) -> str | None:
-    """Where the version was staged. A version handle is never trusted as a path."""
+    """Return the path of the staged version. A version handle is never trusted as a path."""
     if ref.version is None or not _VERSION.fullmatch(ref.version):
         return None
     return f"{_STAGING}/{ref.version}"

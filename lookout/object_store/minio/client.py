@@ -61,7 +61,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Where a server is and as whom to speak to it. ``endpoint`` is ``host:port``; the secret is not shown by repr.
+    """Address and credentials of a server. ``endpoint`` is ``host:port``; the secret is not shown by repr.
 
     ``ca`` is a PEM file of the authorities to trust instead of the system's. ``threads`` bounds the requests at once.
     """
@@ -82,7 +82,7 @@ class Access:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """What the server says of one version: ``sha256`` and ``copy_of`` are what its writer declared, None if nothing."""
+    """Metadata of one version: ``sha256`` and ``copy_of`` are what its writer declared, None if nothing."""
 
     version: str
     size: int
@@ -132,7 +132,7 @@ class Connection:
         return self._versioned(bucket, written.version_id)
 
     def stat(self, bucket: str, key: str, version: str | None = None) -> Found | None:
-        """What is known of a version, by default the visible one, without its bytes; None when it is not there."""
+        """Return the metadata of a version, by default the visible one; None when it is not there."""
         with self._reading(bucket, key):
             try:
                 found = self.client.stat_object(bucket, key, version_id=version)
@@ -176,7 +176,7 @@ class Connection:
             self.client.remove_object(bucket, key, version_id=version)
 
     def has_bucket(self, bucket: str) -> bool:
-        """Whether the bucket is there."""
+        """Tell whether the bucket is there."""
         with translated(self.access.url, bucket):
             return self.client.bucket_exists(bucket)
 

@@ -58,7 +58,7 @@ class Entry(NamedTuple):
 
     @property
     def modified_at_s(self) -> float:
-        """When it was written."""
+        """Return the time at which it was written, in Unix seconds."""
         return datetime.fromisoformat(self.modified_text).timestamp()
 
 

@@ -1,4 +1,4 @@
-"""Which buckets and keys MinIO can hold: refused here, with a hint, before anything goes over the wire.
+"""Rules for names of buckets and keys in MinIO: others are refused here, with a hint, before any request is sent.
 
 Found by trying keys on a real server and by reading what it checks. MinIO keeps every object in a folder of that name
 and treats a backslash as a slash when it looks for ``..``. Pure: knows no connection.

@@ -130,7 +130,7 @@ class MinioStore(ObjectStore):
         return versions_of(partial(self.connection.page, self.full(bucket)), key)
 
     def exists(self, bucket: str) -> bool:
-        """Whether the server has the bucket."""
+        """Tell whether the server has the bucket."""
         return self.connection.has_bucket(self.full(bucket))
 
     # --- writing ----------------------------------------------------------------------------------------------------
@@ -281,8 +281,8 @@ class MinioStore(ObjectStore):
 
 
 def _old(entries: Iterator[Entry], keep_newer_than_s: float) -> Iterator[Entry]:
-    """What may go: versions replaced or removed before then, and delete markers with nothing left below them. Never
-    what is visible: the server says of each entry whether it is the latest of its key."""
+    """Yield the versions that may be pruned: replaced or removed before then, and delete markers with nothing left
+    below them. Never the visible version: the server says of each entry whether it is the latest of its key."""
     newer: Entry | None = None
     marker: Entry | None = None
     for entry in entries:
@@ -309,8 +309,8 @@ def _may_be(ref: ObjectRef, found: Found) -> bool:
 
 
 def _is_shown(ref: ObjectRef, top: Found) -> bool:
-    """Whether the visible version is the named one, or has its bytes and stays: a version that was only put may be
-    discarded by whoever put it, but nobody can name a copy."""
+    """Tell whether the visible version is the named one, or a lasting one with its bytes: a version that was only put
+    may be discarded by its writer, but nobody can name a copy."""
     if top.version == ref.version:
         return True
     return top.sha256 == ref.sha256 and (ref.version is None or top.copy_of is not None)

@@ -1,4 +1,4 @@
-"""What a proof finds: differences, inputs that expired, obstacles, remarks; and how two values are compared.
+"""Findings of a proof: differences, inputs that expired, obstacles, remarks; and the comparison of two values.
 
 Knows neither ledger nor store.
 """
@@ -18,7 +18,7 @@ MAX_DIFFERENCES: Final = 100
 
 
 class Verdict(StrEnum):
-    """What came of a proof. ``UNKNOWN``: nothing differs, but something that is needed is not there any more."""
+    """Verdict of a proof. ``UNKNOWN``: nothing differs, but something that is needed is not there any more."""
 
     SAME = "same"
     DIFFERS = "differs"
@@ -97,7 +97,7 @@ class Findings:
 
 
 def differences(where: str, kept: Json, made: Json) -> Iterator[Difference]:
-    """Where two JSON values differ, leaf by leaf, in the order of names and places."""
+    """Yield the differences between two JSON values, leaf by leaf, in the order of names and places."""
     if isinstance(kept, dict) and isinstance(made, dict):
         for name in sorted(kept.keys() | made.keys()):
             yield from differences(f"{where}.{name}", kept.get(name), made.get(name))

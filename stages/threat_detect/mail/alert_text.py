@@ -1,4 +1,4 @@
-"""What a mail says of one alert, as plain, safe, short texts.
+"""Texts of one alert for a mail: plain, safe, short.
 
 An alert's detail was written by the stage's core, perhaps by an older version of it, and its texts come from names that
 strangers chose. Here every field becomes printable text of bounded length, and a missing one an empty text: an alert

@@ -57,7 +57,8 @@ class Mail:
 
     @property
     def fault(self) -> str | None:
-        """Why no channel may try to send this, or None: accepted rules have good addresses, old records may not."""
+        """Return why no channel may try to send this, or None: accepted rules have valid addresses, old records may
+        not."""
         for who, address in (("sender", self.sender), ("recipient", self.recipient)):
             if not is_address(address):
                 return f"the {who} {address!r} is not a plain e-mail address"

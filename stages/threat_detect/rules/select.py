@@ -1,4 +1,4 @@
-"""Which rule files apply to a picture, decided while planning: reads no rule file and imports nothing heavy."""
+"""Selection of the rule files that apply to a picture, while planning: reads no rule file and imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def select(key: str, references: Sequence[Reference]) -> list[Reference]:
 
 
 def watches(globs: Sequence[str], device: str) -> bool:
-    """Whether one of the globs matches the device; case matters, as in keys."""
+    """Tell whether one of the globs matches the device; case matters, as in keys."""
     return any(fnmatchcase(device, glob) for glob in globs)
 
 
