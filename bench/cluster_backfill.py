@@ -83,7 +83,7 @@ class Run:
 
 
 def measure(setup: Setup) -> list[Row]:
-    """A backfill of new pictures, and the bare loop on the same pictures, in turn."""
+    """Run a backfill of new pictures, and the bare loop on the same pictures, in turn."""
     total, pairs = setup.pick(500, 100), setup.pick(3, 1)
     source = setup.folder / "source"
     setup.say(f"making {total} pictures")
@@ -117,7 +117,7 @@ def measure(setup: Setup) -> list[Row]:
 
 
 def measure_sizes(setup: Setup) -> list[Row]:
-    """Backfills of the same pictures, done again each time, with 1, 2, 4 and 8 workers; kept for the simulation."""
+    """Run backfills of the same pictures, done again each time, with 1, 2, 4 and 8 workers; kept for the simulation."""
     total, small = setup.pick(500, 60), setup.pick(FIT, 20)
     source = setup.folder / "source"
     setup.say(f"making {total} pictures")
@@ -144,7 +144,7 @@ def measure_sizes(setup: Setup) -> list[Row]:
 
 
 def backfill(there: Deployed, source: Path | None, *, workers: int, batch: int, pictures: int = 0) -> Run:
-    """One backfill: of the new pictures of a folder, or, without one, again of those that are there.
+    """Run one backfill: of the new pictures of a folder, or, without one, again of those that are there.
 
     Raises RuntimeError unless it did all of them.
     """
@@ -181,7 +181,7 @@ def backfill(there: Deployed, source: Path | None, *, workers: int, batch: int, 
 
 
 def containers_of(logs: Mapping[tuple[str, str], str], made_at_s: float) -> tuple[Container, ...]:
-    """The stages' containers among these logs, in the order of their beginning."""
+    """Return the stages' containers among these logs, in the order of their beginning."""
     found = []
     for (pod, _), text in logs.items():
         for match in _ENDED.finditer(text):
@@ -200,7 +200,7 @@ def containers_of(logs: Mapping[tuple[str, str], str], made_at_s: float) -> tupl
 
 
 def pods_of(workflow: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Its nodes that are pods."""
+    """Return its nodes that are pods."""
     return [one for one in workflow["status"]["nodes"].values() if one["type"] == "Pod"]
 
 

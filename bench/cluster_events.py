@@ -38,7 +38,7 @@ class Burst:
 
 
 def measure(setup: Setup) -> list[Row]:
-    """500 pictures in 20 s, then a backfill of the same with two workers."""
+    """Measure 500 pictures in 20 s, then a backfill of the same with two workers."""
     total, within_s = setup.pick(500, 60), setup.pick(20.0, 5.0)
     source = setup.folder / "source"
     setup.say(f"making {total} pictures")

@@ -26,7 +26,7 @@ _STAMP: Final = re.compile(r"^(\S+Z) ")
 
 
 def measure(setup: Setup) -> list[Row]:
-    """p50 and p95 of the whole way; the median of each step."""
+    """Measure p50 and p95 of the whole way, and the median of each step."""
     number, every_s = setup.pick(20, 3), setup.pick(30.0, 0.0)
     taken: list[dict[str, float]] = []
     cpu_s: list[dict[str, float]] = []
@@ -96,7 +96,7 @@ def stage_moments(containers: Mapping[str, Container], records: Mapping[str, Rec
 
 
 def rows_of(taken: Sequence[Mapping[str, float]]) -> list[Row]:
-    """The rows of the table: the whole, and each step by itself."""
+    """Return the rows of the table: the whole, and each step by itself."""
     total = [moments["mail"] for moments in taken]
     rows = [
         Row(what=f"upload to mail: p50 of {len(total)}", values=total, unit="s"),

@@ -34,7 +34,7 @@ class Watched:
             self._more.notify_all()
 
     def first(self, is_it: Callable[[Thing], bool], what: str) -> tuple[float, Thing]:
-        """The first moment at which a resource was so, and the resource. Raises RuntimeError when none comes."""
+        """Return the first moment at which a resource was so, and the resource. Raises RuntimeError when none comes."""
 
         def find() -> tuple[float, Thing] | None:
             return next(((at_s, thing) for at_s, thing in self.told if is_it(thing)), None)

@@ -182,7 +182,8 @@ def _print_cost(run: Run, photos: dict[str, bytes]) -> None:
 
 
 def _best_ms(*calls: Callable[[], object], repeats: int = 60) -> list[float]:
-    """The shortest time of each call, taken in turns, so that other work on the machine meets all of them alike."""
+    """Return the shortest time of each call, taken in turns, so that other work on the machine meets all of them
+    alike."""
     best = [float("inf")] * len(calls)
     for _ in range(repeats):
         for index, call in enumerate(calls):

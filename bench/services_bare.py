@@ -93,7 +93,7 @@ _own: tuple[Minio, str] | None = None
 
 
 def _start(place: Place) -> None:
-    """Runs once in each process of the pool."""
+    """Prepare each process of the pool, once."""
     global _own
     _own = _connect(place), place.prefix
 

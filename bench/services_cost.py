@@ -40,7 +40,8 @@ BAR_MS: Final = 5.0
 
 
 def measure(setup: Setup) -> list[Row]:
-    """With everything in one process, where nothing overlaps, and with one worker process a core, as runs have it."""
+    """Measure with everything in one process, where nothing overlaps, and with one worker process a core, as in
+    runs."""
     with servers(setup.folder) as started:
         cores = max(2, os.cpu_count() or 1)
         return [*_compare(setup, started, 1), *_compare(setup, started, cores)]
@@ -90,7 +91,7 @@ def _parts(spent: Sequence[dict[str, float]], name: str, datums: int) -> list[Ro
 
 
 def _texts(number: int) -> dict[str, bytes]:
-    """The batch of one round: distinct texts that cannot be made smaller by much, one in eight with an alarm."""
+    """Return the batch of one round: distinct texts that cannot be made smaller by much, one in eight with an alarm."""
     rng = random.Random(number)
     texts = {}
     for index in range(BATCH):

@@ -45,8 +45,8 @@ AT_ONCE: Final = 500
 
 
 def measure(setup: Setup) -> list[Row]:
-    """Whole processes over a single known picture and over 400 and 10,000, in turn; then the same within one process
-    that has everything loaded."""
+    """Measure whole processes over a single known picture and over 400 and 10,000, in turn; then the same within one
+    process that has everything loaded."""
     sizes = (ALONE, *(setup.pick(size, min(size, 2000)) for size in SIZES))
     with servers(setup.folder) as started:
         sites = {size: started.site(f"n{size}") for size in sizes}
@@ -166,7 +166,8 @@ def _run(site: Site, size: int, expected: Mapping[str, int]) -> Finished:
 
 
 def _warm(setup: Setup, sites: Mapping[int, Site], first: int) -> dict[tuple[int, str], list[float]]:
-    """Seconds that a run takes within a process that has the model and all libraries loaded; rounds from ``first``."""
+    """Return seconds that a run takes within a process that has the model and all libraries loaded; rounds from
+    ``first``."""
     rounds = setup.pick(*ROUNDS)
     found: dict[tuple[int, str], list[float]] = {(size, step): [] for size in sites for step in STEPS}
     for size, site in sites.items():
@@ -185,8 +186,8 @@ def _warm(setup: Setup, sites: Mapping[int, Site], first: int) -> dict[tuple[int
 
 
 def _bare(setup: Setup, site: Site) -> dict[str, list[float]]:
-    """Seconds of a listing of all versions without Lookout: by minio-py, one page after the other; and by requests for
-    all pages at once, whose answers nobody reads, which is what the server itself takes."""
+    """Return seconds of a listing of all versions without Lookout: by minio-py, one page after the other; and by
+    requests for all pages at once, whose answers nobody reads, which is what the server itself takes."""
     store, found = _store(site), dict[str, list[float]]()
     connection, bucket = store.connection, store.full(PIPELINE.inputs)
     for _ in range(setup.pick(*ROUNDS)):

@@ -163,7 +163,7 @@ class _Backfill:
     # --- a worker ---------------------------------------------------------------------------------------------------
 
     def _pod(self) -> Process:
-        """Waits for room, then works through the stages."""
+        """Wait for room, then work through the stages."""
         node = yield from self._nodes.enter()
         yield self._clock.after(self._costs.pod_s)
         for number, stage in enumerate(self._costs.stages):
@@ -188,7 +188,7 @@ class _Backfill:
         yield self._clock.together([*lanes, self._engine(cpu, stage, len(batch.pictures), made)])
 
     def _lane(self, cpu: Station, stage: StageCosts, left: deque[int], made: Mailbox) -> Process:
-        """A worker process: reads, works, writes."""
+        """Simulate a worker process: read, work, write."""
         while left:
             picture = left.popleft()
             yield self._store.use(stage.store_s)
@@ -196,7 +196,7 @@ class _Backfill:
             made.put(picture)
 
     def _engine(self, cpu: Station, stage: StageCosts, expected: int, made: Mailbox) -> Process:
-        """Commits what is made, in bulk: all that has come while it was busy."""
+        """Commit what is made, in bulk: all that has come while it was busy."""
         while expected:
             yield made.filled()
             pictures = made.take()

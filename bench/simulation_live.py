@@ -41,7 +41,7 @@ class LiveCluster:
 
 
 def until_mail(costs: LiveCosts, cluster: LiveCluster, *, rate: float, pictures: int) -> list[float]:
-    """Seconds from upload to mail of each of so many pictures, of which ``rate`` land each second."""
+    """Return the seconds from upload to mail of each of so many pictures, of which ``rate`` arrive each second."""
     clock = Clock()
     nodes = Nodes(clock, cluster.nodes, cluster.cores, cluster.places)
     limit = Room(clock, cluster.limit)

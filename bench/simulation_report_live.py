@@ -47,7 +47,7 @@ def cluster(nodes: int) -> LiveCluster:
 
 
 def live_costs(tree: Mapping[str, Any]) -> LiveCosts:
-    """The medians of what was measured of single pictures."""
+    """Return the medians of what was measured of single pictures."""
     ways: Sequence[Mapping[str, float]] = tree["moments_s"]
     spent: Sequence[Mapping[str, float]] = tree["cpu_s"]
     return LiveCosts(

@@ -143,7 +143,7 @@ def event_bus() -> Manifest:
 
 
 def event_source() -> Manifest:
-    """The webhooks that MinIO or an intake posts to. Without the token in the Secret they answer 401."""
+    """Return the webhooks that MinIO or an intake posts to. Without the token in the Secret they answer 401."""
     return _manifest(
         "EventSource",
         EVENT_SOURCE,
@@ -165,7 +165,8 @@ def event_source() -> Manifest:
 
 
 def sensor() -> Manifest:
-    """A pipeline for each picture, or for each batch; for anything else that landed, a backfill that looks for itself.
+    """Return a pipeline for each picture, or for each batch; for anything else that landed, a backfill that looks for
+    itself.
 
     One dependency a trigger: of two with the same subject, a trigger of Argo Events would hear only one.
     """

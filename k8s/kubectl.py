@@ -35,7 +35,7 @@ class Kubectl:
 
 
 def find_kubectl() -> str:
-    """The program: KUBECTL, else the one that ``make cluster`` has, else the one in PATH. Raises Failed."""
+    """Return the program: KUBECTL, else the one that ``make cluster`` has, else the one in PATH. Raises Failed."""
     cache = Path(os.environ.get("LOOKOUT_CACHE") or Path.home() / ".cache" / "lookout")
     for name in (os.environ.get("KUBECTL"), str(cache / "bin" / "kubectl"), "kubectl"):
         found = shutil.which(name) if name else None

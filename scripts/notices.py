@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def table(lock: str) -> str:
-    """The libraries of a lock file as a Markdown table, in the order of their names."""
+    """Return the libraries of a lock file as a Markdown table, in the order of their names."""
     versions: dict[str, list[str]] = {}
     for name, version in _LOCKED.findall(lock):
         versions.setdefault(name, []).append(version)

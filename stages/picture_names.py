@@ -42,7 +42,7 @@ class PictureName:
 
 
 def find_name(key: str) -> PictureName | None:
-    """The parts of a key, or None if its last part is not a picture's name."""
+    """Return the parts of a key, or None if its last part is not a picture's name."""
     folder, slash, name = key.rpartition("/")
     found = _NAME.fullmatch(name)
     if found is None:
@@ -51,6 +51,6 @@ def find_name(key: str) -> PictureName | None:
 
 
 def group_of(key: str) -> str:
-    """The group in which a picture is counted: ``<device>/<day in UTC>``, or ``-/-``."""
+    """Return the group in which a picture is counted: ``<device>/<day in UTC>``, or ``-/-``."""
     name = find_name(key)
     return f"{name.device}/{name.day}" if name else f"{UNNAMED}/{UNNAMED}"

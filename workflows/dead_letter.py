@@ -12,7 +12,7 @@ from workflows.parts import HOUR_S, life, operator, single
 
 
 def dead_letter() -> WorkflowTemplate:
-    """``lookout look`` at the event's object."""
+    """Return the workflow that runs ``lookout look`` at the event's object."""
     with WorkflowTemplate(
         entrypoint="look",
         arguments=[Parameter(name="object", description="bucket/key of the event")],

@@ -133,7 +133,7 @@ class Part:
 
 
 def stage(name: str, *args: str) -> Part:
-    """The container of a stage, with its own users of store and ledger. Only threat-detect sends mail."""
+    """Return the container of a stage, with its own users of store and ledger. Only threat-detect sends mail."""
     return Part(
         name=name,
         image=f"lookout/{name}:dev",
@@ -149,7 +149,7 @@ def stage(name: str, *args: str) -> Part:
 
 
 def operator(name: str, *args: str, secrets: Sequence[str] = ()) -> Part:
-    """A container of the command line, ``lookout`` with these arguments."""
+    """Return a container of the command line, ``lookout`` with these arguments."""
     return Part(
         name=name,
         image="lookout/lookout:dev",
@@ -161,12 +161,12 @@ def operator(name: str, *args: str, secrets: Sequence[str] = ()) -> Part:
 
 
 def verdict(*args: str) -> Part:
-    """The last container: ends the run, and says what was found and what failed."""
+    """Return the last container: ends the run, and says what was found and what failed."""
     return operator("main", "verdict", RUN, *args, f"--to={_VERDICT}")
 
 
 def chain(name: str, parts: Sequence[Part], **fields: Any) -> ContainerSet:
-    """One pod whose containers run one after the other, each when the one before it has ended with 0.
+    """Return one pod whose containers run one after the other, each when the one before it has ended with 0.
 
     The names begin with the place in the chain, but for ``main``, which is Argo's word for the one that gives outputs:
     Argo's message on a failed pod is that of the first container by name that failed, so this makes it the cause.
@@ -183,7 +183,7 @@ def chain(name: str, parts: Sequence[Part], **fields: Any) -> ContainerSet:
 
 
 def single(name: str, part: Part, **fields: Any) -> Container:
-    """A pod of one container."""
+    """Return a pod of one container."""
     return Container(name=name, retry_strategy=retry(), volume_mounts=[_tmp()], **part.fields(), **fields)
 
 
@@ -192,7 +192,8 @@ def _tmp() -> VolumeMount:
 
 
 def retry() -> RetryStrategy:
-    """Again after 5, 10, 20, 40, 60, 60... s, for about ten minutes: servers come back in this time or not soon."""
+    """Return the retries after 5, 10, 20, 40, 60, 60... s, for about ten minutes: servers are back by then or not
+    soon."""
     return RetryStrategy(
         limit=12,
         retry_policy="Always",
@@ -202,7 +203,7 @@ def retry() -> RetryStrategy:
 
 
 def output(name: str, path: str, default: str | None = None) -> Parameter:
-    """An output parameter that a container writes into a file."""
+    """Return an output parameter that a container writes into a file."""
     return Parameter(name=name, value_from=ValueFrom(path=path, default=default))
 
 
@@ -212,8 +213,8 @@ def verdict_outputs() -> list[Parameter]:
 
 
 def closing(*args: str) -> Steps:
-    """The exit handler of a workflow with a run: a run that was not ended by its own verdict, because a stage failed
-    or somebody stopped the workflow, is ended here. Nothing runs after a success."""
+    """Return the exit handler of a workflow with a run: a run that was not ended by its own verdict, because a stage
+    failed or somebody stopped the workflow, is ended here. Nothing runs after a success."""
     close = single("close", operator("close", "verdict", RUN, *args))
     with Steps(name="at-exit") as steps:
         Step(name="close", template=close, when="{{workflow.status}} != Succeeded")
@@ -221,7 +222,7 @@ def closing(*args: str) -> Steps:
 
 
 def limit(semaphore: str) -> Synchronization:
-    """Waits until fewer run than LIMITS says for this semaphore."""
+    """Return the lock that waits until fewer run than LIMITS says for this semaphore."""
     return Synchronization(
         semaphores=[SemaphoreRef(config_map_key_ref=ConfigMapKeySelector(name=LIMITS, key=semaphore))]
     )
@@ -257,8 +258,8 @@ def life(component: str, description: str, *, deadline_s: int) -> dict[str, Any]
 def by_clock(
     name: str, schedule: str, description: str, template: str, *, start_within_s: int, **fields: Any
 ) -> CronWorkflow:
-    """A workflow of this WorkflowTemplate, one at a time. When the controller was away, the last one that was missed is
-    made up for, unless it is older than ``start_within_s``."""
+    """Return a workflow of this WorkflowTemplate, one at a time. When the controller was away, the last one that was
+    missed is made up for, unless it is older than ``start_within_s``."""
     return CronWorkflow(
         name=name,
         labels={"app.kubernetes.io/part-of": "lookout", "app.kubernetes.io/component": name},

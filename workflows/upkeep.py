@@ -13,7 +13,7 @@ _SOON_S = 240
 
 
 def upkeep() -> WorkflowTemplate:
-    """Alerts whose mail could not be sent, when no picture comes whose work would send them."""
+    """Return the workflow that sends alerts whose mail failed, when no new picture starts work that would send them."""
     return _template(
         "upkeep",
         "Alerts that wait are sent again",
@@ -22,7 +22,7 @@ def upkeep() -> WorkflowTemplate:
 
 
 def upkeep_full() -> WorkflowTemplate:
-    """Store and ledger compared, what stands on nothing retracted, what nobody names removed."""
+    """Return the workflow that compares store and ledger: orphaned datums are retracted, orphaned results removed."""
     return _template(
         "upkeep-full",
         "Store and ledger compared and cleaned up, each night",
@@ -35,7 +35,7 @@ def upkeep_full() -> WorkflowTemplate:
 
 
 def upkeep_by_clock() -> tuple[CronWorkflow, CronWorkflow]:
-    """The first every five minutes, the second each night."""
+    """Return the schedules: the first every five minutes, the second each night."""
     return (
         by_clock("upkeep", "*/5 * * * *", "Alerts that wait are sent again", "upkeep", start_within_s=_SOON_S),
         by_clock("upkeep-full", "53 3 * * *", "Cleaned up each night", "upkeep-full", start_within_s=_SOON_S),

@@ -147,7 +147,7 @@ class SendGridApi:
         return Scripted(status=204)
 
     def messages(self) -> bytes:
-        """All requests as JSON, without the key, and of attachments only how long they are as they came."""
+        """Return all requests as JSON, without the key, and of attachments only how long they are as they came."""
         with self._lock:
             posted = list(self.posted)
         return json.dumps([_shown(one) for one in posted]).encode()
@@ -302,7 +302,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Stand for the API until interrupted."""
+    """Serve the fake API until interrupted."""
     parser = argparse.ArgumentParser(description="A stand-in for SendGrid's v3 API; it sends nothing anywhere.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8025)

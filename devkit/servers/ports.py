@@ -33,7 +33,8 @@ class Listener:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now. Another process may take it before it is used: be ready to try again."""
+    """Return a port that nobody listens on now. Another process may take it before it is used: be ready to try
+    again."""
     highest = int(_RANGE.read_text().split()[0]) if _RANGE.exists() else 32_768
     candidates = range(_LOWEST, highest) if highest > _LOWEST else range(_LOWEST, 65_536)
     for port in random.sample(candidates, 200):

@@ -67,7 +67,7 @@ class Server(ABC):
 
     @abstractmethod
     def command(self) -> Sequence[str]:
-        """The arguments after the program's name; nothing secret among them."""
+        """Return the arguments after the program's name; nothing secret among them."""
 
     @abstractmethod
     def environment(self) -> Mapping[str, str]:
@@ -85,7 +85,7 @@ class Server(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, str]:
-        """The LOOKOUT_* variables by which Lookout uses this server."""
+        """Return the LOOKOUT_* variables by which Lookout uses this server."""
 
     def prepare(self) -> None:
         """Make what must be there before a start. Here: the folder, for its owner only."""
@@ -231,7 +231,7 @@ class Server(ABC):
         self.stop()
 
     def log_tail(self) -> str:
-        """The last lines of the log since the last start."""
+        """Return the last lines of the log since the last start."""
         try:
             with self.log_file.open("rb") as log:
                 log.seek(self._log_start)

@@ -152,7 +152,8 @@ class Services:
         )
 
     def _find_process(self, name: str) -> ProcessId | None:
-        """The server's process; None if it does not run, whatever a crash, a kill or a reboot has left in its file."""
+        """Return the server's process; None if it does not run, whatever a crash, a kill or a reboot has left in its
+        file."""
         return ProcessId.recall(self._pid_file(name))
 
     # ---- the folder ----
@@ -173,7 +174,7 @@ class Services:
             raise InputRejected("is not what was written there", str(self._asked_file), "remove it") from exc
 
     def _passwords(self) -> dict[str, str]:
-        """The passwords of this folder by what they are for, made at the first call."""
+        """Return the passwords of this folder by what they are for, made at the first call."""
         file = self.folder / "passwords.json"
         if not file.exists():
             _write_private(file, json.dumps({use: secrets.token_urlsafe(24) for use in _PASSWORDS}))

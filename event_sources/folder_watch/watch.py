@@ -281,7 +281,7 @@ class FolderWatch(FileSystemEventHandler):
     # --- paths -------------------------------------------------------------------------------------------------------
 
     def _find_key(self, path: str) -> str | None:
-        """The key of a path below the folder, or None for what is left alone."""
+        """Return the key of a path below the folder, or None for what is left alone."""
         if not path.startswith(self._root + "/") or self._is_excluded(path):
             return None
         name = path[len(self._root) + 1 :]

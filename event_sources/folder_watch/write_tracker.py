@@ -55,13 +55,13 @@ class Settling:
             return path in self._due_at_s or (path in self._open and path in self._unclosed)
 
     def opened(self, path: str) -> None:
-        """Somebody opened the file, to read or to write."""
+        """Note that a process opened the file, to read or to write."""
         with self._changed:
             self._open.add(path)
 
     def closed(self, path: str, *, written: bool) -> None:
-        """Somebody closed the file: after writing, it is no longer waited for. A reader only ends the waiting for its
-        own close, so that who reads it all the time, as a walk may, does not put it off for ever."""
+        """Note that a process closed the file: after writing, it is no longer waited for. A reader only ends the wait
+        for its own close, so that who reads it all the time, as a walk may, does not put it off for ever."""
         with self._changed:
             self._open.discard(path)
             if written:
@@ -105,7 +105,7 @@ class Settling:
                     self._wait(name)
 
     def forget_who_is_open(self) -> None:
-        """Events were lost, so a close may have been: whatever waited for one is given its time anew."""
+        """Note that events were lost, perhaps a close: the wait of all that waited for one begins anew."""
         with self._changed:
             self._open.clear()
             for path in self._unclosed - self._due_at_s.keys():

@@ -71,7 +71,7 @@ class Pace:
         return 1 + int(math.log2(1 + max(0.0, age_s) / self.again_s))
 
     def next_s(self, attempt: int) -> float:
-        """At which age the post after this one is due."""
+        """Return the age at which the post after this one is due."""
         return self.again_s * (math.ldexp(1.0, attempt) - 1)
 
 
@@ -111,7 +111,7 @@ class Dispatcher:
         metrics.ask(lambda: len(self.line), self._oldest_s)
 
     def start(self) -> None:
-        """Begin with what was left by whoever was here before."""
+        """Start the thread, with the batches that the process before has left."""
         self._thread.start()
 
     def stop(self, within_s: float) -> None:
@@ -167,7 +167,8 @@ class Dispatcher:
     # --- cutting ------------------------------------------------------------------------------------------------------
 
     def _cut(self, ledger: BatchLedger, taken: Mapping[str, float], now_s: float) -> Batch | None:
-        """A batch of those of the keys that wait in the ledger; None when none is left, or others have all of them."""
+        """Return a batch of those of the keys that wait in the ledger; None when none is left, or others have all of
+        them."""
         try:
             found = [ledger.find_slots(stage, list(taken)) for stage in self._readers]
             waiting = sorted({key for slots in found for key, slot in slots.items() if slot.dirty})
@@ -241,5 +242,6 @@ class Dispatcher:
 
 
 def _stamp(now_s: float) -> str:
-    """A time to the millisecond that sorts as the ids of other cuts do, and may be a part of a workflow's name."""
+    """Return a time to the millisecond that sorts as the ids of other cuts do, and may be a part of a workflow's
+    name."""
     return f"{datetime.fromtimestamp(now_s, UTC):%Y%m%dt%H%M%S}{int(now_s * 1000) % 1000:03}"

@@ -69,7 +69,7 @@ class IntakeApi:
         self._is_alive, self._metrics, self._answer_s = is_alive, metrics, answer_s
 
     def app(self) -> Starlette:
-        """To be served."""
+        """Return the application to be served."""
         return Starlette(
             routes=[
                 Route(PATH, self.post, methods=["POST"]),
@@ -80,7 +80,7 @@ class IntakeApi:
         )
 
     async def post(self, request: Request) -> Response:
-        """One event, or several in one body."""
+        """Take one event, or several in one body."""
         began_s = time.perf_counter()
         try:
             self._check_token(request)
@@ -101,7 +101,7 @@ class IntakeApi:
         return JSONResponse({"taken": len(events)})
 
     async def _take(self, events: list[Happened], body: bytes) -> None:
-        """Returns when the ledger has all pictures, and the bus what else matters. Raises LookoutError."""
+        """Return when the ledger has all pictures, and the bus what else matters. Raises LookoutError."""
         pictures = {event.key for event in events if event.bucket == self._buckets.pictures}
         answers: list[Awaitable[None]] = [asyncio.wrap_future(self._recorder.take(key)) for key in pictures]
         if any(event.bucket in self._buckets.references for event in events):
@@ -126,13 +126,13 @@ class IntakeApi:
         return JSONResponse({"error": refused.said}, refused.status, headers)
 
     async def health(self, _: Request) -> Response:
-        """500 when a part of it has ended that should not have: only a new process helps."""
+        """Answer 500 when a thread has ended that should not have: only a new process helps."""
         if self._is_alive():
             return PlainTextResponse("alive\n")
         return PlainTextResponse("a thread has ended; the log says why\n", 500)
 
     async def ready(self, _: Request) -> Response:
-        """Asks the store and the ledger."""
+        """Ask the store and the ledger."""
         try:
             async with asyncio.timeout(READY_S):
                 await asyncio.wrap_future(self._recorder.check())
@@ -143,7 +143,7 @@ class IntakeApi:
         return PlainTextResponse("ready\n")
 
     async def show_metrics(self, _: Request) -> Response:
-        """For Prometheus."""
+        """Answer with the metrics for Prometheus."""
         return Response(self._metrics.as_text(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -155,7 +155,7 @@ def _read(body: bytes) -> list[Happened]:
 
 
 async def _body(request: Request) -> bytes:
-    """The body. Raises _Refused when it is too large, before more of it is read."""
+    """Return the body. Raises _Refused when it is too large, before more of it is read."""
     said = f"expected at most {MAX_BODY_BYTES} bytes"
     if int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES:
         raise _Refused(413, "too large", said)

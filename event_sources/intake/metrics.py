@@ -66,5 +66,5 @@ class Metrics:
         self._oldest.set_function(oldest_s)
 
     def as_text(self) -> bytes:
-        """In the form that Prometheus reads."""
+        """Return the metrics in the form that Prometheus reads."""
         return generate_latest(self._registry)

@@ -39,7 +39,7 @@ class Pictures(Protocol):
     once."""
 
     def observe(self, key: str, now_s: float) -> Observation:
-        """One key as it is now, there or gone."""
+        """Observe one key as it is now, there or gone."""
         ...
 
     def is_still(self, seen: Observation) -> bool:
@@ -51,7 +51,7 @@ class Pictures(Protocol):
         ...
 
     def check(self) -> None:
-        """Returns if it answers."""
+        """Return if it answers."""
         ...
 
 
@@ -97,7 +97,7 @@ class Recorder:
         self._writer = threading.Thread(target=self._write_on, name="writer", daemon=True)
 
     def start(self) -> None:
-        """Begin to work on what is asked."""
+        """Start the threads."""
         for thread in (*self._lookers, self._writer):
             thread.start()
 
@@ -128,8 +128,8 @@ class Recorder:
         return answer
 
     def check(self) -> Answer:
-        """Answered when both the store and the ledger have answered. All who ask at once share one look at them, as
-        anybody may ask, and objects that have landed must not wait for that."""
+        """Return a future that is done when both store and ledger have answered. Calls at the same time share one
+        check, as anybody may ask, and objects that have landed must not wait for that."""
         with self._lock:
             if not self._checked.done():
                 return self._checked
@@ -189,7 +189,7 @@ class Recorder:
             ledger.close()
 
     def _next_group(self) -> list[_Seen] | None:
-        """All that has been seen by now, but something; None at the end."""
+        """Return all that has been seen by now, but something; None at the end."""
         group: list[_Seen] = []
         while not group or (len(group) < _TOGETHER and not self._seen.empty()):
             seen = self._seen.get()

@@ -29,7 +29,7 @@ class Happened:
 
 
 def read_events(body: bytes) -> list[Happened]:
-    """The records of an event in the form of S3. Raises InputRejected for any other body."""
+    """Return the records of an event in the form of S3. Raises InputRejected for any other body."""
     try:
         tree: Any = json.loads(body)
     except (ValueError, RecursionError) as exc:

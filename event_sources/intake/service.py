@@ -130,7 +130,7 @@ class Intake:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; with port 0 the system chooses one. Raises InputRejected."""
+    """Return a listening socket; with port 0 the system chooses one. Raises InputRejected."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sends without delay only where the protocol is named, and an answer goes out in two pieces: otherwise the
     # second waits for 40 ms, until the other side has confirmed the first.

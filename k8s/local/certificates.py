@@ -116,7 +116,7 @@ def _sign(folder: Path, part: Part) -> None:
 
 
 def _kubeconfig(pki: Path, client: Part) -> str:
-    """As JSON, which is YAML."""
+    """Return it as JSON, which is YAML."""
 
     def inline(name: str) -> str:
         return b64encode((pki / name).read_bytes()).decode()

@@ -67,7 +67,7 @@ def start(program: dict[str, Any]) -> int:
 
 
 def reap() -> Iterator[int]:
-    """The children that have ended."""
+    """Yield the children that have ended."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)

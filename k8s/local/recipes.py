@@ -87,7 +87,8 @@ PROJECT: Final = (
 
 
 def _files(*patterns: str) -> Iterator[Path]:
-    """The files of the project that the patterns mean, folders with all below, but for what Python leaves there."""
+    """Yield the files of the project that the patterns mean, folders with all below, but for what Python leaves
+    there."""
     for pattern in patterns:
         for found in sorted(ROOT.glob(pattern.rstrip("/"))):
             below = sorted(found.rglob("*")) if found.is_dir() else [found]

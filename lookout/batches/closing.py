@@ -53,7 +53,7 @@ def look_back(pipeline: Pipeline, ledger: BatchLedger, run: str, keys: Iterable[
 
 
 def _pieces(ledger: BatchLedger, run: str, keys: Iterable[str]) -> Iterator[Collection[str]]:
-    """All keys of the run, each once, in pieces as small as batches."""
+    """Yield all keys of the run, each once, in pieces as small as batches."""
     seen: set[str] = set()
     for piece in chain([tuple(keys)], (batch.keys for batch in ledger.batches(run=run))):
         fresh = [key for key in piece if key not in seen]

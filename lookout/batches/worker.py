@@ -142,8 +142,8 @@ class Working:
     # --- one batch --------------------------------------------------------------------------------------------------
 
     def _taking(self, stage: Stage, run: str) -> Iterator[Batch]:
-        """The open batches of the run that wait for this stage, or for nothing any more; taken, each once. Looked for
-        until a whole round finds none."""
+        """Yield the open batches of the run that wait for this stage, or for nothing any more; taken, each once. Looked
+        for until a whole round finds none."""
         seen: set[str] = set()
         found = True
         while found:
@@ -236,8 +236,8 @@ class Working:
                 return
 
     def _basis(self, scope: Sequence[Stage]) -> dict[str, str]:
-        """The basis of this program, which is that of the ledger. Read before the engine reads what is in force, so
-        that the engine can only be ahead of it, which the comparison afterwards finds. Raises Unavailable."""
+        """Return the basis of this program, which is that of the ledger. Read before the engine reads what is in force,
+        so that the engine can only be ahead of it, which the comparison afterwards finds. Raises Unavailable."""
         differ: list[str] = []
         for _ in range(2):  # something may come into force between the two readings, or another be the first
             basis = bases(self.pipeline, self.ledger, self.store)

@@ -76,7 +76,7 @@ class Range:
 
 
 def range_options(function: F) -> F:
-    """``--prefix``, ``--since`` and ``--until``."""
+    """Add ``--prefix``, ``--since`` and ``--until``."""
     for option in reversed(
         [
             click.option("--prefix", default="", metavar="TEXT", help="Whose key starts with this."),

@@ -180,7 +180,7 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """One counting line on a terminal; failures as lines of their own; nothing but failures elsewhere."""
+    """Show progress: on a terminal a counting line, and failures as lines of their own; elsewhere only failures."""
     done: dict[str, int] = {}
     live = sys.stderr.isatty() and not quiet
 

@@ -38,7 +38,7 @@ class Seen:
     ordinary: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
-        """The contract of ``--json``; documented in docs/cli.md."""
+        """Return the contract of ``--json``; documented in docs/cli.md."""
         status, oldest = self.status, self.status.backlog.oldest
         backlog = {
             "pictures": status.backlog.pictures,
@@ -151,7 +151,8 @@ def _follow(opened: Deployment, shown: int, every_s: float, *, as_json: bool) ->
 
 
 def _looks(opened: Deployment, shown: int, every_s: float) -> Iterator[tuple[dict[str, object], str]]:
-    """One look after the other, as JSON and as text; where the ledger does not answer, that: it may again."""
+    """Yield one reading after the other, as JSON and as text; an error where the ledger does not answer, as it may
+    again."""
     while True:
         began_s = time.monotonic()
         try:
@@ -186,7 +187,7 @@ def _waiting(status: Status) -> str:
 
 
 def _devices(backlog: Backlog, columns: Sequence[str]) -> str:
-    """Those of which most waits."""
+    """Return those of which most waits."""
     most = sorted(backlog.devices.items(), key=lambda item: (-max(item[1].values()), item[0]))
     rows = [(device, *(stages.get(stage, 0) for stage in columns)) for device, stages in most[:DEVICES_SHOWN]]
     text = table(rows, ("waiting of", *columns))
@@ -194,7 +195,7 @@ def _devices(backlog: Backlog, columns: Sequence[str]) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time: ``5 s``, ``12 min``, ``3 h``, ``2 days``."""
+    """Return a length of time: ``5 s``, ``12 min``, ``3 h``, ``2 days``."""
     for limit_s, unit_s, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
         if seconds < limit_s:
             return f"{seconds / unit_s:.0f} {name}"

@@ -81,7 +81,7 @@ def upload(program: Program, path: tuple[Path, ...], prefix: str, workers: int, 
 
 
 def _check_bucket(store: MinioStore, bucket: str) -> None:
-    """Raises Unavailable unless the server answers, lets the user in and has the bucket: said once, not once a file."""
+    """Raise Unavailable unless the server answers, lets the user in and has the bucket: said once, not once a file."""
     from lookout.domain.errors import Denied
 
     try:
@@ -122,7 +122,7 @@ class _Tally:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Ends the line on the terminal, however the work ends."""
+        """End the line on the terminal, however the work ends."""
         try:
             yield
         finally:

@@ -67,7 +67,7 @@ class Verdict:
         return "; ".join([*named, *more])
 
     def as_text(self) -> str:
-        """One line for people, what went wrong first: messages are cut."""
+        """Return one line for people, errors first: messages are cut."""
         if self.found is None:
             return f"run {self.run}: nothing of it was begun"
         parts = [f"cannot be used: {'; '.join(self.refused)}"] if self.refused else []
@@ -82,7 +82,7 @@ class Verdict:
         return printable(". ".join(parts))
 
     def as_json(self) -> JsonObject:
-        """The contract of ``--json``; documented in docs/cli.md."""
+        """Return the contract of ``--json``; documented in docs/cli.md."""
         found = self.found or Found()
         return {
             "run": self.run,

@@ -57,7 +57,7 @@ def wait(program: Program, object_: str, timeout_s: float | None, state: Path | 
 
 
 def _wait(opened: Deployment, key: str, end_s: float | None) -> Ended:
-    """Raises Unavailable when the time is over. The ledger tells nobody of changes, so it is asked, ever more seldom;
+    """Poll the ledger until the picture is settled. Raises Unavailable when the time is over. The polls get ever rarer;
     the picture may change meanwhile, so it is looked at again from time to time."""
     pause_s, look_at_s = _FIRST_PAUSE_S, 0.0
     while True:

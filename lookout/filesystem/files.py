@@ -47,7 +47,8 @@ def words(error: OSError) -> str:
 
 
 def failure(path: str, error: OSError) -> LookoutError:
-    """The error to raise for a failed system call: InputRejected if the name can never work here, else Unavailable."""
+    """Return the error to raise for a failed system call: InputRejected if the name can never work here, else
+    Unavailable."""
     if error.errno in _BAD_NAME:
         return InputRejected("the file system cannot hold this name", repr(path), words(error))
     return Unavailable(path, words(error))
@@ -66,7 +67,7 @@ def unwritable(path: str, error: OSError) -> LookoutError:
 
 
 def check_key(bucket: str, key: str) -> None:
-    """Raises InputRejected unless the key can be a relative path of one file below its bucket's folder.
+    """Raise InputRejected unless the key can be a relative path of one file below its bucket's folder.
 
     Any script, spaces and newlines are fine; what could leave the folder, or be cut by the file system, is not.
     """
@@ -76,7 +77,7 @@ def check_key(bucket: str, key: str) -> None:
 
 
 def check_bucket(bucket: str) -> None:
-    """Raises InputRejected unless the bucket can be one visible folder; names that begin with a dot are reserved."""
+    """Raise InputRejected unless the bucket can be one visible folder; names that begin with a dot are reserved."""
     if not bucket or "/" in bucket or bucket.startswith(".") or _key_problem(bucket):
         raise InputRejected(
             "the bucket's name cannot be a folder", repr(bucket), "use letters, digits and dashes, no dot in front"

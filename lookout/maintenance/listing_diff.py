@@ -51,7 +51,7 @@ class ListsVersions(Protocol):
     """A store that can list versions: the visible one's handle says exactly whether it is the one that is named."""
 
     def versions(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[_Entry]:
-        """All versions, in the order of keys (code points), of each key the newest first; streamed."""
+        """Yield all versions, in the order of keys (code points), of each key the newest first; streamed."""
         ...
 
     def exists(self, bucket: str) -> bool:
@@ -60,7 +60,7 @@ class ListsVersions(Protocol):
 
 
 def shown(store: ObjectStore, bucket: str, after: str = "") -> Iterator[Shown]:
-    """All visible keys of results after that key, in their order; an unknown bucket is empty."""
+    """Yield all visible keys of results after that key, in their order; an unknown bucket is empty."""
     if isinstance(store, ListsVersions):
         if not store.exists(bucket):
             return
@@ -76,7 +76,7 @@ def shown(store: ObjectStore, bucket: str, after: str = "") -> Iterator[Shown]:
 
 
 def pairs(visible: Iterator[Shown], named: Iterator[Named]) -> Iterator[Pair]:
-    """Both streams beside each other, in the order of keys."""
+    """Yield both streams beside each other, in the order of keys."""
     left, right = next(visible, None), next(named, None)
     while left is not None and right is not None:
         if left.key < right.ref.key:

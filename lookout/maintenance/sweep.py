@@ -135,7 +135,7 @@ class Sweep:
         return [item.key for item in old]
 
     def _drop_lost(self, doubtful: list[Named], swept: Swept) -> list[Named]:
-        """Those that the store still has; the datums of the others are marked to be done again."""
+        """Return those that the store still has; the datums of the others are marked to be done again."""
         there = self.store.has([named.ref for named in doubtful])
         lost = [named for named, is_there in zip(doubtful, there, strict=True) if not is_there]
         lost = [named for named in lost if self._is_named(named)]

@@ -44,7 +44,7 @@ class ObjectReader(ABC):
 
     @abstractmethod
     def get(self, ref: ObjectRef) -> bytes:
-        """The bytes with exactly ``ref.sha256``, from wherever that version is: staged, visible or replaced.
+        """Return the bytes with exactly ``ref.sha256``, from wherever that version is: staged, visible or replaced.
         Raises ObjectMissing when there is none under the key, ObjectChanged when only other bytes are."""
 
     @abstractmethod
@@ -94,7 +94,7 @@ class ObjectStore(ObjectReader):
 
     @abstractmethod
     def list(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[Listed]:
-        """The visible keys that start with ``prefix`` and are greater than ``after``, in the order of their code
+        """Yield the visible keys that start with ``prefix`` and are greater than ``after``, in the order of their code
         points, streamed. An unknown bucket is empty."""
 
     @abstractmethod

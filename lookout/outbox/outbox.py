@@ -285,12 +285,12 @@ def _close(request: Request) -> None:
 
 
 def _plain(text: str | None) -> str | None:
-    """The text as a ledger can keep it: of a path or an answer that is not UTF-8, the other bytes as escapes."""
+    """Return the text as a ledger can keep it: of a path or an answer that is not UTF-8, the other bytes as escapes."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _by_recipient(alerts: Sequence[Alert], singly: Collection[str]) -> list[Sequence[Alert]]:
-    """A digest for each recipient; of the alerts ``singly`` a letter each."""
+    """Return a digest for each recipient; of the alerts ``singly`` a letter each."""
     letters: dict[tuple[str, ...], list[Alert]] = defaultdict(list)
     for alert in alerts:
         alone = (alert.id,) if alert.id in singly else ()

@@ -43,7 +43,7 @@ class Unsent:
         return sum(self.counts.values())
 
     def as_json(self) -> JsonObject:
-        """The contract of ``unsent`` in ``--json``; documented in docs/cli.md."""
+        """Return the contract of ``unsent`` in ``--json``; documented in docs/cli.md."""
         return {
             **{state.value: self.counts.get(state, 0) for state in NOT_SENT},
             "oldest_at_s": self.oldest_at_s,

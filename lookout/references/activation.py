@@ -130,7 +130,8 @@ def accept(uses: UsesReferences, paths: Mapping[str, Path]) -> tuple[tuple[Accep
 
 
 def find_files(uses: UsesReferences, path: Path) -> dict[str, Path]:
-    """The files at the path, by name: all of a folder, or one file (with ``uses.companions``, those of its stem too).
+    """Return the files at the path, by name: all of a folder, or one file (with ``uses.companions``, those of its stem
+    too).
 
     A link that is named itself is followed wherever it leads; one that is found beside it or in the folder is not (see
     ``_read``). Raises InputRejected when there is nothing to read.

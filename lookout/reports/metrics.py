@@ -66,7 +66,7 @@ class Measures(Collector):
         self._up = False
 
     def text(self) -> str:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry).decode()
 
     def collect(self) -> Iterator[Metric]:

@@ -133,7 +133,7 @@ def look_at_backlog(pipeline: Pipeline, ledger: BatchLedger, most: int = MOST) -
 
 
 def device_of(pipeline: Pipeline, key: str) -> str:
-    """The device of a picture: the first part of its group."""
+    """Return the device of a picture: the first part of its group."""
     return pipeline.group_of(key).partition("/")[0]
 
 

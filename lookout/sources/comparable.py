@@ -34,7 +34,7 @@ class Source(Looked, Protocol):
         ...
 
     def keys(self, after: str = "") -> Iterator[str]:
-        """The keys after that key, in their order, streamed: beginning anywhere costs one page."""
+        """Yield the keys after that key, in their order, streamed: beginning anywhere costs one page."""
         ...
 
 

@@ -117,14 +117,14 @@ class DeletionGuard:
             log.info("deletions settled", origin=self.origin)
 
     def check(self, gone: int, *, blank: bool = False) -> None:
-        """Raises InputRejected where so many, of which the ledger knows nothing any more, may not go."""
+        """Raise InputRejected where so many, of which the ledger knows nothing any more, may not go."""
         if self.find_objection(gone, blank=blank) is not None:
             what = f"{gone} pictures are gone that the ledger does not know; their results are kept"
             raise InputRejected(what, self.origin, "if they are meant to be gone, run again with --allow-deletions")
 
     def sift(self, keys: Sequence[str], *, uncounted: int = 0, blank: bool = False, whole: bool) -> list[str]:
-        """Those of the keys, all that one look found to be gone, whose results may be retracted, counted already; the
-        others are held back. ``uncounted`` of them are no loss, as they have another name now."""
+        """Return those of the keys, all that one look found to be gone, whose results may be retracted, counted
+        already; the others are held back. ``uncounted`` of them are no loss, as they have another name now."""
         expected = self.is_expected(keys) if not blank or self.allow else [False] * len(keys)
         doubtful = [key for key, free in zip(keys, expected, strict=True) if not free]
         counted = max(0, len(doubtful) - uncounted)

@@ -194,7 +194,7 @@ def _read_steadily(root: Root, name: str) -> tuple[str, int, str] | None:
 
 
 def _mark_read(found: os.stat_result, now_ns: int) -> str:
-    """The fingerprint to keep; an empty one when the file could change again under the same."""
+    """Return the fingerprint to keep; an empty one when the file could change again under the same."""
     return "" if _is_racy(found, now_ns) else fingerprint_of(found)
 
 

@@ -131,7 +131,8 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 
 
 def _mark(entry: os.DirEntry[str]) -> str | None:
-    """The fingerprint, an empty one when it cannot be had, None for what can be no input (pipe, socket, vanished)."""
+    """Return the fingerprint, an empty one when it cannot be had, None for what can be no input (pipe, socket,
+    vanished)."""
     try:
         found = entry.stat()
     except FileNotFoundError:

@@ -128,7 +128,7 @@ class Intake:
         return IngestResult(changed=len(there), gone=gone, held=len(known) - len(free), differed=differed)
 
     def _check_there(self, root: Path) -> None:
-        """Raises Unavailable where the folder is gone, or another one and empty, as where a disk was unmounted: what is
+        """Raise Unavailable where the folder is gone, or another one and empty, as where a disk was unmounted: what is
         gone with it was not deleted."""
         identity = self.ledger.find_note(SOURCE_ID_NOTE)
         try:
@@ -139,7 +139,7 @@ class Intake:
             raise Unavailable(str(root), "the source was removed, replaced or unmounted; nothing of it was retracted")
 
     def known_below(self, prefix: str) -> list[str]:
-        """The known keys that start with the prefix."""
+        """Return the known keys that start with the prefix."""
         return [seen.key for seen in self.ledger.inputs(self.bucket, prefix)]
 
     def _bind(self, root: Path) -> Path:
@@ -176,7 +176,7 @@ class Intake:
         blank: bool = False,
         whole: bool,
     ) -> list[str]:
-        """Those of the known keys that are gone and may be retracted. What has another name now is no loss."""
+        """Return those of the known keys that are gone and may be retracted. What has another name now is no loss."""
         if not gone and not whole:
             return []
         known = self.ledger.find_inputs(self.bucket, gone) if fresh else {}
@@ -185,7 +185,7 @@ class Intake:
         return guard.sift(gone, uncounted=renamed.total(), blank=blank, whole=whole)
 
     def _fresh(self, there: Sequence[Observation]) -> list[Observation]:
-        """Those that are not known, or as something else."""
+        """Return those that are not known, or as something else."""
         known = self.ledger.find_inputs(self.bucket, [seen.key for seen in there])
         return [seen for seen in there if seen.key not in known or known[seen.key].ref != seen.ref]
 
@@ -350,7 +350,7 @@ class _Deletions:
         self._keys = [] if self._too_many else self._keys + doubtful
 
     def settle(self) -> int:
-        """All was seen: retract what is left, or hold it back. Says how many were held back."""
+        """End the comparison: retract what is gone, or hold it back. Return how many were held back."""
         why = self._guard.find_objection(self.doubtful, blank=bool(self._blank))
         if why is None and self._too_many:
             why = f"{self.doubtful} pictures are gone"  # more have come since: the next look decides

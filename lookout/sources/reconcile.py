@@ -108,7 +108,7 @@ def reconcile_recent(
 
 
 def _behind(source: Source, tails: Mapping[str, str]) -> Iterator[str]:
-    """The keys of the source that come after the tail of their series."""
+    """Yield the keys of the source that come after the tail of their series."""
     keys = source.keys()
     while (key := next(keys, None)) is not None:
         tail = tails.get(series_of(key))

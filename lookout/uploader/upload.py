@@ -91,9 +91,9 @@ class Lost:
 
 
 def find_files(paths: Sequence[Path], prefix: str = "") -> list[File]:
-    """The files named, and the regular files in the folders named, but for names and folders that begin with a dot;
-    folders that are links are not entered. In the order named, a folder's by key. A subfolder that cannot be listed is
-    among them, with its error.
+    """Return the files named, and the regular files in the folders named, but for names and folders that begin with a
+    dot; folders that are links are not entered. In the order named, a folder's by key. A subfolder that cannot be
+    listed is among them, with its error.
 
     Raises InputRejected for a path that is not there or cannot be listed, and for two files with one key. Raises
     Unavailable where a path moves meanwhile, or this machine lacks something.
@@ -156,7 +156,7 @@ def upload(store: MinioStore, bucket: str, files: Iterable[File], *, workers: in
 
 
 def _send(sender: Sender, file: File) -> Sent | Lost:
-    """Raises what is in the way of all files, and can be seen to be."""
+    """Raise what is in the way of all files, and can be seen to be."""
     sent = sender.send(file)
     if isinstance(sent, Lost) and isinstance(sent.error, Denied | NoBucket):
         raise sent.error

@@ -23,8 +23,8 @@ _FOREIGN: Final = {".pt", ".pth", ".pb", ".tflite", ".h5", ".keras", ".safetenso
 
 
 def accept(files: Mapping[str, bytes]) -> Sequence[Accepted | Refused]:
-    """The model among the files (name -> bytes), or why there is none; at most one is accepted. Never raises for a
-    bad file."""
+    """Return the model among the files (name -> bytes), or why there is none; at most one is accepted. Never raises for
+    a bad file."""
     manifests: dict[str, Manifest] = {}
     refused: list[Refused] = []
     for name in sorted(files):

@@ -213,7 +213,7 @@ _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Annotated[Manifest, Field(discrimi
 
 
 def parse_manifest(file: str, data: bytes) -> Manifest:
-    """The manifest in the bytes. Raises InputRejected with a sentence that names file, place and field."""
+    """Return the manifest in the bytes. Raises InputRejected with a sentence that names file, place and field."""
     try:
         json.loads(data.decode("utf-8-sig"), object_pairs_hook=_refuse_twice)
     except json.JSONDecodeError as exc:

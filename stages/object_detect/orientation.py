@@ -33,7 +33,7 @@ def orientation_of(jpeg: bytes) -> int:
 
 
 def _tag_of(tiff: bytes) -> int:
-    """The orientation in the first directory of a TIFF block."""
+    """Return the orientation in the first directory of a TIFF block."""
     order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4])
     if order is None or len(tiff) < 8:
         return UPRIGHT

@@ -55,7 +55,7 @@ def place(width_px: int, height_px: int, spec: InputSpec) -> Placement:
 
 
 def make_input(picture_bgr: NDArray[np.uint8], placement: Placement, spec: InputSpec) -> NDArray[Any]:
-    """The tensor for one picture (H, W, 3), of the manifest's shape and type, contiguous."""
+    """Return the tensor for one picture (H, W, 3), of the manifest's shape and type, contiguous."""
     size = (placement.width_px, placement.height_px)
     fitted = picture_bgr
     if picture_bgr.shape[1::-1] != size:

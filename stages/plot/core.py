@@ -19,7 +19,7 @@ PNG: Final = "image/png"
 
 
 def prepare(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
-    """The stage, ready to draw. Raises InputRejected for a parameter or a reference: it has none."""
+    """Return the stage, ready to draw. Raises InputRejected for a parameter or a reference: it has none."""
     if references:
         raise InputRejected(f"unknown reference {references[0].reference.name!r}", "plot", "plot takes no references")
     if params:
@@ -69,7 +69,7 @@ def _index(summary: Summary) -> JsonObject:
 
 
 def _partition(work: Work) -> Result:
-    """The gallery's part of one device and day; a group without a threat has none."""
+    """Return the gallery's part of one device and day; a group without a threat has none."""
     entries = sorted((_entry(member) for member in work.members), key=lambda entry: str(entry["stem"]))
     if not entries:
         return Result()

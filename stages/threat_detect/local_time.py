@@ -18,7 +18,7 @@ _NEWEST_S: Final = 253_402_300_799.0
 
 @cache
 def zone_names() -> frozenset[str]:
-    """All IANA names that the package has; none where the package is missing."""
+    """Return all IANA names that the package has; none where the package is missing."""
     try:
         return frozenset(files("tzdata").joinpath("zones").read_text("utf-8").split())
     except (ModuleNotFoundError, OSError):
@@ -27,7 +27,7 @@ def zone_names() -> frozenset[str]:
 
 @cache
 def find_zone(name: str) -> ZoneInfo | None:
-    """The zone of this name as the package has it, None if it has none. Ignores the system's files and
+    """Return the zone of this name as the package has it, None if it has none. Ignores the system's files and
     ``PYTHONTZPATH``."""
     if name not in zone_names():
         return None

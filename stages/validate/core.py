@@ -36,7 +36,7 @@ GREY_TOLERANCE: Final = 4
 
 
 def prepare(params: JsonObject, references: Sequence[LoadedReference], /) -> Run:
-    """The stage with its parameters checked; see ``Limits`` for their names, units and defaults.
+    """Return the stage with its parameters checked; see ``Limits`` for their names, units and defaults.
 
     Raises InputRejected naming the parameter that cannot be used, or when references are given: it has none.
     """
@@ -67,7 +67,7 @@ class _Validate:
 
 
 def _invalid(key: str, picture: Input, refused: Refused, at_s: float | None) -> Result:
-    """The reason as JSON, and the picture itself, with its digest, unless it was too large to be read."""
+    """Return the reason as JSON, and the picture itself, with its digest, unless it was too large to be read."""
     safe = f"invalid/{keys.safe_key(key)}"
     whole = len(picture.data) == picture.ref.size
     report: dict[str, str | int | None] = {
@@ -127,7 +127,7 @@ def _utc(at_s: float) -> str:
 
 
 def _check_bytes(picture: Input, limits: Limits) -> tuple[Frame, list[str]]:
-    """The frame and the flags of a whole, usable picture. Raises Refused with any other reason."""
+    """Return the frame and the flags of a whole, usable picture. Raises Refused with any other reason."""
     data, size = picture.data, picture.ref.size
     if size == 0:
         raise Refused(Reason.EMPTY)

@@ -118,7 +118,7 @@ class Structure:
 
 
 def read_frame(data: bytes) -> Frame:
-    """The first frame header of bytes that start with SOI. Reads nothing behind it.
+    """Return the first frame header of bytes that start with SOI. Reads nothing behind it.
 
     Raises Refused: TRUNCATED, HEADER_UNREADABLE.
     """
@@ -131,7 +131,7 @@ def read_frame(data: bytes) -> Frame:
 
 
 def check_coding(frame: Frame) -> None:
-    """Refuses what common decoders do not decode, or do not decode alike. Raises Refused: UNSUPPORTED_CODING."""
+    """Refuse what common decoders do not decode, or do not decode alike. Raises Refused: UNSUPPORTED_CODING."""
     coding = _CODINGS.get(frame.segment.marker)
     if coding:
         raise Refused(Reason.UNSUPPORTED_CODING, detail=f"{coding}; expected baseline or progressive Huffman coding")
@@ -140,7 +140,7 @@ def check_coding(frame: Frame) -> None:
 
 
 def read_structure(data: bytes) -> Structure:
-    """All of the picture's structure, to its end. Raises Refused: TRUNCATED, HEADER_UNREADABLE, TOO_MANY_SCANS,
+    """Return all of the picture's structure, to its end. Raises Refused: TRUNCATED, HEADER_UNREADABLE, TOO_MANY_SCANS,
     DAMAGED."""
     segments: list[Segment] = []
     frame: Frame | None = None
@@ -165,7 +165,7 @@ def read_structure(data: bytes) -> Structure:
 
 
 def _walk(data: bytes) -> Iterator[Segment]:
-    """The segments after SOI up to EOI, that one too. Raises Refused when the bytes end before it."""
+    """Yield the segments after SOI up to EOI, that one too. Raises Refused when the bytes end before it."""
     at = after = 2
     scanned = False
     for _ in range(MAX_SEGMENTS):
@@ -211,7 +211,7 @@ def _scan_end(data: bytes, start: int) -> int:
 
 
 def _frame(data: bytes, segment: Segment) -> Frame:
-    """The facts of a frame header. Raises Refused: HEADER_UNREADABLE."""
+    """Return the facts of a frame header. Raises Refused: HEADER_UNREADABLE."""
     body = data[segment.body : segment.end]
     if len(body) < 6 or len(body) != 6 + 3 * body[5]:
         raise Refused(Reason.HEADER_UNREADABLE, detail="the frame header has a wrong length")
@@ -240,7 +240,8 @@ def _fault(scanned: bool, detail: str) -> Refused:
 
 
 def _ran_out(data: bytes, scanned: bool) -> Refused:
-    """The walk needs bytes behind the last one. A file that ends as a picture does was not cut: a length is wrong."""
+    """Return the refusal for a walk beyond the last byte. A file that ends as a picture does was not cut: a length is
+    wrong."""
     if len(data) > 2 and data.endswith(b"\xff\xd9"):
         return _fault(scanned, "a segment is longer than the file")
     return Refused(Reason.TRUNCATED)

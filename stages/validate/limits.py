@@ -36,7 +36,7 @@ class Limits:
 
     @classmethod
     def from_params(cls, params: JsonObject) -> Limits:
-        """Raises InputRejected naming the parameter that is unknown or not usable."""
+        """Make limits of parameters. Raises InputRejected naming the parameter that is unknown or not usable."""
         known = [field.name for field in fields(cls)]
         for name in params:
             if name not in known:

@@ -42,8 +42,8 @@ def find_zeroed(data: bytes, structure: Structure) -> int | None:
 
 
 def _first_ac_symbols(body: bytes) -> dict[int, int]:
-    """The first symbol of each AC table in a DHT segment, by the table's number. Malformed tables are left to the
-    decoder."""
+    """Return the first symbol of each AC table in a DHT segment, by the table's number. Malformed tables are left to
+    the decoder."""
     found = {}
     at = 0
     while at + 17 < len(body):
@@ -63,7 +63,7 @@ def _zeros_may_be_blocks(data: bytes, scan: Segment, first_ac: dict[int, int]) -
 
 
 def _find_inner_zeros(data: bytes, start: int, end: int) -> int | None:
-    """The first run of zeros that coded data follows before the scan ends or restarts."""
+    """Return the first run of zeros that coded data follows before the scan ends or restarts."""
     at = data.find(ZEROS, start, end)
     while at != -1:
         after = at + len(data[at:end]) - len(data[at:end].lstrip(b"\x00"))

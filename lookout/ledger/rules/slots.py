@@ -86,7 +86,7 @@ class Book(Protocol):
     """Unit of work: the reads and writes of one transaction that settles claims."""
 
     def find(self, stage: str, key: str) -> Row | None:
-        """The row of a claimed slot, to be changed in place and saved, or None."""
+        """Return the row of a claimed slot, to be changed in place and saved, or None."""
 
     def save(self, row: Row) -> None:
         """Keep a changed row."""
@@ -116,10 +116,10 @@ class Book(Protocol):
         """Add (+1) or take away (-1) what the record counts in its group."""
 
     def alert(self, id_: str) -> Alert | None:
-        """The alert of that id."""
+        """Return the alert of that id."""
 
     def alerts_of(self, record: Record) -> Collection[str]:
-        """The ids of alerts that entered with the record and may be waiting."""
+        """Return the ids of alerts that entered with the record and may be waiting."""
 
     def put_alert(self, alert: Alert) -> None:
         """Enter or replace an alert."""
@@ -200,7 +200,7 @@ def portion(suspect: int) -> int:
 
 
 def check(outcomes: Iterable[tuple[Claim, Outcome]]) -> None:
-    """Raises ValueError for a record that is not of the slot whose claim carries it."""
+    """Raise ValueError for a record that is not of the slot whose claim carries it."""
     for claim, outcome in outcomes:
         record = outcome.record
         if record is not None and (record.stage, record.key) != (claim.stage, claim.key):

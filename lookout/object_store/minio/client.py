@@ -144,13 +144,13 @@ class Connection:
         return _found({} if headers is None else dict(headers.items()))
 
     def read(self, bucket: str, key: str, version: str | None = None) -> bytes | None:
-        """The bytes of a version, by default of the visible one; None when it is not there."""
+        """Return the bytes of a version, by default of the visible one; None when it is not there."""
         read = self._stream(bucket, key, version, lambda response: response.read())
         return None if read is None else read[1]
 
     def digest(self, bucket: str, key: str, version: str | None = None) -> tuple[Found, str] | None:
-        """A version read to its end, in pieces, and the sha256 of its bytes; None when it is not there. Of one that is
-        larger than an input may be, nothing is read: see ``unread_digest``."""
+        """Return a version read to its end, in pieces, and the sha256 of its bytes; None when it is not there. Of one
+        that is larger than an input may be, nothing is read: see ``unread_digest``."""
         return self._stream(bucket, key, version, _digest)
 
     def copy(self, bucket: str, key: str, source: Found) -> bool:
@@ -317,7 +317,7 @@ def _found(headers: Mapping[str, str]) -> Found:
 
 
 def signed(access: Access, method: str, url: str) -> dict[str, str]:
-    """The headers of a request without a body, for what minio-py has no call."""
+    """Return the headers of a request without a body, for what minio-py has no call."""
     now, parts = datetime.now(UTC), urlsplit(url)
     headers = sign_v4_s3(
         method=method,
@@ -336,7 +336,7 @@ def signed(access: Access, method: str, url: str) -> dict[str, str]:
 
 
 def make_pool(access: Access) -> urllib3.PoolManager:
-    """The connections to a server, with the limits and the trust that all calls share."""
+    """Return the connections to a server, with the limits and the trust that all calls share."""
     if access.ca is not None and not os.path.isfile(access.ca):
         raise InputRejected("no such file", access.ca, "LOOKOUT_STORE_CA names a PEM file of certificate authorities")
     return urllib3.PoolManager(

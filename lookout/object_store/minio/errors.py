@@ -85,7 +85,7 @@ def translated(server: str, bucket: str) -> Iterator[None]:
 
 
 def failure(server: str, bucket: str, error: Exception) -> Unavailable:
-    """The error to raise for one of a foreign library's."""
+    """Return the error to raise for one of a foreign library's."""
     where = f"{server}/{bucket}"
     if isinstance(error, S3Error):
         code = code_of(error)
@@ -99,7 +99,7 @@ def failure(server: str, bucket: str, error: Exception) -> Unavailable:
 
 
 def code_of(error: S3Error) -> str:
-    """The server's own code, also for HEAD, whose answer has no body and for which minio guesses.
+    """Return the server's own code, also for HEAD, whose answer has no body and for which minio guesses.
 
     A HEAD that is refused because of the clock carries no code at all, but the server's time.
     """

@@ -38,7 +38,7 @@ class Health:
 
 
 def look(access: Access) -> Health:
-    """Raises Unavailable when nothing answers there, with what to do."""
+    """Return the health of the server. Raises Unavailable with a remedy when nothing answers there."""
     pool = make_pool(replace(access, timeout_s=_WAIT_S))
     began_s = time.time()
     live = _ask(pool, access, _LIVE)

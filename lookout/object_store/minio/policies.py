@@ -54,8 +54,8 @@ class Role:
 def roles(
     inputs: str, stages: Mapping[str, Sequence[str]], references: Sequence[str], endings: tuple[str, ...] = ()
 ) -> list[Role]:
-    """The roles of a pipeline: one a stage (``stages`` maps each to the buckets it reads, its references included),
-    the engine of a machine that runs all stages, and a device that uploads.
+    """Return the roles of a pipeline: one a stage (``stages`` maps each to the buckets it reads, its references
+    included), the engine of a machine that runs all stages, and a device that uploads.
 
     The engine may put pictures but never remove one: what devices sent is not its own. ``endings`` are those that a
     picture's key may have; all, if there are none.
@@ -78,7 +78,7 @@ def metrics_role() -> Role:
 
 
 def policy(role: Role, prefix: str) -> JsonObject:
-    """The policy document of a role. Raises InputRejected for a bucket that cannot be named so."""
+    """Return the policy document of a role. Raises InputRejected for a bucket that cannot be named so."""
     readable = [full_bucket(prefix, bucket) for bucket in dict.fromkeys((*role.reads, *role.writes))]
     writable = [full_bucket(prefix, bucket) for bucket in role.writes]
     puttable = [full_bucket(prefix, bucket) for bucket in role.puts]

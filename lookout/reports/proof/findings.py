@@ -85,7 +85,7 @@ class Findings:
             self.differences.append(Difference(where=where, kept=kept, made=made))
 
     def proof(self, alert: str, steps: tuple[Step, ...]) -> Proof:
-        """All that was found."""
+        """Return all that was found."""
         return Proof(
             alert=alert,
             steps=steps,
@@ -110,5 +110,5 @@ def differences(where: str, kept: Json, made: Json) -> Iterator[Difference]:
 
 
 def _plain(value: Json) -> Json:
-    """The value as it comes back from where it was kept: tuples are lists."""
+    """Return the value as it comes back from where it was kept: tuples are lists."""
     return cast(Json, json.loads(json.dumps(value)))

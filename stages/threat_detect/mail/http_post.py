@@ -56,7 +56,8 @@ class Target:
 
 
 def target(url: str) -> Target:
-    """The parts of a URL. Raises InputRejected for one that is not plain http or https, or carries credentials."""
+    """Return the parts of a URL. Raises InputRejected for one that is not plain http or https, or carries
+    credentials."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -110,7 +110,7 @@ class SendGridChannel:
         return delivered(answer, self._hide(_explain(answer)), now_s, sandbox=self._sandbox)
 
     def _hide(self, text: str) -> str:
-        """The text without the key, should the other side repeat it."""
+        """Return the text without the key, should the other side repeat it."""
         return text.replace(self._key, "[key]")
 
 
@@ -131,8 +131,8 @@ class _Post:
 
 
 def to_message(mail: Mail, letter_id: str, *, sandbox: bool = False) -> Mapping[str, object]:
-    """The mail as the body of a v3 mail send: one personalization a recipient, so that none sees another; pictures
-    inline; the ids as headers and custom arguments; no tracking of opens and clicks."""
+    """Return the mail as the body of a v3 mail send: one personalization a recipient, so that none sees another;
+    pictures inline; the ids as headers and custom arguments; no tracking of opens and clicks."""
     message = Message(
         from_email=Email(mail.sender, SENDER_NAME),
         to_emails=[mail.recipient],
@@ -200,7 +200,8 @@ def _reset_at_s(answer: Answer, now_s: float) -> float:
 
 
 def _explain(answer: Answer) -> str:
-    """The API's error sentences with their fields, or the beginning of whatever else came. One printable line."""
+    """Return the API's error sentences with their fields, or the beginning of whatever else came. One printable
+    line."""
     try:
         tree = json.loads(answer.body)
     except (ValueError, RecursionError):

@@ -73,7 +73,7 @@ def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
 
 
 def parse(name: str, data: bytes) -> tuple[Rule, ...]:
-    """The rules of one file. Raises InputRejected with a sentence that names file, place and field."""
+    """Return the rules of one file. Raises InputRejected with a sentence that names file, place and field."""
     if not name.lower().endswith(".json"):
         raise InputRejected("a rule file is JSON and its name ends with .json", printable(name))
     try:

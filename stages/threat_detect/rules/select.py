@@ -10,7 +10,8 @@ from stages.picture_names import find_name
 
 
 def select(key: str, references: Sequence[Reference]) -> list[Reference]:
-    """The rule files with at least one rule for the device that the picture's key names; none for a nameless key.
+    """Return the rule files with at least one rule for the device that the picture's key names; none for a nameless
+    key.
 
     Goes by what ``rules:accept`` extracted: ``meta["rules"][i]["devices"]``, a list of globs.
     """
