@@ -57,7 +57,7 @@ class Metrics:
         )
         self._waiting = Gauge("lookout_intake_waiting_objects", "Objects that wait for a batch", registry=kept)
         self._oldest = Gauge(
-            "lookout_intake_oldest_waiting_seconds", "How long the first of them has waited; 0 if none", registry=kept
+            "lookout_intake_oldest_waiting_seconds", "Waiting time of the first of them; 0 if none", registry=kept
         )
 
     def ask(self, waiting: Callable[[], int], oldest_s: Callable[[], float]) -> None:

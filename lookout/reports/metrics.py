@@ -91,7 +91,9 @@ class Measures(Collector):
 
 def _metrics(status: Status) -> Iterator[Metric]:
     backlog = status.backlog
-    yield _gauge("lookout_looked_at_seconds", "When this was so, in Unix seconds.", {(): status.at_s})
+    yield _gauge(
+        "lookout_looked_at_seconds", "Time of the last reading of the ledger, in Unix seconds.", {(): status.at_s}
+    )
     yield _gauge("lookout_pictures", "Pictures that are known, valid or not.", {(): status.pictures})
     yield _gauge(
         "lookout_datums",
@@ -105,7 +107,7 @@ def _metrics(status: Status) -> Iterator[Metric]:
     )
     yield _gauge(
         "lookout_waiting_datums",
-        "Datums that are to be done or being done, by stage.",
+        "Datums to be done or being done, by stage.",
         {(("stage", stage),): row[WAITING] for stage, row in status.stages.items()},
     )
     yield _gauge(
@@ -113,7 +115,7 @@ def _metrics(status: Status) -> Iterator[Metric]:
     )
     since_s = backlog.oldest.since_s if backlog.oldest is not None else math.inf
     age_s = 0.0 if math.isinf(since_s) else max(0.0, status.at_s - since_s)
-    yield _gauge("lookout_oldest_waiting_seconds", "For how long the oldest of these waits; 0 if none.", {(): age_s})
+    yield _gauge("lookout_oldest_waiting_seconds", "Waiting time of the oldest of these; 0 if none.", {(): age_s})
     yield _gauge(
         "lookout_alerts",
         "Alerts by state.",
@@ -122,15 +124,15 @@ def _metrics(status: Status) -> Iterator[Metric]:
     unsent = status.unsent
     yield _gauge(
         "lookout_oldest_unsent_alert_seconds",
-        "For how long the oldest alert that is still to be sent waits; 0 if none.",
+        "Waiting time of the oldest unsent alert; 0 if none.",
         {(): 0.0 if unsent.oldest_at_s is None else max(0.0, status.at_s - unsent.oldest_at_s)},
     )
-    yield _gauge("lookout_failing_alerts", "Alerts still to be sent of which a try has failed.", {(): unsent.failed})
+    yield _gauge("lookout_failing_alerts", "Unsent alerts of which an attempt has failed.", {(): unsent.failed})
     held = status.held.pictures if status.held is not None else 0
     yield _gauge("lookout_held_back_pictures", "Pictures that are gone and wait for --allow-deletions.", {(): held})
     yield _gauge(
         "lookout_watch_troubles",
-        "What went wrong with the watch at work, by kind.",
+        "Faults of the watch at work, by kind.",
         {(("kind", kind),): status.watch.get(kind, 0) for kind in TROUBLES},
     )
     yield _gauge(
