@@ -266,7 +266,7 @@ class FolderWatch(FileSystemEventHandler):
         self._settling.wait(self._root, unclosed=False)
 
     def _look_at_all(self) -> None:
-        self._lose(Unavailable(self._named, "there were more changes than the system keeps for a watcher"))
+        self._lose(Unavailable(self._named, "the system dropped events: there were more than its queue holds"))
         for path in self._files(self._root):
             self._arrived(path)
 

@@ -75,7 +75,7 @@ def main() -> None:
     configure(settings.log_level)
     own = IntakeSettings.from_environment(os.environ)
     if settings.store is None:
-        raise InputRejected("is not set", "LOOKOUT_STORE", "an intake hears of objects on a server")
+        raise InputRejected("is not set", "LOOKOUT_STORE", "an intake needs a store on a server")
     store = open_minio(settings.store)
     pipeline, references = INSTALLATION.pipeline, INSTALLATION.references
     where = Where(

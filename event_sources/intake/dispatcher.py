@@ -131,7 +131,7 @@ class Dispatcher:
                 rest_s = self.step()
             except LookoutError as error:
                 self._metrics.troubles.inc()
-                log.warning("trouble", error=error, then="again")
+                log.warning("round failed", error=error, then="retry")
                 rest_s = TROUBLE_S
             self.line.wait(rest_s)
         if self._ledger is not None:

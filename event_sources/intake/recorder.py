@@ -180,7 +180,7 @@ class Recorder:
                 ledger = ledger or self._open_ledger()
                 self._write(ledger, group)
             except LookoutError as error:
-                log.warning("not entered", objects=len(group), error=error)
+                log.warning("not recorded", objects=len(group), error=error)
                 _settle([answer for seen in group for answer in seen.answers], error)
             except BaseException as error:
                 _settle([answer for seen in group for answer in seen.answers], error)

@@ -156,7 +156,7 @@ def ensure_run(ledger: Ledger, run: str, now_s: float, kind: str = BACKFILL, sum
     try:
         ledger.start_run(RunRecord(id=run, kind=kind, owner="", started_at_s=now_s, summary=summary))
     except ValueError:
-        log.info("run goes on", run=run)
+        log.info("run resumed", run=run)
 
 
 def abandoned(ledger: BatchLedger, before_s: float, but: str = "") -> list[Batch]:

@@ -29,7 +29,7 @@ from lookout.object_store.port import ObjectStore
 log = get_logger(__name__)
 
 BASIS_HINT: Final = (
-    "recipe, model or rules are not those that the ledger goes by: another version is at work, or something is just"
+    "this program's recipe, model or rules differ from the ledger's: another version is at work, or a change is just"
     " coming into force; cut again with this version, or work with the other"
 )
 
@@ -197,7 +197,7 @@ class Working:
             self._let_go(taken, self.ledger.release_batch, through=False)
         if self.worked.busy and not self.stopped:
             raise Unavailable(
-                f"{self.worked.busy} datums", "another worker or run is at them, so their batches are open again"
+                f"{self.worked.busy} datums", "another worker or run has claimed them, so their batches are open again"
             )
 
     def _explain(self, id_: str) -> None:

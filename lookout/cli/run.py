@@ -29,11 +29,11 @@ from lookout.text import count, printable
 from lookout.version import code_version
 
 
-@click.command(short_help="Take photographs through all stages, once.")
+@click.command(short_help="Process photographs through all stages, once.")
 @click.argument("source", nargs=-1, type=PATH)
 @state_option
 @run_options
-@click.option("--verify", is_flag=True, help="Reread every picture and every result, whatever the ledger says.")
+@click.option("--verify", is_flag=True, help="Read every picture and every result again, whatever the ledger says.")
 @json_option
 @click.pass_obj
 def run(
@@ -50,11 +50,11 @@ def run(
     verify: bool,
     as_json: bool,
 ) -> None:
-    """Take the photographs of SOURCE through validate, object-detect, threat-detect and plot.
+    """Process the photographs of SOURCE through validate, object-detect, threat-detect and plot.
 
-    SOURCE is a folder, whose deleted pictures take their results with them, or single files, which only add. Only what
-    is new or changed is done; run it again whenever you like. With a store in LOOKOUT_STORE its bucket of photographs
-    is the source, and none is named.
+    SOURCE is a folder, where the results of deleted pictures are removed too, or single files, which are only added.
+    Only new or changed pictures are done, so it can run at any time. With a store in LOOKOUT_STORE its bucket of
+    photographs is the source, and none is named.
     """
     check_sources(program, source, state)
     with program.open(state, create=True) as opened, _progress(as_json) as tell:

@@ -89,12 +89,12 @@ class Seen:
         return "\n".join(lines)
 
 
-@click.command(short_help="What is done, waiting, failed and alerted, and the last runs.")
+@click.command(short_help="Show what is done, waiting, failed and alerted, and the last runs.")
 @state_option
 @click.option(
     "--runs", "shown", type=click.IntRange(0, 1000), default=5, show_default=True, help="How many runs to show."
 )
-@click.option("--follow", is_flag=True, help="Look again and again, until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Refresh until Ctrl-C.")
 @click.option(
     "--every",
     "every_s",
@@ -102,7 +102,7 @@ class Seen:
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="With --follow: how long to wait between two looks, at least.",
+    help="With --follow: least pause between two readings.",
 )
 @json_option
 @click.pass_obj

@@ -1,4 +1,4 @@
-"""Results that stand on nothing: their input is not in the ledger any more and nobody noticed, or a stage before them
+"""Orphaned datums: their input is not in the ledger any more and nothing noticed it, or a stage before them
 has retracted what they read.
 
 It should not happen, as inputs and marks change in one transaction; a restored backup, a ledger mended by hand or an
@@ -83,7 +83,7 @@ def retract(
         guard.admit(len(gone))
         ledger.mark(orphans)
     for mark in orphans:
-        log.warning("stands on nothing", stage=mark.stage, key=mark.key)
+        log.warning("orphan", stage=mark.stage, key=mark.key)
     return Retracted(checked=checked, found=found, gone=len(gone), marked=len(orphans))
 
 

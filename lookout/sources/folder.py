@@ -294,7 +294,7 @@ def root_id(origin: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         raise InputRejected("no such folder", origin, "check the name, and that the disk it is on is mounted") from None
     except OSError as error:
-        raise InputRejected("the folder cannot be looked at", origin, words(error)) from error
+        raise InputRejected("the folder cannot be examined", origin, words(error)) from error
     if not stat.S_ISDIR(found.st_mode):
         raise InputRejected("expected a folder, got a file", origin)
     return f"{found.st_dev}:{found.st_ino}"

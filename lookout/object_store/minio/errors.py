@@ -94,7 +94,7 @@ def failure(server: str, bucket: str, error: Exception) -> Unavailable:
     if isinstance(error, ServerError):
         return Unavailable(where, f"the server answered with HTTP status {error.status_code}")
     if isinstance(error, InvalidResponseError):
-        return Unavailable(where, "what answers there is not an object store")
+        return Unavailable(where, "the server there is not an object store")
     return Unavailable(server, _network_words(error))
 
 
