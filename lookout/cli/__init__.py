@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "gc": ("lookout.cli.gc:gc", "Remove results that no record names, and old versions."),
     "upkeep": ("lookout.cli.upkeep:upkeep", "Compare ledger, store and source, and put right what differs."),
     "ledger": ("lookout.cli.ledger:ledger", "Save the ledger, fill one from a file, show its size."),
+    "names": ("lookout.cli.names:names", "Try how names of pictures are read."),
     "doctor": ("lookout.cli.doctor:doctor", "Check that this installation and a state are sound."),
     "init": ("lookout.cli.init:init", "Make buckets, and users for the stages, on the store's server."),
     "upload": ("lookout.cli.upload:upload", "Bring photographs into the store's bucket."),

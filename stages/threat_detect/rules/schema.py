@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from stages.strict_json import path, show
 from stages.threat_detect.rules.email_address import MAX_ADDRESS, is_address
-from stages.threat_detect.rules.strict_json import path, show
 from stages.time_zones import find_zone, zone_names
 
 MAX_NAME: Final = 80
