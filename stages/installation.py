@@ -19,6 +19,7 @@ INSTALLATION: Final = Installation(
     mail_folder="stages.threat_detect.mail.eml_folder:FolderChannel",
     folder_watch="event_sources.folder_watch.supervised_watch:SteadyWatch",
     names="stages.camera_names.files:open_names",
+    try_names="stages.camera_names.files:try_names",
     find_name=find_name,
 )
 

@@ -59,7 +59,8 @@ class PictureName(Protocol):
 class Installation:
     """The parts of the product. ``sendgrid`` makes the channel of a key and a host, ``check_host`` refuses a host with
     InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``, ``names`` opens
-    a list of names. ``find_name`` reads a picture's key; None if it names no time."""
+    a list of names, ``try_names`` tries one on a folder. ``find_name`` reads a picture's key; None if it names no
+    time."""
 
     pipeline: Pipeline
     sendgrid: str
@@ -67,6 +68,7 @@ class Installation:
     mail_folder: str
     folder_watch: str
     names: str
+    try_names: str
     find_name: Callable[[str], PictureName | None]
 
     @property
@@ -88,6 +90,10 @@ class Installation:
         """Return a reader of paths and the times when they were first seen; it gives what ``lookout names read --json``
         shows. Raises InputRejected for a list of names that cannot be used."""
         return cast(Callable[[str, datetime], JsonObject], load(self.names)(file))
+
+    def try_list(self, folder: Path, file: Path | None) -> JsonObject:
+        """Return how a list of names reads a folder, as ``lookout names try --json`` shows it. Raises InputRejected."""
+        return cast(Callable[[Path, Path | None], JsonObject], load(self.try_names))(folder, file)
 
     def load_folder_watch(self) -> FolderWatch:
         """The watch on a folder; what it needs is loaded now."""

@@ -54,3 +54,31 @@ def test_a_list_that_cannot_be_used_is_refused_with_its_place(empty_world: World
         (empty_world.root / "devices.json").write_text(text)
         assert why in empty_world.refused("names", "read", "x.jpg", "--devices", "devices.json")
     assert "cannot be read" in empty_world.refused("names", "read", "x.jpg", "--devices", "nowhere.json")
+
+
+def test_a_folder_of_cameras_is_read_after_two_commands(empty_world: World) -> None:
+    folder = empty_world.root / "cameras"
+    paths = (
+        "porch/01-20261130120001-00.jpg",
+        "porch/84-20261130120002-snapshot.jpg",
+        "b1/AMC/2026-02-25/001/jpg/18/09/42[M][0@0][0].jpg",
+        "192.168.1.64_01_20260306121007711_MOTION_DETECTION.jpg",
+    )
+    for path in (*paths, "porch/lastsnap.jpg", "porch/notes.txt", THREAT):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"")
+    before = empty_world.lookout("names", "try", "cameras", "--json").json
+    assert before["read"] == 1
+    assert before["unread"][0]["count"] == 6
+    assert {line["preset"] for line in before["proposal"]["names"]} == {"motion", "dahua", "hikvision"}
+    empty_world.lookout("names", "init", "cameras", "--zone", "Europe/Vienna")
+    after = empty_world.lookout("names", "try", "cameras", "--devices", "devices.json", "--json").json
+    assert (after["read"], sum(after["ignored"].values())) == (5, 1)
+    assert [one["examples"][0]["path"] for one in after["unread"]] == ["porch/notes.txt"]
+    assert after["devices"] == {"192.168.1.64_01": 1, "AMC": 1, "porch": 3}
+    assert "porch/notes.txt" in empty_world.lookout("names", "try", "cameras", "--devices", "devices.json").out
+    assert "is there already" in empty_world.refused("names", "init", "cameras")
+
+
+def test_a_folder_that_is_not_there_is_refused(empty_world: World) -> None:
+    assert "nowhere" in empty_world.refused("names", "try", "nowhere", code=75)
