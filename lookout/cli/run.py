@@ -13,7 +13,8 @@ from types import FrameType
 
 import click
 
-from lookout.app.deployment import PLOT, Deployment, Program, default_workers
+from lookout.app.deployment import Deployment, Program, default_workers
+from lookout.app.page_status import status_file
 from lookout.app.run_summary import Summary, summarize
 from lookout.app.source_checks import check_folder, check_sources
 from lookout.cli.options import NO_RETENTION, PATH, json_option, run_options, state_option
@@ -23,7 +24,6 @@ from lookout.domain.records import State
 from lookout.engine.engine import Engine, Progress
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.runs.runner import Order, Ran, Runner
-from lookout.runs.status_file import StatusFile
 from lookout.sources.deletion_guard import keep_retention
 from lookout.text import count, printable
 from lookout.version import code_version
@@ -148,9 +148,7 @@ def _runner(
             code=code_version(),
             bucket=opened.bucket,
             exclude=(opened.path.absolute(),),
-            status_file=StatusFile(
-                pipeline=pipeline, ledger=opened.ledger, store=opened.store, bucket=PLOT, clock=time.time
-            ),
+            status_file=status_file(opened, pipeline),
             on_progress=tell,
             on_engine=_stop_on_signals,
         )
