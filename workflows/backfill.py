@@ -50,7 +50,8 @@ ARGUMENTS: Final = (
 
 
 def backfill() -> WorkflowTemplate:
-    """plan, then as many workers as there is work for, then charts and verdict. With nothing to do, plan only."""
+    """Return the workflow: plan, then as many workers as there is work for, then charts and verdict. With nothing to
+    do, plan only."""
     with WorkflowTemplate(
         entrypoint="backfill",
         arguments=list(ARGUMENTS),

@@ -1,4 +1,4 @@
-"""What daily work cannot notice, by the clock: letters that wait, results nobody names, versions that expired.
+"""Scheduled maintenance: alerts that wait, orphaned results, expired versions.
 
 Each is a WorkflowTemplate and a CronWorkflow of the same name that refers to it: the controller runs nothing else.
 """
@@ -13,7 +13,7 @@ _SOON_S = 240
 
 
 def upkeep() -> WorkflowTemplate:
-    """Alerts whose mail could not be sent, when no picture comes whose work would send them."""
+    """Return the workflow that sends alerts whose mail failed, when no new picture starts work that would send them."""
     return _template(
         "upkeep",
         "Alerts that wait are sent again",
@@ -22,7 +22,7 @@ def upkeep() -> WorkflowTemplate:
 
 
 def upkeep_full() -> WorkflowTemplate:
-    """Store and ledger compared, what stands on nothing retracted, what nobody names removed."""
+    """Return the workflow that compares store and ledger: orphaned datums are retracted, orphaned results removed."""
     return _template(
         "upkeep-full",
         "Store and ledger compared and cleaned up, each night",
@@ -35,7 +35,7 @@ def upkeep_full() -> WorkflowTemplate:
 
 
 def upkeep_by_clock() -> tuple[CronWorkflow, CronWorkflow]:
-    """Give the schedules: every four minutes, and each night. The page calls a status of more than five minutes stale,
+    """Return the schedules: every four minutes, and each night. The page calls a status of more than five minutes stale,
     and a ``reconcile`` with much work keeps the next one, which would renew it, from starting."""
     return (
         by_clock("upkeep", "*/4 * * * *", "Alerts that wait are sent again", "upkeep", start_within_s=_SOON_S),

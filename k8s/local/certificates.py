@@ -27,7 +27,7 @@ _API_NAMES: Final = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """Who gets a certificate: ``file`` without ending; with ``names`` or ``addresses`` it is a server's."""
+    """Holder of a certificate: ``file`` without ending; with ``names`` or ``addresses`` it is a server's."""
 
     file: str
     user: str
@@ -122,7 +122,7 @@ def _sign(folder: Path, part: Part) -> None:
 
 
 def _kubeconfig(pki: Path, client: Part) -> str:
-    """As JSON, which is YAML."""
+    """Return it as JSON, which is YAML."""
 
     def inline(name: str) -> str:
         return b64encode((pki / name).read_bytes()).decode()

@@ -36,7 +36,7 @@ BASIS_HINT: Final = (
 
 @dataclass(kw_only=True)
 class Worked:
-    """What one worker did. ``batches`` says, by id, how each ended: done, open (to be taken again) or lost."""
+    """Report of one worker. ``batches`` says, by id, how each ended: done, open (to be taken again) or lost."""
 
     report: Report = field(default_factory=Report)
     batches: dict[str, str] = field(default_factory=dict)
@@ -142,8 +142,8 @@ class Working:
     # --- one batch --------------------------------------------------------------------------------------------------
 
     def _taking(self, stage: Stage, run: str) -> Iterator[Batch]:
-        """The open batches of the run that wait for this stage, or for nothing any more; taken, each once. Looked for
-        until a whole round finds none."""
+        """Yield the open batches of the run that wait for this stage, or for nothing any more; taken, each once. Looked
+        for until a whole round finds none."""
         seen: set[str] = set()
         found = True
         while found:
@@ -160,7 +160,7 @@ class Working:
                     yield taken
 
     def _waits_for(self, stage: Stage, keys: Collection[str]) -> bool:
-        """Whether something of these keys waits for the stage, or nothing at all for any."""
+        """Tell whether one of these keys is dirty in the stage, or none is dirty in any stage."""
         for each in (stage, *(other for other in ordinary(self.pipeline) if other is not stage)):
             if any(slot.dirty for slot in self.ledger.find_slots(each.name, keys).values()):
                 return each is stage
@@ -201,15 +201,16 @@ class Working:
             )
 
     def _explain(self, id_: str) -> None:
-        """Why a batch could not be taken. Raises Unavailable when another holds it."""
+        """Report a batch that could not be taken as done. Raises Unavailable when it is not: another worker holds
+        it."""
         known = self.ledger.find_batches([id_])[id_]
         if known.state is not BatchState.DONE:
             raise Unavailable(f"batch {id_}", f"{known.owner or 'another'} holds it")
         self.worked.batches[id_] = known.state.value
 
     def _left(self, keys: Collection[str], scope: Sequence[Stage]) -> tuple[int, int]:
-        """How many datums of these keys wait: those that this worker was to do and others have in hand, and all others.
-        A free one of its own stages was marked after it had been through: it belongs to the next cut."""
+        """Return the numbers of waiting datums: this worker's that others have claimed, and all others.
+        A free slot of its own stages was marked after the worker had passed it: it belongs to the next cut."""
         busy = waiting = 0
         for stage in ordinary(self.pipeline):
             for slot in self.ledger.find_slots(stage.name, keys).values():
@@ -235,8 +236,8 @@ class Working:
                 return
 
     def _basis(self, scope: Sequence[Stage]) -> dict[str, str]:
-        """The basis of this program, which is that of the ledger. Read before the engine reads what is in force, so
-        that the engine can only be ahead of it, which the comparison afterwards finds. Raises Unavailable."""
+        """Return the basis of this program, which is that of the ledger. Read before the engine reads what is in force,
+        so that the engine can only be ahead of it, which the comparison afterwards finds. Raises Unavailable."""
         differ: list[str] = []
         for _ in range(2):  # something may come into force between the two readings, or another be the first
             basis = bases(self.pipeline, self.ledger, self.store)

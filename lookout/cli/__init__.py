@@ -109,7 +109,7 @@ def cli(ctx: click.Context) -> None:
 
 @contextmanager
 def _reader_may_leave() -> Iterator[None]:
-    """Whoever reads our output may leave early, as ``| head`` does: that ends the command without a complaint."""
+    """Let the reader of the output close it early, as ``| head`` does: that ends the command without an error."""
     try:
         yield
     except BrokenPipeError:

@@ -144,7 +144,7 @@ def send(program: Program, max_mails: int, page_status: bool, state: Path | None
 
 
 def _choose(opened: Deployment, starts: Collection[str]) -> tuple[dict[str, AlertState], set[str]]:
-    """All alerts with their states, and those that were meant."""
+    """Return all alerts with their states, and those that were meant."""
     known = {alert.id: alert.state for alert in opened.ledger.alerts()}
     return known, {_find(start, known) for start in starts}
 

@@ -163,7 +163,7 @@ def cut(
 
 
 def _look(opened: Deployment, how: str, run: str) -> tuple[Reconciled | None, list[Refused]]:
-    """What there is in the store's buckets that the ledger does not know."""
+    """Compare the store's buckets with the ledger and record what is new."""
     if how == NONE:
         return None, []
     seen = take_pictures(opened, full=how == FULL)
@@ -193,7 +193,7 @@ def _is_in(opened: Deployment, chosen: Range, key: str) -> bool:
 def _workers(
     opened: Deployment, ledger: BatchLedger, run: str, made: Sequence[Batch], *, at_most: int, charts: bool
 ) -> list[int]:
-    """The numbers of the workers for which there is a batch; of one, if only charts are to be drawn."""
+    """Return the numbers of the workers for which there is a batch; of one, if only charts are to be drawn."""
     counts = ledger.count_batches(run) if run else {BatchState.OPEN: len(made)}
     number = sum(counts.get(state, 0) for state in UNFINISHED)
     if not number and charts:

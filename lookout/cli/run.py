@@ -91,7 +91,7 @@ def watch_folder(
     walk_every_s: float,
     as_json: bool,
 ) -> int:
-    """What ``lookout watch`` does with a ledger; gives the exit code."""
+    """Run ``lookout watch`` on a ledger; return the exit code."""
     check_folder(program, folder, state)
     with program.open(state, create=True) as opened:
         _keep_retention(opened, retention)
@@ -178,7 +178,7 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """One counting line on a terminal; failures as lines of their own; nothing but failures elsewhere."""
+    """Show progress: on a terminal a counting line, and failures as lines of their own; elsewhere only failures."""
     done: dict[str, int] = {}
     live = sys.stderr.isatty() and not quiet
 

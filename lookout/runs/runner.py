@@ -34,7 +34,7 @@ from lookout.outbox.sender import OutboxSender
 from lookout.references.activation import propose
 from lookout.runs.change_feed import Changes, Watcher
 from lookout.runs.status_file import StatusFile
-from lookout.sources.ingest import Bucket, BucketIntake, Intake, Taken
+from lookout.sources.ingest import Bucket, BucketIntake, IngestResult, Intake
 
 log = get_logger(__name__)
 
@@ -62,7 +62,7 @@ class Ran:
 
     run: str
     engine: Engine
-    taken: Taken
+    taken: IngestResult
     digests: int
     refused: tuple[Refused, ...]
     elapsed_s: float
@@ -134,7 +134,7 @@ class Runner:
             elapsed_s=time.monotonic() - started_s,
         )
 
-    def watch(self, order: Order, watcher: Watcher, on_ready: Callable[[Taken], None] = lambda _: None) -> Ran:
+    def watch(self, order: Order, watcher: Watcher, on_ready: Callable[[IngestResult], None] = lambda _: None) -> Ran:
         """As ``run`` on one folder, and then on every change below it, until the engine is stopped."""
         started_s = time.monotonic()
         with self._session("watch") as session:
@@ -254,7 +254,7 @@ class Runner:
         self.on_engine(engine)
         return engine
 
-    def _take(self, intake: Intake | BucketIntake, order: Order) -> Taken:
+    def _take(self, intake: Intake | BucketIntake, order: Order) -> IngestResult:
         if isinstance(intake, BucketIntake):
             return intake.take(verify=order.verify, allow_deletions=order.allow_deletions)
         if len(order.sources) == 1 and not order.sources[0].is_file():

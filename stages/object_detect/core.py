@@ -26,7 +26,7 @@ _PARAMS: Final = {"threshold"}
 
 
 def prepare(params: JsonObject, references: Sequence[LoadedReference]) -> ObjectDetect:
-    """The stage with its model opened and checked.
+    """Return the stage with its model opened and checked.
 
     ``params`` may have ``threshold``, 0 to 1; without it, or with None, the manifest's own holds. Raises InputRejected.
     """

@@ -150,7 +150,7 @@ class OriginalForm(_Form):
 
 
 def problems(exc: ValidationError) -> str:
-    """What is wrong, in sentences: ``rules[2].classes[0].min_score: expected a number from 0 to 1, got 1.7``."""
+    """Return the defects as sentences: ``rules[2].classes[0].min_score: expected a number from 0 to 1, got 1.7``."""
     found = [_sentence(error) for error in exc.errors(include_url=False)]
     more = len(found) - _SHOWN_PROBLEMS
     return "; ".join([*found[:_SHOWN_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])
