@@ -6,18 +6,17 @@ What a stage alone needs is imported here and nothing else: a container of valid
 from __future__ import annotations
 
 import faulthandler
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import click
 
 from lookout.app.deployment import Deployment, Program, default_workers, minio_later
+from lookout.app.process import stop_on_signals
 from lookout.batches.cutter import ensure_run, run_id
 from lookout.batches.worker import Worked, Working
 from lookout.domain.errors import InputRejected
@@ -136,7 +135,7 @@ def work_through(program: Program, task: Task, state: Path | None = None) -> End
         pool = early or _workers(opened, task)
         try:
             working = _working(opened, owner, pool, task)
-            _stop_on_signals(working)
+            stop_on_signals(working.stop)
             run, worked = _work(working, task)
         finally:
             pool.stop()
@@ -273,21 +272,6 @@ def look_at(opened: Deployment) -> Callable[[str], None]:
         folder.take_changes(Path(root), [key])
 
     return look
-
-
-def _stop_on_signals(working: Working) -> None:
-    """The first signal hands back what is at work; a second one ends at once."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        signal.signal(number, _interrupt)
-        working.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-
-
-def _interrupt(number: int, _: FrameType | None) -> None:
-    raise KeyboardInterrupt(number)
 
 
 def _tell(progress: Progress) -> None:

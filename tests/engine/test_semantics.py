@@ -16,6 +16,7 @@ from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import Mark, State
 from lookout.engine.planner import MAX_LONE_LOSSES
 from lookout.execution.executor import Done, InlineWorkers, Ticketed, Workers
+from lookout.runs.runner import Ran, Runner
 from lookout.sources.deletion_guard import find_held
 
 from .world import World, folder_only, words
@@ -386,7 +387,7 @@ def test_a_stopped_run_leaves_its_datums_to_the_next(world: World) -> None:
     for i in range(5):
         world.put(f"a/{i}", "alarm")
     with world.runner(Unanswering()) as runner:
-        ran = replace(runner, on_engine=lambda engine: engine.stop()).run(world.order())
+        ran = stopped(runner, world)
     assert ran.stopped
     assert world.states() == {"first": {"killed": 5}}
     with world.ledger() as ledger:
@@ -479,10 +480,16 @@ class Listed(InlineWorkers):
         super().submit(jobs, timeout_s, done)
 
 
+def stopped(runner: Runner, world: World) -> Ran:
+    """Begin a run that was told to stop."""
+    runner.stop()
+    return runner.run(world.order())
+
+
 def enter(world: World) -> None:
     """Have everything in the source known, and nothing worked on."""
     with world.runner() as runner:
-        replace(runner, on_engine=lambda engine: engine.stop(), workers=Unanswering()).run(world.order())
+        stopped(replace(runner, workers=Unanswering()), world)
 
 
 def die_with(world: World, number: int, times: int) -> None:

@@ -22,7 +22,6 @@ from pebble.pool import process as pebble_process
 from devkit.toy_pipeline import toy_pipeline
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import State
-from lookout.engine.engine import Engine
 from lookout.execution.executor import Completion, Job, StageRunner
 from lookout.execution.process_pool import SPARED, ProcessWorkers
 from lookout.execution.supervised_pool import SpawnedPool, UnnamedLock
@@ -85,12 +84,9 @@ def test_a_stop_at_any_moment_counts_no_try(world: World, processes: ProcessWork
     for i in range(4):
         world.put(f"a/{i}", "hang")
     for delay_s in (0.0, 0.05, 0.1, 0.2, 0.4, 0.8):
-
-        def stop_soon(engine: Engine, delay_s: float = delay_s) -> None:
-            threading.Timer(delay_s, engine.stop).start()
-
         with world.runner(processes) as runner:
-            assert replace(runner, on_engine=stop_soon).run(world.order()).stopped
+            threading.Timer(delay_s, runner.stop).start()
+            assert runner.run(world.order()).stopped
         assert world.states()["first"] == {"killed": 4}
         with world.ledger() as ledger:
             assert {slot.tries for slot in ledger.slots("first")} == {0}
