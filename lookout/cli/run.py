@@ -19,7 +19,7 @@ from lookout.cli.options import NO_RETENTION, PATH, json_option, run_options, st
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputRejected, Unavailable
 from lookout.domain.records import State
-from lookout.engine.engine import Progress
+from lookout.engine.report import Progress
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.runs.runner import Order, Ran, Runner
 from lookout.runs.status_file import StatusFile

@@ -20,8 +20,10 @@ from lookout.domain.errors import InputRejected, LookoutError, ObjectChanged, Ob
 from lookout.domain.identity import digest
 from lookout.domain.pipeline import Pipeline, Refused
 from lookout.domain.records import Json, Mark, ObjectRef, State
-from lookout.engine.engine import Engine, Progress
+from lookout.engine.engine import Engine
 from lookout.engine.planner import MAX_LONE_LOSSES
+from lookout.engine.report import Progress, Report
+from lookout.engine.session import EngineSession
 from lookout.execution.executor import Workers
 from lookout.ledger.notes import read_note, time_s
 from lookout.ledger.port import Ledger, RunRecord
@@ -35,6 +37,7 @@ from lookout.references.activation import propose
 from lookout.runs.change_feed import Changes, Watcher
 from lookout.runs.status_file import StatusFile
 from lookout.sources.ingest import Bucket, BucketIntake, Intake, Taken
+from lookout.sources.input_source import InputSource
 
 log = get_logger(__name__)
 
@@ -123,7 +126,7 @@ class Runner:
         with self._session("run") as session:
             refused = self._enforce(order)
             intake = self._intake() if order.sources else self._bucket_intake()
-            engine = self._make_engine(intake.look_again, session)
+            engine = self._make_engine(intake, session)
             taken = self._take(intake, order)
             if order.verify:
                 self._verify()
@@ -153,7 +156,7 @@ class Runner:
             refused = self._enforce(order)
             intake = self._intake()
             letters = partial(self._outbox, owner=session.owner, order=order, window_s=3600.0, digest_every_s=300.0)
-            engine = self._make_engine(intake.look_again, session)
+            engine = self._make_engine(intake, session)
             with self._sender(letters, engine) as sender:
                 sender.start()
                 engine.on_alerts = sender.wake
@@ -248,18 +251,15 @@ class Runner:
     def _readers(self) -> tuple[str, ...]:
         return tuple(stage.name for stage in self.pipeline.readers(self.pipeline.inputs))
 
-    def _make_engine(self, look_again: Callable[[str], None], session: _Session) -> Engine:
+    def _make_engine(self, source: InputSource, session: _Session) -> Engine:
         engine = Engine(
             pipeline=self.pipeline,
             ledger=self.ledger,
             store=self.store,
             workers=self.workers,
-            owner=session.owner,
-            run=session.run,
-            code=self.code,
-            reobserve=look_again,
-            on_progress=self.on_progress,
-            clock=self.clock,
+            source=source,
+            session=EngineSession(owner=session.owner, run=session.run, code=self.code, clock=self.clock),
+            report=Report(on_progress=self.on_progress),
         )
         self._engine = engine
         if self._asked_to_stop:

@@ -15,7 +15,8 @@ from devkit.toy_pipeline import toy_pipeline
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import Mark, State
 from lookout.engine.planner import MAX_LONE_LOSSES
-from lookout.execution.executor import Done, InlineWorkers, Ticketed, Workers
+from lookout.execution.executor import Done, InlineWorkers, Workers
+from lookout.execution.jobs import Job
 from lookout.runs.runner import Ran, Runner
 from lookout.sources.deletion_guard import find_held
 
@@ -255,7 +256,7 @@ def test_nothing_is_made_of_a_result_that_is_about_to_be_replaced(world: World) 
 
     class Counting(InlineWorkers):
         def submit(self, given, timeout_s, done) -> None:
-            jobs.update(job.stage for job, _ in given)
+            jobs.update(job.stage for job in given)
             super().submit(given, timeout_s, done)
 
     with world.runner() as runner:
@@ -404,7 +405,7 @@ class Interrupted(InlineWorkers):
         self._stage, self._action = stage, action
 
     def submit(self, jobs, timeout_s, done) -> None:
-        if jobs and jobs[0][0].stage == self._stage and self._action is not None:
+        if jobs and jobs[0].stage == self._stage and self._action is not None:
             action, self._action = self._action, None
             action()
         super().submit(jobs, timeout_s, done)
@@ -476,7 +477,7 @@ class Listed(InlineWorkers):
         self.handed: list[list[str]] = []
 
     def submit(self, jobs, timeout_s, done) -> None:
-        self.handed += [[f"{job.stage} {job.key}" for job, _ in jobs]] if jobs else []
+        self.handed += [[f"{job.stage} {job.key}" for job in jobs]] if jobs else []
         super().submit(jobs, timeout_s, done)
 
 
@@ -562,7 +563,7 @@ def test_a_source_that_goes_away_while_a_run_reads_it_is_not_retracted(world: Wo
         world.put(f"a/{i}", "alarm again")
 
     class Unmounting(InlineWorkers):
-        def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+        def submit(self, jobs: Sequence[Job], timeout_s: float, done: Done) -> None:
             if world.source.exists():
                 world.source.rename(world.root / "unmounted")
                 world.source.mkdir()

@@ -22,8 +22,9 @@ from pebble.pool import process as pebble_process
 from devkit.toy_pipeline import toy_pipeline
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import State
-from lookout.execution.executor import Completion, Job, StageRunner
+from lookout.execution.jobs import Job, StageRun
 from lookout.execution.process_pool import SPARED, ProcessWorkers
+from lookout.execution.stage_runner import StageRunner
 from lookout.execution.supervised_pool import SpawnedPool, UnnamedLock
 from lookout.object_store.folder.store import FolderStore
 from lookout.object_store.routing import Routes
@@ -150,8 +151,8 @@ def test_a_job_that_was_in_pools_that_broke_is_told_of_in_the_end(
         return failed
 
     monkeypatch.setattr(SpawnedPool, "schedule", broken)
-    ends: queue.SimpleQueue[Completion] = queue.SimpleQueue()
-    processes.submit([(JOB, 1)], DEADLINE_S, ends.put)
+    ends: queue.SimpleQueue[StageRun] = queue.SimpleQueue()
+    processes.submit([JOB], DEADLINE_S, lambda _, run: ends.put(run))
     end = ends.get(timeout=DEADLINE_S)
     assert isinstance(end.error, Unavailable) == (times > SPARED)
 
@@ -278,7 +279,7 @@ def test_what_the_machine_lacks_is_no_datums_fault_but_a_datum_too_large_is(
     global failing
     failing = raised
     runner = StageRunner(FolderStore(world.objects))
-    end = runner.attempt(replace(JOB, prepare=f"{__name__}:prepare_failing"))
+    end = runner.attempt(replace(JOB, prepare=f"{__name__}:prepare_failing")).error
     assert str(end).startswith(found)
     assert isinstance(end, Unavailable) == (type(raised) not in (MemoryError, ValueError))
 
@@ -287,7 +288,7 @@ def test_what_the_machine_lacks_is_no_datums_fault_but_a_datum_too_large_is(
 def test_a_stage_that_cannot_be_prepared_for_lack_of_memory_is_no_datums_fault(world: World, raised: Exception) -> None:
     global failing
     failing = raised
-    end = StageRunner(FolderStore(world.objects)).attempt(replace(JOB, prepare=f"{__name__}:failing_prepare"))
+    end = StageRunner(FolderStore(world.objects)).attempt(replace(JOB, prepare=f"{__name__}:failing_prepare")).error
     assert isinstance(end, Unavailable)
     assert str(end).startswith("memory: Cannot allocate memory; raise the limit (ulimit -v")
 
