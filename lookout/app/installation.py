@@ -56,14 +56,16 @@ class PictureName(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Installation:
     """The parts of the product. ``sendgrid`` makes the channel of a key and a host, ``check_host`` refuses a host with
-    InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``.
-    ``find_name`` reads a picture's key; None if it names no time."""
+    InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``, ``assets`` is
+    the package with the folders ``models`` and ``examples``. ``find_name`` reads a picture's key; None if it names no
+    time."""
 
     pipeline: Pipeline
     sendgrid: str
     check_host: str
     mail_folder: str
     folder_watch: str
+    assets: str
     find_name: Callable[[str], PictureName | None]
 
     @property
@@ -80,6 +82,16 @@ class Installation:
     def readers(self) -> tuple[str, ...]:
         """The names of the stages that read pictures."""
         return tuple(stage.name for stage in self.pipeline.readers(self.pipeline.inputs))
+
+    def find_asset(self, name: str) -> Path | None:
+        """Find a file or folder that is installed with Lookout; None where it is left out, as in a stage's image."""
+        from importlib.resources import files  # imported here: a stage's container needs none and starts sooner
+
+        try:
+            path = Path(str(files(self.assets).joinpath(name)))
+        except ModuleNotFoundError:
+            return None
+        return path if path.exists() else None
 
     def load_folder_watch(self) -> FolderWatch:
         """The watch on a folder; what it needs is loaded now."""
