@@ -59,7 +59,8 @@ class PictureName(Protocol):
 class Installation:
     """The parts of the product. ``sendgrid`` makes the channel of a key and a host, ``check_host`` refuses a host with
     InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``, ``names`` opens
-    a list of names, ``try_names`` tries one on a folder. ``find_name`` reads a picture's key; None if it names no
+    a list of names, ``try_names`` tries one on a folder; ``assets`` is the package with the folders ``models`` and
+    ``examples``. ``find_name`` reads a picture's key; None if it names no
     time."""
 
     pipeline: Pipeline
@@ -69,6 +70,7 @@ class Installation:
     folder_watch: str
     names: str
     try_names: str
+    assets: str
     find_name: Callable[[str], PictureName | None]
 
     @property
@@ -94,6 +96,16 @@ class Installation:
     def try_list(self, folder: Path, file: Path | None) -> JsonObject:
         """Return how a list of names reads a folder, as ``lookout names try --json`` shows it. Raises InputRejected."""
         return cast(Callable[[Path, Path | None], JsonObject], load(self.try_names))(folder, file)
+
+    def find_asset(self, name: str) -> Path | None:
+        """Find a file or folder that is installed with Lookout; None where it is left out, as in a stage's image."""
+        from importlib.resources import files  # imported here: a stage's container needs none and starts sooner
+
+        try:
+            path = Path(str(files(self.assets).joinpath(name)))
+        except ModuleNotFoundError:
+            return None
+        return path if path.exists() else None
 
     def load_folder_watch(self) -> FolderWatch:
         """The watch on a folder; what it needs is loaded now."""

@@ -22,6 +22,7 @@ from lookout.domain.errors import EXIT_STOPPED
 from lookout.log import configure
 
 COMMANDS: Final = {
+    "demo": ("lookout.cli.demo:demo", "Take the sample photographs through all stages."),
     "run": ("lookout.cli.run:run", "Take photographs through all stages, once."),
     "watch": ("lookout.cli.watch:watch", "Take every photograph that lands in a folder, at once."),
     "status": ("lookout.cli.status:status", "What is done, waiting, failed and alerted, and the last runs."),
