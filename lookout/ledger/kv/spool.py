@@ -1,6 +1,6 @@
-"""Temporary files between etcd and what is slower or comes in another order. Knows no ledger.
+"""Temporary files between the store and what is slower or comes in another order. Knows no ledger.
 
-A revision of etcd can be read only until it is compacted, so a snapshot is first copied as it is, as fast as the
+A revision can be read only until it is compacted, so a snapshot is first copied as it is, as fast as the
 network gives it, and told from the copy. Small kinds stay in memory; a disk that is full is Unavailable.
 """
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import IO, Final
 
 from lookout.domain.errors import Unavailable
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv.port import Kv
 
 _HEAD: Final = struct.Struct(">IIQQ")
 _IN_MEMORY: Final = 1 << 20

@@ -1,4 +1,4 @@
-"""Names of keys in etcd: one letter for the kind, then parts that sort as the texts they stand for do.
+"""Names of keys: one letter for the kind, then parts that sort as the texts they stand for do.
 
 Parts are UTF-8, so that the order of bytes is the order of code points, and end with a NUL, so that a key and one that
 begins with it stay apart. A part may hold any text: NUL and the one byte that escapes it are escaped in an order that
@@ -17,7 +17,7 @@ META: Final = b"!"
 SLOT: Final = b"s"
 """stage, key -> a row, with its live record."""
 DIRTY: Final = b"d"
-"""stage, key: waits for a claim. Every mark is a put; etcd's version of the key counts them."""
+"""stage, key: waits for a claim. Every mark is a put; the version of the key counts them."""
 SUSPECT: Final = b"e"
 """stage, (how many, token), key: waits as a suspect, the largest cohort first."""
 STATE: Final = b"x"
@@ -37,7 +37,7 @@ USER: Final = b"u"
 PATH: Final = b"p"
 """bucket, key -> its holder and the newest of its makers; only paths that somebody holds."""
 MAKERS: Final = b"m"
-"""bucket, key, (any 12 bytes) -> older makers, in blocks; their order is that of their making, by etcd's revisions."""
+"""bucket, key, (any 12 bytes) -> older makers, in blocks; their order is that of their making, by revisions."""
 MEMBER: Final = b"g"
 """group, stage, (at, newest first), key: live datums of a group."""
 TALLY: Final = b"t"
@@ -94,6 +94,11 @@ KINDS: Final = frozenset(
         )
     )
 )  # fmt: skip
+
+
+def ledger(prefix: str) -> bytes:
+    """Return the beginning of all keys of one ledger; a NUL ends it, so that "/a" and "/a/b" may be two ledgers."""
+    return text(prefix.rstrip("/"))
 
 
 def text(part: str) -> bytes:

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from lookout.domain.errors import LookoutError, Unavailable
-from lookout.ledger.etcd import forms, keys, values, wire
-from lookout.ledger.etcd.draft import Draft
-from lookout.ledger.etcd.history import HistoryPart
-from lookout.ledger.etcd.owners import Life, log
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv.history import HistoryPart
+from lookout.ledger.kv.liveness import Life, log
+from lookout.ledger.kv.port import Delete, Kv, NoneNewer, Put, Range, SameLife, Unchanged, most_ops
+from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.object_store.port import Publish
 
 PathName = tuple[str, str]
@@ -67,12 +67,12 @@ class PublishingPart(HistoryPart):
         name = self._name(keys.PUBLISHING)
         for _attempt in self._attempts("taking changes to publish"):
             start, end = self._range(keys.CHANGE)
-            answer = self._etcd.read([wire.get(start, end, limit=1, keys_only=True), wire.get(name)])
+            answer = self._kv.read([Range(start, end, limit=1, keys_only=True), Range(name)])
             if not answer.get(0).kvs:
                 return None
             held = answer.get(1).kvs
-            found = [kv for page in self._etcd.pages(start, end) for kv in page]
-            entries = [(kv, forms.read_changes(kv)) for kv in sorted(found, key=lambda kv: kv.create_revision)]
+            found = [kv for page in self._kv.pages(start, end) for kv in page]
+            entries = [(kv, record_values.read_changes(kv)) for kv in sorted(found, key=lambda kv: kv.create_revision)]
             latest: dict[PathName, Publish] = {}
             for _, changes in entries:
                 for change in changes:
@@ -87,9 +87,9 @@ class PublishingPart(HistoryPart):
             handed = list(latest.values())[: max(0, limit)]
             life = self._publisher_life()
             paths = [[change.bucket, change.key] for change in handed]
-            put = wire.put(name, values.dump([self._etcd.id, paths]), life.lease)
-            free = wire.unchanged(name, held[0].mod_revision if held else 0)
-            written = self._write([free, wire.none_newer(start, end, answer.revision)], [put])
+            put = Put(name, slot_values.dump([self._kv.id, paths]), life.lease)
+            free = Unchanged(name, held[0].mod_revision if held else 0)
+            written = self._write([free, NoneNewer(start, end, answer.revision)], [put])
             if written.succeeded:
                 return held[0].create_revision if held else written.revision, entries, handed
         return None
@@ -99,27 +99,27 @@ class PublishingPart(HistoryPart):
             self._life.end()
             self._life = None
         if self._life is None:
-            self._life = Life(self._etcd, self._ttl_s)
+            self._life = Life(self._kv, self._ttl_s)
         return self._life
 
     def _is_mine(self, kv: Kv) -> bool:
-        """Whether this ledger put the key: a publication of ours that could not be ended when etcd was away."""
-        return values.load(kv, _publisher)[0] == self._etcd.id
+        """Whether this ledger put the key: a publication of ours that could not be ended when the store was away."""
+        return slot_values.load(kv, _publisher)[0] == self._kv.id
 
     def _wait_for_publisher(self, kv: Kv, revision: int) -> None:
-        if not self._etcd.wait_for_change(kv.key, revision, WAIT_S):
-            raise Unavailable(self._etcd.address.name, f"another session has been publishing for {WAIT_S:.0f} s")
+        if not self._kv.wait_for_change(kv.key, revision, WAIT_S):
+            raise Unavailable(self._kv.name, f"another session has been publishing for {WAIT_S:.0f} s")
 
-    def _expect_unpublished(self, draft: Draft, paths: Collection[PathName]) -> None:
+    def _expect_unpublished(self, draft: TransactionBuilder, paths: Collection[PathName]) -> None:
         """Let the draft hold only while nobody publishes one of these paths; waits while somebody does."""
         name = self._name(keys.PUBLISHING)
         while True:
-            answer = self._etcd.read([wire.get(name)])
+            answer = self._kv.read([Range(name)])
             if not answer.get(0).kvs:
                 draft.expect(name, 0)
                 return
             kv = answer.get(0).kvs[0]
-            if self._is_mine(kv) or values.load(kv, _publisher)[1].isdisjoint(paths):
+            if self._is_mine(kv) or slot_values.load(kv, _publisher)[1].isdisjoint(paths):
                 draft.expect(name, kv.mod_revision)
                 return
             self._wait_for_publisher(kv, answer.revision)
@@ -128,23 +128,23 @@ class PublishingPart(HistoryPart):
 
     def _let_go(self, held_since: int) -> None:
         name = self._name(keys.PUBLISHING)
-        self._write([wire.same_life(name, held_since)], [wire.delete(name)])
+        self._write([SameLife(name, held_since)], [Delete(name)])
 
     def _forget(self, held_since: int, entries: Sequence[tuple[Kv, list[Publish]]], handed: Sequence[Publish]) -> None:
         """Drop what was handed out, and what it took the place of."""
         name = self._name(keys.PUBLISHING)
         done = {(change.bucket, change.key) for change in handed}
-        draft = Draft(self._prefix)
+        draft = TransactionBuilder(self._prefix)
         for kv, changes in entries:
             left = [change for change in changes if (change.bucket, change.key) not in done]
             if not left:
                 draft.delete(kv.key)
             elif len(left) < len(changes):
-                draft.put(kv.key, forms.write_changes(left))
-        ops = draft.atoms
-        step = wire.most_atoms(2) - 1
+                draft.put(kv.key, record_values.write_changes(left))
+        ops = draft.ops
+        step = most_ops(1) - 1
         for start in range(0, len(ops), step):
-            if not self._write([wire.same_life(name, held_since)], ops[start : start + step]).succeeded:
+            if not self._write([SameLife(name, held_since)], ops[start : start + step]).succeeded:
                 self._publish_again(done)
                 return
         self._let_go(held_since)
@@ -155,17 +155,17 @@ class PublishingPart(HistoryPart):
         changes: list[Publish] = []
         for bucket, key in sorted(paths):
             name = self._name(keys.PATH, bucket, key)
-            kv = self._etcd.get_many([name]).get(name)
-            holder = forms.read_path(kv).holder if kv is not None else None
+            kv = self._kv.get_many([name]).get(name)
+            holder = record_values.read_path(kv).holder if kv is not None else None
             ref = None
             if holder is not None:
                 for record in self._live_records([holder]):
                     ref = next((out for out in record.outputs if (out.bucket, out.key) == (bucket, key)), None)
             changes.append(Publish(bucket=bucket, key=key, ref=ref))
-        self._write([], [wire.put(self._change_name(), forms.write_changes(changes))])
+        self._write([], [Put(self._change_name(), record_values.write_changes(changes))])
 
     def _change_name(self) -> bytes:
-        """A new key for changes. Their order is that of their making, by etcd's revisions."""
+        """A new key for changes. Their order is that of their making, by revisions."""
         return self._prefix + keys.CHANGE + _nonce()
 
 

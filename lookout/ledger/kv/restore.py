@@ -1,4 +1,4 @@
-"""Filling an empty ledger in etcd with the entries of a snapshot, and with all that is computed from them.
+"""Restore of an empty ledger: filled with the entries of a snapshot, and with all that is computed from them.
 
 A record lies with its slot while it is live and under its hash when it is history, and only the slots, which come
 later, say which: so records wait in a temporary file, and each is written once.
@@ -13,15 +13,15 @@ from typing import Final
 from lookout.domain.errors import Corrupt
 from lookout.domain.records import Alert, Observation, Record, Reference
 from lookout.ledger import codec
-from lookout.ledger.etcd import forms, keys, values
-from lookout.ledger.etcd.book import NEWEST
-from lookout.ledger.etcd.draft import Draft
-from lookout.ledger.etcd.forms import KeptAlert, Path
-from lookout.ledger.etcd.outbox import alert_writes
-from lookout.ledger.etcd.part import Seat
-from lookout.ledger.etcd.spool import Bodies
-from lookout.ledger.etcd.tallies import Shard, is_member, member_of, write_shard
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv.commit_unit import NEWEST
+from lookout.ledger.kv.outbox import alert_writes
+from lookout.ledger.kv.port import Kv
+from lookout.ledger.kv.record_values import KeptAlert, Path
+from lookout.ledger.kv.slot_reader import SlotView
+from lookout.ledger.kv.spool import Bodies
+from lookout.ledger.kv.tallies import Shard, is_member, member_of, write_shard
+from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note
 from lookout.ledger.port import RunRecord
 from lookout.ledger.rules import slots as settling
@@ -39,10 +39,13 @@ class Filler:
     """Takes entries in the order of a snapshot. ``write`` applies a draft or raises; ``read`` gives keys."""
 
     def __init__(
-        self, prefix: bytes, write: Callable[[Draft], None], read: Callable[[Collection[bytes]], Mapping[bytes, Kv]]
+        self,
+        prefix: bytes,
+        write: Callable[[TransactionBuilder], None],
+        read: Callable[[Collection[bytes]], Mapping[bytes, Kv]],
     ) -> None:
         self._prefix, self._apply, self._read = prefix, write, read
-        self._draft = Draft(prefix)
+        self._draft = TransactionBuilder(prefix)
         self._bytes = 0
         self._waiting: list[Entry] = []
         self._bodies = Bodies()
@@ -71,7 +74,7 @@ class Filler:
             if shard.live or shard.counts:
                 self._put(self._draft.name(keys.TALLY, group) + b"\x00", write_shard(shard))
         for name, count in self._inputs.items():
-            self._put(self._draft.name(keys.INPUTS, *name) + b"\x00", values.dump(count))
+            self._put(self._draft.name(keys.INPUTS, *name) + b"\x00", slot_values.dump(count))
         for stage, token in self._tokens.items():
             self._put(self._draft.name(keys.TOKEN, stage), b"%d" % token)
         self._flush()
@@ -91,7 +94,7 @@ class Filler:
     def _flush(self) -> None:
         if self._draft.puts:
             self._apply(self._draft)
-        self._draft, self._bytes = Draft(self._prefix), 0
+        self._draft, self._bytes = TransactionBuilder(self._prefix), 0
 
     # --- entries ----------------------------------------------------------------------------------------------------
 
@@ -101,12 +104,12 @@ class Filler:
         for entry in todo:
             match entry:
                 case Note():
-                    self._put(self._draft.name(keys.NOTE, entry.name), values.dump(entry.value))
+                    self._put(self._draft.name(keys.NOTE, entry.name), slot_values.dump(entry.value))
                 case Basis():
-                    self._put(self._draft.name(keys.BASIS, entry.stage), values.dump(entry.basis))
+                    self._put(self._draft.name(keys.BASIS, entry.stage), slot_values.dump(entry.basis))
                 case Observation():
                     name = self._draft.name(keys.INPUT, entry.bucket, entry.key)
-                    self._put(name, forms.write_input(entry))
+                    self._put(name, record_values.write_input(entry))
                     self._inputs[entry.bucket, entry.origin] += 1
                 case Record():
                     self._take_record(entry)
@@ -122,11 +125,11 @@ class Filler:
     def _take_references(self, units: Sequence[Reference]) -> None:
         for bucket in dict.fromkeys(unit.bucket for unit in units):
             of_bucket = [unit for unit in units if unit.bucket == bucket]
-            self._put(self._draft.name(keys.REFERENCES, bucket), forms.write_references(of_bucket))
+            self._put(self._draft.name(keys.REFERENCES, bucket), record_values.write_references(of_bucket))
 
     def _take_record(self, record: Record) -> None:
         text = codec.write_record(record)
-        about = values.encode([record.stage, record.key])
+        about = slot_values.encode([record.stage, record.key])
         self._bodies.put(record.hash, f"{about}\n{text}".encode("utf-8", "surrogatepass"))
         for item in record.inputs:
             self._put(
@@ -137,7 +140,7 @@ class Filler:
         """What no slot has taken is history."""
         for hash_ in self._bodies.names():
             if (body := self._bodies.take(hash_)) is not None:
-                self._put(self._draft.name(keys.RECORD) + keys.hash_part(hash_), values.pack(body))
+                self._put(self._draft.name(keys.RECORD) + keys.hash_part(hash_), slot_values.pack(body))
 
     def _take_slots(self, slots: Sequence[KeptSlot]) -> None:
         texts: dict[str, str] = {}
@@ -156,12 +159,12 @@ class Filler:
             body_text = texts[slot.hash] if slot.hash is not None else None
             self._room(len(body_text or "") + 3 * len(slot.key.encode()) + 400)
             row = slot.row(record)
-            self._draft.keep(Seat(slot.stage, slot.key, row, None, 0, None), slot.updated_at_s, (), body_text)
+            self._draft.keep(SlotView(slot.stage, slot.key, row, None, 0, None), slot.updated_at_s, (), body_text)
             if record is not None:
                 self._take_live(record)
 
     def _take_live(self, record: Record) -> None:
-        pointer = values.write_record(record.stage, record.key, None)
+        pointer = slot_values.write_record(record.stage, record.key, None)
         self._put(self._draft.name(keys.RECORD) + keys.hash_part(record.hash), pointer)
         if is_member(record):
             tail, value = member_of(record)
@@ -180,17 +183,20 @@ class Filler:
         for start in range(0, older, BLOCK):
             self._blocks += 1  # in the order of their making, within one transaction too
             name = self._draft.name(keys.MAKERS, path.bucket, path.key) + self._blocks.to_bytes(12, "big")
-            self._put(name, values.dump(makers[start : min(start + BLOCK, older)]))
+            self._put(name, slot_values.dump(makers[start : min(start + BLOCK, older)]))
         if path.holder is not None:
             name = self._draft.name(keys.PATH, path.bucket, path.key)
-            self._put(name, forms.write_path(Path(path.holder, makers[older:])))
+            self._put(name, record_values.write_path(Path(path.holder, makers[older:])))
 
     def _take_changes(self, changes: Sequence[Publish]) -> None:
         """In a transaction of their own: their order is that of revisions."""
         if changes:
             self._flush()
             self._blocks += 1
-            self._put(self._draft.name(keys.CHANGE) + self._blocks.to_bytes(12, "big"), forms.write_changes([*changes]))
+            self._put(
+                self._draft.name(keys.CHANGE) + self._blocks.to_bytes(12, "big"),
+                record_values.write_changes([*changes]),
+            )
             self._flush()
 
     def _take_alerts(self, alerts: Sequence[Alert]) -> None:
@@ -211,20 +217,20 @@ class Filler:
         pointers = self._read([self._draft.name(keys.RECORD) + keys.hash_part(hash_) for hash_ in by_hash])
         slots = {
             self._draft.name(keys.SLOT, stage, key): (stage, key)
-            for stage, key, body in map(values.read_record, pointers.values())
+            for stage, key, body in map(slot_values.read_record, pointers.values())
             if body is None
         }
         rows = self._read(list(slots))
         for name, kv in rows.items():
-            (kept,) = values.read_slots([(*slots[name], kv)])
+            (kept,) = slot_values.read_slots([(*slots[name], kv)])
             record = kept.row.record
             loose = () if record is None else tuple(sorted({*by_hash.get(record.hash, ())} - {*record.alert_ids}))
             if loose:
                 kept.loose = (*kept.loose, *loose)
-                self._put(name, values.write_slot(kept))
+                self._put(name, slot_values.write_slot(kept))
 
     def _take_run(self, run: RunRecord) -> None:
-        self._put(self._draft.name(keys.RUN, run.id), forms.write_run(run))
+        self._put(self._draft.name(keys.RUN, run.id), record_values.write_run(run))
         start = self._prefix + keys.RUN_START + keys.inverse(keys.moment(run.started_at_s))
         self._put(start + keys.text(run.id))
         if run.state == "running":

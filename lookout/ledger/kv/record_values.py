@@ -1,4 +1,4 @@
-"""Paths, changes, inputs, alerts and runs as values in etcd and back. Slots and claims are in ``values``.
+"""Paths, changes, inputs, alerts and runs as values and back. Slots and claims are in ``slot_values``.
 
 Positional arrays, as in ``codec``; a form is changed only with the form number of the whole. Knows no rule.
 """
@@ -13,8 +13,8 @@ from typing import Any
 
 from lookout.domain.records import Alert, AlertState, ObjectRef, Observation, Reference
 from lookout.ledger import codec
-from lookout.ledger.etcd.values import corrupt, dump, dump_plain, encode, load, pack, text_of
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv.port import Kv
+from lookout.ledger.kv.slot_values import corrupt, dump, dump_plain, encode, load, pack, text_of
 from lookout.ledger.port import RunRecord
 from lookout.object_store.port import Publish
 

@@ -1,4 +1,4 @@
-"""The ``settling.Book`` of one transaction in etcd: reads through what was fetched beforehand, writes into a draft.
+"""The ``settling.Book`` of one transaction: reads through what was fetched beforehand, writes into a draft.
 
 Nothing here does I/O: ``commits`` fetches, settles, and tries again with a new book when the draft does not hold. What
 is compared is what others may write: paths that the slot does not hold yet, alerts that are there, tallies. What only a
@@ -12,12 +12,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lookout.domain.records import Alert, AlertState, Mark, ObjectRef, Record
-from lookout.ledger.etcd import forms, keys, values, wire
-from lookout.ledger.etcd.draft import Draft
-from lookout.ledger.etcd.forms import KeptAlert, Path
-from lookout.ledger.etcd.outbox import alert_writes
-from lookout.ledger.etcd.part import Seat
-from lookout.ledger.etcd.tallies import GroupSums, Shards
+from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv.outbox import alert_writes
+from lookout.ledger.kv.port import Delete, Guarded, Put, Unchanged
+from lookout.ledger.kv.record_values import KeptAlert, Path
+from lookout.ledger.kv.slot_reader import SlotView
+from lookout.ledger.kv.tallies import GroupSums, Shards
+from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.rules import alerts as delivery
 from lookout.ledger.rules import slots as settling
 from lookout.ledger.rules.slots import Row
@@ -33,7 +34,7 @@ NEWEST = 64
 class Read:
     """What a book reads through."""
 
-    seats: dict[Name, Seat] = field(default_factory=dict)
+    seats: dict[Name, SlotView] = field(default_factory=dict)
     paths: dict[Name, Path] = field(default_factory=dict)
     alerts: dict[str, KeptAlert] = field(default_factory=dict)
     below: dict[Name, list[Name]] = field(default_factory=dict)
@@ -43,13 +44,15 @@ class Read:
     """When the paths were read."""
 
 
-class EtcdBook:
+class CommitUnit:
     """See ``settling.Book``. ``bodies`` are the texts of the records that may be kept, by hash."""
 
-    def __init__(self, draft: Draft, read: Read, bodies: Mapping[str, str], now_s: float, shard: int) -> None:
+    def __init__(
+        self, draft: TransactionBuilder, read: Read, bodies: Mapping[str, str], now_s: float, shard: int
+    ) -> None:
         self._draft, self._read, self._bodies, self._now_s, self._shard = draft, read, bodies, now_s, shard
-        self._saved: dict[Name, Seat] = {}
-        self._removed: dict[Name, Seat] = {}
+        self._saved: dict[Name, SlotView] = {}
+        self._removed: dict[Name, SlotView] = {}
         self._moved: dict[Name, tuple[Path, bool]] = {}
         self._given: dict[Name, list[Name]] = {}
         """Paths that got a holder in this transaction, by each of their folders."""
@@ -117,7 +120,8 @@ class EtcdBook:
     def keep(self, record: Record) -> None:
         draft = self._draft
         draft.put(
-            draft.name(keys.RECORD) + keys.hash_part(record.hash), values.write_record(record.stage, record.key, None)
+            draft.name(keys.RECORD) + keys.hash_part(record.hash),
+            slot_values.write_record(record.stage, record.key, None),
         )
         for item in record.inputs:
             draft.put(draft.name(keys.USER) + bytes.fromhex(item.ref.sha256) + keys.hash_part(record.hash))
@@ -159,7 +163,7 @@ class EtcdBook:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def write(self) -> list[Seat]:
+    def write(self) -> list[SlotView]:
         """Put all that changed into the draft; gives the seats that were settled."""
         settled = [*self._saved.values(), *self._removed.values()]
         for seat in self._removed.values():
@@ -177,7 +181,7 @@ class EtcdBook:
         self._draft.release(settled)
         return settled
 
-    def _write_slot(self, seat: Seat) -> None:
+    def _write_slot(self, seat: SlotView) -> None:
         record = seat.row.record
         if record is None or (seat.kept is not None and record is seat.record):
             self._file_away(seat)
@@ -190,13 +194,13 @@ class EtcdBook:
         )
         self._draft.keep(seat, self._now_s, loose, self._bodies[record.hash])
 
-    def _file_away(self, seat: Seat) -> None:
+    def _file_away(self, seat: SlotView) -> None:
         """The record that was live goes into history."""
         was, record = seat.kept, seat.row.record
         if was is None or was.hash is None or (record is not None and record.hash == was.hash):
             return
         name = self._draft.name(keys.RECORD) + keys.hash_part(was.hash)
-        self._draft.put(name, values.write_record(seat.stage, seat.key, was.body))
+        self._draft.put(name, slot_values.write_record(seat.stage, seat.key, was.body))
 
     def _write_paths(self) -> None:
         for (bucket, key), (path, foreign) in self._moved.items():
@@ -211,11 +215,11 @@ class EtcdBook:
             older = len(path.makers) if path.holder is None else NEWEST // 2 if len(path.makers) > NEWEST else 0
             if older:
                 block, path.makers = path.makers[:older], path.makers[older:]
-                self._draft.put(self._draft.name(keys.MAKERS, bucket, key) + os.urandom(12), values.dump(block))
+                self._draft.put(self._draft.name(keys.MAKERS, bucket, key) + os.urandom(12), slot_values.dump(block))
             if path.holder is None:
                 self._draft.delete(name)
             else:
-                self._draft.put(name, forms.write_path(path))
+                self._draft.put(name, record_values.write_path(path))
 
     def _write_alerts(self) -> None:
         for id_, kept in self._put.items():
@@ -228,8 +232,8 @@ class EtcdBook:
             else:
                 # One by one, for a datum may have more new alerts than a transaction may have comparisons: an alert
                 # that somebody else has entered meanwhile is left alone, which is the rule.
-                ops = [wire.delete(key) if value is None else wire.put(key, value) for key, value in writes.items()]
-                self._draft.nested.append(wire.nested([wire.unchanged(name, 0)], ops))
+                ops = tuple(Delete(key) if value is None else Put(key, value) for key, value in writes.items())
+                self._draft.nested.append(Guarded((Unchanged(name, 0),), ops))
 
 
 def below_path(name: Callable[..., bytes], bucket: str, key: str) -> tuple[bytes, bytes]:

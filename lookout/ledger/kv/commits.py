@@ -1,4 +1,4 @@
-"""Commits in etcd: many outcomes in few transactions, each outcome whole in one.
+"""Commits: many outcomes in few transactions, each outcome whole in one.
 
 A piece of a commit is read in two steps, settled in memory by ``settling``, and written by one transaction that holds
 only if nothing it was settled on has changed; otherwise it is read again. Claims cover the slots: only who holds one
@@ -13,15 +13,16 @@ from collections.abc import Collection, Mapping, Sequence
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import Claim, Outcome, State
 from lookout.ledger import codec
-from lookout.ledger.etcd import forms, keys, values, wire
-from lookout.ledger.etcd.book import EtcdBook, Name, Read, below_path
-from lookout.ledger.etcd.claims import ClaimsPart
-from lookout.ledger.etcd.draft import Draft
-from lookout.ledger.etcd.forms import Path
-from lookout.ledger.etcd.part import GETS, seat_of
-from lookout.ledger.etcd.publishing import PublishingPart
-from lookout.ledger.etcd.tallies import SHARDS, Shards, read_shards
-from lookout.ledger.etcd.values import Kept
+from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv.claims import ClaimsPart
+from lookout.ledger.kv.commit_unit import CommitUnit, Name, Read, below_path
+from lookout.ledger.kv.port import Found, Kv, Range
+from lookout.ledger.kv.publishing import PublishingPart
+from lookout.ledger.kv.record_values import Path
+from lookout.ledger.kv.slot_reader import GETS, seat_of
+from lookout.ledger.kv.slot_values import Kept
+from lookout.ledger.kv.tallies import SHARDS, Shards, read_shards
+from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.port import Settled
 from lookout.ledger.rules import slots as settling
 
@@ -29,7 +30,7 @@ Pair = tuple[Claim, Outcome]
 BELOW = 200
 """Paths read below one that is to be a file: more than one transaction could have freed."""
 OPS = 700
-"""Operations that one piece may be expected to have; the hard limits are those of ``Draft.fits``."""
+"""Operations that one piece may be expected to have; the hard limits are those of ``TransactionBuilder.fits``."""
 
 
 class CommitsPart(ClaimsPart, PublishingPart):
@@ -55,30 +56,30 @@ class CommitsPart(ClaimsPart, PublishingPart):
         before: dict[str, Shards] = {}
         for attempt in self._attempts("committing"):
             one_by_one = attempt >= 4 and len(piece) <= 40
-            draft = Draft(self._prefix)
+            draft = TransactionBuilder(self._prefix)
             now_s = self._clock()
             read, revision = self._read_seats(piece, draft)
             self._read_rest(piece, read)
             self._avoid_others(before, read.tallies)
             before = read.tallies
-            book = EtcdBook(draft, read, bodies, now_s, self._shard)
+            book = CommitUnit(draft, read, bodies, now_s, self._shard)
             answers = [self._settle(book, claim, outcome, now_s) for claim, outcome in piece]
             settled = book.write()
             if not settled:
                 return answers
             draft.expect_marks(settled, revision, one_by_one=one_by_one)
             if book.changes:
-                draft.put(self._change_name(), forms.write_changes(list(book.changes.values())))
+                draft.put(self._change_name(), record_values.write_changes(list(book.changes.values())))
                 self._expect_unpublished(draft, book.changes.keys())
             if not draft.fits():
                 return self._split(piece, bodies)
-            if self._write(draft.compares, draft.atoms).succeeded:
+            if self._write(draft.compares, draft.ops).succeeded:
                 return answers
             if attempt >= 8 and len(piece) > 1:
                 return self._split(piece, bodies)
         return []
 
-    def _settle(self, book: EtcdBook, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
+    def _settle(self, book: CommitUnit, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
         return settling.settle(book, claim, outcome, now_s)
 
     def _avoid_others(self, before: Mapping[str, Shards], now: Mapping[str, Shards]) -> None:
@@ -108,7 +109,7 @@ class CommitsPart(ClaimsPart, PublishingPart):
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def _read_seats(self, piece: Sequence[Pair], draft: Draft) -> tuple[Read, int]:
+    def _read_seats(self, piece: Sequence[Pair], draft: TransactionBuilder) -> tuple[Read, int]:
         """The slots of the claims that are still held by a session that is alive; and since when they are known."""
         claims = [claim for claim, _ in piece]
         wanted = {stage: {claim.key for claim in claims if claim.stage == stage} for stage in {c.stage for c in claims}}
@@ -131,13 +132,13 @@ class CommitsPart(ClaimsPart, PublishingPart):
             draft.expect_there(self._name(keys.ALIVE, owner))
         return read, revision
 
-    def _span_of(self, stage: str, names: Collection[str]) -> bytes:
+    def _span_of(self, stage: str, names: Collection[str]) -> Range:
         """Asks for the marks between the first and the last of the slots: mostly there are none."""
         prefix = self._name(keys.DIRTY, stage)
         order = [prefix + keys.text(key) for key in (min(names), max(names))]
-        return wire.get(order[0], keys.behind(order[1]), limit=100)
+        return Range(order[0], keys.behind(order[1]), limit=100)
 
-    def _marks_of(self, stage: str, names: Collection[str], page: wire.Found) -> dict[str, wire.Kv]:
+    def _marks_of(self, stage: str, names: Collection[str], page: Found) -> dict[str, Kv]:
         """The marks of these slots, of which the first page is there."""
         prefix = self._name(keys.DIRTY, stage)
         found = {keys.parts(kv.key[len(prefix) :], 1)[0]: kv for kv in page.kvs}
@@ -147,7 +148,7 @@ class CommitsPart(ClaimsPart, PublishingPart):
             marks.update(self._pick(prefix, [key for key in names if key > last]))
         return marks
 
-    def _rows_of(self, stage: str, held: Mapping[str, Claim], marks: Mapping[str, wire.Kv]) -> dict[str, Kept]:
+    def _rows_of(self, stage: str, held: Mapping[str, Claim], marks: Mapping[str, Kv]) -> dict[str, Kept]:
         """The rows of held slots: as they were claimed here, where no mark says that somebody may have changed them."""
         rows: dict[str, Kept] = {}
         for key, claim in held.items():
@@ -156,7 +157,7 @@ class CommitsPart(ClaimsPart, PublishingPart):
                 rows[key] = known.copy()
         missing = self._pick(self._name(keys.SLOT, stage), held.keys() - rows.keys())
         named = [(stage, key, kv) for key, kv in missing.items()]
-        rows.update((one.row.key, one) for one in values.read_slots_apart(named))
+        rows.update((one.row.key, one) for one in slot_values.read_slots_apart(named))
         return rows
 
     def _read_rest(self, piece: Sequence[Pair], read: Read) -> None:
@@ -186,30 +187,30 @@ class CommitsPart(ClaimsPart, PublishingPart):
 
     def _read_paths(self, read: Read, paths: Sequence[Name], made: Sequence[Name]) -> None:
         """Read these paths, and those that have one of ``made`` as a folder."""
-        asked = [(path, wire.get(self._name(keys.PATH, *path))) for path in paths]
-        asked += [(path, wire.get(*below_path(self._name, *path), limit=BELOW)) for path in made]
+        asked = [(path, Range(self._name(keys.PATH, *path))) for path in paths]
+        asked += [(path, Range(*below_path(self._name, *path), limit=BELOW)) for path in made]
         for start in range(0, len(asked), GETS):
             some = asked[start : start + GETS]
-            answer = self._etcd.read([get for _, get in some])
+            answer = self._kv.read([get for _, get in some])
             read.revision = read.revision or answer.revision
             for n, (path, _) in enumerate(some):
                 kvs = answer.get(n).kvs
                 if start + n < len(paths):
-                    read.paths[path] = forms.read_path(kvs[0]) if kvs else Path()
+                    read.paths[path] = record_values.read_path(kvs[0]) if kvs else Path()
                 else:
                     self._keep_below(read, path, kvs)
 
-    def _keep_below(self, read: Read, path: Name, kvs: Sequence[wire.Kv]) -> None:
+    def _keep_below(self, read: Read, path: Name, kvs: Sequence[Kv]) -> None:
         cut = len(self._name(keys.PATH, path[0]))
         names = [(path[0], keys.parts(kv.key[cut:], 1)[0]) for kv in kvs]
         read.below[path] = names
         for name, kv in zip(names, kvs, strict=True):
-            read.paths.setdefault(name, forms.read_path(kv))
+            read.paths.setdefault(name, record_values.read_path(kv))
 
     def _read_tallies(self, read: Read, groups: Sequence[str]) -> None:
         for start in range(0, len(groups), 100):
             some = groups[start : start + 100]
-            answer = self._etcd.read([wire.get(*self._range(keys.TALLY, group)) for group in some])
+            answer = self._kv.read([Range(*self._range(keys.TALLY, group)) for group in some])
             for n, group in enumerate(some):
                 read.tallies[group] = read_shards(answer.get(n).kvs)
 

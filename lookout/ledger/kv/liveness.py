@@ -1,4 +1,4 @@
-"""Who is alive: each session holds a key by a lease that a thread keeps alive for as long as its process runs.
+"""Liveness of sessions: each holds a key by a lease that a thread keeps alive for as long as its process runs.
 
 A process that is killed or frozen stops keeping it, and after ``ttl_s`` the key is gone, for everybody at one revision:
 what compares the key can not be written by the dead. The thread has a connection of its own. Knows no slot.
@@ -10,7 +10,7 @@ import threading
 import time
 
 from lookout.domain.errors import LookoutError
-from lookout.ledger.etcd.client import Etcd
+from lookout.ledger.kv.port import KeyValues
 from lookout.log import get_logger
 
 log = get_logger(__name__)
@@ -19,16 +19,16 @@ log = get_logger(__name__)
 class Life:
     """A lease that is kept until ``end``. ``lease`` is its id."""
 
-    def __init__(self, etcd: Etcd, ttl_s: int) -> None:
-        self._etcd = etcd.another()
+    def __init__(self, kv: KeyValues, ttl_s: int) -> None:
+        self._kv = kv.another()
         self._ttl_s = ttl_s
         self._over = threading.Event()
         self.lost = False
         """Whether it was found gone: what lived by it is dead."""
         try:
-            self.lease = self._etcd.grant(ttl_s)
+            self.lease = self._kv.grant(ttl_s)
         except BaseException:
-            self._etcd.close()
+            self._kv.close()
             raise
         self._thread = threading.Thread(target=self._keep, name="lookout-lease", daemon=True)
         self._thread.start()
@@ -37,7 +37,7 @@ class Life:
         kept_at_s = time.monotonic()
         while not self._over.wait(self._ttl_s / 4):
             try:
-                self.lost = self._etcd.keep_alive(self.lease) <= 0
+                self.lost = self._kv.keep_alive(self.lease) <= 0
                 kept_at_s = time.monotonic()
             except LookoutError as exc:
                 log.warning("lease not kept", seconds=round(time.monotonic() - kept_at_s, 1), why=str(exc))
@@ -45,15 +45,15 @@ class Life:
                 return
 
     def end(self) -> None:
-        """Let go; twice is allowed. What lives by the lease is gone at once, or, if etcd is away, by itself."""
+        """Let go; twice is allowed. What lives by the lease is gone at once, or, if the store is away, by itself."""
         if self._over.is_set():
             return
         self._over.set()
         self._thread.join()
         try:
             if not self.lost:
-                self._etcd.revoke(self.lease)
+                self._kv.revoke(self.lease)
         except LookoutError as exc:
             log.warning("lease not revoked", why=str(exc))
         finally:
-            self._etcd.close()
+            self._kv.close()

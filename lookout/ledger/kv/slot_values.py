@@ -1,4 +1,4 @@
-"""Values in etcd as bytes and back: small ones as JSON arrays, large ones deflated when that pays.
+"""Values of slots and claims as bytes and back: small ones as JSON arrays, large ones deflated when that pays.
 
 The first byte says which. Digests are kept as they are: most of a record's bytes, and no form of text makes them
 smaller than deflate does. Everything that cannot be read becomes Corrupt and names its key. Knows no rule.
@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from lookout.domain.errors import Corrupt
 from lookout.domain.records import State
 from lookout.ledger import codec
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv.port import Kv
 from lookout.ledger.rules.slots import Row
 
 T = TypeVar("T")
@@ -278,7 +278,7 @@ def read_record(kv: Kv) -> tuple[str, str, str | None]:
 
 
 @dataclass(slots=True)
-class Part:
+class ClaimPart:
     """Some of the slots that one claim call took, held until one moment."""
 
     stage: str
@@ -293,23 +293,23 @@ class Part:
     lease_mod_revision: int = 0
 
 
-def write_part(part: Part) -> bytes:
+def write_part(part: ClaimPart) -> bytes:
     """The value of a claim's key."""
     return dump([part.owner, part.claimed_at_s, [[key, *entry] for key, entry in part.held.items()]])
 
 
-def write_lease(part: Part) -> bytes:
+def write_lease(part: ClaimPart) -> bytes:
     """The value of a lease's key."""
     return dump([part.owner, part.lease_end_s, len(part.held)])
 
 
-def read_part(stage: str, token: int, number: int, kv: Kv) -> Part:
+def read_part(stage: str, token: int, number: int, kv: Kv) -> ClaimPart:
     """What ``write_part`` wrote, without its lease."""
 
-    def build(value: Any) -> Part:
+    def build(value: Any) -> ClaimPart:
         owner, claimed_at_s, held = value
         entries = {key: (dirty, letter) for key, dirty, letter in held}
-        return Part(stage, token, number, owner, entries, claimed_at_s=claimed_at_s, mod_revision=kv.mod_revision)
+        return ClaimPart(stage, token, number, owner, entries, claimed_at_s=claimed_at_s, mod_revision=kv.mod_revision)
 
     return load(kv, build)
 

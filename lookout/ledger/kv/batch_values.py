@@ -1,4 +1,4 @@
-"""How a batch lies in etcd. Knows no rule of batches, and no request.
+"""Batches as keys and values, and back. Knows no rule of batches, and no request.
 
 A batch is two keys: one that changes as it goes from hand to hand, and its keys, which may be a megabyte and never
 change. It is in two indexes by its state, that of all batches and that of its run, in the order in which batches are
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lookout.ledger.batches import LIVE, Batch, BatchState
-from lookout.ledger.etcd import keys
-from lookout.ledger.etcd.draft import Draft
-from lookout.ledger.etcd.values import dump, load
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv import keys
+from lookout.ledger.kv.port import Kv
+from lookout.ledger.kv.slot_values import dump, load
+from lookout.ledger.kv.transaction import TransactionBuilder
 
 TAKEN: Final = "t"
 DONE: Final = "z"
@@ -40,7 +40,7 @@ def letter_of(batch: Batch) -> str:
     return LETTERS[batch.state][0]
 
 
-def put_batch(draft: Draft, batch: Batch, was: Kept | None = None) -> None:
+def put_batch(draft: TransactionBuilder, batch: Batch, was: Kept | None = None) -> None:
     """Keep a batch that is new, or as it is now: it must be as it was."""
     name = draft.name(keys.BATCH, batch.id)
     draft.expect(name, was.mod_revision if was is not None else 0)
@@ -70,7 +70,7 @@ def put_batch(draft: Draft, batch: Batch, was: Kept | None = None) -> None:
         draft.put(new, value)
 
 
-def forget_batch(draft: Draft, id_: str, kv: Kv) -> None:
+def forget_batch(draft: TransactionBuilder, id_: str, kv: Kv) -> None:
     """Remove a batch with its keys; it must be as it was."""
     for name in (draft.name(keys.BATCH, id_), draft.name(keys.BATCH_KEYS, id_)):
         draft.delete(name)
@@ -80,7 +80,7 @@ def forget_batch(draft: Draft, id_: str, kv: Kv) -> None:
     draft.delete(draft.name(keys.BATCH_RUN, kind_run[1], DONE, id_))
 
 
-def index_names(draft: Draft, batch: Batch) -> tuple[bytes, bytes]:
+def index_names(draft: TransactionBuilder, batch: Batch) -> tuple[bytes, bytes]:
     """The keys of the batch in both indexes."""
     letter = letter_of(batch)
     return draft.name(keys.BATCH_STATE, letter, batch.id), draft.name(keys.BATCH_RUN, batch.run, letter, batch.id)

@@ -1,4 +1,4 @@
-"""What the parts of the etcd ledger share: the connection, the clock, names of keys, and how a slot is put together.
+"""Reader of slots, and all that the parts of the ledger share: the connection, the clock, names of keys, tries.
 
 A slot lies in up to three places, so that the common steps touch few keys: its row, which only its holder writes; its
 mark, which anybody puts without reading; and the claim that holds it, one key for all slots of one claim call.
@@ -16,12 +16,22 @@ from typing import Final
 
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import Record, State
-from lookout.ledger.etcd import keys, values, wire
-from lookout.ledger.etcd.address import DEFAULT_PREFIX, Address
-from lookout.ledger.etcd.client import Compacted, Etcd
-from lookout.ledger.etcd.errors import NotPermitted
-from lookout.ledger.etcd.values import Kept, Part
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv import keys, slot_values
+from lookout.ledger.kv.port import (
+    Answer,
+    Compacted,
+    Compare,
+    Found,
+    KeyValues,
+    Kv,
+    NotPermitted,
+    Op,
+    Put,
+    Range,
+    SameLife,
+    Unchanged,
+)
+from lookout.ledger.kv.slot_values import ClaimPart, Kept
 from lookout.ledger.port import Ledger
 from lookout.ledger.rules.slots import Row
 
@@ -32,7 +42,7 @@ OLDER: Final = (2,)
 FILLING: Final = b"filling"
 """In the place of the form while a ledger is filled from a backup."""
 GETS: Final = 120
-"""Ranges asked for at once: under etcd's limit of operations, with room for some beside them."""
+"""Ranges asked for at once: under the limit of one transaction, with room for some beside them."""
 TRIES: Final = 60
 """How often a transaction is tried against others that change the same keys: each failure is another's success."""
 
@@ -42,12 +52,12 @@ class Picked:
     """Some keys that were looked for: by prefix those that are there, what was asked for beside them, and when."""
 
     picked: list[dict[str, Kv]]
-    besides: list[wire.Found]
+    besides: list[Found]
     revision: int
 
 
 @dataclass(slots=True)
-class Seat:
+class SlotView:
     """One slot as a transaction has read it. ``row`` is put together and may be changed; the rest says what was."""
 
     stage: str
@@ -56,31 +66,20 @@ class Seat:
     kept: Kept | None
     version: int
     """How many puts its mark has."""
-    part: Part | None
+    part: ClaimPart | None
     record: Record | None = None
     """The one that was live."""
     touched: bool = False
     """Whether this transaction marks it."""
 
 
-class EtcdPart(Ledger):
-    """The common part. ``address`` says where etcd is, ``prefix`` sets this ledger apart from others in it, ``clock``
-    gives Unix seconds, ``ttl_s`` is how long a session outlives its process; see ``Etcd`` for the other times."""
+class KvBase(Ledger):
+    """Common part. ``kv`` is closed with the ledger, ``prefix`` sets this ledger apart from others in it, ``clock``
+    gives Unix seconds, ``ttl_s`` is the time for which a session outlives its process."""
 
-    def __init__(
-        self,
-        address: Address,
-        prefix: str = DEFAULT_PREFIX,
-        clock: Callable[[], float] = time.time,
-        *,
-        ttl_s: int = 15,
-        timeout_s: float = 5.0,
-        patience_s: float = 15.0,
-    ) -> None:
-        self._clock, self._ttl_s = clock, ttl_s
-        # A NUL ends the prefix, so that "/a" and "/a/b" may be two ledgers.
-        self._prefix = keys.text(prefix.rstrip("/"))
-        self._etcd = Etcd(address, self._prefix, timeout_s=timeout_s, patience_s=patience_s)
+    def __init__(self, kv: KeyValues, prefix: str, clock: Callable[[], float] = time.time, *, ttl_s: int = 15) -> None:
+        self._kv, self._clock, self._ttl_s = kv, clock, ttl_s
+        self._prefix = keys.ledger(prefix)
         self._publishing = False
         self._sessions: set[str] = set()
         self._not_ours: set[tuple[str, int] | str] = set()
@@ -92,14 +91,14 @@ class EtcdPart(Ledger):
         try:
             self._check_form()
         except BaseException:
-            self._etcd.close()
+            self._kv.close()
             raise
 
     def _check_form(self) -> None:
-        name, where = self._name(keys.META), f"{self._etcd.address.name}, prefix {self._prefix[:-1].decode()!r}"
-        kv = self._etcd.get_many([name]).get(name)
+        name, where = self._name(keys.META), f"{self._kv.name}, prefix {self._prefix[:-1].decode()!r}"
+        kv = self._kv.get_many([name]).get(name)
         if kv is None:
-            self._etcd.write([wire.same_life(name, 0)], [wire.put(name, b"%d" % FORM)])
+            self._kv.write([SameLife(name, 0)], [Put(name, b"%d" % FORM)])
             return
         if kv.value == FILLING:
             raise InputRejected(
@@ -122,7 +121,7 @@ class EtcdPart(Ledger):
     def _upgrade(self, kv: Kv, where: str) -> None:
         """Raise the form, so that older programs refuse the ledger instead of failing at some of its alerts."""
         try:
-            raised = self._etcd.write([wire.unchanged(kv.key, kv.mod_revision)], [wire.put(kv.key, b"%d" % FORM)])
+            raised = self._kv.write([Unchanged(kv.key, kv.mod_revision)], [Put(kv.key, b"%d" % FORM)])
         except NotPermitted as exc:
             raise Unavailable(
                 where, f"its form is {int(kv.value)}, and `lookout init` has not brought it to {FORM} yet"
@@ -131,7 +130,7 @@ class EtcdPart(Ledger):
             self._check_form()
 
     def close(self) -> None:
-        self._etcd.close()
+        self._kv.close()
 
     # --- names and writes -------------------------------------------------------------------------------------------
 
@@ -147,16 +146,16 @@ class EtcdPart(Ledger):
         if self._publishing:
             raise RuntimeError("expected no write to the ledger while its changes are handed out")
 
-    def _write(self, compares: Sequence[bytes], atoms: Sequence[bytes]) -> wire.Answer:
+    def _write(self, compares: Sequence[Compare], ops: Sequence[Op]) -> Answer:
         self._check_writing()
-        return self._etcd.write(compares, wire.folded(len(compares) + 1, atoms))
+        return self._kv.write(compares, ops)
 
     def _attempts(self, what: str) -> Iterator[int]:
         """Tries of a transaction that others may spoil, with pauses that grow."""
         for attempt in range(TRIES):
             yield attempt
             self._pause.wait(random.uniform(0, min(0.002 * (attempt + 1), 0.05)))  # noqa: S311
-        raise Unavailable(self._etcd.address.name, f"{what}: others changed the same {TRIES} times")
+        raise Unavailable(self._kv.name, f"{what}: others changed the same {TRIES} times")
 
     @contextmanager
     def _handing_out(self) -> Iterator[None]:
@@ -178,7 +177,7 @@ class EtcdPart(Ledger):
         self,
         prefixes: Sequence[bytes],
         wanted: Collection[str],
-        besides: Sequence[bytes] = (),
+        besides: Sequence[Range] = (),
         revision: int = 0,
         *,
         keys_only: bool = False,
@@ -196,7 +195,7 @@ class EtcdPart(Ledger):
         self,
         prefixes: Sequence[bytes],
         wanted: Collection[str],
-        besides: Sequence[bytes],
+        besides: Sequence[Range],
         revision: int,
         *,
         keys_only: bool,
@@ -207,7 +206,7 @@ class EtcdPart(Ledger):
         while todo or besides:
             some, todo = todo[:GETS], todo[GETS:]
             asked = [
-                wire.get(
+                Range(
                     prefixes[n] + run[0],
                     keys.behind(prefixes[n] + run[-1]),
                     limit=len(run) + len(run) // 2 + 8,
@@ -216,7 +215,7 @@ class EtcdPart(Ledger):
                 )
                 for n, run in some
             ]
-            answer = self._etcd.read([*besides, *asked])
+            answer = self._kv.read([*besides, *asked])
             found.revision = found.revision or answer.revision
             for number, (n, run) in enumerate(some, len(besides)):
                 page, cut = answer.get(number), len(prefixes[n])
@@ -229,17 +228,17 @@ class EtcdPart(Ledger):
             besides = ()
         return found
 
-    def _read_parts(self, claims: Sequence[Kv], leases: Sequence[Kv]) -> list[Part]:
+    def _read_parts(self, claims: Sequence[Kv], leases: Sequence[Kv]) -> list[ClaimPart]:
         """Claims with their leases, of any stages."""
         start = len(self._prefix) + 1
         ends = {kv.key[start:]: kv for kv in leases}
         parts = []
         for kv in claims:
             stage, token, number = self._claim_name(kv.key)
-            part = values.read_part(stage, token, number, kv)
+            part = slot_values.read_part(stage, token, number, kv)
             lease = ends.get(kv.key[start:])
             if lease is not None:
-                _, part.lease_end_s, _ = values.read_lease(lease)
+                _, part.lease_end_s, _ = slot_values.read_lease(lease)
                 part.lease_mod_revision = lease.mod_revision
             parts.append(part)
         return parts
@@ -250,20 +249,20 @@ class EtcdPart(Ledger):
         (stage,) = keys.parts(rest[:-12], 1)
         return (stage, *keys.read_token_part(rest[-12:]))
 
-    def _part_names(self, part: Part) -> tuple[bytes, bytes]:
+    def _part_names(self, part: ClaimPart) -> tuple[bytes, bytes]:
         tail = keys.text(part.stage) + keys.token_part(part.token, part.number)
         return self._prefix + keys.CLAIM + tail, self._prefix + keys.LEASE + tail
 
-    def _parts_of(self, stage: str) -> tuple[list[Part], int]:
+    def _parts_of(self, stage: str) -> tuple[list[ClaimPart], int]:
         """All claims of a stage, and the revision at which they were read."""
-        answer = self._etcd.read([wire.get(*self._range(kind, stage)) for kind in (keys.CLAIM, keys.LEASE)])
+        answer = self._kv.read([Range(*self._range(kind, stage)) for kind in (keys.CLAIM, keys.LEASE)])
         return self._read_parts(answer.get(0).kvs, answer.get(1).kvs), answer.revision
 
-    def _see(self, stage: str, wanted: Collection[str]) -> dict[str, Seat]:
+    def _see(self, stage: str, wanted: Collection[str]) -> dict[str, SlotView]:
         """The slots of these keys that are there, at one revision."""
         if not wanted:
             return {}
-        asked = [wire.get(*self._range(kind, stage)) for kind in (keys.CLAIM, keys.LEASE)]
+        asked = [Range(*self._range(kind, stage)) for kind in (keys.CLAIM, keys.LEASE)]
         found = self._pick_each([self._name(kind, stage) for kind in (keys.SLOT, keys.DIRTY)], wanted, asked)
         rows, marks = found.picked
         return seats(stage, wanted, rows, marks, self._read_parts(*[each.kvs for each in found.besides]))
@@ -271,8 +270,8 @@ class EtcdPart(Ledger):
 
 def runs(order: Sequence[bytes]) -> list[list[bytes]]:
     """Keys in their order, cut into those that most likely lie beside each other, as pictures of one device and day do:
-    each begins like the one before. To look for what lies far apart by one range would have etcd count, and give, much
-    of what lies between."""
+    each begins like the one before. To look for what lies far apart by one range would have the store count,
+    and give, much of what lies between."""
     found: list[list[bytes]] = []
     for key in order:
         half = len(key) // 2
@@ -284,10 +283,10 @@ def runs(order: Sequence[bytes]) -> list[list[bytes]]:
 
 
 def seats(
-    stage: str, wanted: Collection[str], rows: Mapping[str, Kv], marks: Mapping[str, Kv], parts: Sequence[Part]
-) -> dict[str, Seat]:
+    stage: str, wanted: Collection[str], rows: Mapping[str, Kv], marks: Mapping[str, Kv], parts: Sequence[ClaimPart]
+) -> dict[str, SlotView]:
     """Slots put together from what was read at one revision; a row that cannot be read harms no other."""
-    kept = {one.row.key: one for one in values.read_slots_apart([(stage, key, kv) for key, kv in rows.items()])}
+    kept = {one.row.key: one for one in slot_values.read_slots_apart([(stage, key, kv) for key, kv in rows.items()])}
     holders = {key: part for part in parts for key in part.held}
     found = {}
     for key in wanted:
@@ -297,7 +296,7 @@ def seats(
     return found
 
 
-def seat_of(stage: str, key: str, kept: Kept | None, mark: Kv | None, part: Part | None) -> Seat | None:
+def seat_of(stage: str, key: str, kept: Kept | None, mark: Kv | None, part: ClaimPart | None) -> SlotView | None:
     """One slot put together; None if it is nowhere."""
     if kept is None and mark is None and part is None:
         return None
@@ -308,9 +307,9 @@ def seat_of(stage: str, key: str, kept: Kept | None, mark: Kv | None, part: Part
     if row.dirty and (kept is None or kept.rests):
         row.tries = row.losses = 0
     if mark is not None:
-        row.updated_at_s = max(row.updated_at_s, values.read_mark(mark))
+        row.updated_at_s = max(row.updated_at_s, slot_values.read_mark(mark))
     if part is not None:
         row.state, row.owner, row.token = State.RUNNING, part.owner, part.token
         row.lease_end_s = part.lease_end_s
         row.updated_at_s = max(row.updated_at_s, part.claimed_at_s)
-    return Seat(stage, key, row, kept, version, part, row.record)
+    return SlotView(stage, key, row, kept, version, part, row.record)

@@ -1,4 +1,4 @@
-"""The alerts of the etcd ledger. Which alert may do what is in ``delivery``; knows no channel.
+"""Alerts and who sends them. Which alert may do what is in ``delivery``; knows no channel.
 
 An alert is one key by its id, one in the index of its state, in the order of creation, and one in that of its run. What
 a sender holds lies apart in the index, so that what a dead one left is found without looking at all that waits.
@@ -12,10 +12,11 @@ from typing import Final
 
 from lookout.domain.errors import Corrupt, Unavailable
 from lookout.domain.records import Alert, AlertState
-from lookout.ledger.etcd import forms, keys, values, wire
-from lookout.ledger.etcd.draft import Draft
-from lookout.ledger.etcd.forms import KeptAlert
-from lookout.ledger.etcd.part import EtcdPart
+from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv.port import Range
+from lookout.ledger.kv.record_values import KeptAlert
+from lookout.ledger.kv.slot_reader import KvBase
+from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.port import Delivered
 from lookout.ledger.rules import alerts as delivery
 
@@ -59,14 +60,14 @@ def alert_writes(name: Callable[..., bytes], kept: KeptAlert, was: KeptAlert | N
         if was.alert.state is AlertState.UNKNOWN:
             writes[name(keys.ALERT_STATE, "v") + old] = None
         writes[name(keys.ALERT_RUN, was.alert.run) + old] = None
-    due = values.dump([alert.due_at_s, kept.owner])
-    writes[name(keys.ALERT, alert.id)] = forms.write_alert(kept)
+    due = slot_values.dump([alert.due_at_s, kept.owner])
+    writes[name(keys.ALERT, alert.id)] = record_values.write_alert(kept)
     writes[name(keys.ALERT_STATE, _letter(kept)) + tail] = due
     writes[name(keys.ALERT_RUN, alert.run) + tail] = b""
     return writes
 
 
-class OutboxPart(EtcdPart):
+class OutboxPart(KvBase):
     """See ``Ledger``."""
 
     def claim_alerts(self, owner: str, limit: int, now_s: float, ids: Collection[str] | None = None) -> list[Alert]:
@@ -96,15 +97,15 @@ class OutboxPart(EtcdPart):
     def _check_alive(self, owner: str) -> None:
         """Raises Unavailable when the session has ended: nobody would find out that it died with an alert at hand."""
         name = self._name(keys.ALIVE, owner)
-        if not self._etcd.get_many([name], keys_only=True):
-            raise Unavailable(self._etcd.address.name, f"the session {owner} has ended, and takes no more alerts")
+        if not self._kv.get_many([name], keys_only=True):
+            raise Unavailable(self._kv.name, f"the session {owner} has ended, and takes no more alerts")
 
     def _find_alerts(self, ids: Collection[str], revision: int = 0) -> dict[str, KeptAlert]:
         names = {self._name(keys.ALERT, id_): id_ for id_ in ids}
-        found = self._etcd.get_many(names, revision)
-        return {names[name]: forms.read_alert(names[name], kv) for name, kv in found.items()}
+        found = self._kv.get_many(names, revision)
+        return {names[name]: record_values.read_alert(names[name], kv) for name, kv in found.items()}
 
-    def _change_alert(self, draft: Draft, was: KeptAlert, now: KeptAlert) -> None:
+    def _change_alert(self, draft: TransactionBuilder, was: KeptAlert, now: KeptAlert) -> None:
         draft.expect(draft.name(keys.ALERT, was.alert.id), was.mod_revision)
         draft.puts.update(alert_writes(draft.name, now, was))
 
@@ -146,14 +147,14 @@ class OutboxPart(EtcdPart):
         for start in range(0, len(ids), TOGETHER):
             some = ids[start : start + TOGETHER]
             for _attempt in self._attempts("changing alerts"):
-                draft, changed = Draft(self._prefix), []
+                draft, changed = TransactionBuilder(self._prefix), []
                 if owner is not None:
                     draft.expect_there(self._name(keys.ALIVE, owner))
                 for kept in self._find_alerts(some).values():
                     if (now := change(kept)) is not None:
                         self._change_alert(draft, kept, now)
                         changed.append(now)
-                if not changed or self._write(draft.compares, draft.atoms).succeeded:
+                if not changed or self._write(draft.compares, draft.ops).succeeded:
                     done += changed
                     break
                 if owner is not None:
@@ -166,9 +167,9 @@ class OutboxPart(EtcdPart):
         start, end = self._stretch(_HELD)
         ids = [
             keys.parts(kv.key[len(start) + 8 :], 1)[0]
-            for page in self._etcd.pages(start, end)
+            for page in self._kv.pages(start, end)
             for kv in page
-            if values.load(kv, _pair)[1] == owner
+            if slot_values.load(kv, _pair)[1] == owner
         ]
 
         def change(kept: KeptAlert) -> KeptAlert | None:
@@ -210,7 +211,7 @@ class OutboxPart(EtcdPart):
         yield from self._of_states(pending, states)
 
     def _tails(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, str]]:
-        for page in self._etcd.pages(start, end, keys_only=True):
+        for page in self._kv.pages(start, end, keys_only=True):
             for kv in page:
                 tail = kv.key[len(start) :]
                 yield tail, keys.parts(tail[8:], 1)[0]
@@ -219,7 +220,7 @@ class OutboxPart(EtcdPart):
         found = self._find_alerts(ids)
         for id_ in ids:
             if id_ not in found:
-                raise Corrupt(f"the index of alerts in {self._etcd.address.name}", "an alert", f"none of id {id_!r}")
+                raise Corrupt(f"the index of alerts in {self._kv.name}", "an alert", f"none of id {id_!r}")
             if not states or found[id_].alert.state in states:
                 yield found[id_].alert
 
@@ -230,7 +231,7 @@ class OutboxPart(EtcdPart):
                 counts[alert.state] = counts.get(alert.state, 0) + 1
             return counts
         asked = [(state, stretch) for state, stretches in _STATES.items() for stretch in stretches]
-        answer = self._etcd.read([wire.get(*self._stretch(stretch), count_only=True) for _, stretch in asked])
+        answer = self._kv.read([Range(*self._stretch(stretch), count_only=True) for _, stretch in asked])
         for n, (state, _) in enumerate(asked):
             if answer.get(n).total:
                 counts[state] = counts.get(state, 0) + answer.get(n).total

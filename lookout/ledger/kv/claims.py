@@ -1,4 +1,4 @@
-"""Claims in etcd: many slots taken by few keys.
+"""Claims: many slots taken by few keys.
 
 The marks of a stage, in the order of their keys, are its queue: claiming reads as many as it takes and moves them, by
 one range where they lie together, into one key that lists what the call holds. The number of finished slots does not
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 from lookout.domain.errors import Corrupt, Unavailable
 from lookout.domain.records import Claim
-from lookout.ledger.etcd import keys, wire
-from lookout.ledger.etcd.client import Compacted
-from lookout.ledger.etcd.draft import MAX_BYTES, Draft
-from lookout.ledger.etcd.leases import LeasesPart
-from lookout.ledger.etcd.marks import MarksPart
-from lookout.ledger.etcd.part import Seat, seats
-from lookout.ledger.etcd.sessions import SessionsPart
-from lookout.ledger.etcd.values import Part
+from lookout.ledger.kv import keys
+from lookout.ledger.kv.leases import LeasesPart
+from lookout.ledger.kv.marks import MarksPart
+from lookout.ledger.kv.port import Compacted, Found, Kv, Range
+from lookout.ledger.kv.sessions import SessionsPart
+from lookout.ledger.kv.slot_reader import SlotView, seats
+from lookout.ledger.kv.slot_values import ClaimPart
+from lookout.ledger.kv.transaction import MAX_BYTES, TransactionBuilder
 from lookout.ledger.rules import slots as settling
 
 ONE_BY_ONE = 80
@@ -35,10 +35,10 @@ class Choice:
     revision: int
     token: int = 0
     token_mod: int = 0
-    chosen: list[Seat] = field(default_factory=list)
+    chosen: list[SlotView] = field(default_factory=list)
     runs: list[tuple[str, str]] = field(default_factory=list)
     """First and last key of marks that lie together."""
-    revived: Seat | None = None
+    revived: SlotView | None = None
     """The first of those that were given up as suspects and have been marked since: they are in no cohort."""
 
 
@@ -70,14 +70,14 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
             if not choice.chosen:
                 return []
             now_s = self._clock()
-            part = Part(stage, choice.token + 1, 0, owner, {}, now_s + lease_s, now_s)
+            part = ClaimPart(stage, choice.token + 1, 0, owner, {}, now_s + lease_s, now_s)
             draft, taken = self._draft_claim(choice, part, one_by_one=careful)
-            if self._write(draft.compares, draft.atoms).succeeded:
+            if self._write(draft.compares, draft.ops).succeeded:
                 self._remember(taken, part.token)
                 return [settling.hold(seat.row, owner, part.token, now_s, lease_s) for seat in taken]
         return []
 
-    def _remember(self, taken: Sequence[Seat], token: int) -> None:
+    def _remember(self, taken: Sequence[SlotView], token: int) -> None:
         """Keep the rows for the commit, which need not read them again."""
         for seat in taken:
             if seat.kept is not None:
@@ -85,16 +85,18 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         while len(self._claimed) > REMEMBERED:
             del self._claimed[next(iter(self._claimed))]
 
-    def _draft_claim(self, choice: Choice, part: Part, *, one_by_one: bool) -> tuple[Draft, list[Seat]]:
+    def _draft_claim(
+        self, choice: Choice, part: ClaimPart, *, one_by_one: bool
+    ) -> tuple[TransactionBuilder, list[SlotView]]:
         stage, size = part.stage, 0
-        taken: list[Seat] = []
+        taken: list[SlotView] = []
         for seat in choice.chosen:
             size += 3 * len(seat.key.encode()) + 64
             if size > MAX_BYTES and taken:
                 break
             taken.append(seat)
             part.held[seat.key] = (seat.row.dirty, seat.kept.letter if seat.kept is not None else "")
-        draft = Draft(self._prefix)
+        draft = TransactionBuilder(self._prefix)
         token = self._name(keys.TOKEN, stage)
         draft.expect(token, choice.token_mod)
         draft.expect_there(self._name(keys.ALIVE, part.owner))
@@ -116,15 +118,15 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         """What to take: fresh slots, else a portion of the largest cohort of suspects."""
         while True:
             token_name = self._name(keys.TOKEN, stage)
-            answer = self._etcd.read(
+            answer = self._kv.read(
                 [
-                    wire.get(*self._range(keys.OWNER), keys_only=True),
-                    wire.get(*self._range(keys.ALIVE), keys_only=True),
-                    wire.get(*self._range(keys.LEASE)),
-                    wire.get(*self._range(keys.CLAIM, stage)),
-                    wire.get(*self._range(keys.SUSPECT, stage), keys_only=True),
-                    wire.get(token_name),
-                    wire.get(*self._range(keys.DIRTY, stage), limit=_page(limit)),
+                    Range(*self._range(keys.OWNER), keys_only=True),
+                    Range(*self._range(keys.ALIVE), keys_only=True),
+                    Range(*self._range(keys.LEASE)),
+                    Range(*self._range(keys.CLAIM, stage)),
+                    Range(*self._range(keys.SUSPECT, stage), keys_only=True),
+                    Range(token_name),
+                    Range(*self._range(keys.DIRTY, stage), limit=_page(limit)),
                 ]
             )
             known, alive, leases, claims, suspects, tokens, marks = (answer.get(n) for n in range(7))
@@ -153,14 +155,12 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
             choice.chosen, choice.runs = [choice.revived], [(choice.revived.key, choice.revived.key)]
         return choice
 
-    def _check_session(self, owner: str, alive: Sequence[wire.Kv]) -> None:
+    def _check_session(self, owner: str, alive: Sequence[Kv]) -> None:
         name = self._name(keys.ALIVE, owner)
         if any(kv.key == name for kv in alive):
             return
         if owner in self._sessions:
-            raise Unavailable(
-                self._etcd.address.name, f"the session {owner} has ended: it was not heard of for {self._ttl_s} s"
-            )
+            raise Unavailable(self._kv.name, f"the session {owner} has ended: it was not heard of for {self._ttl_s} s")
         raise ValueError(f"expected the owner of an open session, got {owner!r}")
 
     def _choose_fresh(
@@ -171,7 +171,7 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         only: Sequence[str] | None,
         before: Sequence[str],
         held: Collection[str],
-        marks: wire.Found,
+        marks: Found,
     ) -> None:
         for page in self._marked(stage, limit, only, choice.revision, marks):
             waiting = self._waiting(before, list(page), choice.revision)
@@ -198,8 +198,8 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
                 return
 
     def _marked(
-        self, stage: str, limit: int, only: Sequence[str] | None, revision: int, page: wire.Found
-    ) -> Iterator[dict[str, wire.Kv]]:
+        self, stage: str, limit: int, only: Sequence[str] | None, revision: int, page: Found
+    ) -> Iterator[dict[str, Kv]]:
         """Marks in the order of their keys: of these keys, or of all, page by page, the first of which is there."""
         if not limit:
             return
@@ -213,8 +213,8 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
             if not page.more:
                 return
             start = keys.behind(page.kvs[-1].key)
-            again = wire.get(start, keys.after(prefix), limit=_page(limit), revision=revision)
-            page = self._etcd.read([again]).get(0)
+            again = Range(start, keys.after(prefix), limit=_page(limit), revision=revision)
+            page = self._kv.read([again]).get(0)
 
     def _waiting(self, before: Sequence[str], wanted: Sequence[str], revision: int) -> set[str]:
         """Those of the keys that are not settled in one of the stages before."""
@@ -223,8 +223,8 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
             return waiting
         for stage in before:
             asked = [
-                wire.get(*self._range(keys.CLAIM, stage), revision=revision),
-                wire.get(*self._range(keys.SUSPECT, stage), revision=revision, keys_only=True),
+                Range(*self._range(keys.CLAIM, stage), revision=revision),
+                Range(*self._range(keys.SUSPECT, stage), revision=revision, keys_only=True),
             ]
             found = self._pick_each([self._name(keys.DIRTY, stage)], wanted, asked, revision, keys_only=True)
             claims, suspects = found.besides
@@ -233,7 +233,7 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
             waiting.update(key for _, key in self._read_suspects(stage, suspects.kvs))
         return waiting
 
-    def _read_suspects(self, stage: str, found: Iterable[wire.Kv]) -> list[tuple[bytes, str]]:
+    def _read_suspects(self, stage: str, found: Iterable[Kv]) -> list[tuple[bytes, str]]:
         """Cohort and key of each suspect, the largest cohort first."""
         start = len(self._name(keys.SUSPECT, stage))
         return [(kv.key[start : start + 12], keys.parts(kv.key[start + 12 :], 1)[0]) for kv in found]
@@ -246,7 +246,7 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         only: Sequence[str] | None,
         before: Sequence[str],
         held: Collection[str],
-        found: Sequence[wire.Kv],
+        found: Sequence[Kv],
     ) -> None:
         wanted = None if only is None else set(only)
         listed = [(cohort, key) for cohort, key in self._read_suspects(stage, found) if wanted is None or key in wanted]
@@ -273,6 +273,6 @@ def _page(limit: int) -> int:
     return max(limit, 100)
 
 
-def _rests(seat: Seat) -> bool:
+def _rests(seat: SlotView) -> bool:
     """Whether nothing but its mark says that the slot waits."""
     return seat.kept is not None and seat.kept.rests

@@ -1,4 +1,4 @@
-"""Lists of batches in etcd, and of the slots that wait: adding, finding, forgetting.
+"""Lists of batches, and of the slots that wait: adding, finding, forgetting.
 
 Whoever adds compares one key that each adding changes, so that no key comes into two unfinished batches.
 """
@@ -11,8 +11,8 @@ from typing import Final
 
 from lookout.ledger import batches as batching
 from lookout.ledger.batches import Batch, BatchLedger, BatchState
-from lookout.ledger.etcd import forms, keys, wire
-from lookout.ledger.etcd.batch_forms import (
+from lookout.ledger.kv import keys, record_values
+from lookout.ledger.kv.batch_values import (
     DONE,
     LETTERS,
     Kept,
@@ -22,10 +22,10 @@ from lookout.ledger.etcd.batch_forms import (
     read_body,
     read_index,
 )
-from lookout.ledger.etcd.claims import ClaimsPart
-from lookout.ledger.etcd.draft import Draft
-from lookout.ledger.etcd.views import ViewsPart
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv.claims import ClaimsPart
+from lookout.ledger.kv.port import Answer, Found, Kv, Range
+from lookout.ledger.kv.slots import ViewsPart
+from lookout.ledger.kv.transaction import TransactionBuilder
 
 PAGE: Final = 1000
 TOGETHER: Final = 40
@@ -61,11 +61,11 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
         while start < end:
             # Marks, claims and suspects at one revision: a slot that goes from hand to hand is in one of them. Few
             # are held or suspect at a time, so all of these are read for each page of the others.
-            answer = self._etcd.read(
+            answer = self._kv.read(
                 [
-                    wire.get(start, end, limit=PAGE, keys_only=True),
-                    wire.get(*self._range(keys.CLAIM, stage)),
-                    wire.get(*self._range(keys.SUSPECT, stage), keys_only=True),
+                    Range(start, end, limit=PAGE, keys_only=True),
+                    Range(*self._range(keys.CLAIM, stage)),
+                    Range(*self._range(keys.SUSPECT, stage), keys_only=True),
                 ]
             )
             marked = answer.get(0)
@@ -93,20 +93,20 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
         name, run_name = self._name(keys.BATCH, batch.id), self._name(keys.RUN, batch.run)
         cut = self._name(keys.CUT)
         for _attempt in self._attempts("adding a batch"):
-            answer = self._etcd.read(
+            answer = self._kv.read(
                 [
-                    wire.get(name, keys_only=True),
-                    wire.get(run_name),
-                    wire.get(cut),
-                    wire.get(*self._unfinished_range(keys.BATCH_STATE), count_only=True),
+                    Range(name, keys_only=True),
+                    Range(run_name),
+                    Range(cut),
+                    Range(*self._unfinished_range(keys.BATCH_STATE), count_only=True),
                 ]
             )
-            draft = Draft(self._prefix)
+            draft = TransactionBuilder(self._prefix)
             if batch.run:
                 if not answer.get(1).kvs:
                     raise KeyError(batch.run)
                 (run,) = answer.get(1).kvs
-                batching.check_run(batch.run, forms.read_run(batch.run, run).state)
+                batching.check_run(batch.run, record_values.read_run(batch.run, run).state)
                 draft.expect(run_name, run.mod_revision)
             if answer.get(0).kvs:
                 raise ValueError(f"expected a new batch id, got {batch.id!r} again")
@@ -121,14 +121,14 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
             draft.expect(cut, held.cut_mod)
             draft.put(cut)
             put_batch(draft, kept)
-            written = self._write(draft.compares, draft.atoms)
+            written = self._write(draft.compares, draft.ops)
             if written.succeeded:
                 held.add(kept.id, kept.keys)
                 held.cut_mod = written.revision
                 return kept
         return None
 
-    def _held_keys(self, answer: wire.Answer) -> tuple[_Held, int]:
+    def _held_keys(self, answer: Answer) -> tuple[_Held, int]:
         """The keys of unfinished batches and since when that is so. ``answer`` says whether what is known still is."""
         held = self._unfinished
         if held is None:
@@ -136,7 +136,7 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
         if _revision_of(answer.get(2)) == held.cut_mod and answer.get(3).total == len(held.by_id):
             return held, answer.revision
         start, end = self._unfinished_range(keys.BATCH_STATE)
-        answer = self._etcd.read([wire.get(self._name(keys.CUT)), wire.get(start, end, keys_only=True)])
+        answer = self._kv.read([Range(self._name(keys.CUT)), Range(start, end, keys_only=True)])
         cut = len(self._name(keys.BATCH_STATE))
         ids = {keys.parts(kv.key[cut:], 2)[1] for kv in answer.get(1).kvs}
         for id_ in held.by_id.keys() - ids:
@@ -144,7 +144,7 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
         names = {self._name(keys.BATCH_KEYS, id_): id_ for id_ in ids - held.by_id.keys()}
         order = list(names)
         for at in range(0, len(order), TOGETHER):
-            for name, kv in self._etcd.get_many(order[at : at + TOGETHER]).items():
+            for name, kv in self._kv.get_many(order[at : at + TOGETHER]).items():
                 held.add(names[name], read_body(kv)[1])
         held.cut_mod = _revision_of(answer.get(0))
         return held, answer.revision
@@ -175,7 +175,7 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
         ranges = [self._range(kind, *texts, letter) for letter in letters]
         tail = keys.behind(keys.text(after)) if after else b""
         while True:
-            answer = self._etcd.read([wire.get(start + tail, end, limit=PAGE, keys_only=True) for start, end in ranges])
+            answer = self._kv.read([Range(start + tail, end, limit=PAGE, keys_only=True) for start, end in ranges])
             pages = [(len(start), answer.get(n)) for n, (start, _) in enumerate(ranges)]
             stop = min((found.kvs[-1].key[cut:] for cut, found in pages if found.more), default=None)
             tails = sorted(kv.key[cut:] for cut, found in pages for kv in found.kvs)
@@ -187,7 +187,7 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
     def count_batches(self, run: str | None = None) -> dict[BatchState, int]:
         kind, texts = (keys.BATCH_STATE, ()) if run is None else (keys.BATCH_RUN, (run,))
         asked = [(state, letter) for state, letters in LETTERS.items() for letter in letters]
-        answer = self._etcd.read([wire.get(*self._range(kind, *texts, each), count_only=True) for _, each in asked])
+        answer = self._kv.read([Range(*self._range(kind, *texts, each), count_only=True) for _, each in asked])
         counts: dict[BatchState, int] = {}
         for n, (state, _) in enumerate(asked):
             if answer.get(n).total:
@@ -201,7 +201,7 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
         for start in range(0, len(ids), TOGETHER):
             some = ids[start : start + TOGETHER]
             kinds = (keys.BATCH, keys.BATCH_KEYS)
-            answer = self._etcd.read([wire.get(self._name(kind, id_)) for id_ in some for kind in kinds])
+            answer = self._kv.read([Range(self._name(kind, id_)) for id_ in some for kind in kinds])
             for n, id_ in enumerate(some):
                 kvs = [*answer.get(2 * n).kvs, *answer.get(2 * n + 1).kvs]
                 if kvs:
@@ -219,7 +219,7 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
     def _done_before(self, before_s: float) -> Iterator[str]:
         """The ids of batches that are done, in their order, up to the first that was done later."""
         start, end = self._range(keys.BATCH_STATE, DONE)
-        for page in self._etcd.pages(start, end, limit=100):
+        for page in self._kv.pages(start, end, limit=100):
             for kv in page:
                 if read_index(kv)[2] >= before_s:
                     return
@@ -229,15 +229,15 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
         """Forget batches that are done, for good; says how many somebody else had not."""
         names = {self._name(keys.BATCH, id_): id_ for id_ in ids}
         for _attempt in self._attempts("forgetting batches"):
-            found: dict[bytes, Kv] = self._etcd.get_many(names)
-            draft = Draft(self._prefix)
+            found: dict[bytes, Kv] = self._kv.get_many(names)
+            draft = TransactionBuilder(self._prefix)
             for name, kv in found.items():
                 forget_batch(draft, names[name], kv)
-            if not found or self._write(draft.compares, draft.atoms).succeeded:
+            if not found or self._write(draft.compares, draft.ops).succeeded:
                 return len(found)
         return 0
 
 
-def _revision_of(found: wire.Found) -> int:
+def _revision_of(found: Found) -> int:
     """When the key that was asked for was written; 0 if it is not there."""
     return found.kvs[0].mod_revision if found.kvs else 0

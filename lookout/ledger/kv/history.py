@@ -1,4 +1,4 @@
-"""History, provenance and tallies in etcd: reading only; ``commits`` writes what is read here.
+"""History, provenance and tallies: reading only; ``commits`` writes what is read here.
 
 A record lies once: with its slot while it is live, under its hash when it is history. Under the hash of a live one is
 where it lives, so that a hash is found by one key or two.
@@ -12,15 +12,15 @@ from typing import Any
 
 from lookout.domain.records import Member, Record, Tally
 from lookout.ledger import codec
-from lookout.ledger.etcd import forms, keys, values, wire
-from lookout.ledger.etcd.part import EtcdPart
-from lookout.ledger.etcd.tallies import Shard, Shards, read_at_part, read_each, read_shards
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv.port import Kv, Range
+from lookout.ledger.kv.slot_reader import KvBase
+from lookout.ledger.kv.tallies import Shard, Shards, read_at_part, read_each, read_shards
 
 PAGE = 100
 
 
-class HistoryPart(EtcdPart):
+class HistoryPart(KvBase):
     """See ``Ledger``."""
 
     # --- records ----------------------------------------------------------------------------------------------------
@@ -30,7 +30,7 @@ class HistoryPart(EtcdPart):
         todo = set(hashes)
         while todo:
             names = {self._name(keys.RECORD) + keys.hash_part(hash_): hash_ for hash_ in todo}
-            pointers = {names[name]: values.read_record(kv) for name, kv in self._etcd.get_many(names).items()}
+            pointers = {names[name]: slot_values.read_record(kv) for name, kv in self._kv.get_many(names).items()}
             past = [(hash_, stage, key, body) for hash_, (stage, key, body) in pointers.items() if body is not None]
             found.update((record.hash, record) for record in codec.read_records(past))
             live = {hash_: (stage, key) for hash_, (stage, key, body) in pointers.items() if body is None}
@@ -49,23 +49,23 @@ class HistoryPart(EtcdPart):
         for stage, wanted in by_stage.items():
             # One by one: of the slots of a group, those with outputs are few and lie apart.
             names = {self._name(keys.SLOT, stage, key): key for key in wanted}
-            rows = self._etcd.get_many(names)
-            kept = values.read_slots([(stage, names[name], kv) for name, kv in rows.items()])
+            rows = self._kv.get_many(names)
+            kept = slot_values.read_slots([(stage, names[name], kv) for name, kv in rows.items()])
             records += [one.row.record for one in kept if one.row.record is not None]
         return records
 
     def is_live(self, hashes: Collection[str]) -> set[str]:
         names = {self._name(keys.RECORD) + keys.hash_part(hash_): hash_ for hash_ in set(hashes)}
-        found = self._etcd.get_many(names)
-        return {names[name] for name, kv in found.items() if values.read_record(kv)[2] is None}
+        found = self._kv.get_many(names)
+        return {names[name] for name, kv in found.items() if slot_values.read_record(kv)[2] is None}
 
     def makers(self, bucket: str, key: str) -> list[Record]:
-        answer = self._etcd.read(
-            [wire.get(self._name(keys.PATH, bucket, key)), wire.get(*self._range(keys.MAKERS, bucket, key))]
+        answer = self._kv.read(
+            [Range(self._name(keys.PATH, bucket, key)), Range(*self._range(keys.MAKERS, bucket, key))]
         )
         hashes = read_makers(answer.get(1).kvs)
         for kv in answer.get(0).kvs:
-            hashes += forms.read_path(kv).makers
+            hashes += record_values.read_path(kv).makers
         newest_first = list(dict.fromkeys(reversed(hashes)))
         records = self.find_records(newest_first)
         # A hash that was made anew may not write the path any more.
@@ -88,7 +88,7 @@ class HistoryPart(EtcdPart):
         return users
 
     def _users(self, start: bytes, end: bytes, cut: int, limit: int) -> Iterator[str]:
-        for page in self._etcd.pages(start, end, keys_only=True, limit=max(1, min(limit, 1000))):
+        for page in self._kv.pages(start, end, keys_only=True, limit=max(1, min(limit, 1000))):
             for kv in page:
                 yield keys.read_hash_part(kv.key[cut:])
 
@@ -115,7 +115,7 @@ class HistoryPart(EtcdPart):
             yield from self._shards_of(sorted(set(groups)))
             return
         last, shards = b"", dict[int, Shard]()
-        for page in self._etcd.pages(*self._range(keys.TALLY)):
+        for page in self._kv.pages(*self._range(keys.TALLY)):
             for kv, shard in zip(page, read_each(page), strict=True):
                 name = kv.key[cut:-1]
                 if name != last and shards:
@@ -129,7 +129,7 @@ class HistoryPart(EtcdPart):
     def _shards_of(self, groups: list[str]) -> Iterator[tuple[str, Shards]]:
         for start in range(0, len(groups), PAGE):
             some = groups[start : start + PAGE]
-            answer = self._etcd.read([wire.get(*self._range(keys.TALLY, group)) for group in some])
+            answer = self._kv.read([Range(*self._range(keys.TALLY, group)) for group in some])
             for n, group in enumerate(some):
                 yield group, read_shards(answer.get(n).kvs)
 
@@ -138,7 +138,7 @@ class HistoryPart(EtcdPart):
         start, end = self._range(keys.MEMBER, group)
         newest: float | None = None
         while True:
-            page = self._etcd.read([wire.get(start, end, limit=1, keys_only=True)]).get(0)
+            page = self._kv.read([Range(start, end, limit=1, keys_only=True)]).get(0)
             if not page.kvs:
                 return newest
             stage, at_s, _ = self._read_member(page.kvs[0], group)
@@ -155,7 +155,7 @@ class HistoryPart(EtcdPart):
     def members(self, stage: str, group: str) -> list[Member]:
         start, end = self._range(keys.MEMBER, group, stage)
         found = [
-            self._read_member(kv, group)[2] for page in self._etcd.pages(start, end) for kv in page if kv.value == b"1"
+            self._read_member(kv, group)[2] for page in self._kv.pages(start, end) for kv in page if kv.value == b"1"
         ]
         records = self._live_records([(stage, key) for key in found])
         return [
@@ -175,7 +175,7 @@ class HistoryPart(EtcdPart):
 def read_makers(blocks: Iterable[Kv]) -> list[str]:
     """The hashes in a path's blocks of older makers, the oldest first."""
     in_order = sorted(blocks, key=lambda kv: (kv.create_revision, kv.key))
-    return [hash_ for kv in in_order for hash_ in values.load(kv, _texts)]
+    return [hash_ for kv in in_order for hash_ in slot_values.load(kv, _texts)]
 
 
 def _texts(value: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Upkeep in etcd: what live records name, path by path; one moment of all for a backup; filling; the size.
+"""Upkeep: what live records name, path by path; one moment of all for a backup; filling; the size.
 
 A snapshot is one revision, copied into temporary files before it is told: a revision can be read only until it is
 compacted, and whoever writes the file may be slow. If it is compacted all the same, the copy begins anew.
@@ -15,18 +15,17 @@ from typing import Final
 
 from lookout.domain.errors import InputRejected, LookoutError, Unavailable
 from lookout.domain.records import ObjectRef, Record
-from lookout.ledger.etcd import forms, keys, wire
-from lookout.ledger.etcd.client import Compacted
-from lookout.ledger.etcd.draft import Draft
-from lookout.ledger.etcd.filling import Filler
-from lookout.ledger.etcd.owners import log
-from lookout.ledger.etcd.part import FILLING, FORM
-from lookout.ledger.etcd.publishing import PublishingPart
-from lookout.ledger.etcd.sessions import SessionsPart
-from lookout.ledger.etcd.snapshots import COPIED, Snapshot
-from lookout.ledger.etcd.spool import Spool
-from lookout.ledger.etcd.views import ViewsPart
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv import keys, record_values
+from lookout.ledger.kv.liveness import log
+from lookout.ledger.kv.port import Compacted, Compare, Delete, Kv, NoneNewer, Put, Range, Unchanged
+from lookout.ledger.kv.publishing import PublishingPart
+from lookout.ledger.kv.restore import Filler
+from lookout.ledger.kv.sessions import SessionsPart
+from lookout.ledger.kv.slot_reader import FILLING, FORM
+from lookout.ledger.kv.slots import ViewsPart
+from lookout.ledger.kv.snapshots import COPIED, Snapshot
+from lookout.ledger.kv.spool import Spool
+from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.maintenance import Entry, LedgerSize, Named, UpkeepLedger, refuse_filled
 from lookout.object_store.port import Publish
 
@@ -51,7 +50,7 @@ class UpkeepPart(SessionsPart, PublishingPart, ViewsPart, UpkeepLedger):
         if after:
             start = keys.behind(self._name(keys.PATH, bucket, after))
         while True:
-            found = self._etcd.read([wire.get(start, end, limit=PAGE)]).get(0)
+            found = self._kv.read([Range(start, end, limit=PAGE)]).get(0)
             paths = {keys.parts(kv.key[cut:], 1)[0]: kv for kv in found.kvs}
             said = self._said(bucket, paths)
             yield from (named for key in paths if (named := said[key]) is not None)
@@ -61,7 +60,7 @@ class UpkeepPart(SessionsPart, PublishingPart, ViewsPart, UpkeepLedger):
 
     def _said(self, bucket: str, paths: dict[str, Kv]) -> dict[str, Named | None]:
         """What live records say of these paths."""
-        holders = {key: forms.read_path(kv).holder for key, kv in paths.items()}
+        holders = {key: record_values.read_path(kv).holder for key, kv in paths.items()}
         live: dict[tuple[str, str], Record] = {}
         for record in self._live_records({holder for holder in holders.values() if holder is not None}):
             live[record.stage, record.key] = record
@@ -84,17 +83,17 @@ class UpkeepPart(SessionsPart, PublishingPart, ViewsPart, UpkeepLedger):
     def _restate(self, bucket: str, wanted: Sequence[str]) -> dict[str, ObjectRef | None]:
         names = {key: self._name(keys.PATH, bucket, key) for key in wanted}
         for _attempt in self._attempts("restating"):
-            found = self._etcd.get_many(names.values())
+            found = self._kv.get_many(names.values())
             named = self._said(bucket, {key: found[name] for key, name in names.items() if name in found})
             refs = {key: one.ref if (one := named.get(key)) is not None else None for key in wanted}
             # A commit that gives a path another version writes its key. A change that is noted already says the same
             # of the path as its record, so that it may be said twice.
-            draft = Draft(self._prefix)
+            draft = TransactionBuilder(self._prefix)
             for name in names.values():
                 draft.expect(name, found[name].mod_revision if name in found else 0)
             changes = [Publish(bucket=bucket, key=key, ref=ref) for key, ref in refs.items()]
-            draft.put(self._change_name(), forms.write_changes(changes))
-            if self._write(draft.compares, draft.atoms).succeeded:
+            draft.put(self._change_name(), record_values.write_changes(changes))
+            if self._write(draft.compares, draft.ops).succeeded:
                 return refs
         return {}
 
@@ -117,7 +116,7 @@ class UpkeepPart(SessionsPart, PublishingPart, ViewsPart, UpkeepLedger):
                     start, end = self._range(kind)
                     more = True
                     while more:
-                        answer = self._etcd.read([wire.get(start, end, limit=PAGE, revision=revision)])
+                        answer = self._kv.read([Range(start, end, limit=PAGE, revision=revision)])
                         revision = revision or answer.revision
                         found = answer.get(0)
                         spool.add(kind, found.kvs)
@@ -129,7 +128,7 @@ class UpkeepPart(SessionsPart, PublishingPart, ViewsPart, UpkeepLedger):
                 continue
             return
         raise Unavailable(
-            self._etcd.address.name,
+            self._kv.name,
             f"{COPIES} copies were compacted away while they were made: set its --auto-compaction-retention to minutes",
         )
 
@@ -139,14 +138,14 @@ class UpkeepPart(SessionsPart, PublishingPart, ViewsPart, UpkeepLedger):
         self._check_writing()
         meta = self._name(keys.META)
         since = self._begin_filling(meta)
-        same = wire.unchanged(meta, since)
+        same = Unchanged(meta, since)
 
-        def write(draft: Draft) -> None:
-            if not self._write([same, *draft.compares], draft.atoms).succeeded:
-                raise Unavailable(self._etcd.address.name, "somebody else has ended the restoring of this ledger")
+        def write(draft: TransactionBuilder) -> None:
+            if not self._write([same, *draft.compares], draft.ops).succeeded:
+                raise Unavailable(self._kv.name, "somebody else has ended the restoring of this ledger")
 
         try:
-            with closing(Filler(self._prefix, write, self._etcd.get_many)) as filler:
+            with closing(Filler(self._prefix, write, self._kv.get_many)) as filler:
                 for entry in entries:
                     filler.add(entry)
                 filler.finish()
@@ -156,43 +155,43 @@ class UpkeepPart(SessionsPart, PublishingPart, ViewsPart, UpkeepLedger):
             except LookoutError as exc:  # whoever opens it is told; what went wrong before says more
                 log.warning("restored part not removed", why=str(exc))
             raise
-        self._write([same], [wire.put(meta, b"%d" % FORM)])
+        self._write([same], [Put(meta, b"%d" % FORM)])
 
     def _begin_filling(self, meta: bytes) -> int:
         """Keep others from opening the ledger; since which revision. Raises InputRejected when it is not empty."""
         self._bury_dead()
         kinds = [bytes((kind,)) for kind in keys.KINDS if bytes((kind,)) not in _OURS]
         for _attempt in self._attempts("beginning to restore"):
-            answer = self._etcd.read([wire.get(meta), wire.get(*self._range(keys.OWNER), limit=1, keys_only=True)])
+            answer = self._kv.read([Range(meta), Range(*self._range(keys.OWNER), limit=1, keys_only=True)])
             form = answer.get(0).kvs
-            where = f"{self._etcd.address.name}, prefix {self._prefix[:-1].decode()!r}"
+            where = f"{self._kv.name}, prefix {self._prefix[:-1].decode()!r}"
             if answer.get(1).kvs:
                 raise InputRejected("others work on the ledger", where, "restore into a new prefix")
             if not form or form[0].value == FILLING or self._holds_any(kinds):
                 raise refuse_filled(where)
             # Nothing is newer than revision 0 where nothing is.
-            empty = [wire.none_newer(*self._range(kind), 0) for kind in (*kinds, keys.OWNER)]
-            written = self._write([wire.unchanged(meta, form[0].mod_revision), *empty], [wire.put(meta, FILLING)])
+            empty = [NoneNewer(*self._range(kind), 0) for kind in (*kinds, keys.OWNER)]
+            written = self._write([Unchanged(meta, form[0].mod_revision), *empty], [Put(meta, FILLING)])
             if written.succeeded:
                 return written.revision
         return 0
 
     def _holds_any(self, kinds: Sequence[bytes]) -> bool:
-        answer = self._etcd.read([wire.get(*self._range(kind), limit=1, keys_only=True) for kind in kinds])
+        answer = self._kv.read([Range(*self._range(kind), limit=1, keys_only=True) for kind in kinds])
         return any(answer.get(n).kvs for n in range(len(kinds)))
 
-    def _remove_all(self, same: bytes) -> None:
+    def _remove_all(self, same: Compare) -> None:
         """Make the ledger empty again, if it is still the one that is being filled."""
         for kind in keys.KINDS:
             if bytes((kind,)) not in _OURS:
-                self._write([same], [wire.delete(*self._range(bytes((kind,))))])
-        self._write([same], [wire.put(self._name(keys.META), b"%d" % FORM)])
+                self._write([same], [Delete(*self._range(bytes((kind,))))])
+        self._write([same], [Put(self._name(keys.META), b"%d" % FORM)])
 
     # --- size -------------------------------------------------------------------------------------------------------
 
     def size(self) -> LedgerSize:
         kinds = (keys.INPUT, keys.RECORD, keys.PATH, keys.ALERT, keys.RUN)
-        answer = self._etcd.read([wire.get(*self._range(kind), count_only=True) for kind in kinds])
+        answer = self._kv.read([Range(*self._range(kind), count_only=True) for kind in kinds])
         inputs, records, paths, alerts, runs = (answer.get(n).total for n in range(len(kinds)))
         slots = sum(count for states in self.count_slots().values() for count in states.values())
         return LedgerSize(
@@ -202,5 +201,5 @@ class UpkeepPart(SessionsPart, PublishingPart, ViewsPart, UpkeepLedger):
             paths=paths,
             alerts=alerts,
             runs=runs,
-            used_bytes=self._etcd.status()[1],
+            used_bytes=self._kv.used_bytes(),
         )

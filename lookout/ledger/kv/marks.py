@@ -1,4 +1,4 @@
-"""Marks in etcd: one put that reads nothing, unless the row has to change with it."""
+"""Marks of slots: one put that reads nothing, unless the row has to change with it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from itertools import islice
 from typing import Final
 
 from lookout.domain.records import Mark
-from lookout.ledger.etcd import keys, values
-from lookout.ledger.etcd.draft import Draft
-from lookout.ledger.etcd.part import EtcdPart, Seat, seats
+from lookout.ledger.kv import keys, slot_values
+from lookout.ledger.kv.slot_reader import KvBase, SlotView, seats
+from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.rules.slots import Row
 
 BATCH: Final = 600
@@ -18,7 +18,7 @@ ONE_BY_ONE: Final = 80
 """Slots in one transaction that compares each."""
 
 
-class MarksPart(EtcdPart):
+class MarksPart(KvBase):
     """See ``Ledger``."""
 
     def mark(self, marks: Iterable[Mark], *, revive: bool = False, salt: str | None = None) -> int:
@@ -28,7 +28,7 @@ class MarksPart(EtcdPart):
         while batch := list(islice(source, BATCH)):
             count += len(batch)
             while batch:
-                first = list(dict.fromkeys(batch))  # etcd takes each key once in a transaction
+                first = list(dict.fromkeys(batch))  # the store takes each key once in a transaction
                 again = list(batch)
                 for mark in first:
                     again.remove(mark)
@@ -39,10 +39,10 @@ class MarksPart(EtcdPart):
     def _mark(self, marks: Sequence[Mark], revive: bool, salt: str | None) -> None:
         now_s = self._clock()
         if not revive and salt is None:
-            draft = Draft(self._prefix)
+            draft = TransactionBuilder(self._prefix)
             for mark in marks:
                 draft.mark(mark.stage, mark.key, now_s)
-            self._write([], draft.atoms)
+            self._write([], draft.ops)
             return
         for start in range(0, len(marks), ONE_BY_ONE):
             self._change(marks[start : start + ONE_BY_ONE], revive, salt, now_s)
@@ -53,7 +53,7 @@ class MarksPart(EtcdPart):
         for mark in marks:
             stages.setdefault(mark.stage, []).append(mark.key)
         for _attempt in self._attempts("marking"):
-            draft = Draft(self._prefix)
+            draft = TransactionBuilder(self._prefix)
             for stage, wanted in stages.items():
                 rows = self._pick(self._name(keys.SLOT, stage), wanted)
                 known = seats(stage, wanted, rows, {}, [])
@@ -61,15 +61,15 @@ class MarksPart(EtcdPart):
                     name = self._name(keys.SLOT, stage, key)
                     draft.expect(name, rows[key].mod_revision if key in rows else 0)
                     draft.mark(stage, key, now_s)
-                    seat = known.get(key) or Seat(stage, key, Row(stage, key), None, 0, None)
+                    seat = known.get(key) or SlotView(stage, key, Row(stage, key), None, 0, None)
                     self._write_change(draft, seat, revive, salt)
-            if self._write(draft.compares, draft.atoms).succeeded:
+            if self._write(draft.compares, draft.ops).succeeded:
                 return
 
-    def _write_change(self, draft: Draft, seat: Seat, revive: bool, salt: str | None) -> None:
+    def _write_change(self, draft: TransactionBuilder, seat: SlotView, revive: bool, salt: str | None) -> None:
         if seat.row.damage is not None:
             return  # what it says is not known, so it stays as it is
-        kept = seat.kept or values.Kept(seat.row)
+        kept = seat.kept or slot_values.Kept(seat.row)
         if revive:
             seat.row.tries = seat.row.losses = 0
         if salt is not None:
@@ -78,4 +78,4 @@ class MarksPart(EtcdPart):
             return
         if seat.kept is None:
             draft.put(draft.name(keys.STATE, seat.stage, "p", seat.key))
-        draft.put(draft.name(keys.SLOT, seat.stage, seat.key), values.write_slot(kept))
+        draft.put(draft.name(keys.SLOT, seat.stage, seat.key), slot_values.write_slot(kept))

@@ -1,4 +1,4 @@
-"""Batches in etcd in the hands of their owners: taking, extending, letting go, ending.
+"""Batches in the hands of their owners: taking, extending, letting go, ending.
 
 Each of these compares the batch and that the owner's session is alive: what a dead or frozen process held is open again
 from the moment somebody looks, and what it writes when it wakes is refused.
@@ -14,10 +14,11 @@ from lookout.domain.records import JsonObject
 from lookout.ledger import batches as batching
 from lookout.ledger import codec
 from lookout.ledger.batches import Batch, BatchState
-from lookout.ledger.etcd import forms, keys, wire
-from lookout.ledger.etcd.batch_forms import FREE, TAKEN, build_batch, put_batch, read_index
-from lookout.ledger.etcd.batch_lists import BatchListsPart
-from lookout.ledger.etcd.draft import Draft
+from lookout.ledger.kv import keys, record_values
+from lookout.ledger.kv.batch_queries import BatchListsPart
+from lookout.ledger.kv.batch_values import FREE, TAKEN, build_batch, put_batch, read_index
+from lookout.ledger.kv.port import Compare, Delete, NoneNewer, Op, Put, Range, Unchanged
+from lookout.ledger.kv.transaction import TransactionBuilder
 
 
 class BatchesPart(BatchListsPart):
@@ -37,10 +38,10 @@ class BatchesPart(BatchListsPart):
                 continue
             # The revision is a token that needs no key: that of an earlier taking was written since it was read.
             held = batching.taken(known.batch, owner, revision, self._clock(), lease_s)
-            draft = Draft(self._prefix)
+            draft = TransactionBuilder(self._prefix)
             draft.expect_there(self._name(keys.ALIVE, owner))
             put_batch(draft, held, known)
-            if self._write(draft.compares, draft.atoms).succeeded:
+            if self._write(draft.compares, draft.ops).succeeded:
                 return held
         return None
 
@@ -48,15 +49,15 @@ class BatchesPart(BatchListsPart):
         """The id of the batch to take, after those of the dead and the late were opened."""
         kind, texts = (keys.BATCH_STATE, ()) if run is None else (keys.BATCH_RUN, (run,))
         if id_ is None:
-            asked = [wire.get(*self._range(kind, *texts, letter), limit=1, keys_only=True) for letter in FREE]
+            asked = [Range(*self._range(kind, *texts, letter), limit=1, keys_only=True) for letter in FREE]
         else:
-            asked = [wire.get(self._name(kind, *texts, letter, id_), keys_only=True) for letter in FREE]
+            asked = [Range(self._name(kind, *texts, letter, id_), keys_only=True) for letter in FREE]
         while True:
-            answer = self._etcd.read(
+            answer = self._kv.read(
                 [
-                    wire.get(*self._range(keys.OWNER), keys_only=True),
-                    wire.get(*self._range(keys.ALIVE), keys_only=True),
-                    wire.get(*self._range(keys.BATCH_STATE, TAKEN)),
+                    Range(*self._range(keys.OWNER), keys_only=True),
+                    Range(*self._range(keys.ALIVE), keys_only=True),
+                    Range(*self._range(keys.BATCH_STATE, TAKEN)),
                     *asked,
                 ]
             )
@@ -92,7 +93,7 @@ class BatchesPart(BatchListsPart):
         start, end = self._range(keys.BATCH_STATE, TAKEN)
         for _attempt in self._attempts("opening batches"):
             ids = []
-            for page in self._etcd.pages(start, end):
+            for page in self._kv.pages(start, end):
                 for kv in page:
                     owner, lease_end_s, _ = read_index(kv)
                     if chosen(lease_end_s, owner):
@@ -102,9 +103,9 @@ class BatchesPart(BatchListsPart):
             for known in self._load_batches(ids)[0].values():
                 batch = known.batch
                 if batch.state is BatchState.TAKEN and chosen(batch.lease_end_s, batch.owner):
-                    draft = Draft(self._prefix)
+                    draft = TransactionBuilder(self._prefix)
                     put_batch(draft, batching.opened(batch, self._clock(), lost=lost), known)
-                    self._write(draft.compares, draft.atoms)  # if somebody else was first, the next look says so
+                    self._write(draft.compares, draft.ops)  # if somebody else was first, the next look says so
 
     # --- holding, letting go, ending --------------------------------------------------------------------------------
 
@@ -130,7 +131,7 @@ class BatchesPart(BatchListsPart):
         self._check_writing()
         alive = self._name(keys.ALIVE, claim.owner or "")
         for _attempt in self._attempts("changing a batch"):
-            answer = self._etcd.read([wire.get(self._name(keys.BATCH, claim.id)), wire.get(alive, keys_only=True)])
+            answer = self._kv.read([Range(self._name(keys.BATCH, claim.id)), Range(alive, keys_only=True)])
             known = None
             for kv in answer.get(0).kvs:
                 known = build_batch(claim.id, kv, claim.basis, claim.keys)
@@ -138,10 +139,10 @@ class BatchesPart(BatchListsPart):
             batch = batching.check_held(known.batch if known is not None else None, claim, now_s)
             if not answer.get(1).kvs:
                 raise ClaimLost(f"batch {claim.id}", claim.token, None)
-            draft = Draft(self._prefix)
+            draft = TransactionBuilder(self._prefix)
             draft.expect_there(alive)
             put_batch(draft, change(batch, now_s), known)
-            if self._write(draft.compares, draft.atoms).succeeded:
+            if self._write(draft.compares, draft.ops).succeeded:
                 return
 
     # --- the end of runs ---------------------------------------------------------------------------------------------
@@ -152,17 +153,20 @@ class BatchesPart(BatchListsPart):
         name = self._name(keys.RUN, run_id)
         start, end = self._unfinished_range(keys.BATCH_RUN, run_id)
         for _attempt in self._attempts("closing a run"):
-            answer = self._etcd.read([wire.get(name), wire.get(start, end, limit=1, keys_only=True)])
+            answer = self._kv.read([Range(name), Range(start, end, limit=1, keys_only=True)])
             if not answer.get(0).kvs:
                 raise KeyError(run_id)
             (kv,) = answer.get(0).kvs
-            run = forms.read_run(run_id, kv)
+            run = record_values.read_run(run_id, kv)
             if run.state != "running" or answer.get(1).kvs:
                 return False
             ended = replace(run, state=state, ended_at_s=ended_at_s, summary=summary)
-            ops = [wire.put(name, forms.write_run(ended)), wire.delete(self._name(keys.RUN_OPEN, run.owner, run_id))]
+            ops: list[Op] = [
+                Put(name, record_values.write_run(ended)),
+                Delete(self._name(keys.RUN_OPEN, run.owner, run_id)),
+            ]
             # Nothing is newer than revision 0 where nothing is.
-            compares = [wire.unchanged(name, kv.mod_revision), wire.none_newer(start, end, 0)]
+            compares: list[Compare] = [Unchanged(name, kv.mod_revision), NoneNewer(start, end, 0)]
             if self._write(compares, ops).succeeded:
                 return True
         return False

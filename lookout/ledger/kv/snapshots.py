@@ -1,4 +1,4 @@
-"""One moment of a ledger in etcd as entries: what was copied into a spool, put together again. Asks etcd nothing."""
+"""Snapshot of a ledger as entries: put together from what was copied into a spool. Makes no request."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from lookout.domain.records import Record
 from lookout.ledger import codec
-from lookout.ledger.etcd import forms, keys, values
-from lookout.ledger.etcd.history import read_makers
-from lookout.ledger.etcd.part import seat_of
-from lookout.ledger.etcd.spool import Spool
-from lookout.ledger.etcd.values import Part
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv.history import read_makers
+from lookout.ledger.kv.port import Kv
+from lookout.ledger.kv.slot_reader import seat_of
+from lookout.ledger.kv.slot_values import ClaimPart
+from lookout.ledger.kv.spool import Spool
 from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note, at_rest, ended
 
 COPIED: Final = (
@@ -32,29 +32,29 @@ Tail = tuple[bytes, bytes, Any]
 class Snapshot:
     """``cut`` is where the part of a key after its kind begins; ``parts`` are the claims of that moment."""
 
-    def __init__(self, spool: Spool, cut: int, parts: Sequence[Part], now_s: float) -> None:
+    def __init__(self, spool: Spool, cut: int, parts: Sequence[ClaimPart], now_s: float) -> None:
         self._spool, self._cut, self._parts, self._now_s = spool, cut, parts, now_s
 
     def entries(self) -> Iterator[Entry]:
         """All of them, kinds in the order of ``Entry``."""
         for tail, _, kv in self._tails(keys.NOTE):
-            yield Note(name=keys.parts(tail, 1)[0], value=values.load(kv, str))
+            yield Note(name=keys.parts(tail, 1)[0], value=slot_values.load(kv, str))
         for tail, _, kv in self._tails(keys.BASIS):
-            yield Basis(stage=keys.parts(tail, 1)[0], basis=values.load(kv, str))
+            yield Basis(stage=keys.parts(tail, 1)[0], basis=slot_values.load(kv, str))
         for tail, _, kv in self._tails(keys.REFERENCES):
-            yield from forms.read_references(keys.parts(tail, 1)[0], kv)
+            yield from record_values.read_references(keys.parts(tail, 1)[0], kv)
         for tail, _, kv in self._tails(keys.INPUT):
             bucket, key = keys.parts(tail, 2)
-            yield from forms.read_inputs(bucket, [(key, kv)])
+            yield from record_values.read_inputs(bucket, [(key, kv)])
         yield from self._records()
         yield from self._slots()
         yield from self._paths()
         for kv in sorted(self._spool.read(keys.CHANGE), key=lambda kv: kv.create_revision):
-            yield from forms.read_changes(kv)
+            yield from record_values.read_changes(kv)
         for tail, _, kv in self._tails(keys.ALERT):
-            yield at_rest(forms.read_alert(keys.parts(tail, 1)[0], kv).alert, self._now_s)
+            yield at_rest(record_values.read_alert(keys.parts(tail, 1)[0], kv).alert, self._now_s)
         for tail, _, kv in self._tails(keys.RUN):
-            yield ended(forms.read_run(keys.parts(tail, 1)[0], kv), self._now_s)
+            yield ended(record_values.read_run(keys.parts(tail, 1)[0], kv), self._now_s)
 
     def _tails(self, kind: bytes) -> Iterator[Tail]:
         for kv in self._spool.read(kind):
@@ -66,7 +66,7 @@ class Snapshot:
         """Those of history, then the live ones, which lie with their slots."""
         page: list[tuple[str, str, str, str]] = []
         for tail, _, kv in self._tails(keys.RECORD):
-            stage, key, body = values.read_record(kv)
+            stage, key, body = slot_values.read_record(kv)
             if body is not None:
                 page.append((keys.read_hash_part(tail), stage, key, body))
             if len(page) == PAGE:
@@ -109,10 +109,10 @@ class Snapshot:
         for name, found in groupby(merge(*streams, key=itemgetter(0)), key=itemgetter(0)):
             listed = list(found)
             blocks = [kv for _, kind, kv in listed if kind == keys.MAKERS]
-            path = forms.Path()
+            path = record_values.Path()
             for _, kind, kv in listed:
                 if kind == keys.PATH:
-                    path = forms.read_path(kv)
+                    path = record_values.read_path(kv)
             newest_first = dict.fromkeys(reversed([*read_makers(blocks), *path.makers]))
             bucket, key = keys.parts(name, 2)
             yield KeptPath(bucket=bucket, key=key, holder=path.holder, makers=tuple(reversed(newest_first)))
@@ -124,7 +124,7 @@ class Snapshot:
 
 
 def _live(rows: list[tuple[str, str, Kv]]) -> Iterator[Record]:
-    for one in values.read_slots(rows):
+    for one in slot_values.read_slots(rows):
         if one.row.record is not None:
             yield one.row.record
 
@@ -133,7 +133,7 @@ def _kept(tails: Sequence[bytes], page: Sequence[dict[bytes, Any]]) -> Iterator[
     """Slots of their rows, marks and claims."""
     names = [keys.parts(tail, 2) for tail in tails]
     rows = [(*name, found[keys.SLOT]) for name, found in zip(names, page, strict=True) if keys.SLOT in found]
-    kept = {(one.row.stage, one.row.key): one for one in values.read_slots([(s, k, kv) for s, k, kv in rows])}
+    kept = {(one.row.stage, one.row.key): one for one in slot_values.read_slots([(s, k, kv) for s, k, kv in rows])}
     for (stage, key), found in zip(names, page, strict=True):
         seat = seat_of(stage, key, kept.get((stage, key)), found.get(keys.DIRTY), found.get(keys.CLAIM))
         if seat is not None:

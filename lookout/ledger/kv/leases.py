@@ -1,4 +1,4 @@
-"""Leases of claims in etcd: who still holds what, and holding it longer."""
+"""Leases of claims: who still holds what, and holding it longer."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from lookout.domain.records import Claim
-from lookout.ledger.etcd import keys, values, wire
-from lookout.ledger.etcd.draft import Draft
-from lookout.ledger.etcd.part import EtcdPart
-from lookout.ledger.etcd.values import Part
+from lookout.ledger.kv import keys, slot_values
+from lookout.ledger.kv.port import Found, Range
+from lookout.ledger.kv.slot_reader import KvBase
+from lookout.ledger.kv.slot_values import ClaimPart
+from lookout.ledger.kv.transaction import TransactionBuilder
 
 
-class LeasesPart(EtcdPart):
+class LeasesPart(KvBase):
     """See ``Ledger``."""
 
     def extend(self, claims: Sequence[Claim], lease_s: float) -> list[bool]:
@@ -22,7 +23,7 @@ class LeasesPart(EtcdPart):
         for _attempt in self._attempts("extending leases"):
             parts, alive, _, _ = self._parts_for(claims)
             now_s = self._clock()
-            draft = Draft(self._prefix)
+            draft = TransactionBuilder(self._prefix)
             answers = [False] * len(claims)
             kept: dict[tuple[str, int, int], set[str]] = {}
             for n, claim in enumerate(claims):
@@ -40,16 +41,21 @@ class LeasesPart(EtcdPart):
                 return answers
             for owner in {claim.owner for claim in claims} & alive:
                 draft.expect_there(self._name(keys.ALIVE, owner))
-            if self._write(draft.compares, draft.atoms).succeeded:
+            if self._write(draft.compares, draft.ops).succeeded:
                 return answers
         return []
 
     def _extend(
-        self, draft: Draft, part: Part, names: set[str], end_s: float, numbers: dict[tuple[str, int], int]
+        self,
+        draft: TransactionBuilder,
+        part: ClaimPart,
+        names: set[str],
+        end_s: float,
+        numbers: dict[tuple[str, int], int],
     ) -> None:
         draft.expect_part(part)
         if names == part.held.keys():
-            draft.put(draft.part_names(part)[1], values.write_lease(replace(part, lease_end_s=end_s)))
+            draft.put(draft.part_names(part)[1], slot_values.write_lease(replace(part, lease_end_s=end_s)))
             return
         # A part of the call goes on by itself: it may outlive the rest.
         numbers[part.stage, part.token] += 1
@@ -62,25 +68,25 @@ class LeasesPart(EtcdPart):
         draft.put_part(replace(part, held=staying))
 
     def _parts_for(
-        self, claims: Iterable[Claim], more: Sequence[bytes] = ()
-    ) -> tuple[dict[tuple[str, str, int], Part], set[str], int, list[wire.Found]]:
+        self, claims: Iterable[Claim], more: Sequence[Range] = ()
+    ) -> tuple[dict[tuple[str, str, int], ClaimPart], set[str], int, list[Found]]:
         """By (stage, key, token) what holds it, the owners that are alive, since when nothing of it was looked at
         again, and what ``more`` finds at once."""
         calls = list({(claim.stage, claim.token) for claim in claims})
         owners = list({claim.owner for claim in claims})
-        found: dict[tuple[str, str, int], Part] = {}
+        found: dict[tuple[str, str, int], ClaimPart] = {}
         alive: set[str] = set()
-        revision, besides = 0, list[wire.Found]()
+        revision, besides = 0, list[Found]()
         for start in range(0, len(calls), 40):
             some = calls[start : start + 40]
             ops = [
-                wire.get(name, keys.after(name))
+                Range(name, keys.after(name))
                 for stage, token in some
                 for kind in (keys.CLAIM, keys.LEASE)
                 for name in [self._name(kind, stage) + keys.token_part(token, 0)[:8]]
             ]
-            asked = [*ops, *[wire.get(self._name(keys.ALIVE, owner)) for owner in owners], *([] if start else more)]
-            answer = self._etcd.read(asked)
+            asked = [*ops, *[Range(self._name(keys.ALIVE, owner)) for owner in owners], *([] if start else more)]
+            answer = self._kv.read(asked)
             if not start:
                 revision = answer.revision
                 besides = [answer.get(n) for n in range(len(ops) + len(owners), len(asked))]

@@ -1,4 +1,4 @@
-"""Sums by group in etcd: kept in few shards, so that many workers on one device and day do not wait for each other.
+"""Sums by group: kept in few shards, so that many workers on one device and day do not wait for each other.
 
 A session adds to the first shard, and to another when somebody else is found to write there too; a reader adds up. A
 shard also keeps the newest moment that came through it. When a datum goes that may have been the newest, its shard
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lookout.domain.records import Record
-from lookout.ledger.etcd import keys, values
-from lookout.ledger.etcd.draft import Draft
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv import keys, slot_values
+from lookout.ledger.kv.port import Kv
+from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.rules import slots as settling
 
 SHARDS: Final = 8
@@ -34,12 +34,12 @@ class Shard:
 
 def write_shard(shard: Shard) -> bytes:
     """The value of a shard's key."""
-    return values.dump([shard.live, shard.last_at_s, int(shard.stale), shard.counts])
+    return slot_values.dump([shard.live, shard.last_at_s, int(shard.stale), shard.counts])
 
 
 def read_each(found: Sequence[Kv]) -> list[Shard]:
     """What ``write_shard`` wrote, of many keys, in their order."""
-    shards = values.load_all(found, _shard)
+    shards = slot_values.load_all(found, _shard)
     for shard, kv in zip(shards, found, strict=True):
         shard.mod_revision = kv.mod_revision
     return shards
@@ -104,7 +104,7 @@ class GroupSums:
         elif self._members.get(tail) is None:  # the new one comes before the old one goes
             self._members[tail] = None
 
-    def write(self, draft: Draft, shards: Shards, number: int) -> None:
+    def write(self, draft: TransactionBuilder, shards: Shards, number: int) -> None:
         """Put the change into the draft: into the shard of that number."""
         start = draft.name(keys.MEMBER, self._group)
         for tail, value in self._members.items():

@@ -1,4 +1,4 @@
-"""Sessions in etcd: who holds what, and what becomes of the slots of the dead, the late and those that leave.
+"""Sessions: who holds what, and what becomes of the slots of the dead, the late and those that leave.
 
 A session is two keys: one that stays until somebody has taken back all that it held, one that lives by its lease. Who
 has the first without the second is dead; every claim and every new session looks. Each slot goes from a claim to the
@@ -16,15 +16,14 @@ from contextlib import contextmanager
 
 from lookout.domain.errors import LookoutError
 from lookout.domain.records import State
-from lookout.ledger.etcd import keys, wire
-from lookout.ledger.etcd.draft import Draft
-from lookout.ledger.etcd.errors import NotPermitted
-from lookout.ledger.etcd.outbox import OutboxPart
-from lookout.ledger.etcd.owners import Life, log
-from lookout.ledger.etcd.part import Seat, seats
-from lookout.ledger.etcd.runs import RunsPart
-from lookout.ledger.etcd.values import Part, read_lease
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv import keys
+from lookout.ledger.kv.liveness import Life, log
+from lookout.ledger.kv.outbox import OutboxPart
+from lookout.ledger.kv.port import Delete, Kv, NotPermitted, Put, Range
+from lookout.ledger.kv.runs import RunsPart
+from lookout.ledger.kv.slot_reader import SlotView, seats
+from lookout.ledger.kv.slot_values import ClaimPart, read_lease
+from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.rules import slots as settling
 
 TOGETHER = 300
@@ -39,13 +38,13 @@ class SessionsPart(OutboxPart, RunsPart):
         self._check_writing()
         self._bury_dead()
         owner = f"{os.getpid()}-{os.urandom(6).hex()}"
-        life = Life(self._etcd, self._ttl_s)
+        life = Life(self._kv, self._ttl_s)
         try:
             self._write(
                 [],
                 [
-                    wire.put(self._name(keys.OWNER, owner), repr(self._clock()).encode()),
-                    wire.put(self._name(keys.ALIVE, owner), b"", life.lease),
+                    Put(self._name(keys.OWNER, owner), repr(self._clock()).encode()),
+                    Put(self._name(keys.ALIVE, owner), b"", life.lease),
                 ],
             )
             self._sessions.add(owner)
@@ -64,7 +63,7 @@ class SessionsPart(OutboxPart, RunsPart):
             life.end()
 
     def _leave(self, owner: str) -> None:
-        def let_go(left: Collection[Seat], now_s: float) -> None:
+        def let_go(left: Collection[SlotView], now_s: float) -> None:
             for seat in left:
                 settling.let_go(seat.row, State.KILLED, now_s)
 
@@ -75,13 +74,13 @@ class SessionsPart(OutboxPart, RunsPart):
         """Close all that an owner leaves behind beside its slots."""
         self._abandon_alerts(owner)
         self._end_runs(owner, run_state)
-        self._write([], [wire.delete(self._name(kind, owner)) for kind in (keys.OWNER, keys.ALIVE)])
+        self._write([], [Delete(self._name(kind, owner)) for kind in (keys.OWNER, keys.ALIVE)])
 
     # --- the dead and the late --------------------------------------------------------------------------------------
 
     def _bury_dead(self) -> None:
-        answer = self._etcd.read(
-            [wire.get(*self._range(keys.OWNER), keys_only=True), wire.get(*self._range(keys.ALIVE), keys_only=True)]
+        answer = self._kv.read(
+            [Range(*self._range(keys.OWNER), keys_only=True), Range(*self._range(keys.ALIVE), keys_only=True)]
         )
         self._bury(self._dead(answer.get(0).kvs, answer.get(1).kvs))
 
@@ -119,18 +118,18 @@ class SessionsPart(OutboxPart, RunsPart):
         now_s = self._clock()
         self._take_back(lambda end_s, _owner: end_s <= now_s, self._lose)
 
-    def _lose(self, late: Collection[Seat], now_s: float) -> None:
+    def _lose(self, late: Collection[SlotView], now_s: float) -> None:
         settling.lose([seat.row for seat in late], now_s)
 
     def _take_back(
-        self, chosen: Callable[[float, str], bool], change: Callable[[Collection[Seat], float], None]
+        self, chosen: Callable[[float, str], bool], change: Callable[[Collection[SlotView], float], None]
     ) -> set[str]:
         """Free the slots of the claims that are chosen by end of lease and owner, all of one claim call together. The
         owners of those that this user may not free."""
         for _attempt in self._attempts("taking back claims"):
-            calls: dict[tuple[str, int], list[Part]] = {}
+            calls: dict[tuple[str, int], list[ClaimPart]] = {}
             left: set[str] = set()
-            for page in self._etcd.pages(*self._range(keys.LEASE)):
+            for page in self._kv.pages(*self._range(keys.LEASE)):
                 for kv in page:
                     owner, end_s, _ = read_lease(kv)
                     stage, token, number = self._claim_name(kv.key)
@@ -139,7 +138,7 @@ class SessionsPart(OutboxPart, RunsPart):
                     if (stage, token) in self._not_ours:
                         left.add(owner)
                     else:
-                        calls.setdefault((stage, token), []).append(Part(stage, token, number, owner, {}))
+                        calls.setdefault((stage, token), []).append(ClaimPart(stage, token, number, owner, {}))
             if not calls:
                 return left
             for (stage, token), parts in calls.items():
@@ -152,29 +151,29 @@ class SessionsPart(OutboxPart, RunsPart):
     def _take_back_call(
         self,
         stage: str,
-        named: Sequence[Part],
+        named: Sequence[ClaimPart],
         chosen: Callable[[float, str], bool],
-        change: Callable[[Collection[Seat], float], None],
+        change: Callable[[Collection[SlotView], float], None],
     ) -> None:
         names = [name for part in named for name in self._part_names(part)]
-        found = self._etcd.get_many(names)
+        found = self._kv.get_many(names)
         claims = [found[name] for name in names[::2] if name in found]
         leases = [found[name] for name in names[1::2] if name in found]
         parts = [part for part in self._read_parts(claims, leases) if chosen(part.lease_end_s, part.owner)]
         held = [key for part in parts for key in part.held]
-        answer = self._etcd.read([wire.get(self._name(keys.META))])
+        answer = self._kv.read([Range(self._name(keys.META))])
         lost = self._seats_of(stage, held, parts)
         now_s = self._clock()
         change(lost, now_s)
         todo = sorted(lost, key=lambda seat: (seat.part.number if seat.part else 0, seat.key))
         for start in range(0, len(todo), TOGETHER):
             some = todo[start : start + TOGETHER]
-            draft = Draft(self._prefix)
+            draft = TransactionBuilder(self._prefix)
             draft.expect_marks(some, answer.revision, one_by_one=False)
             for seat in some:
                 draft.keep(seat, now_s)
             draft.release(some)
-            if not self._write(draft.compares, draft.atoms).succeeded:
+            if not self._write(draft.compares, draft.ops).succeeded:
                 return  # the caller looks again
             for seat in some:  # what was written is what the next piece compares
                 if seat.part is not None:
@@ -182,14 +181,14 @@ class SessionsPart(OutboxPart, RunsPart):
             if start + TOGETHER < len(todo):
                 self._refresh(parts)
 
-    def _refresh(self, parts: Sequence[Part]) -> None:
-        found = self._etcd.get_many([name for part in parts for name in self._part_names(part)])
+    def _refresh(self, parts: Sequence[ClaimPart]) -> None:
+        found = self._kv.get_many([name for part in parts for name in self._part_names(part)])
         for part in parts:
             claim, lease = (found.get(name) for name in self._part_names(part))
             part.mod_revision = claim.mod_revision if claim is not None else 0
             part.lease_mod_revision = lease.mod_revision if lease is not None else 0
 
-    def _seats_of(self, stage: str, held: Collection[str], parts: Sequence[Part]) -> list[Seat]:
+    def _seats_of(self, stage: str, held: Collection[str], parts: Sequence[ClaimPart]) -> list[SlotView]:
         """The seats of slots that these claims hold."""
         rows = self._pick(self._name(keys.SLOT, stage), held)
         marks = self._pick(self._name(keys.DIRTY, stage), held)

@@ -1,4 +1,4 @@
-"""The live view of slots in etcd: reading and counting them.
+"""Live view of slots: reading and counting them.
 
 A listing walks rows and marks side by side, a page of both at one revision, so that a slot that was only ever marked is
 in its place among those that have a row. Where a state or a label is asked for that few have, their index is walked.
@@ -11,17 +11,17 @@ from heapq import merge
 from typing import Final
 
 from lookout.domain.records import Slot, State
-from lookout.ledger.etcd import keys, wire
-from lookout.ledger.etcd.part import EtcdPart, seats
-from lookout.ledger.etcd.values import LETTERS, STATES
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.kv import keys
+from lookout.ledger.kv.port import Kv, Range
+from lookout.ledger.kv.slot_reader import KvBase, seats
+from lookout.ledger.kv.slot_values import LETTERS, STATES
 
 PAGE: Final = 500
 _ALL: Final = (keys.SLOT, keys.DIRTY, keys.CLAIM)
 """Kinds of keys of which every slot has one."""
 
 
-class ViewsPart(EtcdPart):
+class ViewsPart(KvBase):
     """See ``Ledger``."""
 
     def find_slots(self, stage: str, keys: Collection[str]) -> dict[str, Slot]:
@@ -66,7 +66,7 @@ class ViewsPart(EtcdPart):
         found: set[str] = set()
         spans = {kind: self._range(kind) for kind in kinds}
         while spans:
-            answer = self._etcd.read([wire.get(*span, limit=1, keys_only=True) for span in spans.values()])
+            answer = self._kv.read([Range(*span, limit=1, keys_only=True) for span in spans.values()])
             for n, (kind, (_, end)) in enumerate(list(spans.items())):
                 if not answer.get(n).kvs:
                     del spans[kind]
@@ -101,7 +101,7 @@ class ViewsPart(EtcdPart):
     def _index_keys(self, kind: bytes, texts: Sequence[str], prefix: str, first: str | None) -> Iterator[str]:
         start, end, cut = self._span(kind, texts, prefix, first)
         if start < end:
-            for page in self._etcd.pages(start, end, keys_only=True):
+            for page in self._kv.pages(start, end, keys_only=True):
                 for kv in page:
                     yield keys.parts(kv.key[cut:], 1)[0]
 
@@ -135,12 +135,12 @@ class ViewsPart(EtcdPart):
         row_start, row_end, row_cut = self._span(keys.SLOT, [stage], prefix, first)
         mark_start, mark_end, mark_cut = self._span(keys.DIRTY, [stage], prefix, first)
         while row_start < row_end:
-            answer = self._etcd.read(
+            answer = self._kv.read(
                 [
-                    wire.get(row_start, row_end, limit=PAGE),
-                    wire.get(mark_start, mark_end, limit=PAGE),
-                    wire.get(*self._range(keys.CLAIM, stage)),
-                    wire.get(*self._range(keys.LEASE, stage)),
+                    Range(row_start, row_end, limit=PAGE),
+                    Range(mark_start, mark_end, limit=PAGE),
+                    Range(*self._range(keys.CLAIM, stage)),
+                    Range(*self._range(keys.LEASE, stage)),
                 ]
             )
             rows, marks = _by_key(answer.get(0).kvs, row_cut), _by_key(answer.get(1).kvs, mark_cut)
@@ -175,11 +175,11 @@ class ViewsPart(EtcdPart):
     def _count(self, stage: str) -> dict[State, int]:
         """Rows by the index of states, corrected by what is held and by what has no row."""
         others = [letter for letter in STATES if letter != "s"]
-        answer = self._etcd.read(
+        answer = self._kv.read(
             [
-                wire.get(*self._range(keys.SLOT, stage), count_only=True),
-                *[wire.get(*self._range(keys.STATE, stage, letter), count_only=True) for letter in others],
-                wire.get(*self._range(keys.CLAIM, stage)),
+                Range(*self._range(keys.SLOT, stage), count_only=True),
+                *[Range(*self._range(keys.STATE, stage, letter), count_only=True) for letter in others],
+                Range(*self._range(keys.CLAIM, stage)),
             ]
         )
         counts = {STATES[letter]: answer.get(n).total for n, letter in enumerate(others, 1)}
@@ -200,17 +200,17 @@ class ViewsPart(EtcdPart):
         """How many slots are marked, not held, and have no row: new ones."""
         count = 0
         start, end = self._range(keys.DIRTY, stage)
-        for page in self._etcd.pages(start, end, keys_only=True):
+        for page in self._kv.pages(start, end, keys_only=True):
             marked = {key for key in _by_key(page, len(start)) if key not in held}
             count += len(marked) - len(self._pick(self._name(keys.SLOT, stage), marked, keys_only=True))
         return count
 
     def count_dirty(self, stage: str) -> int:
-        answer = self._etcd.read(
+        answer = self._kv.read(
             [
-                wire.get(*self._range(keys.DIRTY, stage), count_only=True),
-                wire.get(*self._range(keys.SUSPECT, stage), keys_only=True),
-                wire.get(*self._range(keys.CLAIM, stage)),
+                Range(*self._range(keys.DIRTY, stage), count_only=True),
+                Range(*self._range(keys.SUSPECT, stage), keys_only=True),
+                Range(*self._range(keys.CLAIM, stage)),
             ]
         )
         cut = len(self._name(keys.SUSPECT, stage)) + 12

@@ -1,7 +1,7 @@
-"""A transaction in the making: what it writes, by key, and what must not have changed for it to hold.
+"""Transaction in the making: what it writes, by key, and what must not have changed for it to hold.
 
-Each key is written at most once, as etcd wants it; a later write of a key takes the place of an earlier one. Knows how
-a slot lies in keys, and no rule of settling.
+Each key is written at most once, as the store wants it; a later write of a key takes the place of an earlier one. Knows
+how a slot lies in keys, and no rule of settling.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from typing import Final
 
 from lookout.domain.records import State
 from lookout.ledger import codec
-from lookout.ledger.etcd import keys, values, wire
-from lookout.ledger.etcd.part import Seat
-from lookout.ledger.etcd.values import LETTERS, Kept, Part
+from lookout.ledger.kv import keys, slot_values
+from lookout.ledger.kv.port import Compare, Delete, Exists, Guarded, NoneNewer, Op, Put, Unchanged, most_ops, size_of
+from lookout.ledger.kv.slot_reader import SlotView
+from lookout.ledger.kv.slot_values import LETTERS, ClaimPart, Kept
 
 MAX_COMPARES: Final = 100
-"""With one for the writer and some for the session, below etcd's limit."""
+"""Below the limit of one transaction, with room for the session."""
 MAX_BYTES: Final = 1_000_000
 
 
-class Draft:
+class TransactionBuilder:
     """Writes and comparisons of one transaction."""
 
     def __init__(self, prefix: bytes) -> None:
         self._prefix = prefix
         self.puts: dict[bytes, bytes | None] = {}
-        self.nested: list[bytes] = []
-        self._compares: dict[bytes, bytes] = {}
+        self.nested: list[Delete | Guarded] = []
+        self._compares: dict[bytes, Compare] = {}
 
     def name(self, kind: bytes, *texts: str) -> bytes:
         """The key of that kind and these parts."""
@@ -38,19 +39,19 @@ class Draft:
 
     def expect(self, key: bytes, mod_revision: int) -> None:
         """The key must be as it was."""
-        self._compares[key] = wire.unchanged(key, mod_revision)
+        self._compares[key] = Unchanged(key, mod_revision)
 
     def expect_there(self, key: bytes) -> None:
         """The key must be there."""
-        self._compares[key] = wire.exists(key)
+        self._compares[key] = Exists(key)
 
     def expect_none_newer(self, start: bytes, end: bytes, revision: int) -> None:
         """Nothing in the range was written since."""
-        self._compares[start + end] = wire.none_newer(start, end, revision)
+        self._compares[start + end] = NoneNewer(start, end, revision)
 
-    def expect_marks(self, seats: Collection[Seat], revision: int, *, one_by_one: bool) -> None:
+    def expect_marks(self, seats: Collection[SlotView], revision: int, *, one_by_one: bool) -> None:
         """No slot was marked since: by one range for each stage, which others' marks may spoil, or one by one."""
-        spans: dict[object, list[Seat]] = {}
+        spans: dict[object, list[SlotView]] = {}
         for seat in seats:
             spans.setdefault((seat.stage, seat.key) if one_by_one else seat.stage, []).append(seat)
         for span in spans.values():
@@ -58,13 +59,13 @@ class Draft:
             first, last = (self.name(keys.DIRTY, span[0].stage, key) for key in (min(order), max(order)))
             self.expect_none_newer(first, keys.behind(last), revision)
 
-    def expect_part(self, part: Part) -> None:
+    def expect_part(self, part: ClaimPart) -> None:
         """The claim and its lease must be as they were."""
         for name, mod_revision in zip(self.part_names(part), (part.mod_revision, part.lease_mod_revision), strict=True):
             self.expect(name, mod_revision)
 
     @property
-    def compares(self) -> list[bytes]:
+    def compares(self) -> list[Compare]:
         return list(self._compares.values())
 
     # --- what is written --------------------------------------------------------------------------------------------
@@ -77,39 +78,39 @@ class Draft:
 
     def delete_range(self, start: bytes, end: bytes) -> None:
         """Remove a range in which nothing is put."""
-        self.nested.append(wire.delete(start, end))
+        self.nested.append(Delete(start, end))
 
     @property
-    def atoms(self) -> list[bytes]:
+    def ops(self) -> list[Op]:
         return [
             *self.nested,
-            *[wire.delete(key) if value is None else wire.put(key, value) for key, value in self.puts.items()],
+            *[Delete(key) if value is None else Put(key, value) for key, value in self.puts.items()],
         ]
 
     def fits(self) -> bool:
-        """Whether etcd will take it."""
-        compares, atoms = len(self._compares), len(self.puts) + len(self.nested)
-        if compares > MAX_COMPARES or atoms > wire.most_atoms(compares + 1):
+        """Tell whether one transaction can take it."""
+        compares, ops = len(self._compares), len(self.puts) + len(self.nested)
+        if compares > MAX_COMPARES or ops > most_ops(compares):
             return False
-        size = sum(map(len, self.nested)) + sum(len(key) + len(value or b"") for key, value in self.puts.items())
-        return size + sum(map(len, self._compares.values())) <= MAX_BYTES
+        size = sum(map(size_of, self.nested)) + sum(len(key) + len(value or b"") for key, value in self.puts.items())
+        return size + sum(len(name) + 16 for name in self._compares) <= MAX_BYTES
 
     # --- claims -----------------------------------------------------------------------------------------------------
 
-    def part_names(self, part: Part) -> tuple[bytes, bytes]:
+    def part_names(self, part: ClaimPart) -> tuple[bytes, bytes]:
         """The keys of a claim and of its lease."""
         tail = keys.text(part.stage) + keys.token_part(part.token, part.number)
         return self._prefix + keys.CLAIM + tail, self._prefix + keys.LEASE + tail
 
-    def put_part(self, part: Part) -> None:
+    def put_part(self, part: ClaimPart) -> None:
         """Keep a claim and its lease; one that holds nothing goes."""
         claim, lease = self.part_names(part)
-        self.puts[claim] = values.write_part(part) if part.held else None
-        self.puts[lease] = values.write_lease(part) if part.held else None
+        self.puts[claim] = slot_values.write_part(part) if part.held else None
+        self.puts[lease] = slot_values.write_lease(part) if part.held else None
 
-    def release(self, seats: Iterable[Seat]) -> None:
+    def release(self, seats: Iterable[SlotView]) -> None:
         """Take slots out of the claims that held them, which must be as they were."""
-        gone: dict[tuple[str, int, int], tuple[Part, set[str]]] = {}
+        gone: dict[tuple[str, int, int], tuple[ClaimPart, set[str]]] = {}
         for seat in seats:
             if seat.part is not None:
                 part = seat.part
@@ -123,16 +124,16 @@ class Draft:
 
     def mark(self, stage: str, key: str, now_s: float) -> None:
         """Mark a slot that nothing is known of."""
-        self.puts[self.name(keys.DIRTY, stage, key)] = values.write_mark(now_s)
+        self.puts[self.name(keys.DIRTY, stage, key)] = slot_values.write_mark(now_s)
 
-    def forget(self, seat: Seat) -> None:
+    def forget(self, seat: SlotView) -> None:
         """Remove a slot that rests."""
         kept = seat.kept
         if kept is not None:
             self.delete(self.name(keys.SLOT, seat.stage, seat.key))
             self._index(seat, "s", labelled=False)
 
-    def keep(self, seat: Seat, now_s: float, loose: tuple[str, ...] | None = None, body: str | None = None) -> None:
+    def keep(self, seat: SlotView, now_s: float, loose: tuple[str, ...] | None = None, body: str | None = None) -> None:
         """Keep a slot that nobody holds any more, where it belongs by its counter and suspicion."""
         row, was = seat.row, seat.kept
         if row.damage is not None:
@@ -155,11 +156,11 @@ class Draft:
         if was is None and _says_nothing(kept):
             return
         self._index(seat, LETTERS[row.state], labelled=row.record is not None and row.record.label is not None)
-        if was is not None and kept.body == was.body and values.fields_of(kept)[:-1] == was.said[:-1]:
+        if was is not None and kept.body == was.body and slot_values.fields_of(kept)[:-1] == was.said[:-1]:
             return
-        self.put(self.name(keys.SLOT, seat.stage, seat.key), values.write_slot(kept))
+        self.put(self.name(keys.SLOT, seat.stage, seat.key), slot_values.write_slot(kept))
 
-    def _keep_damaged(self, seat: Seat, now_s: float) -> None:
+    def _keep_damaged(self, seat: SlotView, now_s: float) -> None:
         """Keep a slot whose row cannot be read: the row stays as it is, for it may be mended, and counts as failed. It
         is no suspect, as nobody works on it."""
         if seat.touched or (seat.row.dirty and not seat.version):
@@ -171,12 +172,12 @@ class Draft:
                 name = self.name(keys.STATE, seat.stage, letter, seat.key)
                 self.puts[name] = b"" if state is State.FAILED else None
 
-    def suspect_name(self, seat: Seat) -> bytes:
+    def suspect_name(self, seat: SlotView) -> bytes:
         """The key by which a suspect waits."""
         cohort = keys.cohort(seat.row.suspect, seat.row.cohort)
         return self.name(keys.SUSPECT, seat.stage) + cohort + keys.text(seat.key)
 
-    def _index(self, seat: Seat, letter: str, *, labelled: bool) -> None:
+    def _index(self, seat: SlotView, letter: str, *, labelled: bool) -> None:
         was = seat.kept
         before = was.letter if was is not None else "s"
         if letter != before:
