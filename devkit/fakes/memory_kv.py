@@ -56,6 +56,9 @@ class MemoryStore:
         self.changed = Condition()
         self.ids = count(1)
         self._order: list[bytes] = []
+        """Keys that are there."""
+        self._deleted: set[bytes] = set()
+        """Keys that are not there and were, as far as old revisions can be read."""
         self._versions: dict[bytes, list[Kv]] = {}
         self._leases: dict[int, tuple[int, float]] = {}
         self._lease_of: dict[bytes, int] = {}
@@ -64,12 +67,11 @@ class MemoryStore:
         """Forget all versions but the newest of each key."""
         with self.changed:
             self.compacted = self.revision
-            for key in list(self._order):
-                newest = self._versions[key][-1]
-                self._versions[key] = [newest]
-                if not newest.version:
-                    del self._versions[key]
-                    del self._order[bisect_left(self._order, key)]
+            for key in self._deleted:
+                del self._versions[key]
+            self._deleted.clear()
+            for versions in self._versions.values():
+                del versions[:-1]
 
     # --- keys -------------------------------------------------------------------------------------------------------
 
@@ -77,16 +79,21 @@ class MemoryStore:
         """Answer one range. Raises Compacted."""
         if asked.revision and not self.compacted <= asked.revision <= self.revision:
             raise Compacted
-        found = [kv for key in self._names(asked.key, asked.end) if (kv := self._at(key, asked.revision)) is not None]
+        names = self._names(asked.key, asked.end, old=bool(asked.revision))
+        found = [kv for key in names if (kv := self._at(key, asked.revision)) is not None]
         kvs = found[: asked.limit] if asked.limit else found
         if asked.keys_only:
             kvs = [kv._replace(value=b"") for kv in kvs]
         return Found([] if asked.count_only else kvs, len(kvs) < len(found), len(found))
 
-    def _names(self, start: bytes, end: bytes) -> list[bytes]:
+    def _names(self, start: bytes, end: bytes, *, old: bool = False) -> list[bytes]:
+        """Return the keys of the range that are there, with ``old`` those that were there too."""
         if not end:
             return [start] if start in self._versions else []
-        return self._order[bisect_left(self._order, start) : bisect_left(self._order, end)]
+        names = self._order[bisect_left(self._order, start) : bisect_left(self._order, end)]
+        if old and self._deleted:
+            names = sorted([*names, *[key for key in self._deleted if start <= key < end]])
+        return names
 
     def _at(self, key: bytes, revision: int) -> Kv | None:
         """Return the key as it was at the revision, 0: as it is; None if it is not there."""
@@ -126,11 +133,14 @@ class MemoryStore:
                     if self.find(key) is not None:
                         self._versions[key].append(Kv(key, b"", self.revision, 0, 0))
                         self._lease_of.pop(key, None)
+                        self._deleted.add(key)
+                        del self._order[bisect_left(self._order, key)]
                 continue
             was = self.find(write.key)
-            if write.key not in self._versions:
+            if was is None:
                 insort(self._order, write.key)
-                self._versions[write.key] = []
+                self._deleted.discard(write.key)
+                self._versions.setdefault(write.key, [])
             created, version = (was.create_revision, was.version) if was is not None else (self.revision, 0)
             self._versions[write.key].append(Kv(write.key, write.value, self.revision, created, version + 1))
             self._lease_of.pop(write.key, None)
