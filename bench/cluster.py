@@ -31,7 +31,7 @@ from k8s.kubectl import Failed, Kubectl
 from k8s.local.site import Site
 from lookout.app.catch_up import take_references
 from lookout.app.deployment import Deployment, Program
-from lookout.app.stage_worker import look_at
+from lookout.app.input_source import input_source
 from lookout.config.settings import Settings
 from lookout.domain.records import State
 from stages.installation import INSTALLATION
@@ -144,7 +144,7 @@ class Deployed:
 
     def _look(self, keys: Sequence[str]) -> None:
         with self.open() as opened:
-            look = look_at(opened)
+            look = input_source(opened).observe_again
             for key in keys:
                 look(key)
 

@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from statistics import median
 from typing import Final, cast
 
@@ -19,9 +18,11 @@ from bench.engine import SHOWN_MS, Meter, Metered, MeteredWorkers
 from bench.measure import Row, Setup, load
 from bench.services import Servers, servers
 from bench.services_bare import TEXT, Bare, Place
+from bench.states import Unchanging
 from devkit.toy_pipeline import toy_pipeline
 from lookout.domain.records import Observation
 from lookout.engine.engine import Engine
+from lookout.engine.session import EngineSession
 from lookout.execution.executor import InlineWorkers, Workers
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.ledger.etcd import Address, EtcdLedger
@@ -156,10 +157,8 @@ class _Ours:
             ledger=cast(Ledger, Metered(self._ledger, meter, "ledger")),
             store=cast(ObjectStore, Metered(self._store, meter, "store")),
             workers=self._workers if self._workers.size == 1 else MeteredWorkers(self._workers, meter),
-            owner=self._owner,
-            run="bench",
-            code="bench",
-            reobserve=partial(_refuse, "nothing changes while it is measured"),
+            source=Unchanging(),
+            session=EngineSession(owner=self._owner, run="bench", code="bench"),
         )
         engine.rebase(STAGES)
         report = engine.work(STAGES, frozenset(keys))
@@ -167,7 +166,3 @@ class _Ours:
         if any(report.success[stage.name] != len(keys) for stage in STAGES):
             raise RuntimeError(f"expected {len(keys)} successes of each stage, got {report}")
         return took
-
-
-def _refuse(why: str, key: str) -> None:
-    raise RuntimeError(f"{why}, but {key} did")

@@ -1,7 +1,7 @@
 """A backfill on clusters of any size, simulated from what its parts cost on a small one.
 
 What is simulated: pods that wait for room on nodes, containers one after the other, batches that workers take by turns
-stage by stage as ``Working.pull`` does, worker processes and the engine beside them on the cores of their node, and
+stage by stage as ``BatchWorker.pull`` does, worker processes and the engine beside them on the cores of their node, and
 MinIO and etcd as servers that all share. What is not: memory, the network, and that costs grow with what is known
 already. Reads no measurement by itself and draws nothing; docs/scaling.md tells what it is good for.
 """

@@ -19,7 +19,9 @@ from lookout.domain.identity import sha256
 from lookout.domain.pipeline import OVERVIEW
 from lookout.domain.records import AlertDraft, AlertState, JsonObject, ObjectRef, Observation
 from lookout.engine.engine import Engine
-from lookout.execution.executor import Completion, Done, Job, Made, Ticketed, Workers
+from lookout.engine.session import EngineSession
+from lookout.execution.executor import Done, Workers
+from lookout.execution.jobs import Job, StageRun
 from lookout.ledger.port import Delivered, Ledger
 from lookout.object_store.port import Listed, ObjectStore, Publish
 from lookout.references.activation import propose
@@ -84,10 +86,8 @@ def engine_of(ledger: Ledger, owner: str) -> Engine:
         ledger=ledger,
         store=Nowhere(),
         workers=MadeUp(),
-        owner=owner,
-        run="made-up",
-        code=code_version(),
-        reobserve=_nothing_changes,
+        source=Unchanging(),
+        session=EngineSession(owner=owner, run="made-up", code=code_version()),
     )
 
 
@@ -123,8 +123,11 @@ def settle_alerts(ledger: Ledger, owner: str) -> None:
         ledger.settle_alerts(owner, sent, time.time())
 
 
-def _nothing_changes(key: str) -> None:
-    raise RuntimeError(f"nothing changes while a state is made up, but {key} did")
+class Unchanging:
+    """Source of inputs that do not change while something is measured or made up."""
+
+    def observe_again(self, key: str) -> None:
+        raise RuntimeError(f"nothing changes while this is at work, but {key} did")
 
 
 class Nowhere(ObjectStore):
@@ -180,22 +183,22 @@ class MadeUp(Workers):
 
     size = 1
 
-    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+    def submit(self, jobs: Sequence[Job], timeout_s: float, done: Done) -> None:
         del timeout_s
-        for job, ticket in jobs:
-            done(Completion(job=job, ticket=ticket, made=make_up(job)))
+        for job in jobs:
+            done(job, make_up(job))
 
     def stop(self) -> None:
         """Nothing runs on its own."""
 
 
-def make_up(job: Job) -> Made:
+def make_up(job: Job) -> StageRun:
     """Return the outputs, facts, counts and alerts of a job of one of the four stages. Raises KeyError for another
     one."""
     return {"validate": _validate, "object-detect": _detect, "threat-detect": _threats, "plot": _plot}[job.stage](job)
 
 
-def _validate(job: Job) -> Made:
+def _validate(job: Job) -> StageRun:
     name = find_name(job.key)
     if name is None:
         raise RuntimeError(f"expected pictures with good names, got {job.key}")
@@ -217,7 +220,7 @@ def _validate(job: Job) -> Made:
     )
 
 
-def _detect(job: Job) -> Made:
+def _detect(job: Job) -> StageRun:
     name = find_name(job.key)
     if name is None:
         raise RuntimeError(f"expected pictures with good names, got {job.key}")
@@ -230,7 +233,7 @@ def _detect(job: Job) -> Made:
     )
 
 
-def _threats(job: Job) -> Made:
+def _threats(job: Job) -> StageRun:
     name = find_name(job.key)
     if name is None:
         raise RuntimeError(f"expected pictures with good names, got {job.key}")
@@ -279,7 +282,7 @@ def _threats(job: Job) -> Made:
     )
 
 
-def _plot(job: Job) -> Made:
+def _plot(job: Job) -> StageRun:
     if job.key == OVERVIEW:
         names = ("threats.png", "days.png", "invalid.png", "last_seen.png", "index.html")
         return _made([_output(job, name) for name in names])
@@ -307,9 +310,9 @@ def _made(
     label: str | None = None,
     at_s: float | None = None,
     alerts: tuple[AlertDraft, ...] = (),
-) -> Made:
+) -> StageRun:
     now_s = time.time()
-    return Made(
+    return StageRun(
         outputs=tuple(outputs),
         facts=facts or {},
         counts=counts or {},

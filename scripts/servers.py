@@ -154,6 +154,14 @@ SERVERS: Final = (
         lock="coredns",
     ),
     Server(
+        name="kube-router",
+        module="github.com/cloudnativelabs/kube-router/v2",
+        version="v2.1.0",
+        package="lookout/scripts/servers/kube-router",
+        group="cluster",
+        lock="kube-router",
+    ),
+    Server(
         name="nats-server",
         module="github.com/nats-io/nats-server/v2",
         version="v2.15.2",

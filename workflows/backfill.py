@@ -68,6 +68,7 @@ def backfill() -> WorkflowTemplate:
                 RUN,
                 *(f"--{name}={{{{workflow.parameters.{name}}}}}" for name in (one.name for one in ARGUMENTS)),
                 f"--workers-to={_WORKERS_TO}",
+                "--page-status",
             ),
             outputs=[output("workers", _WORKERS_TO)],
         )

@@ -55,6 +55,8 @@ CLIENTS: Final = (
     Part(file="kube-scheduler", user="system:kube-scheduler"),
     Part(file="kube-proxy", user="system:kube-proxy"),
     Part(file="kubelet", user=f"system:node:{NODE}", group="system:nodes"),
+    # It reads pods, namespaces and policies. Kubernetes has no role of its own for that.
+    Part(file="kube-router", user="kube-router", group="system:masters"),
 )
 _PARTS: Final = (
     Part(
@@ -70,7 +72,8 @@ _PARTS: Final = (
 
 
 def make_certificates(site: Site) -> None:
-    """Make all keys and certificates (P-256) and kubeconfigs, all or none, where there are none."""
+    """Make the keys and certificates (P-256) and kubeconfigs that are missing. The authority comes with those of all
+    parts, or not at all; a part that a later version added gets its own."""
     if not site.pki.exists():
         making = site.pki.with_name("pki.part")
         shutil.rmtree(making, ignore_errors=True)
@@ -86,6 +89,9 @@ def make_certificates(site: Site) -> None:
         for part in _PARTS:
             _sign(making, part)
         making.rename(site.pki)
+    for part in _PARTS:
+        if not (site.pki / f"{part.file}.crt").exists():
+            _sign(site.pki, part)
     site.config.mkdir(exist_ok=True)
     for client in CLIENTS:
         file = site.kubeconfig if client.file == "admin" else site.config / f"{client.file}.kubeconfig"

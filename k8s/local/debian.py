@@ -20,6 +20,8 @@ _PACKAGES: Final = {
     "nft": "nftables",
     "conntrack": "conntrack",
     "ip": "iproute2",
+    "ipset": "ipset",
+    "iptables": "iptables",
     "openssl": "openssl",
     "mount": "mount",
     "nsenter": "util-linux",

@@ -174,6 +174,14 @@ def programs(site: Site) -> tuple[Program, ...]:
             after=CONTAINERD_SOCKET,
         ),
         program("kube-proxy", f"--config={config}/kube-proxy.yaml", after=api),
+        # It enforces NetworkPolicies, and does nothing else.
+        program(
+            "kube-router",
+            f"--kubeconfig={config}/kube-router.kubeconfig",
+            f"--hostname-override={NODE}",
+            f"--service-cluster-ip-range={SERVICES}",
+            after=api,
+        ),
     )
 
 

@@ -21,7 +21,7 @@ from typing import Final
 
 from lookout.domain.pipeline import Pipeline, Stage
 from lookout.domain.records import JsonObject
-from lookout.engine.planner import Planner
+from lookout.engine.in_force import recipe_digests
 from lookout.ledger.batches import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState
 from lookout.ledger.port import Ledger, RunRecord
 from lookout.log import get_logger
@@ -42,12 +42,6 @@ KEEP_S: Final = 30 * 24 * 3600.0
 def ordinary(pipeline: Pipeline) -> tuple[Stage, ...]:
     """Return the stages whose datums have the keys of inputs: those that batches are about."""
     return tuple(stage for stage in pipeline.stages if not stage.grouped)
-
-
-def bases(pipeline: Pipeline, ledger: Ledger, store: ObjectStore) -> dict[str, str]:
-    """Return, by stage, the digest of this program's recipe and of the references in force now."""
-    planner = Planner(pipeline, ledger, store)
-    return {stage.name: planner.basis(stage) for stage in pipeline.stages}
 
 
 @dataclass(kw_only=True)
@@ -108,7 +102,7 @@ class Cutter:
         return cut
 
     def _rebase(self) -> None:
-        for stage, basis in bases(self.pipeline, self.ledger, self.store).items():
+        for stage, basis in recipe_digests(self.pipeline, self.ledger.references).items():
             if self.ledger.basis(stage) != basis:
                 log.info("rebased", stage=stage, marked=self.ledger.rebase(stage, basis))
 

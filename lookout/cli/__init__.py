@@ -22,6 +22,7 @@ from lookout.domain.errors import EXIT_STOPPED
 from lookout.log import configure
 
 COMMANDS: Final = {
+    "demo": ("lookout.cli.demo:demo", "Process the sample photographs through all stages."),
     "run": ("lookout.cli.run:run", "Process photographs through all stages, once."),
     "watch": ("lookout.cli.watch:watch", "Process every photograph that arrives in a folder, at once."),
     "status": ("lookout.cli.status:status", "Show what is done, waiting, failed and alerted, and the last runs."),
@@ -40,6 +41,7 @@ COMMANDS: Final = {
     "gc": ("lookout.cli.gc:gc", "Remove orphaned results and old versions."),
     "upkeep": ("lookout.cli.upkeep:upkeep", "Compare ledger, store and source, and correct differences."),
     "ledger": ("lookout.cli.ledger:ledger", "Back up or restore the ledger, begin a new one, show its size."),
+    "names": ("lookout.cli.names:names", "Try how names of pictures are read."),
     "doctor": ("lookout.cli.doctor:doctor", "Check this installation, its servers and a state."),
     "init": ("lookout.cli.init:init", "Make buckets, and users for the stages, on the store's server."),
     "upload": ("lookout.cli.upload:upload", "Upload photographs to the store's bucket."),

@@ -15,10 +15,11 @@ import click
 
 from lookout.app.catch_up import keep_refused, take_pictures, take_references
 from lookout.app.deployment import Deployment, Program
+from lookout.app.page_status import reporting
 from lookout.app.run_summary import unlistable_lines
 from lookout.batches.cutter import BACKFILL, Cutter, abandoned, end_open, ensure_run, ordinary, run_id
 from lookout.cli.datums import invalidate_range
-from lookout.cli.options import PATH, STAGE, Templated, json_option, state_option
+from lookout.cli.options import PATH, STAGE, Templated, json_option, page_status_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.cli.ranges import Range, range_options
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
@@ -78,6 +79,7 @@ def batches() -> None:
 )
 @click.option("--workers", type=click.IntRange(1), default=1, metavar="N", help="Number of workers at once. [1]")
 @click.option("--workers-to", type=PATH, metavar="FILE", help="Write a JSON list there: 1, 2 and so on to that number.")
+@page_status_option
 @state_option
 @json_option
 @click.pass_obj
@@ -96,6 +98,7 @@ def cut(
     take_over_s: float | None,
     workers: int,
     workers_to: Path | None,
+    page_status: bool,
     state: Path | None,
     as_json: bool,
 ) -> None:
@@ -107,7 +110,7 @@ def cut(
     """
     run = run or ("" if kind == LIVE else run_id(time.time()))
     chosen = Range(prefix=prefix, since_s=since, until_s=until)
-    with program.open(state) as opened:
+    with program.open(state) as opened, reporting(opened, wanted=page_status):
         ledger = with_batches(opened.ledger)
         if run:
             ensure_run(ledger, run, time.time(), kind)

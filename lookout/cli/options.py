@@ -101,6 +101,11 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
 
 
+def page_status_option(function: F) -> F:
+    """``--page-status``: the status beside the page is written at the end."""
+    return click.option("--page-status", is_flag=True, help="Write the status beside the page at the end.")(function)
+
+
 def run_options(function: F) -> F:
     """Add the options that ``run`` and ``watch`` share."""
     for option in reversed(

@@ -6,17 +6,16 @@ For a device or a gateway: it knows no ledger, no stage's code and no model, and
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import click
 
 from lookout.app.deployment import SENT_FILE, Program, open_minio
 from lookout.app.installation import Change
+from lookout.app.process import stop_on_signals
 from lookout.cli.output import echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, InputRejected, LookoutError
 from lookout.object_store.minio.names import check_object_key
@@ -70,7 +69,7 @@ def watch_and_upload(
         if not error.retryable:  # else the watch says that a walk is due
             sync.end(error)
 
-    _stop_on_signals(sync)
+    stop_on_signals(sync.stop)
     try:
         with program.installation.load_folder_watch()(
             folder,
@@ -139,18 +138,3 @@ class _Teller:
         named = {"failed": counts.failed, "gone before they were sent": counts.gone, "waiting": sync.waiting}
         parts += [f"{number:,} {name}" for name, number in named.items() if number]
         click.echo(f"{', '.join(parts)}, in {elapsed_s:.1f} s", err=True)
-
-
-def _stop_on_signals(sync: FolderSync) -> None:
-    """The first signal ends it in good order, within a second; another one at once."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        signal.signal(number, _interrupt)
-        sync.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-
-
-def _interrupt(number: int, _: FrameType | None) -> None:
-    raise KeyboardInterrupt(number)

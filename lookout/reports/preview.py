@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from lookout.domain.identity import sha256
 from lookout.domain.pipeline import OVERVIEW, Pipeline, Refused, Stage, UsesReferences
@@ -31,7 +31,7 @@ from lookout.domain.records import (
     State,
     Tally,
 )
-from lookout.engine.planner import MAX_LONE_LOSSES, Decision, Planner, Process
+from lookout.engine.planner import MAX_LONE_LOSSES, Decision, PlannedDatum, Planner
 from lookout.execution.executor import Workers
 from lookout.ledger.batches import BatchLedger
 from lookout.ledger.port import Ledger
@@ -175,7 +175,7 @@ class _Foresight:
         self._pipeline, self._ledger, self._seen = pipeline, ledger, seen
         self._outdated = set() if now_s is None else set(find_outdated(pipeline, ledger, now_s))
         supposed = Supposed(ledger, pipeline.inputs, seen, references)
-        self._planner = Planner(pipeline, cast(Ledger, supposed), store)
+        self._planner = Planner(pipeline, supposed, store)
         self._doing: dict[str, dict[str, Item]] = defaultdict(dict)
         self._groups: dict[str, None] = {}
 
@@ -225,7 +225,7 @@ class _Foresight:
             return _item(slot, Action.RETRACT, GONE, sure=before.sure) if slot.record is not None else None
         if before is not None and before.action is Action.FAIL:
             return _item(slot, Action.FAIL, FAILED)
-        if isinstance(decision, Process):
+        if isinstance(decision, PlannedDatum):
             return _item(slot, Action.PROCESS, self._why(slot, decision.inputs, decision.recipe))
         if (slot.stage, slot.key) in self._outdated:
             return _item(slot, Action.PROCESS, OUTDATED)

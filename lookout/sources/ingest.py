@@ -107,7 +107,7 @@ class Intake:
         changed = self.ledger.observe(seen, self.readers)
         return IngestResult(changed=changed, gone=0, keys=frozenset(placed))
 
-    def look_again(self, key: str) -> None:
+    def observe_again(self, key: str) -> None:
         """Observe one known picture anew, because it was not what it had been when it was read."""
         known = self.ledger.find_inputs(self.bucket, [key]).get(key)
         if known is not None:
@@ -253,7 +253,7 @@ class BucketIntake:
         )
         return IngestResult(changed=merged.changed, gone=merged.gone, held=merged.held, differed=merged.changed)
 
-    def look_again(self, key: str) -> None:
+    def observe_again(self, key: str) -> None:
         """Observe one picture anew, because it was not what it had been when it was read, or somebody told of it."""
         seen = self.source.observe(key, self.clock())
         if _is_gone(seen):

@@ -15,11 +15,11 @@ from typing import Final
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import Input, Json, JsonObject, LoadedReference, Output, Result, Work
 from stages.imaging.annotate import Box, annotate, decode_bgr, encode_jpeg
+from stages.imaging.exif import orientation_of
 from stages.object_detect.detector import Detection, detect
 from stages.object_detect.manifest import MANIFEST, WEIGHTS
 from stages.object_detect.manifest_schema import HINT, parse_manifest
 from stages.object_detect.onnx_model import Network, open_network
-from stages.object_detect.orientation import orientation_of
 from stages.picture_names import PictureName, find_name
 
 _PARAMS: Final = {"threshold"}

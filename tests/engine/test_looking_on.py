@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from devkit.contracts.ledger_kit import ManualClock, alert, failed, record, seen
-from devkit.memory_ledger import MemoryLedger
+from devkit.fakes.memory_kv import memory_ledger
 from devkit.toy_pipeline import toy_pipeline
 from lookout.batches.closing import Found, close
 from lookout.batches.cutter import ensure_run
@@ -59,11 +59,11 @@ class Desk:
             self.do(stage, key)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["kv", "sqlite"])
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     clock = ManualClock(now_s=1000.0)
     ledger: BatchLedger
-    ledger = MemoryLedger(clock=clock) if request.param == "memory" else SqliteLedger(tmp_path / "l", clock=clock)
+    ledger = memory_ledger(clock=clock) if request.param == "kv" else SqliteLedger(tmp_path / "l", clock=clock)
     try:
         with ledger.session() as owner:
             yield Desk(ledger, owner, clock)

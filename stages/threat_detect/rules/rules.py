@@ -15,8 +15,8 @@ from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Accepted, Refused
 from lookout.domain.records import Json
 from stages import coco_labels as coco
+from stages.strict_json import path, printable, read, show
 from stages.threat_detect.rules.schema import MAX_NAME, ClassForm, OriginalForm, RuleForm, RulesForm, problems
-from stages.threat_detect.rules.strict_json import path, printable, read, show
 
 ROLE: Final = "rules"
 _ORIGINAL_FIELDS: Final = frozenset(OriginalForm.model_fields)

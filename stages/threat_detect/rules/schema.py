@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from stages.threat_detect.local_time import find_zone, zone_names
+from stages.strict_json import path, show
 from stages.threat_detect.rules.email_address import MAX_ADDRESS, is_address
-from stages.threat_detect.rules.strict_json import path, show
+from stages.time_zones import find_zone, zone_names
 
 MAX_NAME: Final = 80
 MAX_CLASS_ID: Final = 1_000_000
