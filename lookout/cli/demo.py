@@ -21,7 +21,7 @@ from lookout.domain.errors import InputRejected
 @json_option
 @click.pass_context
 def demo(context: click.Context, folder: Path, as_json: bool) -> None:
-    """Take the ten sample photographs through all stages, with the sample rules, into the state folder DIR.
+    """Process the ten sample photographs through all stages, with the sample rules, into the state folder DIR.
 
     DIR is lookout-demo unless it is named. Mails become files in it, as the addresses are made up. The last line names
     the page to open. Run it again, and everything is skipped.
