@@ -1,4 +1,4 @@
-"""Many pictures by several workers: what a range of pictures needs, or whatever waits, is cut and pulled in batches."""
+"""Workflow for many pictures by several workers: a range of pictures, or the backlog, is cut and pulled in batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One batch, or one object that has landed, through the four stages: a chain of their containers in one pod."""
+"""Workflow for one batch, or one new object, through the four stages: a chain of their containers in one pod."""
 
 from __future__ import annotations
 

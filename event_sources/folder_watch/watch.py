@@ -1,4 +1,4 @@
-"""Watching a folder: says which pictures have arrived or gone, as soon as each is whole.
+"""Watch on a folder: it reports which pictures have arrived or gone, as soon as each is whole.
 
 The system says when a file that was written is closed or moved into place: then a picture is announced at once. Where
 it cannot know (a hard link, a JPEG without its end, a name that is no picture's yet, a system without such events), a

@@ -64,7 +64,7 @@ Exit codes:
 
 
 class LazyGroup(click.Group):
-    """Knows its commands' names and short helps, and imports one when it is needed."""
+    """Group that knows its commands' names and short helps, and imports a command when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx

@@ -1,4 +1,4 @@
-"""``lookout alerts``: the outbox, looked at and sent again."""
+"""``lookout alerts``: listing, sending, resending and canceling of alerts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lookout datums``: single datums, looked at and done again."""
+"""``lookout datums``: single datums, listed, shown, retried and invalidated."""
 
 from __future__ import annotations
 

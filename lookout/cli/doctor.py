@@ -1,4 +1,4 @@
-"""``lookout doctor``: is this installation sound, and this state; on servers too."""
+"""``lookout doctor``: checks of this installation, its servers and a state."""
 
 from __future__ import annotations
 

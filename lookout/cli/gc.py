@@ -1,4 +1,4 @@
-"""``lookout gc``: the store freed of what nobody needs."""
+"""``lookout gc``: removal of orphaned results and old versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lookout init``: buckets and users on the store's server, and a ledger that answers; again without harm."""
+"""``lookout init``: buckets and users on the store's server, and a check of the ledger. Can be repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lookout ledger``: the ledger saved, filled from a file, and measured."""
+"""``lookout ledger``: backup, restore and size of the ledger."""
 
 from __future__ import annotations
 

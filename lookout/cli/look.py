@@ -1,4 +1,4 @@
-"""``lookout look``: single objects of the store entered into the ledger, as they are now."""
+"""``lookout look``: single objects of the store, observed and recorded in the ledger."""
 
 from __future__ import annotations
 

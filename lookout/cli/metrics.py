@@ -1,4 +1,4 @@
-"""``lookout metrics``: how a deployment stands, for Prometheus: once, or for as long as it is asked."""
+"""``lookout metrics``: metrics of a deployment for Prometheus, printed once or served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lookout ls``, ``get`` and ``history``: looking at objects, as a store holds them and as the ledger names them."""
+"""``lookout ls``, ``get`` and ``history``: objects as a store has them and as the ledger names them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ NO_RETENTION: Final = -1.0
 
 
 class Templated(click.Command):
-    """A command for templates, which name all their parameters: an option with an empty value is as if not given."""
+    """A command for templates, which name all their parameters: an option with an empty value is ignored."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [arg for arg in args if not _EMPTY.fullmatch(arg)])

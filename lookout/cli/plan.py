@@ -1,4 +1,4 @@
-"""``lookout plan``: what would be done, and why."""
+"""``lookout plan``: dry run of a run, with the reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lookout run``, and ``lookout watch`` where it works on what lands."""
+"""``lookout run``, and ``lookout watch`` without ``--upload``."""
 
 from __future__ import annotations
 

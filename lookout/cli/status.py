@@ -29,7 +29,7 @@ _CLEAR: Final = "\033[H\033[2J"
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One look: numbers, and what is in force."""
+    """One reading: numbers, and the model and rules in force."""
 
     state: Path
     source: str | None

@@ -1,4 +1,4 @@
-"""``lookout wait``: until all datums of one picture are settled, and how they ended."""
+"""``lookout wait``: waiting until all datums of one picture are settled, and their ends."""
 
 from __future__ import annotations
 

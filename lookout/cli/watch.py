@@ -1,4 +1,4 @@
-"""``lookout watch``: what lands in a folder is worked on at once, or, with ``--upload``, brought to the store."""
+"""``lookout watch``: new files of a folder are processed at once, or, with ``--upload``, sent to the store."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _LEDGER_HINT: Final = "expected etcd://host:port[,host:port...] or etcds://..., 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreAddress:
-    """A MinIO server and the user to be there. ``prefix`` begins the names of all buckets."""
+    """A MinIO server and its user. ``prefix`` begins the names of all buckets."""
 
     endpoint: str
     secure: bool
@@ -64,7 +64,7 @@ class StoreAddress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerAddress:
-    """The members of an etcd, and how to be let in. ``prefix`` keeps deployments in one etcd apart."""
+    """The members of an etcd, and the credentials. ``prefix`` keeps deployments in one etcd apart."""
 
     endpoints: tuple[str, ...]
     secure: bool

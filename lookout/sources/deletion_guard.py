@@ -46,8 +46,8 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeletionGuard:
-    """Decides what may be retracted from one source. ``readers`` are the stages that read it. ``allow`` lets all pass,
-    and begins the window anew."""
+    """Guard that decides what may be retracted from one source. ``readers`` are the stages that read it. ``allow``
+    admits all and begins the window anew."""
 
     ledger: Ledger
     bucket: str

@@ -155,7 +155,7 @@ def test_a_restored_ledger_goes_on_and_tells_nobody_twice(world: World, finished
 
 def test_a_backup_that_cannot_be_used_is_refused_and_leaves_no_state(world: World) -> None:
     world.lookout("ledger", "backup", "saved", "--state", "state")
-    assert "there already" in world.refused("ledger", "backup", "saved", "--state", "state")
+    assert "exists already" in world.refused("ledger", "backup", "saved", "--state", "state")
     assert "not empty" in world.refused("ledger", "restore", "saved", "--state", "state")
     whole = (world.root / "saved").read_bytes()
     (world.root / "cut").write_bytes(whole[: len(whole) // 2])
