@@ -99,7 +99,7 @@ def init(program: Program, folder: Path, to: Path, zone: str | None) -> None:
         with to.open("x", encoding="utf-8") as file:
             file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     except FileExistsError as exc:
-        raise InputRejected("is there already", str(to), "name a new file with --to") from exc
+        raise InputRejected("exists already", str(to), "name a new file with --to") from exc
     except OSError as exc:
         raise failure(str(to), exc) from exc
     click.echo(

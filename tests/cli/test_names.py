@@ -77,7 +77,7 @@ def test_a_folder_of_cameras_is_read_after_two_commands(empty_world: World) -> N
     assert [one["examples"][0]["path"] for one in after["unread"]] == ["porch/notes.txt"]
     assert after["devices"] == {"192.168.1.64_01": 1, "AMC": 1, "porch": 3}
     assert "porch/notes.txt" in empty_world.lookout("names", "try", "cameras", "--devices", "devices.json").out
-    assert "is there already" in empty_world.refused("names", "init", "cameras")
+    assert "exists already" in empty_world.refused("names", "init", "cameras")
 
 
 def test_a_folder_that_is_not_there_is_refused(empty_world: World) -> None:

@@ -108,7 +108,7 @@ def refused(path, clock, match):
 
 def test_a_file_that_is_there_is_not_overwritten(filled, saved):
     before = saved.read_bytes()
-    with pytest.raises(InputRejected, match="there already"):
+    with pytest.raises(InputRejected, match="exists already"):
         backup(filled, saved, now_s=8.0, code="")
     assert saved.read_bytes() == before
 

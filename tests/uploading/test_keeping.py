@@ -76,7 +76,7 @@ def test_a_newer_form_and_a_place_that_cannot_be_are_refused(tmp_path: Path) -> 
     with pytest.raises(InputRejected, match="newer"):
         Memory(tmp_path / "newer.sqlite", "t")
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputRejected, match="no folder"):
+    with pytest.raises(InputRejected, match="cannot make the folder"):
         Memory(tmp_path / "file" / "sent.sqlite", "t")
     (tmp_path / "folder.sqlite").mkdir()
     with pytest.raises(Unavailable, match="unable to open"):
