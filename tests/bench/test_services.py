@@ -7,20 +7,19 @@ import io
 import time
 from collections import Counter
 
-import pytest
-
 from bench.measure import ROOT
 from bench.services_bare import work
 from bench.services_cost import PIPELINE as TOY
 from bench.services_cost import STAGES
 from bench.services_pass import BATCH, skip, take_batch
-from bench.states import make_state, observations
+from bench.states import Unchanging, make_state, observations
 from devkit.fakes.memory_kv import memory_ledger
 from lookout.app.deployment import Program
 from lookout.config.settings import Settings
 from lookout.domain.identity import sha256
 from lookout.domain.records import Observation
 from lookout.engine.engine import Engine
+from lookout.engine.session import EngineSession
 from lookout.execution.executor import InlineWorkers
 from lookout.object_store.folder.store import FolderStore
 from stages.installation import INSTALLATION
@@ -93,10 +92,8 @@ def toy_objects(folder):
             ledger=ledger,
             store=store,
             workers=InlineWorkers(store),
-            owner=owner,
-            run="test",
-            code="test",
-            reobserve=pytest.fail,
+            source=Unchanging(),
+            session=EngineSession(owner=owner, run="test", code="test"),
         )
         report = engine.work(STAGES)
     assert report.success == {stage.name: len(TEXTS) for stage in STAGES}

@@ -75,11 +75,11 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_of_an_empty_ledger_all_is_nothing(desk: Desk) -> None:
-    standing = look(PIPELINE, desk.ledger, 5.0, runs=3)
-    assert set(standing.stages) == {"first", "second", "third", "sums"}
-    assert not any(number for row in standing.stages.values() for number in row.values())
-    assert (standing.pictures, standing.backlog.pictures, standing.backlog.oldest, standing.runs) == (0, 0, None, [])
-    assert standing.backlog.whole
+    status = look(PIPELINE, desk.ledger, 5.0, runs=3)
+    assert set(status.stages) == {"first", "second", "third", "sums"}
+    assert not any(number for row in status.stages.values() for number in row.values())
+    assert (status.pictures, status.backlog.pictures, status.backlog.oldest, status.runs) == (0, 0, None, [])
+    assert status.backlog.whole
 
 
 def test_what_waits_is_told_by_device_and_stage_with_the_oldest(desk: Desk) -> None:

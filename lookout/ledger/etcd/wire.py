@@ -1,4 +1,4 @@
-"""Messages of transactions as bytes, and their answers back: the one message that all of the ledger's work goes through.
+"""Messages of transactions as bytes, and their answers back: all of the ledger's work goes through this one kind.
 
 Written by hand for one reason: the generated classes are pure Python with the protobuf that etcd3 needs, and take ten
 times as long for the same bytes; a claim of 200 slots is 400 keys. The numbers are those of etcd's public ``rpc.proto``

@@ -26,7 +26,7 @@ class _Wrong:
 
 
 def read(data: bytes) -> object:
-    """The value that the bytes say: dicts, lists, text, numbers, booleans, None. A byte order mark is allowed.
+    """Return the value that the bytes say: dicts, lists, text, numbers, booleans, None. A byte order mark is allowed.
 
     Raises InputRejected whose ``where`` is ``line 3, column 7`` or a path such as ``rules[0].devices``.
     """
@@ -56,7 +56,7 @@ def read(data: bytes) -> object:
 
 
 def path(place: tuple[int | str, ...]) -> str:
-    """A place in the tree as people write it: ``rules[2].classes[0].min_score``; empty for the whole file."""
+    """Return a place in the tree as people write it: ``rules[2].classes[0].min_score``; empty for the whole file."""
     text = ""
     for step in place:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
@@ -64,7 +64,7 @@ def path(place: tuple[int | str, ...]) -> str:
 
 
 def show(value: object) -> str:
-    """A value as the file has it, shortened: ``"porch"``, ``1.7``, ``{"class": 1}``."""
+    """Return a value as the file has it, shortened: ``"porch"``, ``1.7``, ``{"class": 1}``."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
@@ -74,7 +74,8 @@ def show(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with everything that is not printable written as an escape, so that it can stand in a log line."""
+    """Return the text with everything that is not printable written as an escape, so that it can stand in a log
+    line."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
