@@ -83,6 +83,7 @@ PROJECT: Final = (
     ProjectImage(name="lookout/threat-detect:dev", dockerfile="stages/threat_detect/Dockerfile"),
     ProjectImage(name="lookout/plot:dev", dockerfile="stages/plot/Dockerfile"),
     ProjectImage(name="lookout/lookout:dev", dockerfile="Dockerfile"),
+    ProjectImage(name="sendgrid-double:dev", dockerfile="devkit/fakes/Dockerfile"),
 )
 
 
