@@ -25,7 +25,6 @@ from lookout.app.state_identity import check_servers
 from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import Observation
-from lookout.ledger.batches import with_batches
 from lookout.log import configure, get_logger
 from lookout.object_store.minio.names import FILE_ENDINGS, check_object_key
 from lookout.sources.bucket import is_blank, observe_object
@@ -79,7 +78,7 @@ def main() -> None:
     store = open_minio(settings.store)
     pipeline, references = INSTALLATION.pipeline, INSTALLATION.references
     where = Where(
-        open_ledger=lambda: with_batches(open_ledger(settings, settings.state)),
+        open_ledger=lambda: open_ledger(settings, settings.state),
         pictures=BucketPictures(store, pipeline.inputs),
         pipeline=pipeline,
         buckets=Buckets(

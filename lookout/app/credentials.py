@@ -77,8 +77,8 @@ class Credentials:
             raise failure(str(self.path(role)), error) from error
 
     def recover(self, role: str, is_right: Callable[[str], bool]) -> bool:
-        """Whether the role's file has the secret in force; ``is_right`` asks the server. A waiting one that turns out
-        to be it takes the file's place, a waiting one that is not goes."""
+        """Tell whether the role's file has the secret in force; ``is_right`` asks the server. A waiting one that turns
+        out to be it takes the file's place, a waiting one that is not goes."""
         waiting = self._secret(self._waiting(role))
         if waiting is not None and is_right(waiting):
             self.keep(role)

@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 OBJECTS_FOLDER: Final = "objects"
 OUTBOX_FOLDER: Final = "outbox"
 JOURNAL_FILE: Final = "sent.jsonl"
-"""Which alerts have left; see ``JournaledChannel``."""
+"""Journal of alerts that have left; see ``JournaledChannel``."""
 SENT_FILE: Final = "sent.sqlite"
-"""What `lookout watch --upload` has brought to a bucket."""
+"""Record of what `lookout watch --upload` has brought to a bucket."""
 PLOT: Final = "plot"
 PAGE: Final = "index.html"
 THRESHOLD_NOTE: Final = "threshold"
@@ -65,18 +65,20 @@ class Deployment:
     open_ledger: Callable[[], OpenedLedger]
     store: ObjectStore
     bucket: Bucket | None = None
+    minio: MinioStore | None = None
+    """The store, when it is not in the folder."""
     address: StoreAddress | None = None
-    """Where the store is, when it is not in the folder."""
+    """Address of the store, when it is not in the folder."""
 
     @property
     def page(self) -> str:
-        """Where the page is, or will be once it is drawn."""
+        """Place of the page, once it is drawn."""
         if self.address is not None:
             return f"{self.address.bucket_url(PLOT)}/{PAGE}"
         return str(self.path.absolute() / OBJECTS_FOLDER / PLOT / PAGE)
 
     def find_page(self) -> str | None:
-        """Where the page is, None if it was not drawn yet."""
+        """Give the place of the page, None if it was not drawn yet."""
         drawn = next(self.store.list(PLOT, PAGE), None)
         return self.page if drawn is not None and drawn.key == PAGE else None
 
@@ -150,7 +152,7 @@ class Program:
             _prepare(path, create=create or (settings.store is not None or settings.ledger is not None))
         if settings.ledger is None and not anew:
             check_ledger_file(self.pipeline, path, path / LEDGER_FILE, path / OBJECTS_FOLDER)
-        store, bucket = _open_store(self, path)
+        store, bucket, minio = _open_store(self, path)
         another = partial(open_ledger, settings, path, writing=create)
         ledger = another()
         try:
@@ -162,6 +164,7 @@ class Program:
                 open_ledger=another,
                 store=store,
                 bucket=bucket,
+                minio=minio,
                 address=settings.store,
             )
             if not anew:
@@ -244,21 +247,21 @@ def _minio_options(address: StoreAddress) -> dict[str, Any]:
     }
 
 
-def _open_store(program: Program, path: Path) -> tuple[ObjectStore, Bucket | None]:
-    """The store, and the bucket of pictures, if the store has it. Nothing is asked for yet."""
+def _open_store(program: Program, path: Path) -> tuple[ObjectStore, Bucket | None, MinioStore | None]:
+    """Open the store, and if it is on a server, the bucket of pictures in it; no request is sent yet."""
     settings, inputs = program.settings, program.pipeline.inputs
     if settings.store is not None:
         from lookout.object_store.minio.names import FILE_ENDINGS
         from lookout.sources.bucket import BucketSource
 
         minio = open_minio(settings.store, program.installation.buckets[1:])
-        return minio, BucketSource(minio, inputs, FILE_ENDINGS)
+        return minio, BucketSource(minio, inputs, FILE_ENDINGS), minio
     from lookout.object_store.folder.store import FolderStore
     from lookout.object_store.routing import Routes
     from lookout.sources.folder import FolderSource
 
     objects = FolderStore((path / OBJECTS_FOLDER).absolute(), durable=settings.durable)
-    return Routes({inputs: FolderSource()}, objects), None
+    return Routes({inputs: FolderSource()}, objects), None, None
 
 
 def default_workers() -> int:
@@ -267,7 +270,8 @@ def default_workers() -> int:
 
 
 def find_obstacle(path: Path) -> str | None:
-    """Why the path cannot be, or become, a state folder; None when it can. Raises OSError when it cannot be seen."""
+    """Give the reason why the path cannot be, or become, a state folder; None when it can. Raises OSError when it
+    cannot be seen."""
     if not path.is_dir():
         return "is not a folder" if path.exists() or path.is_symlink() else None
     names = {entry.name for entry in path.iterdir()}

@@ -1,4 +1,4 @@
-"""What ``lookout doctor`` finds: one check a thing, and no error that ends the looking."""
+"""Checks of ``lookout doctor``: one a thing, and no error of one ends the others."""
 
 from __future__ import annotations
 

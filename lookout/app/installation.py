@@ -27,7 +27,7 @@ class Change(Protocol):
 
     @property
     def gone(self) -> bool:
-        """Whether nothing is there any more."""
+        """True if nothing is there any more."""
 
 
 class FolderWatch(Protocol):

@@ -1,4 +1,4 @@
-"""What an object was and is: the versions in the store beside what the ledger says of them.
+"""Versions of an object: those in the store beside what the ledger says of them.
 
 Readers believe the ledger: a version that lies in the store counts only if a record names it. A store on a server can
 list the versions of a key; the one in a folder keeps them by digest only, so there the ledger's records are the list.
@@ -95,7 +95,8 @@ def server_history(store: MinioStore, opened: Deployment, bucket: str, key: str)
 
 
 def folder_history(opened: Deployment, bucket: str, key: str) -> list[Entry]:
-    """What the ledger remembers, the newest first. A version is called by its digest, by which the folder keeps it."""
+    """Give what the ledger remembers, the newest first. A version is called by its digest, by which the folder keeps
+    it."""
     ledger, store = opened.ledger, opened.store
     named = find_named(opened, bucket, key)
     made = list(_made(ledger, bucket, key))

@@ -1,5 +1,5 @@
-"""What ``lookout init`` does, one step a function: buckets, users, the ledger's user, notifications. Each may be done
-again and says what it changed. Prints nothing, and gives nobody a secret."""
+"""Provisioning, as ``lookout init`` does it, one step a function: buckets, users, the ledger's user, notifications.
+Each may be done again and says what it changed. Prints nothing, and gives nobody a secret."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Prepared:
 
 
 def patiently(ask: Callable[[], T], patience_s: float) -> T:
-    """What ``ask`` gives, asked again for so long while it raises Unavailable; then that is raised."""
+    """Give what ``ask`` gives, asked again for so long while it raises Unavailable; then that is raised."""
     end_s = time.monotonic() + patience_s
     while True:
         try:
@@ -50,7 +50,7 @@ def patiently(ask: Callable[[], T], patience_s: float) -> T:
 
 
 def bucket_roles(pipeline: Pipeline) -> list[Role]:
-    """Who needs which buckets: each stage those that it reads, its references included. And who needs none."""
+    """Give the buckets that each user needs: a stage those that it reads, its references included. Some need none."""
     from lookout.object_store.minio import policies
     from lookout.object_store.minio.names import FILE_ENDINGS
 
@@ -129,7 +129,8 @@ class Provisioner:
         return Prepared(name=role.name, full_name=access_key, done=user.done)
 
     def _is_secret(self, access_key: str, secret: str) -> bool:
-        """Whether the server lets the user in with it. A right that is denied is denied to a user that was let in."""
+        """Tell whether the server lets the user in with it. A right that is denied is denied to a user that was let
+        in."""
         from lookout.domain.errors import Denied
         from lookout.object_store.minio import MinioStore
 
@@ -153,7 +154,7 @@ class Provisioner:
 
 
 def ledger_roles(pipeline: Pipeline) -> list[LedgerRole]:
-    """Who may write what in the ledger beside its operator: each stage, the intake, and who only looks."""
+    """Give the roles of the ledger beside its operator: each stage, the intake, and who only looks."""
     from lookout.app.stage_worker import MAILS
     from lookout.ledger.etcd import roles
 

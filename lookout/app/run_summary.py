@@ -73,7 +73,7 @@ class Summary:
         }
 
     def as_text(self) -> str:
-        """What a person reads."""
+        """Give the text for a person."""
         header = ("stage", "done", "skipped", "failed", "unrunnable")
         rows = [
             (name, *(counts[key] for key in ("success", "skipped", "failed", "unrunnable")))

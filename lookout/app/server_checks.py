@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CLOCK_WARNING_S: Final = 5.0
 CLOCK_BAD_S: Final = 15 * 60.0
-"""Where S3 begins to refuse every request."""
+"""Difference of clocks from which on S3 refuses every request."""
 FILLED_WARNING: Final = 0.7
 FILLED_BAD: Final = 0.9
 OLDEST_ETCD: Final = (3, 5)
@@ -43,7 +43,7 @@ def check_store(address: StoreAddress, buckets: Sequence[str]) -> Iterator[Check
 
 
 def check_clock(ahead_s: float | None) -> Check:
-    """How far the clocks are apart; ``ahead_s`` is the server's, to a second."""
+    """Say by how much the clocks differ; ``ahead_s`` is the server's, to a second."""
     if ahead_s is None:
         return Check(name="clock", ok=True, warning=True, found="the server does not tell the time")
     apart_s = abs(ahead_s)

@@ -42,7 +42,7 @@ MAILS: Final = "threat-detect"
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What one worker is to do: exactly one of a batch, a picture (``key``) and the batches of a run (``pull``).
+    """Task of one worker: exactly one of a batch, a picture (``key``) and the batches of a run (``pull``).
 
     ``stage`` None means all. ``run`` is what the records name; empty: that of the batch, or a new one. ``alone`` says
     that this process may write to its stage's bucket only, and that letters which it cannot send must wait.
@@ -63,7 +63,7 @@ class Task:
 
     @property
     def size(self) -> int:
-        """How many worker processes; for one picture never more than one."""
+        """Number of worker processes; for one picture never more than one."""
         return 1 if self.key else self.workers or default_workers()
 
     def stages(self, pipeline: Pipeline) -> tuple[Stage, ...]:
@@ -72,14 +72,15 @@ class Task:
         return ordinary if self.stage is None else (pipeline.stage(self.stage),)
 
     def by_itself(self, pipeline: Pipeline) -> bool:
-        """Whether this process runs the stage itself: a container for one picture has no other that it could harm, and
-        a process more would take as long to load as all the rest. Charts may be many, so they are drawn by another."""
+        """Tell whether this process runs the stage itself: a container for one picture has no other that it could harm,
+        and a process more would take as long to load as all the rest. Charts may be many, so they are drawn by
+        another."""
         return self.alone and bool(self.key) and not any(stage.grouped for stage in self.stages(pipeline))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """What a worker did. ``stopped`` says that a signal ended it."""
+    """Account of a worker that has ended. ``stopped`` says that a signal ended it."""
 
     pipeline: Pipeline
     run: str | None
@@ -88,7 +89,7 @@ class Ended:
     elapsed_s: float
 
     def as_counts(self) -> dict[str, dict[str, int]]:
-        """How many datums ended how, by stage."""
+        """Count the datums by stage and by the way in which they ended."""
         kinds = ("success", "skipped", "failed", "unrunnable", "retracted")
         report = self.worked.report
         return {
@@ -107,7 +108,7 @@ class Ended:
         }
 
     def as_text(self) -> str:
-        """What a person reads."""
+        """Give the text for a person."""
         counts = self.as_counts()
         columns = list(next(iter(counts.values())))
         lines = [table([(name, *row.values()) for name, row in counts.items()], ("stage", *columns)), ""]

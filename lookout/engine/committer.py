@@ -47,7 +47,7 @@ class Committer:
 
     @property
     def has_ready(self) -> bool:
-        """Whether an outcome waits to be committed."""
+        """True if an outcome waits to be committed."""
         return bool(self._ready)
 
     def bound(self, wait_s: float) -> float:
