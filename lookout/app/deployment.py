@@ -54,9 +54,9 @@ THRESHOLD_NOTE: Final = "threshold"
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """A deployment, opened: its ledger and its store, in the state folder or on servers. ``path`` is the folder for
-    what stays on this machine. ``open_ledger`` gives further connections; ``bucket`` is the one of pictures, if the
-    store has it."""
+    """Deployment, opened: its ledger and its store, in the state folder or on servers. ``path`` is the folder for what
+    stays on this machine. ``open_ledger`` gives further connections; ``bucket`` is the one of pictures, if the store
+    has it."""
 
     installation: Installation
     settings: Settings
@@ -88,7 +88,7 @@ class Deployment:
         return self.installation.pipeline
 
     def pipeline_in_force(self, threshold: float | None = None) -> Pipeline:
-        """The pipeline with the threshold given, or else with the one that was given last: it stays in force."""
+        """Give the pipeline with the threshold given, or else with the one that was given last: it stays in force."""
         if threshold is not None:
             self.ledger.put_note(THRESHOLD_NOTE, repr(threshold))
         kept = read_note(self.ledger, THRESHOLD_NOTE, "a number from 0 to 1", float, None)
@@ -107,7 +107,7 @@ class Deployment:
         return JournaledChannel(channel, self.path / JOURNAL_FILE)
 
     def references(self, rules: Path | None, model: Path | None) -> dict[str, Path]:
-        """The paths to bring into force: those given, and the shipped model where none is in force yet."""
+        """Give the paths to bring into force: those given, and the shipped model where none is in force yet."""
         given = {name: path for name, path in (("rules", rules), ("model", model)) if path is not None}
         if "model" not in given and not self.ledger.references("model"):
             shipped = Path(__file__).parents[2] / "models"
@@ -128,7 +128,7 @@ class Deployment:
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """A process with its settings, and the installation that its entry point put together."""
+    """Process with its settings, and the installation that its entry point put together."""
 
     settings: Settings
     installation: Installation
@@ -174,7 +174,7 @@ class Program:
             ledger.close()
 
     def check_channel(self) -> None:
-        """Raises InputRejected for a host to which no mail could be sent, before any work is done."""
+        """Raise InputRejected for a host to which no mail could be sent, before any work is done."""
         if self.settings.sendgrid_api_key and self.settings.sendgrid_host:
             try:
                 load(self.installation.check_host)(self.settings.sendgrid_host)
@@ -210,7 +210,8 @@ def find_object(settings: Settings, name: str, among: Collection[str]) -> tuple[
 
 
 def open_ledger(settings: Settings, path: Path, *, writing: bool = True) -> OpenedLedger:
-    """A connection to the ledger that the settings name, or to the one in the folder. Raises as ``Program.open``."""
+    """Open a connection to the ledger that the settings name, or to the one in the folder. Raises as
+    ``Program.open``."""
     # Imported here: who works in a folder need not load what speaks to servers, and the other way round.
     if settings.ledger is None:
         from lookout.ledger.sqlite import SqliteLedger
@@ -224,15 +225,15 @@ def open_ledger(settings: Settings, path: Path, *, writing: bool = True) -> Open
 
 
 def open_minio(address: StoreAddress, collected: Sequence[str] = ()) -> MinioStore:
-    """The store on the server, that frees old versions of the buckets ``collected``; nothing is sent yet."""
+    """Open the store on the server, which frees old versions of the buckets ``collected``; nothing is sent yet."""
     from lookout.object_store.minio import MinioStore
 
     return MinioStore(address.endpoint, collected=collected, **_minio_options(address))
 
 
 def minio_later(address: StoreAddress) -> ObjectStore:
-    """The same for worker processes: it is opened there, so that they can start before this process has loaded what
-    speaks to the server. It is of no use here."""
+    """Give the same for worker processes: it is opened there, so that they can start before this process has loaded
+    what speaks to the server. It is of no use here."""
     options = {"endpoint": address.endpoint, **_minio_options(address)}
     return cast(ObjectStore, Later(function="lookout.object_store.minio:MinioStore", arguments=options))
 
@@ -265,7 +266,7 @@ def _open_store(program: Program, path: Path) -> tuple[ObjectStore, Bucket | Non
 
 
 def default_workers() -> int:
-    """One worker a core that this process may use."""
+    """Give the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

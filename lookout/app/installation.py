@@ -18,7 +18,7 @@ from lookout.sources.watch import Watch
 
 
 class Change(Protocol):
-    """A file below a watched folder that arrived, changed or is gone. A key that ends with a slash is a folder that is
+    """File below a watched folder that arrived, changed or is gone. A key that ends with a slash is a folder that is
     gone, with everything below it."""
 
     @property
@@ -46,7 +46,7 @@ class FolderWatch(Protocol):
 
 
 class PictureName(Protocol):
-    """The parts of a picture's key by which datums are chosen."""
+    """Parts of a picture's key by which datums are chosen."""
 
     @property
     def captured_at_s(self) -> float:
@@ -55,9 +55,9 @@ class PictureName(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """The parts of the product. ``sendgrid`` makes the channel of a key and a host, ``check_host`` refuses a host with
-    InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``.
-    ``find_name`` reads a picture's key; None if it names no time."""
+    """Parts of the product. ``sendgrid`` makes the channel of a key and a host, ``check_host`` refuses a host with
+    InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``. ``find_name``
+    reads a picture's key; None if it names no time."""
 
     pipeline: Pipeline
     sendgrid: str
@@ -82,5 +82,5 @@ class Installation:
         return tuple(stage.name for stage in self.pipeline.readers(self.pipeline.inputs))
 
     def load_folder_watch(self) -> FolderWatch:
-        """The watch on a folder; what it needs is loaded now."""
+        """Load the watch on a folder; what it needs is loaded now."""
         return cast(FolderWatch, load(self.folder_watch))

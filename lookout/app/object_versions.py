@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One version of an object, or its removal, which has no size.
+    """Version of an object, or its removal, which has no size.
 
     ``version`` is what ``lookout get --version`` takes. ``sha256`` is the ledger's word, else what the writer declared,
     else None. ``visible`` is what a reader of the plain key gets, ``named`` what the ledger names now, ``kept`` whether
@@ -41,7 +41,7 @@ class Entry:
 
 
 def find_named(opened: Deployment, bucket: str, key: str) -> ObjectRef | None:
-    """The version that the ledger names now: of a photograph the one last seen, of a result the live datum's, of a
+    """Give the version that the ledger names now: of a photograph the one last seen, of a result the live datum's, of a
     model or a rule the one in force."""
     ledger = opened.ledger
     if bucket == opened.pipeline.inputs:
@@ -64,8 +64,8 @@ def get_named(opened: Deployment, bucket: str, key: str) -> ObjectRef:
 
 
 def server_history(store: MinioStore, opened: Deployment, bucket: str, key: str) -> list[Entry]:
-    """All versions and removals that the bucket has, and those that the ledger remembers and the bucket has not any
-    more; the newest first."""
+    """Give all versions and removals that the bucket has, and those that the ledger remembers and the bucket has not
+    any more; the newest first."""
     from lookout.object_store.minio.version_history import history
 
     ledger = opened.ledger

@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """One bucket or user: what was done to it in words (empty: it was right), the file of a user's credentials, and
-    what a person has to do yet."""
+    """Account of one bucket or user: what was done to it in words (empty: it was right), the file of a user's
+    credentials, and what a person has to do yet."""
 
     name: str
     full_name: str
@@ -71,14 +71,14 @@ class Provisioner:
     buckets: Sequence[str]
 
     def make_buckets(self, keep_days: int) -> list[Prepared]:
-        """All buckets of the pipeline."""
+        """Give all buckets of the pipeline."""
         from lookout.object_store.minio import buckets as making
 
         made = making.make_buckets(self.store, self.buckets, keep_days=keep_days)
         return [Prepared(name=state.bucket, full_name=state.full_name, done=state.done) for state in made]
 
     def make_logs_bucket(self, keep_days: int) -> Prepared:
-        """The bucket for the logs of a cluster's workflows."""
+        """Give the bucket for the logs of a cluster's workflows."""
         from lookout.object_store.minio.buckets import make_passing_bucket
         from lookout.object_store.minio.policies import LOGS_BUCKET
 
@@ -93,13 +93,13 @@ class Provisioner:
         return {state.bucket: state.done for state in told}
 
     def user_name(self, role: Role) -> str:
-        """The access key of a role's user."""
+        """Give the access key of a role's user."""
         from lookout.object_store.minio import admin
 
         return admin.user_name(self.store.prefix, role)
 
     def make_user_with_file(self, role: Role, credentials: Credentials, *, renew: bool) -> Prepared:
-        """One user at a time, so that each secret is in its file before the server hears of it."""
+        """Make one user at a time, so that each secret is in its file before the server hears of it."""
         from lookout.object_store.minio.admin import make_users
 
         secret = partial(credentials.write_secret, role.name, self.user_name(role), renew=renew)
@@ -118,7 +118,7 @@ class Provisioner:
         return made
 
     def make_user_as_given(self, role: Role, secrets: GivenSecrets) -> Prepared:
-        """A user with the secret that is given; one with another secret gets this one."""
+        """Make a user with the secret that is given; one with another secret gets this one."""
         from lookout.object_store.minio.admin import make_users
 
         access_key = self.user_name(role)
@@ -177,7 +177,8 @@ def ledger_roles(pipeline: Pipeline) -> list[LedgerRole]:
 def make_ledger_users(
     pipeline: Pipeline, address: LedgerAddress, root_password: str, secrets: GivenSecrets
 ) -> tuple[str, ...]:
-    """The ledger's own users in etcd, those whose secrets are given, and nobody without a password; what was done."""
+    """Make the ledger's own users in etcd, those whose secrets are given, and nobody without a password; what was
+    done."""
     from lookout.ledger.etcd import Address
     from lookout.ledger.etcd.roles import LedgerUser
     from lookout.ledger.etcd.users import demand_passwords
@@ -188,5 +189,5 @@ def make_ledger_users(
 
 
 def _references(pipeline: Pipeline) -> dict[str, str]:
-    """The buckets of models and rules, by the stage that reads them."""
+    """Give the buckets of models and rules, by the stage that reads them."""
     return {stage.name: stage.references.bucket for stage in pipeline.stages if stage.references is not None}

@@ -29,7 +29,7 @@ _INIT: Final = "lookout init"
 
 
 def check_store(address: StoreAddress, buckets: Sequence[str]) -> Iterator[Check]:
-    """The server, its clock, the credentials and the buckets. Raises Unavailable when it does not answer."""
+    """Check the server, its clock, the credentials and the buckets. Raises Unavailable when it does not answer."""
     from lookout.object_store.minio.health import look
 
     store = open_minio(address)
@@ -112,7 +112,7 @@ def check_ledger(address: LedgerAddress) -> Iterator[Check]:
 
 
 def check_member(member: Member) -> Iterator[Check]:
-    """One member: its state, its alarms, its room."""
+    """Check one member: its state, its alarms, its room."""
     name = f"etcd {member.endpoint}"
     if member.error is not None:
         yield Check(name=name, ok=False, found=member.error, hint="is it running, and LOOKOUT_LEDGER right?")

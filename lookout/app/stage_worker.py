@@ -67,7 +67,7 @@ class Task:
         return 1 if self.key else self.workers or default_workers()
 
     def stages(self, pipeline: Pipeline) -> tuple[Stage, ...]:
-        """Those that are worked, but charts only if they alone are meant."""
+        """Give those that are worked, but charts only if they alone are meant."""
         ordinary = tuple(stage for stage in pipeline.stages if not stage.grouped)
         return ordinary if self.stage is None else (pipeline.stage(self.stage),)
 
@@ -97,7 +97,7 @@ class Ended:
         }
 
     def as_json(self) -> JsonObject:
-        """The contract of ``--json``; documented in docs/cli.md."""
+        """Give the contract of ``--json``; documented in docs/cli.md."""
         return {
             "run": self.run,
             "batches": dict(self.worked.batches),
@@ -158,7 +158,7 @@ def _work(worker: BatchWorker, task: Task) -> tuple[str | None, BatchWorkReport]
 
 
 def _one_object(worker: BatchWorker, key: str, only: Stage | None) -> tuple[str, BatchWorkReport]:
-    """One picture, as a run of its own, so that what is made of it names one."""
+    """Work on one picture, as a run of its own, so that what is made of it names one."""
     ledger, run = worker.ledger, run_id(time.time())
     ledger.start_run(RunRecord(id=run, kind="work", owner=worker.owner, started_at_s=time.time()))
     state, summary = "failed", {"object": key, "stage": None if only is None else only.name}
@@ -175,8 +175,8 @@ def _one_object(worker: BatchWorker, key: str, only: Stage | None) -> tuple[str,
 
 @contextmanager
 def _early_pool(program: Program, task: Task) -> Iterator[ProcessWorkers | None]:
-    """The worker processes of a container, which was started because there is something to do: they load what they need
-    while this process loads what speaks to the servers, and connects. None where there is no hurry."""
+    """Start the worker processes of a container, which was started because there is something to do: they load what
+    they need while this process loads what speaks to the servers, and connects. None where there is no hurry."""
     if not task.alone or task.by_itself(program.pipeline) or program.settings.store is None:
         yield None
         return
@@ -189,7 +189,7 @@ def _early_pool(program: Program, task: Task) -> Iterator[ProcessWorkers | None]
 
 
 class OwnProcess(InlineWorkers):
-    """Runs jobs in this process, and ends it when they take longer than they may. It leaves its claims as a killed one
+    """Workers in this process, which ends when jobs take longer than they may. It leaves its claims as a killed one
     does: whoever claims them next works on them alone, in a process of their own."""
 
     def submit(self, jobs: Sequence[Job], timeout_s: float, done: Done) -> None:

@@ -159,8 +159,8 @@ class BatchWorker:
     # --- one batch --------------------------------------------------------------------------------------------------
 
     def _taking(self, stage: Stage, run: str) -> Iterator[Batch]:
-        """The open batches of the run that wait for this stage, or for nothing any more; taken, each once. Looked for
-        until a whole round finds none."""
+        """Give the open batches of the run that wait for this stage, or for nothing any more; taken, each once. Looked
+        for until a whole round finds none."""
         seen: set[str] = set()
         found = True
         while found:
@@ -251,8 +251,8 @@ class BatchWorker:
                 return
 
     def _basis(self, scope: Sequence[Stage]) -> dict[str, str]:
-        """The basis of this program, which is that of the ledger. Read before the engine reads what is in force, so
-        that the engine can only be ahead of it, which the comparison afterwards finds. Raises Unavailable."""
+        """Give the basis of this program, which is that of the ledger. Read before the engine reads what is in force,
+        so that the engine can only be ahead of it, which the comparison afterwards finds. Raises Unavailable."""
         differ: list[str] = []
         for _ in range(2):  # something may come into force between the two readings, or another be the first
             basis = recipe_digests(self.pipeline, self.ledger.references)
@@ -285,7 +285,7 @@ class BatchWorker:
         return ordinary(self.pipeline) if stage is None else (stage,)
 
     def _finish(self, stage: Stage | None, run: str) -> None:
-        """The charts after a single batch or object, which is no part of a run that somebody ends."""
+        """Draw the charts after a single batch or object, which is no part of a run that somebody ends."""
         grouped = [each for each in self.pipeline.stages if each.grouped and stage in (None, each)]
         self._groups(grouped, run)
 

@@ -89,7 +89,7 @@ def watch_and_upload(
 
 
 def check_alone(context: click.Context, foreign: Sequence[str]) -> None:
-    """Raises UsageError for an option of the way with a ledger that was given beside ``--upload``."""
+    """Raise UsageError for an option of the way with a ledger that was given beside ``--upload``."""
     given = [name for name in foreign if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
     if given:
         names = " and ".join("--" + name.replace("_", "-") for name in given)
@@ -97,7 +97,7 @@ def check_alone(context: click.Context, foreign: Sequence[str]) -> None:
 
 
 class _Teller:
-    """A line for each file on stderr, or with ``--json`` on stdout; trouble once, until it changes."""
+    """Teller of a line for each file on stderr, or with ``--json`` on stdout; trouble once, until it changes."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json

@@ -80,7 +80,7 @@ class Committer:
                 self._after(claim, outcome, answer, discard=whole)
 
     def check(self) -> None:
-        """Raises Corrupt for a datum whose end the ledger did not take."""
+        """Raise Corrupt for a datum whose end the ledger did not take."""
         if self._unsettled:
             raise next(iter(self._unsettled.values()))
 

@@ -36,7 +36,7 @@ SPARED: Final = 2
 
 
 class _PoolBrokeError(WorkerDiedError):
-    """A process ended, it is not known with which job, and the whole pool with it."""
+    """Error of a process that ended, with an unknown job, and the whole pool with it."""
 
 
 @dataclass

@@ -189,7 +189,7 @@ class Runner:
 
     @contextmanager
     def _session(self, kind: str) -> Iterator[_Session]:
-        """An owner and a run for the length of the context; the run's record is closed however it ends."""
+        """Open an owner and a run for the length of the context; the run's record is closed however it ends."""
         run = f"{datetime.fromtimestamp(self.clock(), UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         with self.ledger.session() as owner:
             self.ledger.start_run(RunRecord(id=run, kind=kind, owner=owner, started_at_s=self.clock()))
@@ -270,8 +270,8 @@ class Runner:
         return intake.take_files(order.sources)
 
     def _revive(self, keys: frozenset[str] | None) -> None:
-        """A run gives what failed before another go, with all its tries: but not what kills whoever works on it, or a
-        run that is started again when it has died would die for ever. That takes ``lookout datums retry``."""
+        """Give what failed before another go, with all its tries: but not what kills whoever works on it, or a run that
+        is started again when it has died would die for ever. That takes ``lookout datums retry``."""
         if keys is None:
             failed = list(self.ledger.slots(states=(State.FAILED,)))
         else:
