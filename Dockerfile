@@ -25,7 +25,9 @@ COPY LICENSE THIRD_PARTY_NOTICES.md /app/
 COPY lookout /app/lookout
 COPY stages /app/stages
 COPY event_sources /app/event_sources
+COPY lookout_assets /app/lookout_assets
 COPY models /app/models
+COPY examples /app/examples
 RUN /opt/lookout/bin/python -m compileall -q --invalidation-mode unchecked-hash /app
 
 FROM ${BASE}

@@ -1,4 +1,4 @@
-"""What the engine itself costs a file: the toy pipeline of four trivial stages, run by real worker processes."""
+"""Cost of the engine itself for a file: the toy pipeline of four trivial stages, run by real worker processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ PLANNING: Final = ("find_inputs", "find_slots", "find_records", "tallies", "memb
 
 
 def measure(setup: Setup) -> list[Row]:
-    """The whole run in this process, start of the workers included, and what of it the engine's thread spent where."""
+    """Measure the whole run in this process, start of the workers included, and the parts of the engine's thread in
+    it."""
     total, repeats = setup.pick(1000, 200), setup.pick(5, 2)
     source = setup.folder / "source"
     source.mkdir()

@@ -1,4 +1,4 @@
-"""What claims, provenance and commits cost beyond the bare gets and puts: the toy pipeline on MinIO and etcd.
+"""Cost of claims, provenance and commits beyond the bare gets and puts: the toy pipeline on MinIO and etcd.
 
 Batches of 200 texts as large as pictures go through the three ordinary toy stages, whose own work is nothing, and then
 the same bytes through a bare loop on the same server; in turn, with as many processes on both sides.
@@ -41,7 +41,8 @@ BAR_MS: Final = 5.0
 
 
 def measure(setup: Setup) -> list[Row]:
-    """With everything in one process, where nothing overlaps, and with one worker process a core, as runs have it."""
+    """Measure with everything in one process, where nothing overlaps, and with one worker process a core, as in
+    runs."""
     with servers(setup.folder) as started:
         cores = max(2, os.cpu_count() or 1)
         return [*_compare(setup, started, 1), *_compare(setup, started, cores)]
@@ -81,7 +82,7 @@ def _compare(setup: Setup, started: Servers, size: int) -> list[Row]:
 
 
 def _parts(spent: Sequence[dict[str, float]], name: str, datums: int) -> list[Row]:
-    """What the engine's thread spent where."""
+    """Return the time that the engine's thread spent, by part."""
     rows = []
     for part in dict.fromkeys(part for each in spent for part in each):
         values = [1000 * each.get(part, 0.0) / datums for each in spent]
@@ -91,7 +92,7 @@ def _parts(spent: Sequence[dict[str, float]], name: str, datums: int) -> list[Ro
 
 
 def _texts(number: int) -> dict[str, bytes]:
-    """The batch of one round: distinct texts that cannot be made smaller by much, one in eight with an alarm."""
+    """Return the batch of one round: distinct texts that cannot be made smaller by much, one in eight with an alarm."""
     rng = random.Random(number)
     texts = {}
     for index in range(BATCH):

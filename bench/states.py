@@ -44,7 +44,7 @@ READERS: Final = tuple(stage.name for stage in PIPELINE.readers(PIPELINE.inputs)
 
 
 def make_state(state: Path, source: Path, rules: Path, known: Iterable[Observation] | None = None) -> Counter[str]:
-    """A state in which every picture is finished, and says how many datums of each stage succeeded.
+    """Make a state in which every picture is finished; return how many datums of each stage succeeded.
 
     The pictures are those of the folder ``source``, or, if given, those ``known`` as if they lay in it.
     """
@@ -80,7 +80,7 @@ def finish(ledger: Ledger) -> Counter[str]:
 
 
 def engine_of(ledger: Ledger, owner: str) -> Engine:
-    """The real engine with made-up workers."""
+    """Return the real engine with made-up workers."""
     return Engine(
         pipeline=PIPELINE,
         ledger=ledger,
@@ -193,7 +193,8 @@ class MadeUp(Workers):
 
 
 def make_up(job: Job) -> StageRun:
-    """The outputs, facts, counts and alerts of a job of one of the four stages. Raises KeyError for another one."""
+    """Return the outputs, facts, counts and alerts of a job of one of the four stages. Raises KeyError for another
+    one."""
     return {"validate": _validate, "object-detect": _detect, "threat-detect": _threats, "plot": _plot}[job.stage](job)
 
 
@@ -295,7 +296,7 @@ def _is_threat(job: Job) -> bool:
 
 
 def _output(job: Job, key: str, same: ObjectRef | None = None) -> ObjectRef:
-    """An output with content of its own, or with the ``same`` as another object."""
+    """Return an output with content of its own, or with the ``same`` as another object."""
     digest = same.sha256 if same is not None else sha256(f"{job.stage}/{key}".encode())
     size = same.size if same is not None else 50_000
     return ObjectRef(bucket=job.stage, key=key, sha256=digest, size=size, version=digest[:32])

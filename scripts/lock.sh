@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 compile() { .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate "$@"; }
-compile pyproject.toml --group build --output-file requirements/run.txt
+compile pyproject.toml --all-extras --group build --output-file requirements/run.txt
 compile --group dev --constraint requirements/run.txt --output-file requirements/dev.txt
 # What images have: each stage only its own, at the versions of run.txt; and what builds sources, in none of them.
 for group in build validate object-detect threat-detect plot; do

@@ -78,7 +78,16 @@ def test_they_differ_only_in_what_they_are() -> None:
     def steps(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8").replace("\\\n", " ")
         text = re.sub(r"requirements/(?!build)[a-z-]+\.txt", "requirements/X.txt", text)
-        words = ("#", "ENTRYPOINT", "LABEL", "ENV", "COPY event_sources", "COPY models")
+        words = (
+            "#",
+            "ENTRYPOINT",
+            "LABEL",
+            "ENV",
+            "COPY event_sources",
+            "COPY lookout_assets",
+            "COPY models",
+            "COPY examples",
+        )
         kept = [re.sub(r" +", " ", line) for line in text.splitlines() if not line.startswith(words)]
         return [re.sub(r"^RUN printf .* && (?=/opt/lookout/bin/python)", "RUN ", line) for line in kept]
 

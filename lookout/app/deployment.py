@@ -110,8 +110,8 @@ class Deployment:
         """Give the paths to bring into force: those given, and the shipped model where none is in force yet."""
         given = {name: path for name, path in (("rules", rules), ("model", model)) if path is not None}
         if "model" not in given and not self.ledger.references("model"):
-            shipped = Path(__file__).parents[2] / "models"
-            if not shipped.is_dir():
+            shipped = self.installation.find_asset("models")
+            if shipped is None:
                 raise InputRejected(
                     "no model is in force and none is shipped with this installation", "--model", "name one"
                 )

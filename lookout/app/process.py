@@ -10,6 +10,7 @@ from types import FrameType
 
 import click
 
+from lookout.app.extras import explain
 from lookout.app.standard_streams import open_streams
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, Corrupt, Unavailable, find_lack
 from lookout.execution.crash import end_with_any_thread, report
@@ -47,7 +48,7 @@ def _code_of(command: click.Command, name: str | None, stopped: int, obj: object
     except OSError as exc:
         code = _end_by_system(exc)
     except Exception as exc:  # noqa: BLE001 - the outermost place: whatever it is ends the process with its code
-        sentence, code = report(exc, "main")
+        sentence, code = report(explain(exc), "main")
         _say(sentence)
         if isinstance(exc, Corrupt) and exc.hint:
             click.echo(exc.hint, err=True)

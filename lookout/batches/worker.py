@@ -159,7 +159,7 @@ class BatchWorker:
     # --- one batch --------------------------------------------------------------------------------------------------
 
     def _taking(self, stage: Stage, run: str) -> Iterator[Batch]:
-        """Give the open batches of the run that wait for this stage, or for nothing any more; taken, each once. Looked
+        """Yield the open batches of the run that wait for this stage, or for nothing any more; taken, each once. Looked
         for until a whole round finds none."""
         seen: set[str] = set()
         found = True
@@ -177,7 +177,7 @@ class BatchWorker:
                     yield taken
 
     def _waits_for(self, stage: Stage, keys: Collection[str]) -> bool:
-        """Tell whether something of these keys waits for the stage, or nothing at all for any."""
+        """Tell whether one of these keys is dirty in the stage, or none is dirty in any stage."""
         for each in (stage, *(other for other in ordinary(self.pipeline) if other is not stage)):
             if any(slot.dirty for slot in self.ledger.find_slots(each.name, keys).values()):
                 return each is stage
@@ -217,15 +217,16 @@ class BatchWorker:
             )
 
     def _explain(self, id_: str) -> None:
-        """Say why a batch could not be taken. Raises Unavailable when another holds it."""
+        """Report a batch that could not be taken as done. Raises Unavailable when it is not: another worker holds
+        it."""
         known = self.ledger.find_batches([id_])[id_]
         if known.state is not BatchState.DONE:
             raise Unavailable(f"batch {id_}", f"{known.owner or 'another'} holds it")
         self.worked.batches[id_] = known.state.value
 
     def _left(self, keys: Collection[str], scope: Sequence[Stage]) -> tuple[int, int]:
-        """Count the datums of these keys that wait: those that this worker was to do and others work on, and all
-        others. A free one of its own stages was marked after it had been through: it belongs to the next cut."""
+        """Return the numbers of waiting datums: this worker's that others have claimed, and all others.
+        A free slot of its own stages was marked after the worker had passed it: it belongs to the next cut."""
         busy = waiting = 0
         for stage in ordinary(self.pipeline):
             for slot in self.ledger.find_slots(stage.name, keys).values():
@@ -251,7 +252,7 @@ class BatchWorker:
                 return
 
     def _basis(self, scope: Sequence[Stage]) -> dict[str, str]:
-        """Give the basis of this program, which is that of the ledger. Read before the engine reads what is in force,
+        """Return the basis of this program, which is that of the ledger. Read before the engine reads what is in force,
         so that the engine can only be ahead of it, which the comparison afterwards finds. Raises Unavailable."""
         differ: list[str] = []
         for _ in range(2):  # something may come into force between the two readings, or another be the first

@@ -22,6 +22,7 @@ from lookout.domain.errors import EXIT_STOPPED
 from lookout.log import configure
 
 COMMANDS: Final = {
+    "demo": ("lookout.cli.demo:demo", "Take the sample photographs through all stages."),
     "run": ("lookout.cli.run:run", "Take photographs through all stages, once."),
     "watch": ("lookout.cli.watch:watch", "Take every photograph that lands in a folder, at once."),
     "status": ("lookout.cli.status:status", "What is done, waiting, failed and alerted, and the last runs."),
@@ -40,6 +41,7 @@ COMMANDS: Final = {
     "gc": ("lookout.cli.gc:gc", "Remove results that no record names, and old versions."),
     "upkeep": ("lookout.cli.upkeep:upkeep", "Compare ledger, store and source, and put right what differs."),
     "ledger": ("lookout.cli.ledger:ledger", "Save the ledger, fill one from a file, show its size."),
+    "names": ("lookout.cli.names:names", "Try how names of pictures are read."),
     "doctor": ("lookout.cli.doctor:doctor", "Check that this installation and a state are sound."),
     "init": ("lookout.cli.init:init", "Make buckets, and users for the stages, on the store's server."),
     "upload": ("lookout.cli.upload:upload", "Bring photographs into the store's bucket."),
@@ -108,7 +110,7 @@ def cli(ctx: click.Context) -> None:
 
 @contextmanager
 def _reader_may_leave() -> Iterator[None]:
-    """Whoever reads our output may leave early, as ``| head`` does: that ends the command without a complaint."""
+    """Let the reader of the output close it early, as ``| head`` does: that ends the command without an error."""
     try:
         yield
     except BrokenPipeError:

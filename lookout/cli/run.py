@@ -13,8 +13,9 @@ from typing import Any
 
 import click
 
-from lookout.app.deployment import PLOT, Deployment, Program, default_workers
+from lookout.app.deployment import Deployment, Program, default_workers
 from lookout.app.folder_watcher import FolderWatcher
+from lookout.app.page_status import status_file
 from lookout.app.process import stop_on_signals
 from lookout.app.run_summary import Summary, summarize
 from lookout.app.source_checks import check_folder, check_sources
@@ -25,7 +26,6 @@ from lookout.domain.records import State
 from lookout.engine.report import Progress
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.runs.runner import Order, Ran, Runner
-from lookout.runs.status_file import StatusFile
 from lookout.sources.deletion_guard import keep_retention
 from lookout.text import count, printable
 from lookout.version import code_version
@@ -95,7 +95,7 @@ def run(
 def watch_folder(
     program: Program, folder: Path, state: Path | None, options: RunOptions, *, walk_every_s: float, as_json: bool
 ) -> int:
-    """Work on what is in a folder and on what lands in it, with a ledger; gives the exit code."""
+    """Run ``lookout watch`` on a ledger; return the exit code."""
     check_folder(program, folder, state)
     with program.open(state, create=True) as opened:
         order = options.order(opened, (folder,))
@@ -142,9 +142,7 @@ def _runner(
             code=code_version(),
             bucket=opened.bucket,
             exclude=(opened.path.absolute(),),
-            status_file=StatusFile(
-                pipeline=pipeline, ledger=opened.ledger, store=opened.store, bucket=PLOT, clock=time.time
-            ),
+            status_file=status_file(opened, pipeline),
             on_progress=tell,
         )
         stop_on_signals(runner.stop)
@@ -155,7 +153,7 @@ def _runner(
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Show one counting line on a terminal, and failures as lines of their own; nothing but failures elsewhere."""
+    """Show progress: on a terminal a counting line, and failures as lines of their own; elsewhere only failures."""
     done: dict[str, int] = {}
     live = sys.stderr.isatty() and not quiet
 

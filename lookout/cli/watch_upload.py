@@ -20,7 +20,7 @@ from lookout.cli.output import echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, InputRejected, LookoutError
 from lookout.object_store.minio.names import check_object_key
 from lookout.text import printable
-from lookout.uploader.folder_sync import Bringing
+from lookout.uploader.folder_sync import FolderSync
 from lookout.uploader.sent_log import Memory
 from lookout.uploader.upload import Sender, Sent
 
@@ -49,7 +49,7 @@ def watch_and_upload(
     target = f"{store.access.url}/{store.full(program.pipeline.inputs)}"
     teller = _Teller(as_json)
     memory = Memory(state / SENT_FILE, target)
-    bringing = Bringing(
+    sync = FolderSync(
         folder,
         Sender(store, program.pipeline.inputs).send,
         memory,
@@ -63,13 +63,13 @@ def watch_and_upload(
 
     def on_change(change: Change) -> None:
         if not change.gone:  # what was brought stays in the bucket
-            bringing.changed(change.key)
+            sync.changed(change.key)
 
     def on_lost(error: LookoutError) -> None:
         if not error.retryable:  # else the watch says that a walk is due
-            bringing.end(error)
+            sync.end(error)
 
-    stop_on_signals(bringing.stop)
+    stop_on_signals(sync.stop)
     try:
         with program.installation.load_folder_watch()(
             folder,
@@ -79,11 +79,11 @@ def watch_and_upload(
             walk_every_s=walk_every_s,
             tell=teller.tell_watch,
         ) as watch:
-            bringing.look_after(watch)
+            sync.look_after(watch)
             click.echo(f"watching {printable(folder)} for {printable(target)}", err=True)
-            bringing.run()
+            sync.run()
     finally:
-        teller.sum_up(bringing)
+        teller.sum_up(sync)
         memory.close()
     return EXIT_STOPPED
 
@@ -124,17 +124,17 @@ class _Teller:
     def tell_watch(self, text: str) -> None:
         click.echo(f"watch: {printable(text)}", err=True)
 
-    def sum_up(self, bringing: Bringing) -> None:
-        counts, elapsed_s = bringing.counts, time.monotonic() - self._began_s
+    def sum_up(self, sync: FolderSync) -> None:
+        counts, elapsed_s = sync.counts, time.monotonic() - self._began_s
         if self._as_json:
             facts = {"uploaded": counts.uploaded, "skipped": counts.skipped, "failed": counts.failed}
-            more = {"gone": counts.gone, "waiting": bringing.waiting, "bytes": counts.sent_bytes}
+            more = {"gone": counts.gone, "waiting": sync.waiting, "bytes": counts.sent_bytes}
             echo_json_line({**facts, **more, "elapsed_s": round(elapsed_s, 3)})
             return
         parts = [
             f"{counts.uploaded:,} uploaded ({counts.sent_bytes / 1e6:,.1f} MB)",
             f"{counts.skipped:,} there already",
         ]
-        named = {"failed": counts.failed, "gone before they were sent": counts.gone, "waiting": bringing.waiting}
+        named = {"failed": counts.failed, "gone before they were sent": counts.gone, "waiting": sync.waiting}
         parts += [f"{number:,} {name}" for name, number in named.items() if number]
         click.echo(f"{', '.join(parts)}, in {elapsed_s:.1f} s", err=True)

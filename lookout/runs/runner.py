@@ -35,7 +35,7 @@ from lookout.references.activation import propose
 from lookout.runs.change_feed import ChangeFeed, Watcher
 from lookout.runs.status_file import StatusFile
 from lookout.runs.version_collector import VersionCollector
-from lookout.sources.ingest import Bucket, BucketIntake, Intake, Taken
+from lookout.sources.ingest import Bucket, BucketIntake, IngestResult, Intake
 from lookout.sources.input_source import InputSource
 
 log = get_logger(__name__)
@@ -59,7 +59,7 @@ class Ran:
 
     run: str
     engine: Engine
-    taken: Taken
+    taken: IngestResult
     digests: int
     refused: tuple[Refused, ...]
     elapsed_s: float
@@ -141,7 +141,7 @@ class Runner:
             elapsed_s=time.monotonic() - started_s,
         )
 
-    def watch(self, order: Order, watcher: Watcher, on_ready: Callable[[Taken], None] = lambda _: None) -> Ran:
+    def watch(self, order: Order, watcher: Watcher, on_ready: Callable[[IngestResult], None] = lambda _: None) -> Ran:
         """As ``run`` on one folder, and then on every change below it, until the engine is stopped."""
         started_s = time.monotonic()
         with self._session("watch") as session:
@@ -262,7 +262,7 @@ class Runner:
             engine.stop()
         return engine
 
-    def _take(self, intake: Intake | BucketIntake, order: Order) -> Taken:
+    def _take(self, intake: Intake | BucketIntake, order: Order) -> IngestResult:
         if isinstance(intake, BucketIntake):
             return intake.take(verify=order.verify, allow_deletions=order.allow_deletions)
         if len(order.sources) == 1 and not order.sources[0].is_file():

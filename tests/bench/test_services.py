@@ -13,7 +13,7 @@ from bench.services_cost import PIPELINE as TOY
 from bench.services_cost import STAGES
 from bench.services_pass import BATCH, skip, take_batch
 from bench.states import Unchanging, make_state, observations
-from devkit.memory_ledger import MemoryLedger
+from devkit.fakes.memory_kv import memory_ledger
 from lookout.app.deployment import Program
 from lookout.config.settings import Settings
 from lookout.domain.identity import sha256
@@ -78,7 +78,7 @@ def test_the_bare_loop_gets_and_puts_what_the_engine_does(tmp_path):
 
 def toy_objects(folder):
     """What the toy's ordinary stages read and write for the texts."""
-    store, ledger = Noted(folder), MemoryLedger()
+    store, ledger = Noted(folder), memory_ledger()
     refs = {key: store.put("texts", key, data, "text/plain") for key, data in TEXTS.items()}
     store.seen.clear()
     known = [

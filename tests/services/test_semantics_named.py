@@ -14,7 +14,7 @@ from devkit.toy_pipeline import toy_pipeline
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import Mark, Outcome, State
 from lookout.execution.process_pool import ProcessWorkers
-from lookout.ledger.etcd import keys
+from lookout.ledger.kv import keys
 from lookout.object_store.minio.buckets import make_buckets
 from lookout.sources.ingest import BucketIntake
 from tests.engine.test_semantics import Unanswering, done, stopped
