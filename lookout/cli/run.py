@@ -6,12 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lookout.app.deployment import Deployment, Program, default_workers
+from lookout.app.folder_watcher import FolderWatcher
 from lookout.app.page_status import status_file
 from lookout.app.process import stop_on_signals
 from lookout.app.run_summary import Summary, summarize
@@ -28,6 +31,31 @@ from lookout.text import count, printable
 from lookout.version import code_version
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options that ``run`` and ``watch`` share, by their names in ``run_options``."""
+
+    rules: Path | None
+    model: Path | None
+    threshold: float | None
+    workers: int | None
+    max_mails: int
+    allow_deletions: bool
+    retention: float | None
+
+    def order(self, opened: Deployment, sources: tuple[Path, ...], *, verify: bool = False) -> Order:
+        """Give the order for these sources; keeps the retention, if one was given."""
+        if self.retention is not None:
+            keep_retention(opened.ledger, None if self.retention == NO_RETENTION else self.retention)
+        return Order(
+            sources=sources,
+            references=opened.references(self.rules, self.model),
+            verify=verify,
+            allow_deletions=self.allow_deletions,
+            max_letters=self.max_mails,
+        )
+
+
 @click.command(short_help="Take photographs through all stages, once.")
 @click.argument("source", nargs=-1, type=PATH)
 @state_option
@@ -37,17 +65,12 @@ from lookout.version import code_version
 @click.pass_obj
 def run(
     program: Program,
+    /,
     source: tuple[Path, ...],
     state: Path | None,
-    rules: Path | None,
-    model: Path | None,
-    threshold: float | None,
-    workers: int | None,
-    max_mails: int,
-    allow_deletions: bool,
-    retention: float | None,
     verify: bool,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Take the photographs of SOURCE through validate, object-detect, threat-detect and plot.
 
@@ -55,17 +78,11 @@ def run(
     is new or changed is done; run it again whenever you like. With a store in LOOKOUT_STORE its bucket of photographs
     is the source, and none is named.
     """
+    options = RunOptions(**given)
     check_sources(program, source, state)
     with program.open(state, create=True) as opened, _progress(as_json) as tell:
-        _keep_retention(opened, retention)
-        order = Order(
-            sources=source,
-            references=opened.references(rules, model),
-            verify=verify,
-            allow_deletions=allow_deletions,
-            max_letters=max_mails,
-        )
-        with _runner(program, opened, threshold, workers, tell) as runner:
+        order = options.order(opened, source, verify=verify)
+        with _runner(program, opened, options, tell) as runner:
             ran = runner.run(order)
         summary = summarize(runner.pipeline, opened, ran, time.time())
     if as_json:
@@ -76,38 +93,17 @@ def run(
 
 
 def watch_folder(
-    program: Program,
-    folder: Path,
-    state: Path | None,
-    *,
-    rules: Path | None,
-    model: Path | None,
-    threshold: float | None,
-    workers: int | None,
-    max_mails: int,
-    allow_deletions: bool,
-    retention: float | None,
-    walk_every_s: float,
-    as_json: bool,
+    program: Program, folder: Path, state: Path | None, options: RunOptions, *, walk_every_s: float, as_json: bool
 ) -> int:
     """Run ``lookout watch`` on a ledger; return the exit code."""
     check_folder(program, folder, state)
     with program.open(state, create=True) as opened:
-        _keep_retention(opened, retention)
-        order = Order(
-            sources=(folder,),
-            references=opened.references(rules, model),
-            allow_deletions=allow_deletions,
-            max_letters=max_mails,
-        )
-        folder_watch = program.installation.load_folder_watch()
-        with _runner(program, opened, threshold, workers, partial(_tell_event, as_json)) as runner:
+        order = options.order(opened, (folder,))
+        with _runner(program, opened, options, partial(_tell_event, as_json)) as runner:
             ran = runner.watch(
                 order,
-                lambda root, on_change, on_lost: folder_watch(
-                    root,
-                    lambda change: on_change(change.key),
-                    on_lost,
+                FolderWatcher(
+                    folder_watch=program.installation.load_folder_watch(),
                     exclude=runner.exclude,
                     walk_every_s=walk_every_s,
                     tell=lambda text: click.echo(f"watch: {printable(text)}", err=True),
@@ -129,13 +125,12 @@ def watch_folder(
 def _runner(
     program: Program,
     opened: Deployment,
-    threshold: float | None,
-    workers: int | None,
+    options: RunOptions,
     tell: Callable[[Progress], None],
 ) -> Iterator[Runner]:
     program.check_channel()
-    pipeline = opened.pipeline_in_force(threshold)
-    pool = ProcessWorkers(store=opened.store, size=workers or default_workers())
+    pipeline = opened.pipeline_in_force(options.threshold)
+    pool = ProcessWorkers(store=opened.store, size=options.workers or default_workers())
     try:
         runner = Runner(
             pipeline=pipeline,
@@ -154,11 +149,6 @@ def _runner(
         yield runner
     finally:
         pool.stop()
-
-
-def _keep_retention(opened: Deployment, retention: float | None) -> None:
-    if retention is not None:
-        keep_retention(opened.ledger, None if retention == NO_RETENTION else retention)
 
 
 @contextmanager

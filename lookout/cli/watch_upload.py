@@ -97,7 +97,7 @@ def check_alone(context: click.Context, foreign: Sequence[str]) -> None:
 
 
 class _Teller:
-    """A line for each file on stderr, or with ``--json`` on stdout; trouble once, until it changes."""
+    """Teller of a line for each file on stderr, or with ``--json`` on stdout; trouble once, until it changes."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
