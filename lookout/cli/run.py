@@ -15,6 +15,7 @@ import click
 
 from lookout.app.deployment import PLOT, Deployment, Program, default_workers
 from lookout.app.run_summary import Summary, summarize
+from lookout.app.service_manager import ServiceManager
 from lookout.app.source_checks import check_folder, check_sources
 from lookout.cli.options import NO_RETENTION, PATH, json_option, run_options, state_option
 from lookout.cli.output import echo_json, echo_json_line
@@ -25,6 +26,7 @@ from lookout.execution.process_pool import ProcessWorkers
 from lookout.runs.runner import Order, Ran, Runner
 from lookout.runs.status_file import StatusFile
 from lookout.sources.deletion_guard import keep_retention
+from lookout.sources.ingest import Taken
 from lookout.text import count, printable
 from lookout.version import code_version
 
@@ -102,7 +104,17 @@ def watch_folder(
             max_letters=max_mails,
         )
         folder_watch = program.installation.load_folder_watch()
-        with _runner(program, opened, threshold, workers, partial(_tell_event, as_json)) as runner:
+        service = ServiceManager(program.settings.notify_socket, program.settings.watchdog_s)
+
+        def tell_ready(taken: Taken) -> None:
+            changed = count(taken.changed, "new or changed picture")
+            click.echo(f"watching {folder}: {changed}; page: {opened.page}", err=True)
+            service.ready()
+
+        with (
+            service,
+            _runner(program, opened, threshold, workers, partial(_tell_event, as_json), service.turned) as runner,
+        ):
             ran = runner.watch(
                 order,
                 lambda root, on_change, on_lost: folder_watch(
@@ -113,10 +125,7 @@ def watch_folder(
                     walk_every_s=walk_every_s,
                     tell=lambda text: click.echo(f"watch: {printable(text)}", err=True),
                 ),
-                lambda taken: click.echo(
-                    f"watching {folder}: {count(taken.changed, 'new or changed picture')}; page: {opened.page}",
-                    err=True,
-                ),
+                tell_ready,
             )
         summary = summarize(runner.pipeline, opened, ran, time.time())
     if as_json:
@@ -133,6 +142,7 @@ def _runner(
     threshold: float | None,
     workers: int | None,
     tell: Callable[[Progress], None],
+    on_turn: Callable[[], None] = lambda: None,
 ) -> Iterator[Runner]:
     program.check_channel()
     pipeline = opened.pipeline_in_force(threshold)
@@ -148,6 +158,7 @@ def _runner(
             code=code_version(),
             bucket=opened.bucket,
             exclude=(opened.path.absolute(),),
+            on_turn=on_turn,
             status_file=StatusFile(
                 pipeline=pipeline, ledger=opened.ledger, store=opened.store, bucket=PLOT, clock=time.time
             ),

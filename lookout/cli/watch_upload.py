@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -17,6 +18,7 @@ import click
 
 from lookout.app.deployment import SENT_FILE, Program, open_minio
 from lookout.app.installation import Change
+from lookout.app.service_manager import ServiceManager
 from lookout.cli.output import echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, InputRejected, LookoutError
 from lookout.object_store.minio.names import check_object_key
@@ -49,6 +51,8 @@ def watch_and_upload(
     store = open_minio(program.settings.store)
     target = f"{store.access.url}/{store.full(program.pipeline.inputs)}"
     teller = _Teller(as_json)
+    exclude = (state.absolute(),)
+    service = ServiceManager(program.settings.notify_socket, program.settings.watchdog_s)
     memory = Memory(state / SENT_FILE, target)
     bringing = Bringing(
         folder,
@@ -59,7 +63,8 @@ def watch_and_upload(
         prefix=prefix,
         workers=workers or DEFAULT_WORKERS,
         walk_every_s=walk_every_s,
-        exclude=(state.absolute(),),
+        exclude=exclude,
+        on_turn=service.turned,
     )
 
     def on_change(change: Change) -> None:
@@ -72,16 +77,11 @@ def watch_and_upload(
 
     _stop_on_signals(bringing)
     try:
-        with program.installation.load_folder_watch()(
-            folder,
-            on_change,
-            on_lost,
-            exclude=(state.absolute(),),
-            walk_every_s=walk_every_s,
-            tell=teller.tell_watch,
-        ) as watch:
+        begin = partial(program.installation.load_folder_watch(), folder, on_change, on_lost, exclude=exclude)
+        with service, begin(walk_every_s=walk_every_s, tell=teller.tell_watch) as watch:
             bringing.look_after(watch)
             click.echo(f"watching {printable(folder)} for {printable(target)}", err=True)
+            service.ready()
             bringing.run()
     finally:
         teller.sum_up(bringing)
