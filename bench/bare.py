@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _start(out: Path) -> None:
-    """Runs once in each worker: opens the model."""
+    """Open the model, once in each worker."""
     global _detect, _out
     from stages.object_detect.core import prepare
     from stages.object_detect.manifest import MANIFEST, WEIGHTS

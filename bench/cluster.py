@@ -31,7 +31,7 @@ from k8s.kubectl import Failed, Kubectl
 from k8s.local.site import Site
 from lookout.app.catch_up import take_references
 from lookout.app.deployment import Deployment, Program
-from lookout.app.stage_worker import look_at
+from lookout.app.input_source import input_source
 from lookout.config.settings import Settings
 from lookout.domain.records import State
 from stages.installation import INSTALLATION
@@ -144,7 +144,7 @@ class Deployed:
 
     def _look(self, keys: Sequence[str]) -> None:
         with self.open() as opened:
-            look = look_at(opened)
+            look = input_source(opened).observe_again
             for key in keys:
                 look(key)
 
@@ -178,7 +178,7 @@ class Deployed:
     # --- workflows --------------------------------------------------------------------------------------------------
 
     def backfill(self, parameters: Mapping[str, str]) -> dict[str, Any]:
-        """A backfill of what is under the prefix; the Workflow at its end. Raises as ``finished``."""
+        """Run a backfill of what is under the prefix; return the Workflow at its end. Raises as ``finished``."""
         given = {"prefix": self.prefix, **parameters}
         made = {
             "apiVersion": "argoproj.io/v1alpha1",
@@ -193,7 +193,7 @@ class Deployed:
         return self.finished(said["metadata"]["name"])
 
     def runs_of(self, keys: Sequence[str], stages: Sequence[str]) -> set[str]:
-        """The workflows that have worked on these pictures, once these stages are through with all. Raises
+        """Return the workflows that have worked on these pictures, once these stages have finished all. Raises
         RuntimeError when they are not in time."""
         ends_s = time.monotonic() + _DEADLINE_S
         with self.open() as opened:
@@ -206,7 +206,7 @@ class Deployed:
         raise RuntimeError(f"{', '.join(stages)}: not through with {len(keys)} pictures within {_DEADLINE_S:.0f} s")
 
     def finished(self, name: str) -> dict[str, Any]:
-        """The Workflow, once it has ended. Raises RuntimeError if it did not succeed."""
+        """Return the Workflow, once it has ended. Raises RuntimeError if it did not succeed."""
         self.kubectl("wait", "--for=condition=Completed", f"--timeout={_DEADLINE_S:.0f}s", f"workflow/{name}")
         workflow = self.get("workflow", name)
         if workflow["status"]["phase"] != "Succeeded":
@@ -227,7 +227,7 @@ class Deployed:
         self.kubectl("patch", "configmap", LIMITS, "--type=merge", "-p", _json({"data": {"workers": workers}}))
 
     def logs(self, workflow: str) -> dict[tuple[str, str], str]:
-        """What its containers said, by (pod, container). Argo archives it before a pod is through."""
+        """Return the logs of its containers, by (pod, container). Argo archives them before a pod ends."""
         found = {}
         for one in self._root.list_objects(LOGS, recursive=True, prefix=time.strftime("%Y-", time.gmtime())):
             _, of, *rest = str(one.object_name).split("/")
@@ -243,7 +243,7 @@ class Deployed:
     # --- costs ------------------------------------------------------------------------------------------------------
 
     def spent(self) -> dict[str, float]:
-        """Seconds that MinIO's and etcd's processors and etcd's disk were at work, since they began."""
+        """Return seconds that MinIO's and etcd's processors and etcd's disk were at work, since they began."""
         pod = self.get("pods", "-l", "app.kubernetes.io/name=etcd")["items"][0]["status"]["podIP"]
         token = self._secret("lookout-store-metrics")["token"]
         pages = {
@@ -260,7 +260,7 @@ class Deployed:
 
 
 def connect() -> Deployed:
-    """The deployment, with a prefix that nobody has. Raises RuntimeError when there is none."""
+    """Return the deployment, with a prefix that nobody has. Raises RuntimeError when there is none."""
     kubeconfig = Site.from_environment().kubeconfig
     if "KUBECONFIG" not in os.environ and kubeconfig.exists():
         os.environ["KUBECONFIG"] = str(kubeconfig)
@@ -274,7 +274,7 @@ def connect() -> Deployed:
 
 @contextmanager
 def deployed() -> Iterator[Deployed]:
-    """The same, with rules in force; of what is under the prefix nothing stays."""
+    """Yield the same, with rules in force; of what is under the prefix nothing stays."""
     made = connect()
     try:
         made.ensure_rules()
@@ -300,7 +300,7 @@ def _read(url: str, token: str | None = None) -> str:
 
 
 def counter_in(page: str, name: str) -> float:
-    """The sum of a counter's lines on a page for Prometheus. Raises RuntimeError when there is none."""
+    """Return the sum of a counter's lines on a page for Prometheus. Raises RuntimeError when there is none."""
     values = re.findall(rf"^{name}(?:{{[^}}]*}})? ([0-9.e+-]+)$", page, flags=re.MULTILINE)
     if not values:
         raise RuntimeError(f"no {name} among {page.count('# TYPE')} counters")

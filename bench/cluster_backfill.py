@@ -70,8 +70,9 @@ class Run:
 
     @property
     def elsewhere_cores(self) -> float:
-        """How many cores were busy with anything but stages, MinIO and etcd, if that was as much while the workers
-        worked as before and after: Kubernetes, Argo, plan and charts, and other machines on the same hardware."""
+        """Return the number of cores that were busy with anything but stages, MinIO and etcd, if that was as much while
+        the workers worked as before and after: Kubernetes, Argo, plan and charts, and other machines on the same
+        hardware."""
         ours_s = self.stages_cpu_s + self.minio_cpu_s + self.etcd_cpu_s
         return max(0.0, (self.machine_busy_s - ours_s) / self.elapsed_s)
 
@@ -82,7 +83,7 @@ class Run:
 
 
 def measure(setup: Setup) -> list[Row]:
-    """A backfill of new pictures, and the bare loop on the same pictures, in turn."""
+    """Run a backfill of new pictures, and the bare loop on the same pictures, in turn."""
     total, pairs = setup.pick(500, 100), setup.pick(3, 1)
     source = setup.folder / "source"
     setup.say(f"making {total} pictures")
@@ -116,7 +117,7 @@ def measure(setup: Setup) -> list[Row]:
 
 
 def measure_sizes(setup: Setup) -> list[Row]:
-    """Backfills of the same pictures, done again each time, with 1, 2, 4 and 8 workers; kept for the simulation."""
+    """Run backfills of the same pictures, done again each time, with 1, 2, 4 and 8 workers; kept for the simulation."""
     total, small = setup.pick(500, 60), setup.pick(FIT, 20)
     source = setup.folder / "source"
     setup.say(f"making {total} pictures")
@@ -143,7 +144,7 @@ def measure_sizes(setup: Setup) -> list[Row]:
 
 
 def backfill(there: Deployed, source: Path | None, *, workers: int, batch: int, pictures: int = 0) -> Run:
-    """One backfill: of the new pictures of a folder, or, without one, again of those that are there.
+    """Run one backfill: of the new pictures of a folder, or, without one, again of those that are there.
 
     Raises RuntimeError unless it did all of them.
     """
@@ -180,7 +181,7 @@ def backfill(there: Deployed, source: Path | None, *, workers: int, batch: int, 
 
 
 def containers_of(logs: Mapping[tuple[str, str], str], made_at_s: float) -> tuple[Container, ...]:
-    """The stages' containers among these logs, in the order of their beginning."""
+    """Return the stages' containers among these logs, in the order of their beginning."""
     found = []
     for (pod, _), text in logs.items():
         for match in _ENDED.finditer(text):
@@ -199,12 +200,12 @@ def containers_of(logs: Mapping[tuple[str, str], str], made_at_s: float) -> tupl
 
 
 def pods_of(workflow: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Its nodes that are pods."""
+    """Return its nodes that are pods."""
     return [one for one in workflow["status"]["nodes"].values() if one["type"] == "Pod"]
 
 
 def outputs_of(workflow: Mapping[str, Any]) -> dict[str, str]:
-    """What its verdict said."""
+    """Return the outputs of its verdict."""
     return {
         one["name"]: one.get("value", "")
         for node in pods_of(workflow)

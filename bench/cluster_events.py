@@ -38,7 +38,7 @@ class Burst:
 
 
 def measure(setup: Setup) -> list[Row]:
-    """500 pictures in 20 s, then a backfill of the same with two workers."""
+    """Measure 500 pictures in 20 s, then a backfill of the same with two workers."""
     total, within_s = setup.pick(500, 60), setup.pick(20.0, 5.0)
     source = setup.folder / "source"
     setup.say(f"making {total} pictures")
@@ -101,7 +101,7 @@ class Series:
 
 @contextmanager
 def sampled(there: Deployed) -> Iterator[Series]:
-    """What the intake says of itself meanwhile."""
+    """Sample the intake's metrics while the block runs."""
     series, over = Series(), threading.Event()
 
     def sample() -> None:

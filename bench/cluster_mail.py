@@ -26,7 +26,7 @@ _STAMP: Final = re.compile(r"^(\S+Z) ")
 
 
 def measure(setup: Setup) -> list[Row]:
-    """p50 and p95 of the whole way; the median of each step."""
+    """Measure p50 and p95 of the whole way, and the median of each step."""
     number, every_s = setup.pick(20, 3), setup.pick(30.0, 0.0)
     taken: list[dict[str, float]] = []
     cpu_s: list[dict[str, float]] = []
@@ -83,7 +83,8 @@ def follow(
 
 
 def stage_moments(containers: Mapping[str, Container], records: Mapping[str, Record]) -> dict[str, float]:
-    """When each stage's program began, when its work on the picture began and ended, and when the program ended."""
+    """Return the times at which each stage's program began, its work on the picture began and ended, and the program
+    ended."""
     moments: dict[str, float] = {}
     for stage in STAGES:
         record = records[stage]
@@ -95,7 +96,7 @@ def stage_moments(containers: Mapping[str, Container], records: Mapping[str, Rec
 
 
 def rows_of(taken: Sequence[Mapping[str, float]]) -> list[Row]:
-    """The rows of the table: the whole, and each step by itself."""
+    """Return the rows of the table: the whole, and each step by itself."""
     total = [moments["mail"] for moments in taken]
     rows = [
         Row(what=f"upload to mail: p50 of {len(total)}", values=total, unit="s"),
@@ -116,8 +117,8 @@ def rows_of(taken: Sequence[Mapping[str, float]]) -> list[Row]:
 
 
 def published_s(log: str, after_s: float) -> float:
-    """When the EventSource had its first event after that on the bus, by its log with kubectl's stamps. MinIO may tell
-    before its answer to the upload has come. Raises RuntimeError when it had none."""
+    """Return the time of the EventSource's first event on the bus after that, by its log with kubectl's stamps. MinIO
+    may send it before its answer to the upload has come. Raises RuntimeError when there is none."""
     for line in log.splitlines():
         stamp = _STAMP.match(line)
         if stamp and PUBLISHED in line and (at_s := stamp_s(stamp[1])) > after_s - 0.5:

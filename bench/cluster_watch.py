@@ -1,6 +1,6 @@
-"""When things happened in the cluster: what kubectl's watch tells, each word with the moment at which it came.
+"""Times of changes in the cluster: the events of kubectl's watch, each with the moment at which it came.
 
-Kubernetes keeps times to the second only; a word of the API server comes within milliseconds.
+Kubernetes keeps times to the second only; an event of the API server comes within milliseconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PATIENCE_S: Final = 120.0
 
 @dataclass(kw_only=True)
 class Watched:
-    """What has been told of one kind of resource: (moment, resource as it was then), in order."""
+    """Log of one kind of resource: (moment, resource as it was then), in order."""
 
     kind: str
     told: list[tuple[float, Thing]] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Watched:
             self._more.notify_all()
 
     def first(self, is_it: Callable[[Thing], bool], what: str) -> tuple[float, Thing]:
-        """The first moment at which a resource was so, and the resource. Raises RuntimeError when none comes."""
+        """Return the first moment at which a resource was so, and the resource. Raises RuntimeError when none comes."""
 
         def find() -> tuple[float, Thing] | None:
             return next(((at_s, thing) for at_s, thing in self.told if is_it(thing)), None)

@@ -1,7 +1,7 @@
-"""How much damage the stage `validate` finds, how what it misses looks, and what it costs.
+"""Measurement of the damage that the stage `validate` finds, the look of damage that it misses, and its cost.
 
-Spoils the valid sample photographs in ways that happen to files (a cut upload, a lost or doubled disk block, a bit that
-flipped) and asks the stage. The tries are seeded, so the same decoder gives the same shares; times are of the machine.
+Damages the valid sample photographs in ways that happen to files (a cut upload, a lost or doubled disk block, a flipped
+bit) and runs the stage. The tries are seeded, so the same decoder gives the same shares; times depend on the machine.
 Run from the repository's root: `python -m bench.damage [--tries N] [--seed N]`. Prints two tables in Markdown.
 """
 
@@ -86,7 +86,7 @@ KINDS: dict[str, Damage] = {
 
 @dataclass(kw_only=True)
 class Found:
-    """What became of the tries of one kind. The lists compare what was accepted unflagged with the original:
+    """Outcomes of the tries of one kind. The lists compare what was accepted unflagged with the original:
     share of wrong pixels, mean absolute difference in levels, peak signal-to-noise ratio in dB."""
 
     tried: int = 0
@@ -182,7 +182,8 @@ def _print_cost(run: Run, photos: dict[str, bytes]) -> None:
 
 
 def _best_ms(*calls: Callable[[], object], repeats: int = 60) -> list[float]:
-    """The shortest time of each call, taken in turns, so that other work on the machine meets all of them alike."""
+    """Return the shortest time of each call, taken in turns, so that other work on the machine meets all of them
+    alike."""
     best = [float("inf")] * len(calls)
     for _ in range(repeats):
         for index, call in enumerate(calls):

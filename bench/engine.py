@@ -1,4 +1,4 @@
-"""What the engine itself costs a file: the toy pipeline of four trivial stages, run by real worker processes."""
+"""Cost of the engine itself for a file: the toy pipeline of four trivial stages, run by real worker processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, Final, cast
 
 from bench.measure import Row, Setup
 from devkit.toy_pipeline import toy_pipeline
-from lookout.execution.executor import Completion, Done, Ticketed, Workers
+from lookout.execution.executor import Done, Workers
+from lookout.execution.jobs import Job, StageRun
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.ledger.port import Ledger
 from lookout.ledger.sqlite import SqliteLedger
@@ -29,7 +30,8 @@ PLANNING: Final = ("find_inputs", "find_slots", "find_records", "tallies", "memb
 
 
 def measure(setup: Setup) -> list[Row]:
-    """The whole run in this process, start of the workers included, and what of it the engine's thread spent where."""
+    """Measure the whole run in this process, start of the workers included, and the parts of the engine's thread in
+    it."""
     total, repeats = setup.pick(1000, 200), setup.pick(5, 2)
     source = setup.folder / "source"
     source.mkdir()
@@ -106,12 +108,12 @@ class MeteredWorkers(Workers):
         self._workers, self._meter = workers, meter
         self.size = workers.size
 
-    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
-        def told(completion: Completion) -> None:
-            if completion.made is not None:
-                spent_s = completion.made.finished_at_s - completion.made.started_at_s
+    def submit(self, jobs: Sequence[Job], timeout_s: float, done: Done) -> None:
+        def told(job: Job, run: StageRun) -> None:
+            if run.error is None:
+                spent_s = run.finished_at_s - run.started_at_s
                 self._meter.add(f"in the workers, over {self.size} of them", spent_s / self.size)
-            done(completion)
+            done(job, run)
 
         with self._meter.time("submitting to the workers"):
             self._workers.submit(jobs, timeout_s, told)

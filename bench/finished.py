@@ -1,4 +1,4 @@
-"""What a run costs when nearly all was done before: a rerun with nothing to do, and one new picture among many."""
+"""Cost of a run when nearly all was done before: a rerun with nothing to do, and one new picture among many."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _make_known(setup: Setup, total: int) -> tuple[Path, Path]:
 
 
 def _new_picture(source: Path, number: int) -> Path:
-    """A new picture of a person, from one of the devices on the newest day."""
+    """Return a new picture of a person, from one of the devices on the newest day."""
     path = source / f"cam{number % DEVICES:02}_{LAST_DAY_S + 80_000 + number}.jpg"
     path.write_bytes(varied((PHOTOS / PERSON).read_bytes(), number))
     return path
@@ -118,7 +118,7 @@ def _add(source: Path, state: Path, number: int) -> tuple[Finished, dict[str, An
 
 
 def _add_warm(source: Path, state: Path, first: int, rounds: int) -> list[float]:
-    """Seconds that a run takes within a process that has the model open: no start-up in it."""
+    """Return seconds that a run takes within a process that has the model open: no start-up in it."""
     with Program(settings=Settings(), installation=INSTALLATION).open(state) as opened:
         workers = InlineWorkers(opened.store)
         seconds = [_run_here(opened, workers, _new_picture(source, first + number)) for number in range(rounds + 1)]

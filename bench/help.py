@@ -1,4 +1,4 @@
-"""How long ``lookout --help`` takes: what every call pays before it begins."""
+"""Time of ``lookout --help``: the cost of every call before it begins."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bench.measure import LOOKOUT, Row, Setup, run_process
 
 
 def measure(setup: Setup) -> list[Row]:
-    """Whole processes, after one that fills the caches."""
+    """Measure whole processes, after one that fills the caches."""
     command = [LOOKOUT, "--help"]
     run_process(command)
     times_s = [run_process(command).wall_s for _ in range(setup.pick(20, 5))]

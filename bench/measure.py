@@ -1,4 +1,5 @@
-"""What all benchmarks share: timing a whole process, the rows of the table, and what is said about the machine.
+"""Parts that all benchmarks share: the timing of a whole process, the rows of the table, the description of the
+machine.
 
 Knows no single benchmark.
 """
@@ -29,15 +30,15 @@ _STOPWATCH: Final = str(Path(__file__).with_name("stopwatch.py"))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
-    """What a benchmark is given: an empty folder of its own, whether a first impression is enough, and where to say
-    what is going on."""
+    """Setup of a benchmark: an empty folder of its own, whether a rough result is enough, and a function that reports
+    progress."""
 
     folder: Path
     quick: bool
     say: Callable[[str], None]
 
     def pick(self, full: Amount, quick: Amount) -> Amount:
-        """A number of things, repeats or seconds."""
+        """Return a number of things, repeats or seconds."""
         return quick if self.quick else full
 
 
@@ -69,7 +70,7 @@ class Row:
         return "ok" if kept else "over"
 
     def cells(self) -> tuple[str, str, str, str]:
-        """What, measured, bar, verdict."""
+        """Return the cells of the row: what, measured, bar, verdict."""
         measured = f"{_number(self.middle)} {self.unit}".rstrip()
         if len(self.values) > 1:
             spread = f"{_number(min(self.values))}..{_number(max(self.values))}"
@@ -123,7 +124,7 @@ def run_lookout(*arguments: str | Path) -> tuple[Finished, Mapping[str, Any]]:
 
 
 def check_counts(said: Mapping[str, Any], expected: Mapping[str, Mapping[str, Json]]) -> None:
-    """Raises RuntimeError unless each stage's counts are as expected: a figure for other work would be worthless."""
+    """Raise RuntimeError unless each stage's counts are as expected: a figure for other work would be worthless."""
     for stage, counts in expected.items():
         got = {name: said["stages"][stage][name] for name in counts}
         if got != counts:
@@ -131,7 +132,7 @@ def check_counts(said: Mapping[str, Any], expected: Mapping[str, Mapping[str, Js
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values does not exceed (nearest rank)."""
+    """Return the smallest value that at least this share of the values does not exceed (nearest rank)."""
     if not values or not 0 < share <= 1:
         raise ValueError(f"expected values and a share in (0, 1], got {len(values)} values and {share}")
     ordered = sorted(values)
@@ -140,7 +141,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """All rows as a Markdown table with padded columns."""
+    """Return all rows as a Markdown table with padded columns."""
     return cells_table([("what", "measured: median", "bar", ""), *(row.cells() for row in rows)])
 
 
@@ -171,7 +172,7 @@ def machine() -> str:
 
 
 def load() -> str:
-    """The load averages over 1, 5 and 15 minutes."""
+    """Return the load averages over 1, 5 and 15 minutes."""
     return " ".join(f"{value:.2f}" for value in os.getloadavg())
 
 

@@ -38,7 +38,7 @@ QUALITY: Final = 88
 
 
 def varied(photo: bytes, seed: int) -> bytes:
-    """The photograph with slightly other brightness and faint noise, as a JPEG of about the same size."""
+    """Return the photograph with slightly other brightness and faint noise, as a JPEG of about the same size."""
     rng = random.Random(seed)
     noise = np.random.default_rng(seed)
     picture = decode_bgr(photo).astype(np.float32)
@@ -48,13 +48,13 @@ def varied(photo: bytes, seed: int) -> bytes:
 
 
 def tiny(seed: int) -> bytes:
-    """A distinct JPEG of 64 x 64 pixels."""
+    """Return a distinct JPEG of 64 x 64 pixels."""
     colour = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
     return encode_jpeg(np.kron(colour, np.ones((16, 16, 1), np.uint8)), 80)
 
 
 def key_of(number: int, total: int) -> str:
-    """The name of one of ``total`` pictures, spread over the five sample devices and two days."""
+    """Return the name of one of ``total`` pictures, spread over the five sample devices and two days."""
     device = DEVICES[number % len(DEVICES)]
     step_s = 2 * DAY_S / total
     return f"{device}_{FIRST_DAY_S + int(number * step_s)}.jpg"

@@ -37,7 +37,7 @@ class Site:
 
     @contextmanager
     def open(self) -> Iterator[Deployment]:
-        """The deployment, with all its buckets if it has a store of its own."""
+        """Yield the deployment, with all its buckets if it has a store of its own."""
         settings = self.settings
         if settings.store is not None:
             make_buckets(open_minio(settings.store), INSTALLATION.buckets)
@@ -54,7 +54,7 @@ class Servers:
     folder: Path
 
     def site(self, name: str) -> Site:
-        """The deployment of this name: small letters and digits."""
+        """Return the deployment of this name: small letters and digits."""
         environment = {
             **self.minio.settings(),
             **self.etcd.settings(),
@@ -79,12 +79,12 @@ def etcd(folder: Path, name: str) -> Iterator[EtcdServer]:
 
 
 def ledger_only(server: EtcdServer, folder: Path) -> Site:
-    """A deployment with its ledger in this etcd and an empty store in a folder."""
+    """Return a deployment with its ledger in this etcd and an empty store in a folder."""
     return Site(state=folder / f"state-{server.folder.name}", environment=server.settings())
 
 
 def smallest_bytes(server: EtcdServer) -> int:
-    """The size of an etcd's database without old revisions and without gaps."""
+    """Return the size of an etcd's database without old revisions and without gaps."""
     revision = server.ask("maintenance/status")["header"]["revision"]
     _order(server, "kv/compaction", {"revision": revision, "physical": True})
     _order(server, "maintenance/defragment", {})
@@ -92,7 +92,7 @@ def smallest_bytes(server: EtcdServer) -> int:
 
 
 def database_bytes(server: EtcdServer) -> int:
-    """The size of an etcd's database as it is on the disk."""
+    """Return the size of an etcd's database as it is on the disk."""
     return int(server.ask("maintenance/status")["dbSize"])
 
 

@@ -1,6 +1,6 @@
-"""What one would write without Lookout to take texts through the same steps: raw minio-py, one loop.
+"""Baseline without Lookout that takes texts through the same steps: raw minio-py, one loop.
 
-The measure of ``services_cost``. It knows no ledger, keeps no provenance and does not look whether anything was done
+``services_cost`` compares with it. It has no ledger, keeps no provenance and does not check whether anything was done
 before; it makes the same gets and puts of the same bytes, with nothing but what the client library does by itself.
 """
 
@@ -93,7 +93,7 @@ _own: tuple[Minio, str] | None = None
 
 
 def _start(place: Place) -> None:
-    """Runs once in each process of the pool."""
+    """Prepare each process of the pool, once."""
     global _own
     _own = _connect(place), place.prefix
 

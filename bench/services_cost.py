@@ -1,4 +1,4 @@
-"""What claims, provenance and commits cost beyond the bare gets and puts: the toy pipeline on MinIO and etcd.
+"""Cost of claims, provenance and commits beyond the bare gets and puts: the toy pipeline on MinIO and etcd.
 
 Batches of 200 texts as large as pictures go through the three ordinary toy stages, whose own work is nothing, and then
 the same bytes through a bare loop on the same server; in turn, with as many processes on both sides.
@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from statistics import median
 from typing import Final, cast
 
@@ -19,9 +18,11 @@ from bench.engine import SHOWN_MS, Meter, Metered, MeteredWorkers
 from bench.measure import Row, Setup, load
 from bench.services import Servers, servers
 from bench.services_bare import TEXT, Bare, Place
+from bench.states import Unchanging
 from devkit.toy_pipeline import toy_pipeline
 from lookout.domain.records import Observation
 from lookout.engine.engine import Engine
+from lookout.engine.session import EngineSession
 from lookout.execution.executor import InlineWorkers, Workers
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.ledger.etcd import Address, EtcdLedger
@@ -40,7 +41,8 @@ BAR_MS: Final = 5.0
 
 
 def measure(setup: Setup) -> list[Row]:
-    """With everything in one process, where nothing overlaps, and with one worker process a core, as runs have it."""
+    """Measure with everything in one process, where nothing overlaps, and with one worker process a core, as in
+    runs."""
     with servers(setup.folder) as started:
         cores = max(2, os.cpu_count() or 1)
         return [*_compare(setup, started, 1), *_compare(setup, started, cores)]
@@ -80,7 +82,7 @@ def _compare(setup: Setup, started: Servers, size: int) -> list[Row]:
 
 
 def _parts(spent: Sequence[dict[str, float]], name: str, datums: int) -> list[Row]:
-    """What the engine's thread spent where."""
+    """Return the time that the engine's thread spent, by part."""
     rows = []
     for part in dict.fromkeys(part for each in spent for part in each):
         values = [1000 * each.get(part, 0.0) / datums for each in spent]
@@ -90,7 +92,7 @@ def _parts(spent: Sequence[dict[str, float]], name: str, datums: int) -> list[Ro
 
 
 def _texts(number: int) -> dict[str, bytes]:
-    """The batch of one round: distinct texts that cannot be made smaller by much, one in eight with an alarm."""
+    """Return the batch of one round: distinct texts that cannot be made smaller by much, one in eight with an alarm."""
     rng = random.Random(number)
     texts = {}
     for index in range(BATCH):
@@ -155,10 +157,8 @@ class _Ours:
             ledger=cast(Ledger, Metered(self._ledger, meter, "ledger")),
             store=cast(ObjectStore, Metered(self._store, meter, "store")),
             workers=self._workers if self._workers.size == 1 else MeteredWorkers(self._workers, meter),
-            owner=self._owner,
-            run="bench",
-            code="bench",
-            reobserve=partial(_refuse, "nothing changes while it is measured"),
+            source=Unchanging(),
+            session=EngineSession(owner=self._owner, run="bench", code="bench"),
         )
         engine.rebase(STAGES)
         report = engine.work(STAGES, frozenset(keys))
@@ -166,7 +166,3 @@ class _Ours:
         if any(report.success[stage.name] != len(keys) for stage in STAGES):
             raise RuntimeError(f"expected {len(keys)} successes of each stage, got {report}")
         return took
-
-
-def _refuse(why: str, key: str) -> None:
-    raise RuntimeError(f"{why}, but {key} did")

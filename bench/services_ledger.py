@@ -1,4 +1,4 @@
-"""What the ledger in etcd costs: the size of a picture in it, a datum that is finished, and a picture among many.
+"""Cost of the ledger in etcd: the size of a picture in it, a finished datum, and a picture among many.
 
 The pictures are made up (``bench/states.py``): engine and ledger are real, the stages and the objects are not.
 """
@@ -30,7 +30,7 @@ STEPS: Final = ("observe", "ordinary", "grouped")
 
 
 def measure(setup: Setup) -> list[Row]:
-    """An etcd with 1,000 pictures and one with 100,000 (``--quick``: 10,000), and then work on both in turn."""
+    """Measure an etcd with 1,000 pictures and one with 100,000 (``--quick``: 10,000), and then work on both in turn."""
     many = setup.pick(100_000, 10_000)
     with ExitStack() as stack:
         small, large = (stack.enter_context(etcd(setup.folder, name)) for name in ("few", "many"))

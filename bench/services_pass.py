@@ -45,8 +45,8 @@ def main() -> None:
 
 
 def take_batch(ledger: Ledger, state: Path, number: int) -> Mapping[str, float]:
-    """Seconds of each step for the ``number``-th batch of new pictures, four of each device on the newest day; and
-    ``cpu``, those in which this process ran."""
+    """Return seconds of each step for the ``number``-th batch of new pictures, four of each device on the newest day;
+    and ``cpu``, those in which this process ran."""
     now_s, origin = time.time(), origin_of(state)
     first_s = LAST_DAY_S + DAY_S // 2 + SET_APART_S + number * 10
     new = [

@@ -1,4 +1,4 @@
-"""What a run costs on servers when nearly all was done before: nothing to do, one new picture, one deleted.
+"""Cost of a run on servers when nearly all was done before: nothing to do, one new picture, one deleted.
 
 Pictures really lie in the bucket, and ``lookout run`` without SOURCE compares all of them with the ledger. Every
 command is run on a deployment with a single picture too: what it takes there (the interpreter, libraries, connections,
@@ -6,7 +6,7 @@ worker processes, the model, the charts) is its start-up, and the rest is what t
 would not do: with its last picture deleted it has no chart to draw, and starts no worker. What is deleted is what the
 round before has added, so that no two rounds come to the same charts, which would be found and not drawn.
 
-Whoever looks at the whole bucket waits for its listing at least. How long the server takes for that is measured beside.
+A scan of the whole bucket takes at least as long as its listing, whose time on the server is measured too.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ AT_ONCE: Final = 500
 
 
 def measure(setup: Setup) -> list[Row]:
-    """Whole processes over a single known picture and over 400 and 10,000, in turn; then the same within one process
-    that has everything loaded."""
+    """Measure whole processes over a single known picture and over 400 and 10,000, in turn; then the same within one
+    process that has everything loaded."""
     sizes = (ALONE, *(setup.pick(size, min(size, 2000)) for size in SIZES))
     with servers(setup.folder) as started:
         sites = {size: started.site(f"n{size}") for size in sizes}
@@ -126,7 +126,7 @@ def _add(store: MinioStore, number: int) -> None:
 
 
 def _delete(store: MinioStore, number: int) -> None:
-    """What was added under this number; the first of all was there from the beginning."""
+    """Delete the picture that was added under this number; the first of all was there from the beginning."""
     store.connection.delete(store.full(PIPELINE.inputs), _key(number))
 
 
@@ -166,7 +166,8 @@ def _run(site: Site, size: int, expected: Mapping[str, int]) -> Finished:
 
 
 def _warm(setup: Setup, sites: Mapping[int, Site], first: int) -> dict[tuple[int, str], list[float]]:
-    """Seconds that a run takes within a process that has the model and all libraries loaded; rounds from ``first``."""
+    """Return seconds that a run takes within a process that has the model and all libraries loaded; rounds from
+    ``first``."""
     rounds = setup.pick(*ROUNDS)
     found: dict[tuple[int, str], list[float]] = {(size, step): [] for size in sites for step in STEPS}
     for size, site in sites.items():
@@ -185,8 +186,8 @@ def _warm(setup: Setup, sites: Mapping[int, Site], first: int) -> dict[tuple[int
 
 
 def _bare(setup: Setup, site: Site) -> dict[str, list[float]]:
-    """Seconds of a listing of all versions without Lookout: by minio-py, one page after the other; and by requests for
-    all pages at once, whose answers nobody reads, which is what the server itself takes."""
+    """Return seconds of a listing of all versions without Lookout: by minio-py, one page after the other; and by
+    requests for all pages at once, whose answers nobody reads, which is what the server itself takes."""
     store, found = _store(site), dict[str, list[float]]()
     connection, bucket = store.connection, store.full(PIPELINE.inputs)
     for _ in range(setup.pick(*ROUNDS)):
@@ -221,7 +222,7 @@ def _run_here(opened: Deployment, workers: InlineWorkers) -> Ran:
 
 
 def _steps(number: int) -> tuple[tuple[str, Callable[[MinioStore], Any], Mapping[str, int]], ...]:
-    """What changes before each run of a round, and what that run has to have done."""
+    """Yield the change before each run of a round, and the result that this run must have."""
     nothing, one, gone = STEPS
     return (
         (nothing, _leave, {}),

@@ -1,7 +1,7 @@
 """A backfill on clusters of any size, simulated from what its parts cost on a small one.
 
 What is simulated: pods that wait for room on nodes, containers one after the other, batches that workers take by turns
-stage by stage as ``Working.pull`` does, worker processes and the engine beside them on the cores of their node, and
+stage by stage as ``BatchWorker.pull`` does, worker processes and the engine beside them on the cores of their node, and
 MinIO and etcd as servers that all share. What is not: memory, the network, and that costs grow with what is known
 already. Reads no measurement by itself and draws nothing; docs/scaling.md tells what it is good for.
 """
@@ -34,7 +34,7 @@ class StageCosts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Costs:
-    """What was measured. Times that no work of ours fills are seconds on the clock."""
+    """Measured costs. Times that no work of ours fills are seconds on the clock."""
 
     stages: tuple[StageCosts, ...]
     plan_s: float
@@ -71,7 +71,7 @@ class Cluster:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What a simulated backfill did. ``done`` has the number of times each picture went through each stage."""
+    """Outcome of a simulated backfill. ``done`` has the number of times each picture went through each stage."""
 
     done: Mapping[str, list[int]]
     elapsed_s: float
@@ -163,7 +163,7 @@ class _Backfill:
     # --- a worker ---------------------------------------------------------------------------------------------------
 
     def _pod(self) -> Process:
-        """Waits for room, then works through the stages."""
+        """Wait for room, then work through the stages."""
         node = yield from self._nodes.enter()
         yield self._clock.after(self._costs.pod_s)
         for number, stage in enumerate(self._costs.stages):
@@ -188,7 +188,7 @@ class _Backfill:
         yield self._clock.together([*lanes, self._engine(cpu, stage, len(batch.pictures), made)])
 
     def _lane(self, cpu: Station, stage: StageCosts, left: deque[int], made: Mailbox) -> Process:
-        """A worker process: reads, works, writes."""
+        """Simulate a worker process: read, work, write."""
         while left:
             picture = left.popleft()
             yield self._store.use(stage.store_s)
@@ -196,7 +196,7 @@ class _Backfill:
             made.put(picture)
 
     def _engine(self, cpu: Station, stage: StageCosts, expected: int, made: Mailbox) -> Process:
-        """Commits what is made, in bulk: all that has come while it was busy."""
+        """Commit what is made, in bulk: all that has come while it was busy."""
         while expected:
             yield made.filled()
             pictures = made.take()

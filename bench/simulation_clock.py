@@ -125,7 +125,7 @@ class Station:
 
 
 class Mailbox:
-    """Where one process takes all that others have put, at once."""
+    """Mailbox: one process takes all that others have put, at once."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -16,8 +16,8 @@ from bench.simulation_clock import Clock, Process, Room
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveCosts:
-    """What one picture was measured to take. ``cpu_s`` has seconds of a core by container, in their order; the mail is
-    sent at the end of ``mails``."""
+    """Measured costs of one picture. ``cpu_s`` has seconds of a core by container, in their order; the mail is sent at
+    the end of ``mails``."""
 
     event_s: float
     """From the upload to the workflow."""
@@ -41,7 +41,7 @@ class LiveCluster:
 
 
 def until_mail(costs: LiveCosts, cluster: LiveCluster, *, rate: float, pictures: int) -> list[float]:
-    """Seconds from upload to mail of each of so many pictures, of which ``rate`` land each second."""
+    """Return the seconds from upload to mail of each of so many pictures, of which ``rate`` arrive each second."""
     clock = Clock()
     nodes = Nodes(clock, cluster.nodes, cluster.cores, cluster.places)
     limit = Room(clock, cluster.limit)
@@ -69,8 +69,8 @@ def until_mail(costs: LiveCosts, cluster: LiveCluster, *, rate: float, pictures:
 
 
 def most_per_s(costs: LiveCosts, cluster: LiveCluster, *, within_s: float, pictures: int = 400) -> float:
-    """How many pictures may land each second, to a hundredth, so that 95 of 100 mails are there in time; 0 if a single
-    picture takes longer. By halving: more pictures never make a mail quicker."""
+    """Return how many pictures may arrive each second, to a hundredth, so that 95 of 100 mails are sent in time; 0 if a
+    single picture takes longer. By bisection: more pictures never make a mail quicker."""
     low, high = 0, 6400
     while low < high:
         middle = (low + high + 1) // 2

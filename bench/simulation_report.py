@@ -1,4 +1,4 @@
-"""What was measured of backfills on one node, what the simulation says of the same, and what of larger clusters.
+"""Report on backfills: measured on one node, simulated for the same, and simulated for larger clusters.
 
 ``python -m bench.simulation_report`` reads docs/figures/scaling.json, which ``python -m bench cluster-sizes`` keeps,
 prints two tables in Markdown and draws docs/images/scaling-*.png. The same file gives the same words and pictures.
@@ -40,13 +40,13 @@ def main() -> None:
 
 
 def runs_of(tree: Mapping[str, Any]) -> list[Run]:
-    """The runs of the file."""
+    """Return the runs of the file."""
     return [Run(**{**run, "containers": tuple(Container(**one) for one in run["containers"])}) for run in tree["runs"]]
 
 
 def costs_of(runs: Sequence[Run]) -> Costs:
-    """The costs by two backfills of new pictures with one worker, of few and of many: what differs between them is a
-    picture's, the rest is a container's start. MinIO's and etcd's are divided evenly among the stages."""
+    """Return the costs by two backfills of new pictures with one worker, of few and of many: what differs between them
+    is a picture's, the rest is a container's start. MinIO's and etcd's are divided evenly among the stages."""
     few, many = sorted((run for run in runs if run.workers == 1 and not run.forced), key=lambda run: run.pictures)
     more = many.pictures - few.pictures
 
@@ -86,7 +86,7 @@ def costs_of(runs: Sequence[Run]) -> Costs:
 
 
 def again(costs: Costs, run: Run) -> Outcome:
-    """The simulation of a measured run: on one node, with as much other work as there was, and as many places as there
+    """Simulate a measured run: on one node, with as much other work as there was, and as many places as there
     were pods at once at most."""
     cluster = Cluster(
         nodes=1,
@@ -100,7 +100,7 @@ def again(costs: Costs, run: Run) -> Outcome:
 
 
 def on_nodes(costs: Costs, runs: Sequence[Run], nodes: int, server_cores: float) -> Outcome:
-    """The simulation of nodes with one worker each, beside a node with so many cores for MinIO and etcd."""
+    """Return the simulation of nodes with one worker each, beside a node with so many cores for MinIO and etcd."""
     cluster = Cluster(
         nodes=nodes,
         cores=CORES,
@@ -114,7 +114,7 @@ def on_nodes(costs: Costs, runs: Sequence[Run], nodes: int, server_cores: float)
 
 
 def peak(containers: Sequence[Container]) -> int:
-    """How many pods were at work at once, at most."""
+    """Return the greatest number of pods that worked at once."""
     pods = {one.pod for one in containers}
     spans = [
         (
@@ -147,7 +147,7 @@ def comparison(pairs: Sequence[tuple[Run, Outcome]]) -> str:
 
 
 def prediction(larger: Mapping[int, Sequence[Outcome]]) -> str:
-    """What larger clusters do."""
+    """Return the prediction for larger clusters."""
     header = ["nodes"]
     for cores in larger:
         header += [f"pictures/s, {cores} server cores", "nodes busy", "servers busy", "etcd's disk busy"]
@@ -189,7 +189,7 @@ def _draw(pairs: Sequence[tuple[Run, Outcome]], larger: Mapping[int, Sequence[Ou
 
 
 def chart(x: str, y: str) -> tuple[Any, Any]:
-    """A figure and its axes."""
+    """Return a figure and its axes."""
     import matplotlib as mpl
 
     mpl.use("Agg")

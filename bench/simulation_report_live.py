@@ -1,4 +1,4 @@
-"""What the simulation says of pictures that land one by one, from the ways of the pictures that were measured.
+"""Report on the simulation of pictures that arrive one by one, from the measured times of single pictures.
 
 ``python -m bench.simulation_report_live`` reads docs/figures/mail.json, which ``python -m bench cluster-mail`` keeps,
 prints a table in Markdown and draws docs/images/scaling-mail.png.
@@ -47,7 +47,7 @@ def cluster(nodes: int) -> LiveCluster:
 
 
 def live_costs(tree: Mapping[str, Any]) -> LiveCosts:
-    """The medians of what was measured of single pictures."""
+    """Return the medians of what was measured of single pictures."""
     ways: Sequence[Mapping[str, float]] = tree["moments_s"]
     spent: Sequence[Mapping[str, float]] = tree["cpu_s"]
     return LiveCosts(
@@ -63,7 +63,7 @@ def live_costs(tree: Mapping[str, Any]) -> LiveCosts:
 
 
 def table_of(most: Mapping[int, float], within_s: float) -> str:
-    """How many may land, by nodes."""
+    """Return the table of how many pictures may arrive, by nodes."""
     header = ("nodes", f"pictures/s, 95 % of mails within {within_s:.0f} s", "pictures an hour")
     return cells_table([header, *((str(nodes), f"{rate:.2f}", f"{rate * 3600:,.0f}") for nodes, rate in most.items())])
 

@@ -19,7 +19,9 @@ from lookout.domain.identity import sha256
 from lookout.domain.pipeline import OVERVIEW
 from lookout.domain.records import AlertDraft, AlertState, JsonObject, ObjectRef, Observation
 from lookout.engine.engine import Engine
-from lookout.execution.executor import Completion, Done, Job, Made, Ticketed, Workers
+from lookout.engine.session import EngineSession
+from lookout.execution.executor import Done, Workers
+from lookout.execution.jobs import Job, StageRun
 from lookout.ledger.port import Delivered, Ledger
 from lookout.object_store.port import Listed, ObjectStore, Publish
 from lookout.references.activation import propose
@@ -42,7 +44,7 @@ READERS: Final = tuple(stage.name for stage in PIPELINE.readers(PIPELINE.inputs)
 
 
 def make_state(state: Path, source: Path, rules: Path, known: Iterable[Observation] | None = None) -> Counter[str]:
-    """A state in which every picture is finished, and says how many datums of each stage succeeded.
+    """Make a state in which every picture is finished; return how many datums of each stage succeeded.
 
     The pictures are those of the folder ``source``, or, if given, those ``known`` as if they lay in it.
     """
@@ -78,16 +80,14 @@ def finish(ledger: Ledger) -> Counter[str]:
 
 
 def engine_of(ledger: Ledger, owner: str) -> Engine:
-    """The real engine with made-up workers."""
+    """Return the real engine with made-up workers."""
     return Engine(
         pipeline=PIPELINE,
         ledger=ledger,
         store=Nowhere(),
         workers=MadeUp(),
-        owner=owner,
-        run="made-up",
-        code=code_version(),
-        reobserve=_nothing_changes,
+        source=Unchanging(),
+        session=EngineSession(owner=owner, run="made-up", code=code_version()),
     )
 
 
@@ -123,8 +123,11 @@ def settle_alerts(ledger: Ledger, owner: str) -> None:
         ledger.settle_alerts(owner, sent, time.time())
 
 
-def _nothing_changes(key: str) -> None:
-    raise RuntimeError(f"nothing changes while a state is made up, but {key} did")
+class Unchanging:
+    """Source of inputs that do not change while something is measured or made up."""
+
+    def observe_again(self, key: str) -> None:
+        raise RuntimeError(f"nothing changes while this is at work, but {key} did")
 
 
 class Nowhere(ObjectStore):
@@ -180,21 +183,22 @@ class MadeUp(Workers):
 
     size = 1
 
-    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+    def submit(self, jobs: Sequence[Job], timeout_s: float, done: Done) -> None:
         del timeout_s
-        for job, ticket in jobs:
-            done(Completion(job=job, ticket=ticket, made=make_up(job)))
+        for job in jobs:
+            done(job, make_up(job))
 
     def stop(self) -> None:
         """Nothing runs on its own."""
 
 
-def make_up(job: Job) -> Made:
-    """The outputs, facts, counts and alerts of a job of one of the four stages. Raises KeyError for another one."""
+def make_up(job: Job) -> StageRun:
+    """Return the outputs, facts, counts and alerts of a job of one of the four stages. Raises KeyError for another
+    one."""
     return {"validate": _validate, "object-detect": _detect, "threat-detect": _threats, "plot": _plot}[job.stage](job)
 
 
-def _validate(job: Job) -> Made:
+def _validate(job: Job) -> StageRun:
     name = find_name(job.key)
     if name is None:
         raise RuntimeError(f"expected pictures with good names, got {job.key}")
@@ -216,7 +220,7 @@ def _validate(job: Job) -> Made:
     )
 
 
-def _detect(job: Job) -> Made:
+def _detect(job: Job) -> StageRun:
     name = find_name(job.key)
     if name is None:
         raise RuntimeError(f"expected pictures with good names, got {job.key}")
@@ -229,7 +233,7 @@ def _detect(job: Job) -> Made:
     )
 
 
-def _threats(job: Job) -> Made:
+def _threats(job: Job) -> StageRun:
     name = find_name(job.key)
     if name is None:
         raise RuntimeError(f"expected pictures with good names, got {job.key}")
@@ -278,7 +282,7 @@ def _threats(job: Job) -> Made:
     )
 
 
-def _plot(job: Job) -> Made:
+def _plot(job: Job) -> StageRun:
     if job.key == OVERVIEW:
         names = ("threats.png", "days.png", "invalid.png", "last_seen.png", "index.html")
         return _made([_output(job, name) for name in names])
@@ -292,7 +296,7 @@ def _is_threat(job: Job) -> bool:
 
 
 def _output(job: Job, key: str, same: ObjectRef | None = None) -> ObjectRef:
-    """An output with content of its own, or with the ``same`` as another object."""
+    """Return an output with content of its own, or with the ``same`` as another object."""
     digest = same.sha256 if same is not None else sha256(f"{job.stage}/{key}".encode())
     size = same.size if same is not None else 50_000
     return ObjectRef(bucket=job.stage, key=key, sha256=digest, size=size, version=digest[:32])
@@ -306,9 +310,9 @@ def _made(
     label: str | None = None,
     at_s: float | None = None,
     alerts: tuple[AlertDraft, ...] = (),
-) -> Made:
+) -> StageRun:
     now_s = time.time()
-    return Made(
+    return StageRun(
         outputs=tuple(outputs),
         facts=facts or {},
         counts=counts or {},

@@ -13,7 +13,7 @@ from bench.pictures import write_varied
 
 
 def measure(setup: Setup) -> list[Row]:
-    """Both as whole processes with one worker a core, in turn, each time into a new folder.
+    """Measure both as whole processes with one worker a core, in turn, each time into a new folder.
 
     Each threat is drawn and encoded a second time, so the share of threats matters: one picture in seven, and, with
     the example rules on the sample photographs, five in seven.

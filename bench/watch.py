@@ -21,7 +21,7 @@ PATIENCE_S: Final = 60.0
 
 
 def measure(setup: Setup) -> list[Row]:
-    """``lookout watch`` as a process, with a local double of SendGrid; each picture is written and closed in the
+    """Measure ``lookout watch`` as a process, with a fake of SendGrid; each picture is written and closed in the
     watched folder on its time, whatever became of the one before."""
     total = setup.pick(40, 8)
     source = setup.folder / "source"
@@ -89,7 +89,7 @@ class _Post:
 
 
 def _picture_of(posted: Posted) -> str:
-    """The picture's name in the text of a mail, from the line that begins with ``picture``."""
+    """Return the picture's name in the text of a mail, from the line that begins with ``picture``."""
     if posted.status != 202 or posted.message is None:
         raise RuntimeError(f"expected a mail that is taken with 202, got {posted.status}")
     for line in posted.message["content"][0]["value"].splitlines():

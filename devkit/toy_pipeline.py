@@ -20,7 +20,7 @@ HERE: Final = "devkit.toy_pipeline"
 
 
 def group_of(key: str) -> str:
-    """The key's first folder."""
+    """Return the key's first folder."""
     return key.partition("/")[0] if "/" in key else "-"
 
 
@@ -53,7 +53,7 @@ def first(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
 
 
 def second(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
-    """The text in capitals with the word in force and the parameter ``mark`` behind it."""
+    """Return the text in capitals with the word in force and the parameter ``mark`` behind it."""
     words = b" ".join(data for loaded in references for data in loaded.data.values())
     mark = str(params.get("mark", "")).encode()
 
@@ -65,7 +65,7 @@ def second(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
 
 
 def third(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
-    """Both texts on a line, and an alert when the quiet one says ``alarm``; nothing otherwise."""
+    """Return both texts on a line, and an alert when the quiet one says ``alarm``; nothing otherwise."""
     del params, references
 
     def run(work: Work) -> Result:
@@ -113,12 +113,12 @@ def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
 
 
 def select(key: str, references: Sequence[Reference]) -> list[Reference]:
-    """The words whose name without its ending starts the key; ``all`` applies to all."""
+    """Return the words whose name without its ending starts the key; ``all`` applies to all."""
     return [unit for unit in references if unit.name == "all.txt" or key.startswith(unit.name.removesuffix(".txt"))]
 
 
 def toy_pipeline(*, mark: str = "", version: int = 1, tries: int = 3, timeout_s: float = 30.0) -> Pipeline:
-    """The toy pipeline; ``mark`` is a parameter of ``second`` and ``version`` its recipe's."""
+    """Return the toy pipeline; ``mark`` is a parameter of ``second`` and ``version`` its recipe's."""
     return Pipeline(
         inputs="texts",
         group_of=group_of,

@@ -78,7 +78,7 @@ class Dependency(TypedDict):
 
 
 class Source(TypedDict):
-    """Where a value comes from: a path into the event's data, or a Go template of it with sprig's functions."""
+    """Source of a value: a path into the event's data, or a Go template of it with sprig's functions."""
 
     dependencyName: str
     dataKey: NotRequired[str]
@@ -109,7 +109,8 @@ class TriggerTemplate(TypedDict):
 
 
 class Trigger(TypedDict):
-    """What is made of an event. ``dlqTrigger`` gets it when all tries have failed; without one it is gone."""
+    """Trigger: the resource made of an event. ``dlqTrigger`` gets the event when all tries have failed; without one the
+    event is lost."""
 
     template: TriggerTemplate
     retryStrategy: Backoff
@@ -142,7 +143,7 @@ def event_bus() -> Manifest:
 
 
 def event_source() -> Manifest:
-    """The webhooks that MinIO or an intake posts to. Without the token in the Secret they answer 401."""
+    """Return the webhooks that MinIO or an intake posts to. Without the token in the Secret they answer 401."""
     return _manifest(
         "EventSource",
         EVENT_SOURCE,
@@ -164,7 +165,8 @@ def event_source() -> Manifest:
 
 
 def sensor() -> Manifest:
-    """A pipeline for each picture, or for each batch; for anything else that landed, a backfill that looks for itself.
+    """Return a pipeline for each picture, or for each batch; for anything else that landed, a backfill that looks for
+    itself.
 
     One dependency a trigger: of two with the same subject, a trigger of Argo Events would hear only one.
     """
@@ -249,7 +251,7 @@ def _manifest(kind: str, name: str, spec: dict[str, Any]) -> Manifest:
 
 
 def _pod() -> dict[str, Any]:
-    """What the controller is to put into the pod that it makes: as restricted as pods may be."""
+    """Return the template of the pod that the controller makes: as restricted as pods may be."""
     return {
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "container": {
@@ -271,7 +273,7 @@ def _dependency(name: str, event: str, filters: Filters) -> Dependency:
 
 
 def _id(name: str) -> DataFilter:
-    """What may be a part of a workflow's name, and no template."""
+    """Return the filter for a field that becomes a part of a workflow's name: no template passes it."""
     return {"path": f"body.{name}", "type": "string", "value": ["^[a-z0-9-]{1,40}$"]}
 
 

@@ -39,7 +39,7 @@ _HINT: Final = "install Argo Workflows and Argo Events into the namespace first:
 
 
 def deploy(kubectl: Kubectl, overlay: Path, *, say: Callable[[str], None], deadline_s: float) -> None:
-    """Raises Failed with what stands in the way; what was applied until then stays."""
+    """Apply everything in order. Raises Failed with the obstacle; what was applied until then stays."""
     built = kubectl("kustomize", str(overlay))  # a mistake in it is told before anything is changed
     _check_argo(kubectl)
     _apply(kubectl, "--filename", str(ROOT / "base" / "namespace.yaml"))

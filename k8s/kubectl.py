@@ -13,7 +13,7 @@ _DEADLINE_S: Final = 600.0
 
 
 class Failed(Exception):
-    """What cannot be done, with the words of who refused it."""
+    """Failure of a command, with the text of the program that refused it."""
 
 
 class Kubectl:
@@ -24,7 +24,7 @@ class Kubectl:
         self._program = program or find_kubectl()
 
     def __call__(self, *arguments: str, given: str | None = None) -> str:
-        """What it printed; ``given`` is its input. Raises Failed with its words."""
+        """Run it and return its output; ``given`` is its input. Raises Failed with its error text."""
         words = [self._program, f"--namespace={self.namespace}", *arguments]
         done = subprocess.run(  # noqa: S603 - the callers' own words
             words, input=given or "", capture_output=True, text=True, timeout=_DEADLINE_S, check=False
@@ -35,7 +35,7 @@ class Kubectl:
 
 
 def find_kubectl() -> str:
-    """The program: KUBECTL, else the one that ``make cluster`` has, else the one in PATH. Raises Failed."""
+    """Return the program: KUBECTL, else the one that ``make cluster`` has, else the one in PATH. Raises Failed."""
     cache = Path(os.environ.get("LOOKOUT_CACHE") or Path.home() / ".cache" / "lookout")
     for name in (os.environ.get("KUBECTL"), str(cache / "bin" / "kubectl"), "kubectl"):
         found = shutil.which(name) if name else None

@@ -74,7 +74,7 @@ def make_missing(kubectl: Kubectl, environment: Mapping[str, str], *, prefix: st
 def all_wanted(
     kubectl: Kubectl, environment: Mapping[str, str], prefix: str, *, tls: bool = False
 ) -> dict[str, Wanted]:
-    """Every Secret by its name, in the order in which they can be made."""
+    """Return every Secret by its name, in the order in which they can be made."""
     found = {f"lookout-store-{name}": _store(prefix + user) for name, user in STORE_USERS.items()}
     found["lookout-store-metrics"] = _measuring(prefix + STORE_USERS["metrics"])
     found["lookout-store-root"] = _of(MINIO_ROOT_USER=lambda: _ROOT_USER, MINIO_ROOT_PASSWORD=_password)
@@ -103,7 +103,7 @@ def _store(user: str) -> Wanted:
 
 
 def _measuring(user: str) -> Wanted:
-    """The store's user for its metrics, and the token that Prometheus shows."""
+    """Return the store's user for its metrics, and the token that Prometheus shows."""
 
     def make() -> Mapping[str, str]:
         made = dict(_store(user).make())
@@ -125,12 +125,12 @@ def _tls(services: Sequence[str], kubectl: Kubectl) -> Wanted:
 
 
 def _password() -> str:
-    """192 random bits that no configuration language takes for a number or a sign of its own."""
+    """Return 192 random bits as text that no configuration language takes for a number or a sign of its own."""
     return f"k{secrets.token_hex(24)}"
 
 
 def _nats(authority: str) -> Mapping[str, str]:
-    """NATS reads two variables, Argo Events one file of YAML."""
+    """Return the secrets of NATS, which reads two variables, and of Argo Events, which reads one YAML file."""
     password = _password()
     return {
         "NATS_USER": _NATS_USER,
@@ -141,13 +141,13 @@ def _nats(authority: str) -> Mapping[str, str]:
 
 
 def _authority(kubectl: Kubectl) -> str:
-    """Who vouches for NATS's certificate: no secret itself."""
+    """Return the authority that signed NATS's certificate: no secret itself."""
     return b64decode(kubectl("get", "secret", "lookout-nats-tls", r"--output=jsonpath={.data.ca\.crt}")).decode("ascii")
 
 
 def _certificate(services: Sequence[str], namespace: str) -> Mapping[str, str]:
-    """A certificate that vouches for itself, for all names that these have in the cluster. Members of an etcd show it
-    to each other, so it is a client's too."""
+    """Return a certificate that vouches for itself, for all names that these have in the cluster. Members of an etcd
+    show it to each other, so it is a client's too."""
     zones = ("", f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local")
     names = ",".join(f"DNS:{service}{zone}" for service in services for zone in zones)
     command = [

@@ -37,7 +37,8 @@ class FieldLogger:
 
 
 def logfmt(event: str, fields: dict[str, object]) -> str:
-    """One line: the event, then ``name=value`` with quotes where a value needs them. Never more than one line."""
+    """Format one line: the event, then ``name=value`` with quotes where a value needs them. Never more than one
+    line."""
     return " ".join([_value(event), *(f"{name}={_value(value)}" for name, value in fields.items())])
 
 
@@ -48,7 +49,7 @@ def _value(value: object) -> str:
 
 
 def get_logger(name: str) -> FieldLogger:
-    """The logger of a module: pass ``__name__``."""
+    """Return the logger of a module: pass ``__name__``."""
     return FieldLogger(logging.getLogger(name if name.startswith(ROOT) else f"{ROOT}.{name}"))
 
 

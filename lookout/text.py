@@ -51,7 +51,8 @@ def columns_of(text: str) -> int:
 
 
 def shortened(text: str, width: int) -> str:
-    """The text in at most this many columns: a long one loses its middle, since keys mostly differ at their end."""
+    """Return the text in at most this many columns: a long one loses its middle, since keys mostly differ at their
+    end."""
     if columns_of(text) <= width:
         return text
     head, tail = _beginning(text, (width - 1) // 3), _beginning(text[::-1], width - 1 - (width - 1) // 3)[::-1]
@@ -67,7 +68,7 @@ def printable(value: object) -> str:
 
 
 def when(seconds: float | None) -> str:
-    """A time in UTC to the second, or a dash."""
+    """Return a time in UTC to the second, or a dash."""
     if seconds is None:
         return "-"
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
@@ -99,7 +100,7 @@ def _beginning(text: str, width: int) -> str:
 
 
 def _narrowed(columns: Sequence[Sequence[str]], numeric: Sequence[bool], width: int) -> list[int]:
-    """The width of each column, the widest made narrower until a line fits or none can give any more."""
+    """Return the width of each column, the widest made narrower until a line fits or none can give any more."""
     widths = [max(map(columns_of, column)) for column in columns]
     least = [
         have if right else min(have, max(columns_of(column[0]), NARROW))
@@ -115,7 +116,7 @@ def _narrowed(columns: Sequence[Sequence[str]], numeric: Sequence[bool], width: 
 
 
 def _fitted(row: Sequence[str], widths: Sequence[int]) -> Iterator[list[str]]:
-    """The lines of a row: one, or more where a sentence in its last cell needs them."""
+    """Yield the lines of a row: one, or more where a sentence in its last cell needs them."""
     *first, last = row
     cells = [shortened(cell, room) for cell, room in zip(first, widths, strict=False)]
     for line in _wrapped(last, widths[-1]):
@@ -124,7 +125,7 @@ def _fitted(row: Sequence[str], widths: Sequence[int]) -> Iterator[list[str]]:
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:
-    """The words of the text in lines of this width; a word that is longer loses its middle."""
+    """Yield the words of the text in lines of this width; a word that is longer loses its middle."""
     line = ""
     for word in text.split(" "):
         cut = shortened(word, width)

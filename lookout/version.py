@@ -1,4 +1,4 @@
-"""Which code made a result: the release and a digest of the sources. Provenance only; never part of an identity."""
+"""Version of the code that made a result: the release and a digest of the sources. Never part of an identity."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ REFUSED: Final = frozenset({"How", "What", "When", "Where", "Whether", "Which", 
 
 
 def offenders(path: Path) -> Iterator[str]:
-    """Each docstring of the file that begins with a refused word, as ``path:line: first line``."""
+    """Yield each docstring of the file that begins with a refused word, as ``path:line: first line``."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             text = ast.get_docstring(node) or ""

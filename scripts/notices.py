@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def table(lock: str) -> str:
-    """The libraries of a lock file as a Markdown table, in the order of their names."""
+    """Return the libraries of a lock file as a Markdown table, in the order of their names."""
     versions: dict[str, list[str]] = {}
     for name, version in _LOCKED.findall(lock):
         versions.setdefault(name, []).append(version)
@@ -50,7 +50,7 @@ def table(lock: str) -> str:
 
 
 def licence(package: PackageMetadata) -> str:
-    """What a package says of its licence: its SPDX expression, else a short licence field, else its classifier."""
+    """Return a package's licence: its SPDX expression, else a short licence field, else its classifier."""
     fields = package.json
     expression = fields.get("license_expression")
     if expression:

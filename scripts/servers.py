@@ -68,7 +68,7 @@ class Server:
 
 
 def kubernetes(name: str) -> Server:
-    """A program of Kubernetes, whose go.mod takes the libraries from folders that its module does not carry."""
+    """Return a program of Kubernetes, whose go.mod takes the libraries from folders that its module does not carry."""
     return Server(
         name=name,
         module="k8s.io/kubernetes",
@@ -81,7 +81,8 @@ def kubernetes(name: str) -> Server:
 
 
 def argo_workflows(name: str) -> Server:
-    """A program of Argo Workflows. Its user interface is built with Node, so here the page of the server is blank."""
+    """Return a program of Argo Workflows. Its user interface is built with Node, so here the page of the server is
+    blank."""
     return Server(
         name=name,
         module="github.com/argoproj/argo-workflows/v3",
@@ -153,6 +154,14 @@ SERVERS: Final = (
         lock="coredns",
     ),
     Server(
+        name="kube-router",
+        module="github.com/cloudnativelabs/kube-router/v2",
+        version="v2.1.0",
+        package="lookout/scripts/servers/kube-router",
+        group="cluster",
+        lock="kube-router",
+    ),
+    Server(
         name="nats-server",
         module="github.com/nats-io/nats-server/v2",
         version="v2.15.2",
@@ -189,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def is_current(server: Server, folder: Path) -> bool:
-    """Whether the program is there, and its plain name leads to it."""
+    """Tell whether the program is there, and its plain name leads to it."""
     link = folder / server.name
     return link.is_symlink() and link.readlink() == Path(server.file_name) and is_built(server, folder)
 
@@ -273,7 +282,7 @@ def build(server: Server, folder: Path) -> Path:
 
 
 def copy_module(server: Server, folder: Path) -> Path:
-    """A copy of the module, as checked and unpacked by Go, with the files that it misses."""
+    """Return a copy of the module, as checked and unpacked by Go, with the files that it misses."""
     said = go("mod", "download", "-json", f"{server.module}@{server.version}", cwd=folder.parent)
     shutil.copytree(json.loads(said)["Dir"], folder, copy_function=shutil.copyfile)
     for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):

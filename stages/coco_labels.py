@@ -53,7 +53,7 @@ _EVERYDAY: Final = {
 
 
 def find_name(name: str) -> str | None:
-    """The COCO name that is meant, or None: case, underscores and hyphens do not matter (``Traffic_Light``)."""
+    """Return the COCO name that is meant, or None: case, underscores and hyphens do not matter (``Traffic_Light``)."""
     plain = _plain(name)
     return plain if plain in IDS else None
 

@@ -108,8 +108,8 @@ def _work(stage: str, *, run: str, batch: str, name: str, pull: str, workers: in
 
 
 def _log_costs(stage: str, began_s: float) -> None:
-    """What the container took, from this program's first line: seconds, and processor time of this process and of its
-    worker processes."""
+    """Log the cost of the container from this program's first line: seconds, and processor time of this process and of
+    its worker processes."""
     import resource
 
     from lookout.log import get_logger

@@ -18,6 +18,8 @@ INSTALLATION: Final = Installation(
     check_host="stages.threat_detect.mail.http_post:target",
     mail_folder="stages.threat_detect.mail.eml_folder:FolderChannel",
     folder_watch="event_sources.folder_watch.supervised_watch:SteadyWatch",
+    names="stages.camera_names.files:open_names",
+    try_names="stages.camera_names.files:try_names",
     assets="lookout_assets",
     find_name=find_name,
 )

@@ -18,7 +18,8 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PictureName:
-    """What a key says: ``folder`` is empty or ends with a slash; ``stamp`` is the time as it was written."""
+    """Name of a picture, parsed from its key: ``folder`` is empty or ends with a slash; ``stamp`` is the time as
+    written."""
 
     folder: str
     device: str
@@ -41,7 +42,7 @@ class PictureName:
 
 
 def find_name(key: str) -> PictureName | None:
-    """The parts of a key, or None if its last part is not a picture's name."""
+    """Return the parts of a key, or None if its last part is not a picture's name."""
     folder, slash, name = key.rpartition("/")
     found = _NAME.fullmatch(name)
     if found is None:
@@ -50,6 +51,6 @@ def find_name(key: str) -> PictureName | None:
 
 
 def group_of(key: str) -> str:
-    """The group in which a picture is counted: ``<device>/<day in UTC>``, or ``-/-``."""
+    """Return the group in which a picture is counted: ``<device>/<day in UTC>``, or ``-/-``."""
     name = find_name(key)
     return f"{name.device}/{name.day}" if name else f"{UNNAMED}/{UNNAMED}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from devkit.memory_ledger import MemoryLedger
+from devkit.fakes.memory_kv import memory_ledger
 from lookout.reports.metrics import Measures
 from lookout.reports.status import look
 from stages.pipeline import PIPELINE
@@ -23,7 +23,7 @@ OF_A_HISTOGRAM = ("_bucket", "_count", "_sum")
 
 def metrics() -> dict[str, dict[str, set[str]]]:
     """By name of a family, its labels and their values."""
-    ledger, measures = MemoryLedger(), Measures(PIPELINE, follows=True)
+    ledger, measures = memory_ledger(), Measures(PIPELINE, follows=True)
     measures.take(look(PIPELINE, ledger, 1.0), ledger)
     found: dict[str, dict[str, set[str]]] = {}
     for family in text_string_to_metric_families(measures.text()):

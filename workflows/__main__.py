@@ -22,7 +22,7 @@ _HEAD: Final = "# Rendered by `python -m workflows`; change it there.\n"
 
 
 def rendered() -> dict[Path, str]:
-    """By file below ROOT, what it must say."""
+    """Return the text of each file, by its path below ROOT."""
     made: dict[str, Mapping[str, Any]] = {"workflows/rendered/limits.yaml": limits()}
     for template in (pipeline(), backfill(), dead_letter(), upkeep(), upkeep_full()):
         made[f"workflows/rendered/{template.name}.yaml"] = template.to_dict()

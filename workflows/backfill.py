@@ -50,7 +50,8 @@ ARGUMENTS: Final = (
 
 
 def backfill() -> WorkflowTemplate:
-    """plan, then as many workers as there is work for, then charts and verdict. With nothing to do, plan only."""
+    """Return the workflow: plan, then as many workers as there is work for, then charts and verdict. With nothing to
+    do, plan only."""
     with WorkflowTemplate(
         entrypoint="backfill",
         arguments=list(ARGUMENTS),
@@ -67,6 +68,7 @@ def backfill() -> WorkflowTemplate:
                 RUN,
                 *(f"--{name}={{{{workflow.parameters.{name}}}}}" for name in (one.name for one in ARGUMENTS)),
                 f"--workers-to={_WORKERS_TO}",
+                "--page-status",
             ),
             outputs=[output("workers", _WORKERS_TO)],
         )

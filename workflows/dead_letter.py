@@ -1,7 +1,7 @@
-"""What becomes of an event that no workflow was made of: its object is entered into the ledger, as it is now.
+"""Workflow for dead letters, events that started no workflow: it records their objects in the ledger, as they are now.
 
-Most of these are repeats of an event whose workflow is there already, so the ledger knows the object and nothing is to
-do. Of the others, what is new waits then, and the next reconcile works on it.
+Most of these are repeats of an event whose workflow exists already, so the ledger knows the object and nothing is to
+do. Of the others, new objects are then dirty, and the next reconcile works on them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from workflows.parts import HOUR_S, life, operator, single
 
 
 def dead_letter() -> WorkflowTemplate:
-    """``lookout look`` at the event's object."""
+    """Return the workflow that runs ``lookout look`` at the event's object."""
     with WorkflowTemplate(
         entrypoint="look",
         arguments=[Parameter(name="object", description="bucket/key of the event")],

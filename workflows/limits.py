@@ -1,4 +1,4 @@
-"""How much may run at once: the ConfigMap that the semaphores of the other workflows read, and overlays change."""
+"""Limits of what runs at once: the ConfigMap that the semaphores of the other workflows read, and overlays change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ WORKERS: Final = "workers"
 
 
 def limits() -> dict[str, Any]:
-    """For one small node. A number is read whenever a lock is asked for, so a change needs no restart."""
+    """Return the limits for one small node. A number is read whenever a lock is asked for, so a change needs no
+    restart."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -1,4 +1,4 @@
-"""What the workflows share: the containers of the stages and of the operator, and how a workflow lives and ends.
+"""Parts that the workflows share: containers of the stages and of the operator, and the life cycle of a workflow.
 
 Each container sees the settings and its own users of store and ledger, by environment only, and may write to ``/tmp``
 and nowhere else.
@@ -106,7 +106,7 @@ class Part:
     need: Need
 
     def fields(self) -> dict[str, Any]:
-        """What a container has in any template."""
+        """Return the fields that a container has in any template."""
         return {
             "image": self.image,
             "image_pull_policy": "IfNotPresent",
@@ -133,7 +133,7 @@ class Part:
 
 
 def stage(name: str, *args: str) -> Part:
-    """The container of a stage, with its own users of store and ledger. Only threat-detect sends mail."""
+    """Return the container of a stage, with its own users of store and ledger. Only threat-detect sends mail."""
     return Part(
         name=name,
         image=f"lookout/{name}:dev",
@@ -149,7 +149,7 @@ def stage(name: str, *args: str) -> Part:
 
 
 def operator(name: str, *args: str, secrets: Sequence[str] = ()) -> Part:
-    """A container of the command line, ``lookout`` with these arguments."""
+    """Return a container of the command line, ``lookout`` with these arguments."""
     return Part(
         name=name,
         image="lookout/lookout:dev",
@@ -161,12 +161,12 @@ def operator(name: str, *args: str, secrets: Sequence[str] = ()) -> Part:
 
 
 def verdict(*args: str) -> Part:
-    """The last container: ends the run, and says what was found and what failed."""
+    """Return the last container: ends the run, and says what was found and what failed."""
     return operator("main", "verdict", RUN, *args, f"--to={_VERDICT}")
 
 
 def chain(name: str, parts: Sequence[Part], **fields: Any) -> ContainerSet:
-    """One pod whose containers run one after the other, each when the one before it has ended with 0.
+    """Return one pod whose containers run one after the other, each when the one before it has ended with 0.
 
     The names begin with the place in the chain, but for ``main``, which is Argo's word for the one that gives outputs:
     Argo's message on a failed pod is that of the first container by name that failed, so this makes it the cause.
@@ -183,7 +183,7 @@ def chain(name: str, parts: Sequence[Part], **fields: Any) -> ContainerSet:
 
 
 def single(name: str, part: Part, **fields: Any) -> Container:
-    """A pod of one container."""
+    """Return a pod of one container."""
     return Container(name=name, retry_strategy=retry(), volume_mounts=[_tmp()], **part.fields(), **fields)
 
 
@@ -192,7 +192,8 @@ def _tmp() -> VolumeMount:
 
 
 def retry() -> RetryStrategy:
-    """Again after 5, 10, 20, 40, 60, 60... s, for about ten minutes: servers come back in this time or not soon."""
+    """Return the retries after 5, 10, 20, 40, 60, 60... s, for about ten minutes: servers are back by then or not
+    soon."""
     return RetryStrategy(
         limit=12,
         retry_policy="Always",
@@ -202,18 +203,18 @@ def retry() -> RetryStrategy:
 
 
 def output(name: str, path: str, default: str | None = None) -> Parameter:
-    """An output parameter that a container writes into a file."""
+    """Return an output parameter that a container writes into a file."""
     return Parameter(name=name, value_from=ValueFrom(path=path, default=default))
 
 
 def verdict_outputs() -> list[Parameter]:
-    """What a verdict says of its run, for the node in Argo's pages and for whoever waits for the workflow."""
+    """Return the outputs of a verdict, for the node in Argo's pages and for clients that wait for the workflow."""
     return [output(name, f"{_VERDICT}/{name}", "") for name in ("device", "count", "found", "failed")]
 
 
 def closing(*args: str) -> Steps:
-    """The exit handler of a workflow with a run: a run that was not ended by its own verdict, because a stage failed
-    or somebody stopped the workflow, is ended here. Nothing runs after a success."""
+    """Return the exit handler of a workflow with a run: a run that was not ended by its own verdict, because a stage
+    failed or somebody stopped the workflow, is ended here. Nothing runs after a success."""
     close = single("close", operator("close", "verdict", RUN, *args))
     with Steps(name="at-exit") as steps:
         Step(name="close", template=close, when="{{workflow.status}} != Succeeded")
@@ -221,17 +222,17 @@ def closing(*args: str) -> Steps:
 
 
 def limit(semaphore: str) -> Synchronization:
-    """Waits until fewer run than LIMITS says for this semaphore."""
+    """Return the lock that waits until fewer run than LIMITS says for this semaphore."""
     return Synchronization(
         semaphores=[SemaphoreRef(config_map_key_ref=ConfigMapKeySelector(name=LIMITS, key=semaphore))]
     )
 
 
 def life(component: str, description: str, *, deadline_s: int) -> dict[str, Any]:
-    """How every workflow lives: who it is, how long it may take, and what stays of it.
+    """Return the settings of every workflow: its service account, time limits and clean-up.
 
-    Pods that succeeded go at once, their logs are archived before. A workflow that succeeded is forgotten after an hour
-    and one that failed after three days: its history is in the ledger.
+    Pods that succeeded are deleted at once, after their logs are archived. A workflow that succeeded is deleted after
+    an hour and one that failed after three days: its history is in the ledger.
     """
     labels = {"app.kubernetes.io/part-of": "lookout", "app.kubernetes.io/component": component}
     return {
@@ -257,8 +258,8 @@ def life(component: str, description: str, *, deadline_s: int) -> dict[str, Any]
 def by_clock(
     name: str, schedule: str, description: str, template: str, *, start_within_s: int, **fields: Any
 ) -> CronWorkflow:
-    """A workflow of this WorkflowTemplate, one at a time. When the controller was away, the last one that was missed is
-    made up for, unless it is older than ``start_within_s``."""
+    """Return a workflow of this WorkflowTemplate, one at a time. When the controller was away, the last one that was
+    missed is made up for, unless it is older than ``start_within_s``."""
     return CronWorkflow(
         name=name,
         labels={"app.kubernetes.io/part-of": "lookout", "app.kubernetes.io/component": name},

@@ -1,4 +1,4 @@
-"""What no event told of is found by looking: backfills of live work, by the clock."""
+"""Scheduled comparison with the source, for changes without an event: backfills of live work."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _SOON_S = 50
 
 
 def reconcile() -> CronWorkflow:
-    """Each minute, what lies behind the last key of each device: what an event that was lost would have told."""
+    """Return the workflow of each minute: keys after the last one of each device, whose events may have been lost."""
     return _reconcile("reconcile", "* * * * *", "recent", "Pictures that no event told of, each minute")
 
 
 def reconcile_full() -> CronWorkflow:
-    """Each night, everything: deletions too, and keys before the last one of their device."""
+    """Return the workflow of each night: everything, also deletions, and keys before the last one of their device."""
     return _reconcile("reconcile-full", "23 3 * * *", "full", "The whole bucket compared with the ledger, each night")
 
 

@@ -1,4 +1,4 @@
-"""What daily work cannot notice, by the clock: letters that wait, results nobody names, versions that expired.
+"""Scheduled maintenance: alerts that wait, orphaned results, expired versions.
 
 Each is a WorkflowTemplate and a CronWorkflow of the same name that refers to it: the controller runs nothing else.
 """
@@ -13,16 +13,16 @@ _SOON_S = 240
 
 
 def upkeep() -> WorkflowTemplate:
-    """Alerts whose mail could not be sent, when no picture comes whose work would send them."""
+    """Return the workflow that sends alerts whose mail failed, when no new picture starts work that would send them."""
     return _template(
         "upkeep",
         "Alerts that wait are sent again",
-        [operator("mail", "alerts", "send", secrets=[MAIL_SECRET])],
+        [operator("mail", "alerts", "send", "--page-status", secrets=[MAIL_SECRET])],
     )
 
 
 def upkeep_full() -> WorkflowTemplate:
-    """Store and ledger compared, what stands on nothing retracted, what nobody names removed."""
+    """Return the workflow that compares store and ledger: orphaned datums are retracted, orphaned results removed."""
     return _template(
         "upkeep-full",
         "Store and ledger compared and cleaned up, each night",
@@ -35,9 +35,10 @@ def upkeep_full() -> WorkflowTemplate:
 
 
 def upkeep_by_clock() -> tuple[CronWorkflow, CronWorkflow]:
-    """The first every five minutes, the second each night."""
+    """Return the schedules: every four minutes, and each night. The page calls a status of more than five minutes
+    stale, and a ``reconcile`` with much work keeps the next one, which would renew it, from starting."""
     return (
-        by_clock("upkeep", "*/5 * * * *", "Alerts that wait are sent again", "upkeep", start_within_s=_SOON_S),
+        by_clock("upkeep", "*/4 * * * *", "Alerts that wait are sent again", "upkeep", start_within_s=_SOON_S),
         by_clock("upkeep-full", "53 3 * * *", "Cleaned up each night", "upkeep-full", start_within_s=_SOON_S),
     )
 

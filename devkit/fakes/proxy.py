@@ -195,7 +195,7 @@ class Proxy:
                     await asyncio.sleep(len(piece) / self.bytes_per_s)
 
     def _pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """The chunk in pieces of about a twentieth of a second, if there is a limit."""
+        """Yield the chunk in pieces of about a twentieth of a second, if there is a limit."""
         size = max(1, int(self.bytes_per_s / 20)) if self.bytes_per_s else len(chunk)
         for begin in range(0, len(chunk), size):
             yield chunk[begin : begin + size]

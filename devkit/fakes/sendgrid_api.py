@@ -31,7 +31,7 @@ MAX_POST_BYTES: Final = 30 * 1024 * 1024
 
 
 class Manner(Enum):
-    """How an answer is given."""
+    """Manner in which an answer is given."""
 
     PLAIN = "plain"
     HANG = "hang"
@@ -99,7 +99,7 @@ class SendGridApi:
 
     @property
     def url(self) -> str:
-        """What to give a channel as its host."""
+        """Return the URL to give a channel as its host."""
         host, port = self._server.server_address[:2]
         return f"{self._scheme}://{host!s}:{port}"
 
@@ -147,7 +147,7 @@ class SendGridApi:
         return Scripted(status=204)
 
     def messages(self) -> bytes:
-        """All requests as JSON, without the key, and of attachments only how long they are as they came."""
+        """Return all requests as JSON, without the key, and of attachments only how long they are as they came."""
         with self._lock:
             posted = list(self.posted)
         return json.dumps([_shown(one) for one in posted]).encode()
@@ -180,7 +180,7 @@ def _shown(posted: Posted) -> dict[str, Any]:
 
 
 def find_faults(message: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """What the API would refuse of a mail: sentences with the fields they are about. Empty for a good one."""
+    """Return why the API would refuse a mail: sentences with the fields they are about. Empty for a valid one."""
     faults: list[tuple[str, str | None]] = []
     people = message.get("personalizations")
     if not isinstance(people, list) or not people:
@@ -302,7 +302,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Stand for the API until interrupted."""
+    """Serve the fake API until interrupted."""
     parser = argparse.ArgumentParser(description="A stand-in for SendGrid's v3 API; it sends nothing anywhere.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8025)

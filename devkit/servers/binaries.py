@@ -1,4 +1,4 @@
-"""Where the programs of the servers are. They are built by ``scripts/servers.py``; this module only finds them."""
+"""Paths of the servers' programs. They are built by ``scripts/servers.py``; this module only finds them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lookout.domain.errors import InputRejected
 
 
 def find_binary(name: str, environment: Mapping[str, str] | None = None) -> Path:
-    """The program ``name``: from the folder LOOKOUT_SERVERS, else from the cache of builds, else from PATH.
+    """Return the program ``name``: from the folder LOOKOUT_SERVERS, else from the cache of builds, else from PATH.
 
     The cache is ``bin`` in LOOKOUT_CACHE, by default in ``~/.cache/lookout``. Raises InputRejected that says how to
     get it.

@@ -20,7 +20,8 @@ def call(
     headers: Mapping[str, str] | None = None,
     wait_s: float = 5.0,
 ) -> bytes:
-    """The body of the answer to a GET, or with ``body`` to a POST; with ``tls`` the client shows its certificate.
+    """Return the body of the answer to a GET, or with ``body`` to a POST; with ``tls`` the client shows its
+    certificate.
 
     Raises Unavailable for no answer within ``wait_s``, and for any that is not 200 with what the server said.
     """

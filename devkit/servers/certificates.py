@@ -40,7 +40,7 @@ class Certificates:
 
 
 def make_certificates(folder: Path, *, client_name: str = "lookout") -> Certificates:
-    """The certificates in ``folder``, made there (P-256, valid for a year) where they are missing.
+    """Return the certificates in ``folder``, made there (P-256, valid for a year) where they are missing.
 
     ``client_name`` becomes the common name of the client's, which etcd takes for a user. Raises InputRejected without
     ``openssl``, Unavailable with its words when it fails.

@@ -127,7 +127,7 @@ class EtcdServer(Server):
         return dict(json.loads(answer))
 
     def is_leader(self) -> bool:
-        """Whether this member says that it leads; one that does not answer does not."""
+        """Tell whether this member says that it is the leader; one that does not answer is not."""
         try:
             status = self.ask("maintenance/status", token=self._token())
         except Unavailable:
@@ -209,7 +209,7 @@ class EtcdCluster:
         return ledger_url(self.members)
 
     def settings(self) -> dict[str, str]:
-        """The LOOKOUT_* variables by which Lookout uses this cluster."""
+        """Return the LOOKOUT_* variables by which Lookout uses this cluster."""
         return ledger_settings(self.members)
 
     def start(self, deadline_s: float = START_DEADLINE_S) -> Self:
@@ -249,7 +249,7 @@ class EtcdCluster:
             member.kill()
 
     def get_leader(self, deadline_s: float = 20.0) -> EtcdServer:
-        """The member that leads. Raises Unavailable when none of the running ones does within the deadline."""
+        """Return the member that leads. Raises Unavailable when none of the running ones does within the deadline."""
         end_s = time.monotonic() + deadline_s
         while time.monotonic() < end_s:
             for member in self.members:
@@ -266,13 +266,13 @@ class EtcdCluster:
 
 
 def ledger_url(members: Sequence[EtcdServer]) -> str:
-    """The LOOKOUT_LEDGER for these members of one cluster."""
+    """Return the LOOKOUT_LEDGER for these members of one cluster."""
     scheme = "etcds" if members[0].tls else "etcd"
     return f"{scheme}://{','.join(member.endpoint for member in members)}"
 
 
 def ledger_settings(members: Sequence[EtcdServer]) -> dict[str, str]:
-    """All LOOKOUT_LEDGER* for these members of one cluster."""
+    """Return all LOOKOUT_LEDGER* for these members of one cluster."""
     first = members[0]
     found = {"LOOKOUT_LEDGER": ledger_url(members)}
     if first.user:

@@ -29,7 +29,8 @@ class ProcessId:
 
     @classmethod
     def find(cls, pid: int) -> Self | None:
-        """The process that has this number now; None if there is none, or one that has ended and is not yet reaped."""
+        """Return the process that has this number now; None if there is none, or one that has ended and is not yet
+        reaped."""
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
@@ -40,7 +41,8 @@ class ProcessId:
 
     @classmethod
     def recall(cls, file: Path) -> Self | None:
-        """The process that the file remembers, if it still runs; None for no file, or one that cannot be read."""
+        """Return the process that the file remembers, if it still runs; None for no file, or one that cannot be
+        read."""
         try:
             remembered = cls(**json.loads(file.read_text(encoding="ascii")))
         except (FileNotFoundError, ValueError, TypeError):
@@ -54,7 +56,7 @@ class ProcessId:
         part.replace(file)
 
     def is_alive(self) -> bool:
-        """Whether it still runs."""
+        """Tell whether the process still runs."""
         return type(self).find(self.pid) == self
 
     def end(self, deadline_s: float) -> bool:

@@ -33,7 +33,8 @@ class Listener:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now. Another process may take it before it is used: be ready to try again."""
+    """Return a port that nobody listens on now. Another process may take it before it is used: be ready to try
+    again."""
     highest = int(_RANGE.read_text().split()[0]) if _RANGE.exists() else 32_768
     candidates = range(_LOWEST, highest) if highest > _LOWEST else range(_LOWEST, 65_536)
     for port in random.sample(candidates, 200):
@@ -43,7 +44,7 @@ def free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port of the loopback now."""
+    """Tell whether a server could listen on the port of the loopback now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -54,7 +55,7 @@ def is_free(port: int) -> bool:
 
 
 def find_listener(port: int) -> Listener | None:
-    """Who listens on a port, on any address; None if nobody does."""
+    """Return the process that listens on a port, on any address; None if there is none."""
     sockets = _listening_sockets(port)
     if not sockets:
         return None
@@ -65,7 +66,7 @@ def find_listener(port: int) -> Listener | None:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether this very process listens on the port."""
+    """Tell whether this very process listens on the port."""
     return bool(_listening_sockets(port) & _open_sockets(pid))
 
 

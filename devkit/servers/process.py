@@ -67,11 +67,11 @@ class Server(ABC):
 
     @abstractmethod
     def command(self) -> Sequence[str]:
-        """The arguments after the program's name; nothing secret among them."""
+        """Return the arguments after the program's name; nothing secret among them."""
 
     @abstractmethod
     def environment(self) -> Mapping[str, str]:
-        """What the process gets beside PATH and HOME; nothing of this process's own environment is passed on."""
+        """Return the environment beside PATH and HOME; nothing of this process's own environment is passed on."""
 
     @property
     @abstractmethod
@@ -81,11 +81,11 @@ class Server(ABC):
     @property
     @abstractmethod
     def health_path(self) -> str:
-        """What answers 200 as soon as requests are served, and not before."""
+        """Return the path that answers 200 as soon as requests are served, and not before."""
 
     @abstractmethod
     def settings(self) -> dict[str, str]:
-        """The LOOKOUT_* variables by which Lookout uses this server."""
+        """Return the LOOKOUT_* variables by which Lookout uses this server."""
 
     def prepare(self) -> None:
         """Make what must be there before a start. Here: the folder, for its owner only."""
@@ -125,7 +125,7 @@ class Server(ABC):
 
     @property
     def running(self) -> bool:
-        """Whether the process is there; a frozen one is."""
+        """Tell whether the process exists; a frozen one does."""
         return self._process is not None and self._process.poll() is None
 
     # ---- what can be done with it ----
@@ -181,7 +181,7 @@ class Server(ABC):
             time.sleep(_POLL_S)
 
     def is_healthy(self, wait_s: float = 1.0) -> bool:
-        """Whether it says, within ``wait_s``, that it serves requests."""
+        """Tell whether it says, within ``wait_s``, that it serves requests."""
         try:
             call(self.http_url + self.health_path, tls=self.tls, wait_s=wait_s)
         except Unavailable:
@@ -231,7 +231,7 @@ class Server(ABC):
         self.stop()
 
     def log_tail(self) -> str:
-        """The last lines of the log since the last start."""
+        """Return the last lines of the log since the last start."""
         try:
             with self.log_file.open("rb") as log:
                 log.seek(self._log_start)

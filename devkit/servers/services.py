@@ -41,7 +41,7 @@ _COMPACTION: Final = ("periodic", "1h")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """How the servers are to run."""
+    """Request for servers: how they are to run."""
 
     minio_port: int = MINIO_PORT
     etcd_port: int = ETCD_PORT
@@ -69,7 +69,8 @@ class Services:
 
     @property
     def env_file(self) -> Path:
-        """What a shell reads to use the services; it holds passwords, and only its owner may read it."""
+        """Return the file that a shell reads to use the services; it holds passwords, and only its owner may read
+        it."""
         return self.folder / ENV_FILE
 
     def up(self, asked: Asked | None = None) -> list[Service]:
@@ -108,7 +109,7 @@ class Services:
             return {name: self._stop(name, deadline_s) for name in _PROGRAMS}
 
     def status(self) -> list[Service]:
-        """How both are, as they were last asked for; none if they never were."""
+        """Return the status of both, as they were last asked for; none if they never were."""
         asked = self._find_asked()
         return [] if asked is None else [self._service(server) for server in self._servers(asked)]
 
@@ -151,7 +152,8 @@ class Services:
         )
 
     def _find_process(self, name: str) -> ProcessId | None:
-        """The server's process; None if it does not run, whatever a crash, a kill or a reboot has left in its file."""
+        """Return the server's process; None if it does not run, whatever a crash, a kill or a reboot has left in its
+        file."""
         return ProcessId.recall(self._pid_file(name))
 
     # ---- the folder ----
@@ -172,7 +174,7 @@ class Services:
             raise InputRejected("is not what was written there", str(self._asked_file), "remove it") from exc
 
     def _passwords(self) -> dict[str, str]:
-        """The passwords of this folder by what they are for, made at the first call."""
+        """Return the passwords of this folder by what they are for, made at the first call."""
         file = self.folder / "passwords.json"
         if not file.exists():
             _write_private(file, json.dumps({use: secrets.token_urlsafe(24) for use in _PASSWORDS}))

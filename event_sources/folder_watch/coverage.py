@@ -33,7 +33,7 @@ class Coverage:
         self._inodes_tell = inode in (find_watched() or ())
 
     def moved(self) -> None:
-        """Folders were made, moved or removed."""
+        """Note that folders were made, moved or removed."""
         self._moved = True
 
     def check(self) -> bool:

@@ -15,7 +15,7 @@ LOGGER: Final = logging.getLogger("watchdog")
 
 
 def new_observer() -> BaseObserver:
-    """The observer of this system; where the system can tell, files moved in are told from files made here.
+    """Return the observer of this system; where the system can tell, files moved in are told from files made here.
 
     Folders made one inside the other at once are watched twice by watchdog, which is harmless, and warned of, in one
     very long line each: these warnings are silenced. Raises OSError when the system gives no observer.
@@ -53,7 +53,7 @@ class OverflowListener(logging.Handler):
 
 
 def find_watched() -> list[int] | None:
-    """The inode numbers of all that this process watches by inotify, or None where the system does not tell.
+    """Return the inode numbers of all that this process watches by inotify, or None where the system does not tell.
 
     watchdog passes over a subfolder for which the system gave no watch; only this list shows it.
     """

@@ -145,7 +145,8 @@ class SteadyWatch:
             self._is_due, self._pause_s = True, self._soon_s
 
     def _lost(self, error: LookoutError) -> None:
-        """From any thread: what may have been missed is walked for, and a folder that is gone ends it all."""
+        """Report lost events, from any thread: a walk finds what was missed, and a folder that is gone ends the
+        watch."""
         if isinstance(error, Unavailable):
             self._say(f"{error}; the folder is walked through")
             with self._lock:

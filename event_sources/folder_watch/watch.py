@@ -281,7 +281,7 @@ class FolderWatch(FileSystemEventHandler):
     # --- paths -------------------------------------------------------------------------------------------------------
 
     def _find_key(self, path: str) -> str | None:
-        """The key of a path below the folder, or None for what is left alone."""
+        """Return the key of a path below the folder, or None for what is left alone."""
         if not path.startswith(self._root + "/") or self._is_excluded(path):
             return None
         name = path[len(self._root) + 1 :]
@@ -309,7 +309,7 @@ def _find_identity(path: str) -> tuple[int, int] | None:
 
 
 def _is_file(path: str) -> bool:
-    """Whether an input can be there; a link to nothing is one, as who reads it says why it cannot."""
+    """Tell whether an input can be there; a dangling link counts, so that reading it reports the defect."""
     try:
         return stat.S_ISREG(Path(path).stat().st_mode)
     except OSError:
@@ -317,7 +317,7 @@ def _is_file(path: str) -> bool:
 
 
 def _has_jpeg_end(path: str) -> bool:
-    """Whether the mark that ends a JPEG is near the file's end; some cameras write more behind it."""
+    """Tell whether the marker that ends a JPEG is near the file's end; some cameras write more after it."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return False  # a link or a device: whoever reads it looks where it leads

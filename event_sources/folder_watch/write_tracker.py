@@ -1,4 +1,4 @@
-"""Which files are still being written, and for how long the others have been left alone.
+"""Tracker of the files that are still being written, and of the time since the others were written last.
 
 Times and states of paths only: knows no watchdog and no folder. One thread sleeps until the next path is due; nothing
 is polled.
@@ -55,13 +55,13 @@ class Settling:
             return path in self._due_at_s or (path in self._open and path in self._unclosed)
 
     def opened(self, path: str) -> None:
-        """Somebody opened the file, to read or to write."""
+        """Note that a process opened the file, to read or to write."""
         with self._changed:
             self._open.add(path)
 
     def closed(self, path: str, *, written: bool) -> None:
-        """Somebody closed the file: after writing, it is no longer waited for. A reader only ends the waiting for its
-        own close, so that who reads it all the time, as a walk may, does not put it off for ever."""
+        """Note that a process closed the file: after writing, it is no longer waited for. A reader only ends the wait
+        for its own close, so that who reads it all the time, as a walk may, does not put it off for ever."""
         with self._changed:
             self._open.discard(path)
             if written:
@@ -80,7 +80,7 @@ class Settling:
             self._wait(path)
 
     def is_being_written(self, path: str) -> bool:
-        """Whether somebody has the file open who may have created or changed it."""
+        """Tell whether a process has the file open that may have created or changed it."""
         with self._changed:
             return path in self._open and path in self._unclosed
 
@@ -105,7 +105,7 @@ class Settling:
                     self._wait(name)
 
     def forget_who_is_open(self) -> None:
-        """Events were lost, so a close may have been: whatever waited for one is given its time anew."""
+        """Note that events were lost, perhaps a close: the wait of all that waited for one begins anew."""
         with self._changed:
             self._open.clear()
             for path in self._unclosed - self._due_at_s.keys():

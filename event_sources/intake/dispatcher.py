@@ -66,12 +66,12 @@ class Pace:
             raise ValueError(f"expected most >= 1, age_s >= 0 and again_s > 0, got {self}")
 
     def attempt(self, age_s: float) -> int:
-        """How many times a batch of this age should have been posted if nobody has taken it: the second time after
-        ``again_s``, the third after three times that, then seven times."""
+        """Return how many times a batch of this age should have been posted if no workflow took it: the second time
+        after ``again_s``, the third after three times that, then seven times."""
         return 1 + int(math.log2(1 + max(0.0, age_s) / self.again_s))
 
     def next_s(self, attempt: int) -> float:
-        """At which age the post after this one is due."""
+        """Return the age at which the post after this one is due."""
         return self.again_s * (math.ldexp(1.0, attempt) - 1)
 
 
@@ -111,7 +111,7 @@ class Dispatcher:
         metrics.ask(lambda: len(self.line), self._oldest_s)
 
     def start(self) -> None:
-        """Begin with what was left by whoever was here before."""
+        """Start the thread, with the batches that the process before has left."""
         self._thread.start()
 
     def stop(self, within_s: float) -> None:
@@ -122,7 +122,7 @@ class Dispatcher:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it works."""
+        """Tell whether the thread is alive."""
         return self._thread.is_alive()
 
     def _run(self) -> None:
@@ -167,7 +167,8 @@ class Dispatcher:
     # --- cutting ------------------------------------------------------------------------------------------------------
 
     def _cut(self, ledger: BatchLedger, taken: Mapping[str, float], now_s: float) -> Batch | None:
-        """A batch of those of the keys that wait in the ledger; None when none is left, or others have all of them."""
+        """Return a batch of those of the keys that wait in the ledger; None when none is left, or others have all of
+        them."""
         try:
             found = [ledger.find_slots(stage, list(taken)) for stage in self._readers]
             waiting = sorted({key for slots in found for key, slot in slots.items() if slot.dirty})
@@ -241,5 +242,6 @@ class Dispatcher:
 
 
 def _stamp(now_s: float) -> str:
-    """A time to the millisecond that sorts as the ids of other cuts do, and may be a part of a workflow's name."""
+    """Return a time to the millisecond that sorts as the ids of other cuts do, and may be a part of a workflow's
+    name."""
     return f"{datetime.fromtimestamp(now_s, UTC):%Y%m%dt%H%M%S}{int(now_s * 1000) % 1000:03}"

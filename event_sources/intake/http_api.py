@@ -1,7 +1,7 @@
-"""What an intake speaks: events by POST, and by GET whether it lives, whether it can work, and its metrics.
+"""HTTP interface of an intake: events by POST; liveness, readiness and metrics by GET.
 
-An answer of 2xx says that the ledger has the object, so whoever sent the event may forget it. Anything else says why
-not, in a sentence; MinIO keeps the event then and sends it again. Knows no ledger and no store.
+An answer of 2xx means that the ledger has the object, so the sender may forget the event. Any other says why not, in
+a sentence; MinIO keeps the event then and sends it again. Knows no ledger and no store.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from event_sources.intake.metrics import Metrics
-from event_sources.intake.recorder import Taker
+from event_sources.intake.recorder import Recorder
 from event_sources.intake.s3_events import MAX_BODY_BYTES, Happened, read_events
 from lookout.domain.errors import InputRejected, LookoutError
 from lookout.log import get_logger
@@ -49,7 +49,7 @@ class Buckets:
     references: Collection[str]
 
 
-class Door:
+class IntakeApi:
     """Lets events in. ``forward`` passes on the body of one that is about a model or a rule: bringing these into force
     takes a stage's code, which only a workflow has."""
 
@@ -58,18 +58,18 @@ class Door:
         *,
         token: str,
         buckets: Buckets,
-        taker: Taker,
+        recorder: Recorder,
         forward: Callable[[bytes], None],
         is_alive: Callable[[], bool],
         metrics: Metrics,
         answer_s: float,
     ) -> None:
         self._token = token.encode()
-        self._buckets, self._taker, self._forward = buckets, taker, forward
+        self._buckets, self._recorder, self._forward = buckets, recorder, forward
         self._is_alive, self._metrics, self._answer_s = is_alive, metrics, answer_s
 
     def app(self) -> Starlette:
-        """To be served."""
+        """Return the application to be served."""
         return Starlette(
             routes=[
                 Route(PATH, self.post, methods=["POST"]),
@@ -80,7 +80,7 @@ class Door:
         )
 
     async def post(self, request: Request) -> Response:
-        """One event, or several in one body."""
+        """Take one event, or several in one body."""
         began_s = time.perf_counter()
         try:
             self._check_token(request)
@@ -101,9 +101,9 @@ class Door:
         return JSONResponse({"taken": len(events)})
 
     async def _take(self, events: list[Happened], body: bytes) -> None:
-        """Returns when the ledger has all pictures, and the bus what else matters. Raises LookoutError."""
+        """Return when the ledger has all pictures, and the bus what else matters. Raises LookoutError."""
         pictures = {event.key for event in events if event.bucket == self._buckets.pictures}
-        answers: list[Awaitable[None]] = [asyncio.wrap_future(self._taker.take(key)) for key in pictures]
+        answers: list[Awaitable[None]] = [asyncio.wrap_future(self._recorder.take(key)) for key in pictures]
         if any(event.bucket in self._buckets.references for event in events):
             answers.append(asyncio.to_thread(self._forward, body))
         await asyncio.gather(*answers)
@@ -126,16 +126,16 @@ class Door:
         return JSONResponse({"error": refused.said}, refused.status, headers)
 
     async def health(self, _: Request) -> Response:
-        """500 when a part of it has ended that should not have: only a new process helps."""
+        """Answer 500 when a thread has ended that should not have: only a new process helps."""
         if self._is_alive():
             return PlainTextResponse("alive\n")
         return PlainTextResponse("a thread has ended; the log says why\n", 500)
 
     async def ready(self, _: Request) -> Response:
-        """Asks the store and the ledger."""
+        """Ask the store and the ledger."""
         try:
             async with asyncio.timeout(READY_S):
-                await asyncio.wrap_future(self._taker.check())
+                await asyncio.wrap_future(self._recorder.check())
         except TimeoutError:
             return PlainTextResponse(f"store or ledger did not answer within {READY_S:g} s\n", 503)
         except LookoutError as error:
@@ -143,7 +143,7 @@ class Door:
         return PlainTextResponse("ready\n")
 
     async def show_metrics(self, _: Request) -> Response:
-        """For Prometheus."""
+        """Answer with the metrics for Prometheus."""
         return Response(self._metrics.as_text(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -155,7 +155,7 @@ def _read(body: bytes) -> list[Happened]:
 
 
 async def _body(request: Request) -> bytes:
-    """The body. Raises _Refused when it is too large, before more of it is read."""
+    """Return the body. Raises _Refused when it is too large, before more of it is read."""
     said = f"expected at most {MAX_BODY_BYTES} bytes"
     if int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES:
         raise _Refused(413, "too large", said)

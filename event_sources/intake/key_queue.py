@@ -39,8 +39,8 @@ class Line:
                 self._tell()
 
     def take(self, now_s: float) -> dict[str, float]:
-        """The next keys for one batch and since when each waits; empty when none is due. They are in the line no more:
-        what lands from now on is news, whatever becomes of these."""
+        """Return the next keys for one batch and since when each waits; empty when none is due. They are in the line no
+        more: what lands from now on is news, whatever becomes of these."""
         with self._changed:
             back = {key: since_s for key, (since_s, due_s) in self._parked.items() if due_s <= now_s}
             for key in back:
@@ -72,7 +72,7 @@ class Line:
             self._tell()
 
     def due_at_s(self) -> float | None:
-        """When the next batch may leave; None when nothing waits."""
+        """Return the time at which the next batch may be posted; None when nothing waits."""
         with self._changed:
             times = [due_s for _, due_s in self._parked.values()]
             if self._since_s:
@@ -81,14 +81,15 @@ class Line:
             return min(times, default=None)
 
     def oldest_s(self) -> float | None:
-        """Since when the key waits that has waited longest; None when nothing waits."""
+        """Return since when the key waits that has waited longest; None when nothing waits."""
         with self._changed:
             times = [since_s for since_s, _ in self._parked.values()]
             times += islice(self._since_s.values(), 1)
             return min(times, default=None)
 
     def wait(self, seconds: float) -> None:
-        """Until something lands in an empty line, there is enough for a batch, or somebody wakes; at most so long."""
+        """Wait until a key enters an empty queue, there are enough for a batch, or ``wake`` is called; at most so
+        long."""
         with self._changed:
             self._changed.wait_for(lambda: self._news, max(0.0, seconds))
             self._news = False

@@ -1,4 +1,4 @@
-"""What an intake counts, for Prometheus. One registry an intake, none of the process."""
+"""Metrics of an intake for Prometheus. One registry an intake, none of the process."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class Metrics:
         )
         self._waiting = Gauge("lookout_intake_waiting_objects", "Objects that wait for a batch", registry=kept)
         self._oldest = Gauge(
-            "lookout_intake_oldest_waiting_seconds", "How long the first of them has waited; 0 if none", registry=kept
+            "lookout_intake_oldest_waiting_seconds", "Waiting time of the first of them; 0 if none", registry=kept
         )
 
     def ask(self, waiting: Callable[[], int], oldest_s: Callable[[], float]) -> None:
-        """Where to ask for what waits, whenever somebody reads."""
+        """Set the functions that give the waiting objects at each scrape."""
         self._waiting.set_function(waiting)
         self._oldest.set_function(oldest_s)
 
     def as_text(self) -> bytes:
-        """In the form that Prometheus reads."""
+        """Return the metrics in the form that Prometheus reads."""
         return generate_latest(self._registry)

@@ -35,22 +35,23 @@ _TOGETHER: Final = 500
 
 
 class Pictures(Protocol):
-    """What pictures come from. Each call raises Unavailable when that does not answer; several threads call at once."""
+    """Port for the source of pictures. Each call raises Unavailable when it does not answer; several threads call at
+    once."""
 
     def observe(self, key: str, now_s: float) -> Observation:
-        """One key as it is now, there or gone."""
+        """Observe one key as it is now, there or gone."""
         ...
 
     def is_still(self, seen: Observation) -> bool:
-        """Whether the key is what it was then; cheaper than observing it."""
+        """Tell whether the key is unchanged since then; cheaper than observing it."""
         ...
 
     def is_blank(self) -> bool:
-        """Whether it holds no object, nor a trace of one that was deleted."""
+        """Tell whether it holds no object, nor a trace of one that was deleted."""
         ...
 
     def check(self) -> None:
-        """Returns if it answers."""
+        """Return if it answers."""
         ...
 
 
@@ -59,13 +60,13 @@ Answer = Future[None]
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a look has found, and who waits for it. Without an observation, only the ledger's answer is waited for."""
+    """Observation, and the callers that wait for it. Without one, only the ledger's answer is waited for."""
 
     observation: Observation | None
     answers: Sequence[Answer]
 
 
-class Taker:
+class Recorder:
     """Looks at what it is asked to, and enters that into the ledger. ``on_taken`` hears the keys that were entered,
     on another thread. ``check_ledger`` raises a LookoutError for a ledger that nothing may be entered into. From
     ``start`` to ``stop``."""
@@ -96,7 +97,7 @@ class Taker:
         self._writer = threading.Thread(target=self._write_on, name="writer", daemon=True)
 
     def start(self) -> None:
-        """Begin to work on what is asked."""
+        """Start the threads."""
         for thread in (*self._lookers, self._writer):
             thread.start()
 
@@ -111,7 +112,7 @@ class Taker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether everything works that ``start`` has begun."""
+        """Tell whether all threads that ``start`` began are alive."""
         return all(thread.is_alive() for thread in (*self._lookers, self._writer))
 
     def take(self, key: str) -> Answer:
@@ -127,8 +128,8 @@ class Taker:
         return answer
 
     def check(self) -> Answer:
-        """Answered when both the store and the ledger have answered. All who ask at once share one look at them, as
-        anybody may ask, and objects that have landed must not wait for that."""
+        """Return a future that is done when both store and ledger have answered. Calls at the same time share one
+        check, as anybody may ask, and objects that have landed must not wait for that."""
         with self._lock:
             if not self._checked.done():
                 return self._checked
@@ -188,7 +189,7 @@ class Taker:
             ledger.close()
 
     def _next_group(self) -> list[_Seen] | None:
-        """All that has been seen by now, but something; None at the end."""
+        """Return all that has been seen by now, but something; None at the end."""
         group: list[_Seen] = []
         while not group or (len(group) < _TOGETHER and not self._seen.empty()):
             seen = self._seen.get()

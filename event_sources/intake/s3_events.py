@@ -1,6 +1,6 @@
-"""What the store posts when something happens to an object: read, and refused in a sentence. No I/O.
+"""Parser of the events that the store posts about objects; a bad one is refused with a sentence. No I/O.
 
-Only which object it is about is believed. Whether that is there, and what it holds, is looked at: so events may come
+Only the object's name is taken from an event. Whether it is there, and its content, are observed: so events may come
 twice, late and in any order.
 """
 
@@ -29,7 +29,7 @@ class Happened:
 
 
 def read_events(body: bytes) -> list[Happened]:
-    """The records of an event in the form of S3. Raises InputRejected for any other body."""
+    """Return the records of an event in the form of S3. Raises InputRejected for any other body."""
     try:
         tree: Any = json.loads(body)
     except (ValueError, RecursionError) as exc:

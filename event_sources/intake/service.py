@@ -1,4 +1,4 @@
-"""An intake, put together and served: the door, the taker and the dispatcher. Knows no environment and no backend."""
+"""An intake, put together and served: the API, the recorder and the dispatcher. Knows no environment and no backend."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import uvicorn
 
 from event_sources.intake.connections import BoundedProtocol
 from event_sources.intake.dispatcher import Dispatcher, Pace
-from event_sources.intake.http_api import ANSWER_S, Buckets, Door
+from event_sources.intake.http_api import ANSWER_S, Buckets, IntakeApi
 from event_sources.intake.metrics import Metrics
-from event_sources.intake.recorder import Pictures, Taker
+from event_sources.intake.recorder import Pictures, Recorder
 from event_sources.intake.workflow_trigger import EventSource
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Pipeline
@@ -32,7 +32,7 @@ _ACCEPTED_TOGETHER: Final = 128
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """What an intake stands between. ``buckets`` are full names; each thread opens a ledger of its own."""
+    """Surroundings of an intake. ``buckets`` are full names; each thread opens a ledger of its own."""
 
     open_ledger: Callable[[], BatchLedger]
     pictures: Pictures
@@ -71,7 +71,7 @@ class Intake:
             nonce=nonce,
             metrics=self.metrics,
         )
-        self.taker = Taker(
+        self.recorder = Recorder(
             open_ledger=where.open_ledger,
             pictures=where.pictures,
             check_ledger=where.check,
@@ -80,12 +80,12 @@ class Intake:
             on_taken=lambda keys: self.dispatcher.line.add(sorted(keys), clock()),
             metrics=self.metrics,
         )
-        self.door = Door(
+        self.api = IntakeApi(
             token=token,
             buckets=where.buckets,
-            taker=self.taker,
+            recorder=self.recorder,
             forward=where.event_source.post_event,
-            is_alive=lambda: self.taker.is_alive and self.dispatcher.is_alive,
+            is_alive=lambda: self.recorder.is_alive and self.dispatcher.is_alive,
             metrics=self.metrics,
             answer_s=answer_s,
         )
@@ -102,10 +102,10 @@ class Intake:
         self.run(server, listening)
 
     def server(self) -> uvicorn.Server:
-        """What ``run`` runs; ``should_exit`` ends it."""
+        """Return the server that ``run`` runs; ``should_exit`` ends it."""
         return uvicorn.Server(
             uvicorn.Config(
-                self.door.app(),
+                self.api.app(),
                 loop="asyncio",
                 http=self._protocol,
                 ws="none",
@@ -120,17 +120,17 @@ class Intake:
 
     def run(self, server: uvicorn.Server, listening: socket.socket) -> None:
         """Work and serve until the server is told to exit."""
-        self.taker.start()
+        self.recorder.start()
         self.dispatcher.start()
         try:
             server.run([listening])
         finally:
             self.dispatcher.stop(_STOP_S)
-            self.taker.stop(_STOP_S)
+            self.recorder.stop(_STOP_S)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; with port 0 the system chooses one. Raises InputRejected."""
+    """Return a listening socket; with port 0 the system chooses one. Raises InputRejected."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sends without delay only where the protocol is named, and an answer goes out in two pieces: otherwise the
     # second waits for 40 ms, until the other side has confirmed the first.

@@ -1,4 +1,4 @@
-"""What the environment says to an intake, beside what it says to everybody: read once, by the entry point."""
+"""Settings of an intake from the environment, beside the common ones: read once, by the entry point."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def answer(*command: str) -> str:
-    """What the command prints; exits with its words when it fails."""
+    """Return the output of a command; exit with its error text when it fails."""
     environment = {**os.environ, "GOWORK": "off", "GOFLAGS": ""}
     done = subprocess.run(command, env=environment, cwd=HERE, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:

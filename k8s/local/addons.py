@@ -1,4 +1,4 @@
-"""What is applied to the running cluster: names, Argo, Lookout. Only by kubectl, as on any cluster."""
+"""Resources applied to the running cluster: names, Argo, Lookout. Only by kubectl, as on any cluster."""
 
 from __future__ import annotations
 

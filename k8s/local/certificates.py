@@ -27,7 +27,7 @@ _API_NAMES: Final = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """Who gets a certificate: ``file`` without ending; with ``names`` or ``addresses`` it is a server's."""
+    """Holder of a certificate: ``file`` without ending; with ``names`` or ``addresses`` it is a server's."""
 
     file: str
     user: str
@@ -55,6 +55,8 @@ CLIENTS: Final = (
     Part(file="kube-scheduler", user="system:kube-scheduler"),
     Part(file="kube-proxy", user="system:kube-proxy"),
     Part(file="kubelet", user=f"system:node:{NODE}", group="system:nodes"),
+    # It reads pods, namespaces and policies. Kubernetes has no role of its own for that.
+    Part(file="kube-router", user="kube-router", group="system:masters"),
 )
 _PARTS: Final = (
     Part(
@@ -70,7 +72,8 @@ _PARTS: Final = (
 
 
 def make_certificates(site: Site) -> None:
-    """Make all keys and certificates (P-256) and kubeconfigs, all or none, where there are none."""
+    """Make the keys and certificates (P-256) and kubeconfigs that are missing. The authority comes with those of all
+    parts, or not at all; a part that a later version added gets its own."""
     if not site.pki.exists():
         making = site.pki.with_name("pki.part")
         shutil.rmtree(making, ignore_errors=True)
@@ -86,6 +89,9 @@ def make_certificates(site: Site) -> None:
         for part in _PARTS:
             _sign(making, part)
         making.rename(site.pki)
+    for part in _PARTS:
+        if not (site.pki / f"{part.file}.crt").exists():
+            _sign(site.pki, part)
     site.config.mkdir(exist_ok=True)
     for client in CLIENTS:
         file = site.kubeconfig if client.file == "admin" else site.config / f"{client.file}.kubeconfig"
@@ -116,7 +122,7 @@ def _sign(folder: Path, part: Part) -> None:
 
 
 def _kubeconfig(pki: Path, client: Part) -> str:
-    """As JSON, which is YAML."""
+    """Return it as JSON, which is YAML."""
 
     def inline(name: str) -> str:
         return b64encode((pki / name).read_bytes()).decode()

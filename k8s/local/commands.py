@@ -23,7 +23,8 @@ def run(
     environment: Mapping[str, str] | None = None,
     deadline_s: float | None = None,
 ) -> str:
-    """What the program printed. ``given`` is its input. Raises CommandFailed; TimeoutExpired after the deadline."""
+    """Run a program and return its output. ``given`` is its input. Raises CommandFailed; TimeoutExpired after the
+    deadline."""
     words = tuple(map(str, command))
     done = subprocess.run(  # noqa: S603 (the callers' own words)
         words,
@@ -41,7 +42,7 @@ def run(
 
 
 def succeeds(*command: str | Path) -> bool:
-    """Whether it ends with status 0."""
+    """Tell whether it ends with status 0."""
     try:
         run(*command)
     except CommandFailed:

@@ -1,4 +1,4 @@
-"""What the cluster needs of Debian: packages on this machine, and a small file system with Python for images."""
+"""Parts of Debian for the cluster: packages on this machine, and a small file system with Python for images."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _PACKAGES: Final = {
     "nft": "nftables",
     "conntrack": "conntrack",
     "ip": "iproute2",
+    "ipset": "ipset",
+    "iptables": "iptables",
     "openssl": "openssl",
     "mount": "mount",
     "nsenter": "util-linux",

@@ -136,7 +136,7 @@ class Images:
             run(*self._buildah("rmi", "--prune", "--force"))
 
     def _buildah(self, *arguments: str | Path) -> tuple[str, ...]:
-        """In namespaces of its own: without a network, and what a killed build has mounted is gone with it."""
+        """Return the command in namespaces of its own: without a network, and a killed build leaves no mounts."""
         storage = (
             f"--root={self._folder}/buildah",
             f"--runroot={self._folder}/buildah-run",
@@ -146,7 +146,7 @@ class Images:
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """An empty folder for a while."""
+        """Yield an empty folder for a while."""
         folder = self._folder / "scratch"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -165,7 +165,7 @@ class Images:
 
 
 def _revision() -> str:
-    """The project's commit, if git knows it."""
+    """Return the project's commit, if git knows it."""
     try:
         return run("git", "-C", ROOT, "rev-parse", "HEAD").strip()
     except (CommandFailed, FileNotFoundError):
@@ -173,7 +173,7 @@ def _revision() -> str:
 
 
 def full_name(name: str) -> str:
-    """The name as Kubernetes completes it."""
+    """Return the name as Kubernetes completes it."""
     first, slash, _ = name.partition("/")
     if slash and ("." in first or ":" in first):
         return name

@@ -67,7 +67,7 @@ def start(program: dict[str, Any]) -> int:
 
 
 def reap() -> Iterator[int]:
-    """The children that have ended."""
+    """Yield the children that have ended."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -79,7 +79,7 @@ def reap() -> Iterator[int]:
 
 
 def answers(address: str) -> bool:
-    """Whether somebody listens on the address: ``host:port``, a socket's path, or nothing."""
+    """Tell whether a process listens on the address: ``host:port``, a socket's path, or empty."""
     if not address:
         return True
     host, _, port = address.rpartition(":")

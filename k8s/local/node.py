@@ -53,20 +53,20 @@ class Node:
         self._plan = site.cluster / "plan.json"
 
     def find_first_process(self) -> ProcessId | None:
-        """The node's process 1 as the machine numbers it; None when there is no node."""
+        """Return the node's process 1 as the machine numbers it; None when there is no node."""
         started = self._find_started()
         children = _children(started.pid) if started else []
         return ProcessId.find(children[0]) if children else None
 
     def find_program(self, name: str) -> ProcessId | None:
-        """The process of a program of the node, such as ``kubelet``, as the machine numbers it."""
+        """Return the process of a program of the node, such as ``kubelet``, as the machine numbers it."""
         first = self.find_first_process()
         if first is None:
             return None
         return next((ProcessId.find(pid) for pid in _children(first.pid) if Path(_command(pid)[0]).name == name), None)
 
     def enter(self, *command: str | Path) -> tuple[str, ...]:
-        """The command that runs a command in the node's namespaces. Raises Refused when there is no node."""
+        """Return the command that runs a command in the node's namespaces. Raises Refused when there is no node."""
         first = self.find_first_process()
         if first is None:
             raise Refused("The cluster is not up: make cluster.")
@@ -104,7 +104,7 @@ class Node:
         return True
 
     def check_machine(self) -> None:
-        """Raises Refused when the machine has another cluster, or uses the addresses that this one needs."""
+        """Raise Refused when the machine has another cluster, or uses the addresses that this one needs."""
         owner = _find_owner()
         if owner not in (None, str(self._site.cluster)):
             raise Refused(
@@ -150,7 +150,7 @@ class Node:
         return str(Path(__file__).with_name("init.py")), str(self._plan)
 
     def _find_started(self) -> ProcessId | None:
-        """The process that ``_launch`` has started, the parent of the node's first one."""
+        """Return the process that ``_launch`` has started, the parent of the node's first one."""
         for path in Path("/proc").glob("[0-9]*"):
             command = _command(int(path.name))
             if command[0] == _UNSHARE[0] and tuple(command[-2:]) == self._init:
@@ -170,11 +170,12 @@ class Node:
             time.sleep(_LOOK_EVERY_S)
 
     def _own_folders(self) -> dict[str, Path]:
-        """The machine's folders that the node has its own of."""
+        """Return the machine's folders that the node has its own of."""
         return {"/var/lib": self._site.cluster / "node" / "lib", "/var/log": self._site.cluster / "node" / "log"}
 
     def _first_commands(self, machines_net: int) -> list[list[str]]:
-        """What makes the namespaces a machine: its own folders, its name, and a wire whose other end is here."""
+        """Return the commands that make the namespaces a machine: its own folders, its name, and a link to this
+        machine."""
         there = f"/proc/self/fd/{machines_net}"
         here_ip = f"nsenter --net={there} ip"
         lines = [
@@ -229,7 +230,7 @@ class Node:
 
 
 def _children(pid: int) -> list[int]:
-    """The processes that it has started or inherited; none when it is gone."""
+    """Return the processes that it has started or inherited; none when it is gone."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
@@ -237,7 +238,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _command(pid: int) -> list[str]:
-    """The words of the process's command; one empty word when it is gone, or has none."""
+    """Return the words of the process's command; one empty word when it is gone, or has none."""
     try:
         return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).rstrip("\0").split("\0")
     except (FileNotFoundError, ProcessLookupError):
@@ -245,7 +246,7 @@ def _command(pid: int) -> list[str]:
 
 
 def _find_owner() -> str | None:
-    """The folder of the cluster that has the machine's link; None when there is no such link."""
+    """Return the folder of the cluster that has the machine's link; None when there is no such link."""
     try:
         links = json.loads(run("ip", "-json", "link", "show", "dev", LINK))
     except CommandFailed as exc:
@@ -262,7 +263,7 @@ def _check_route(taken: IPv4Network, link: str | None) -> None:
 
 
 def _cgroup_hierarchies() -> list[Path]:
-    """Where cgroups are made: one folder for each hierarchy of version 1, the one of version 2."""
+    """Return the folders for cgroups: one for each hierarchy of version 1, the one of version 2."""
     if (_CGROUPS / "cgroup.controllers").exists():
         return [_CGROUPS]
     found = {path.resolve() for path in _CGROUPS.iterdir() if (path / "cgroup.procs").exists()}

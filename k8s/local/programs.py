@@ -1,4 +1,4 @@
-"""What runs on the node, with which flags and files. Knows no process and no namespace."""
+"""Programs of the node with their flags and files. Knows no process and no namespace."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def write_configuration(site: Site) -> None:
 
 
 def programs(site: Site) -> tuple[Program, ...]:
-    """All programs of the node, in the order in which they start. Raises Refused for one that is missing."""
+    """Return all programs of the node, in the order in which they start. Raises Refused for one that is missing."""
     pki, config = site.pki, site.config
     api = f"{NODE_IP}:6443"
 
@@ -174,6 +174,14 @@ def programs(site: Site) -> tuple[Program, ...]:
             after=CONTAINERD_SOCKET,
         ),
         program("kube-proxy", f"--config={config}/kube-proxy.yaml", after=api),
+        # It enforces NetworkPolicies, and does nothing else.
+        program(
+            "kube-router",
+            f"--kubeconfig={config}/kube-router.kubeconfig",
+            f"--hostname-override={NODE}",
+            f"--service-cluster-ip-range={SERVICES}",
+            after=api,
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which images the cluster needs, and what each is made of. Knows neither buildah nor containerd."""
+"""Images of the cluster and their contents. Knows neither buildah nor containerd."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ServerImage:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """How the image is run."""
+        """Return the settings with which the image is run."""
         folders = dict.fromkeys(str(Path(path).parent) for path in self.programs)
         return {"Entrypoint": [self.programs[0]], "User": str(self.user), "Env": [f"PATH={':'.join(folders)}"]}
 
@@ -44,7 +44,7 @@ class ProjectImage:
 
     @property
     def copied(self) -> tuple[str, ...]:
-        """What the Dockerfile copies from the project, as written there."""
+        """Return the paths that the Dockerfile copies from the project, as written there."""
         words = (line.split() for line in (ROOT / self.dockerfile).read_text(encoding="utf-8").splitlines())
         copies = (line[1:] for line in words if line and line[0] == "COPY")
         plain = (
@@ -87,7 +87,8 @@ PROJECT: Final = (
 
 
 def _files(*patterns: str) -> Iterator[Path]:
-    """The files of the project that the patterns mean, folders with all below, but for what Python leaves there."""
+    """Yield the files of the project that the patterns mean, folders with all below, but for what Python leaves
+    there."""
     for pattern in patterns:
         for found in sorted(ROOT.glob(pattern.rstrip("/"))):
             below = sorted(found.rglob("*")) if found.is_dir() else [found]

@@ -1,4 +1,4 @@
-"""Where the local cluster keeps its things, and under which names and addresses it is known. Reads the environment."""
+"""Folders, names and addresses of the local cluster. Reads the environment."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Site:
         return self.cluster / "kubeconfig"
 
     def program(self, name: str) -> Path:
-        """A program that ``scripts/servers.py`` builds. Raises Refused if it is not built."""
+        """Return a program that ``scripts/servers.py`` builds. Raises Refused if it is not built."""
         program = self.bin / name
         if not os.access(program, os.X_OK):
             raise Refused(f"{program} is not built: run python3 scripts/servers.py {name}.")

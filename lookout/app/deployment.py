@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from lookout.app.installation import Installation
 from lookout.app.lazy import Later
@@ -29,14 +29,17 @@ from lookout.domain.pipeline import Pipeline, load
 from lookout.domain.records import Json
 from lookout.filesystem.files import words
 from lookout.ledger.notes import read_note
-from lookout.ledger.port import Ledger
 from lookout.object_store.port import ObjectStore
 from lookout.outbox.outbox import Channel
 from lookout.outbox.sent_journal import JournaledChannel
 from lookout.sources.ingest import Bucket
 
 if TYPE_CHECKING:
+    from lookout.ledger.etcd import EtcdLedger
+    from lookout.ledger.sqlite import SqliteLedger
     from lookout.object_store.minio import MinioStore
+
+    OpenedLedger: TypeAlias = SqliteLedger | EtcdLedger
 
 OBJECTS_FOLDER: Final = "objects"
 OUTBOX_FOLDER: Final = "outbox"
@@ -58,8 +61,8 @@ class Deployment:
     installation: Installation
     settings: Settings
     path: Path
-    ledger: Ledger
-    open_ledger: Callable[[], Ledger]
+    ledger: OpenedLedger
+    open_ledger: Callable[[], OpenedLedger]
     store: ObjectStore
     bucket: Bucket | None = None
     address: StoreAddress | None = None
@@ -203,7 +206,7 @@ def find_object(settings: Settings, name: str, among: Collection[str]) -> tuple[
     return bucket, key
 
 
-def open_ledger(settings: Settings, path: Path, *, writing: bool = True) -> Ledger:
+def open_ledger(settings: Settings, path: Path, *, writing: bool = True) -> OpenedLedger:
     """A connection to the ledger that the settings name, or to the one in the folder. Raises as ``Program.open``."""
     # Imported here: who works in a folder need not load what speaks to servers, and the other way round.
     if settings.ledger is None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, cast
 
 from lookout.domain.errors import LookoutError
 from lookout.domain.pipeline import Pipeline, load
+from lookout.domain.records import JsonObject
 from lookout.sources.watch import Watch
 
 
@@ -56,8 +58,9 @@ class PictureName(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Installation:
     """The parts of the product. ``sendgrid`` makes the channel of a key and a host, ``check_host`` refuses a host with
-    InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``, ``assets`` is
-    the package with the folders ``models`` and ``examples``. ``find_name`` reads a picture's key; None if it names no
+    InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``, ``names`` opens
+    a list of names, ``try_names`` tries one on a folder; ``assets`` is the package with the folders ``models`` and
+    ``examples``. ``find_name`` reads a picture's key; None if it names no
     time."""
 
     pipeline: Pipeline
@@ -65,6 +68,8 @@ class Installation:
     check_host: str
     mail_folder: str
     folder_watch: str
+    names: str
+    try_names: str
     assets: str
     find_name: Callable[[str], PictureName | None]
 
@@ -82,6 +87,15 @@ class Installation:
     def readers(self) -> tuple[str, ...]:
         """The names of the stages that read pictures."""
         return tuple(stage.name for stage in self.pipeline.readers(self.pipeline.inputs))
+
+    def open_names(self, file: Path | None) -> Callable[[str, datetime], JsonObject]:
+        """Return a reader of paths and the times when they were first seen; it gives what ``lookout names read --json``
+        shows. Raises InputRejected for a list of names that cannot be used."""
+        return cast(Callable[[str, datetime], JsonObject], load(self.names)(file))
+
+    def try_list(self, folder: Path, file: Path | None) -> JsonObject:
+        """Return how a list of names reads a folder, as ``lookout names try --json`` shows it. Raises InputRejected."""
+        return cast(Callable[[Path, Path | None], JsonObject], load(self.try_names))(folder, file)
 
     def find_asset(self, name: str) -> Path | None:
         """Find a file or folder that is installed with Lookout; None where it is left out, as in a stage's image."""

@@ -5,16 +5,7 @@ from __future__ import annotations
 import time
 
 from lookout.app.deployment import Deployment
-from lookout.domain.errors import InputRejected
-from lookout.ledger.maintenance import UpkeepLedger
 from lookout.maintenance.sweep import GRACE_S, Sweep, Swept
-
-
-def upkeep_ledger(opened: Deployment) -> UpkeepLedger:
-    """The ledger, as one that can be saved and compared. Raises InputRejected for a backend that cannot yet."""
-    if not isinstance(opened.ledger, UpkeepLedger):
-        raise InputRejected("this ledger cannot be saved, filled or compared with a store", "LOOKOUT_LEDGER")
-    return opened.ledger
 
 
 def sweep_all(
@@ -28,7 +19,7 @@ def sweep_all(
 ) -> Swept:
     """Compare the buckets of all stages with the ledger. See ``Sweep``."""
     sweep = Sweep(
-        ledger=upkeep_ledger(opened),
+        ledger=opened.ledger,
         store=opened.store,
         clock=time.time,
         remove=remove,

@@ -1,9 +1,12 @@
-"""Process of a command: standard streams, errors as one line and an exit code, threads that may die."""
+"""Process of a command: standard streams, signals, errors as one line and an exit code, threads that may die."""
 
 from __future__ import annotations
 
 import gc
 import os
+import signal
+from collections.abc import Callable
+from types import FrameType
 
 import click
 
@@ -65,6 +68,23 @@ def _tell_output(error: OSError) -> None:
 
 def _say(sentence: str) -> None:
     click.echo(f"lookout: {printable(sentence)}", err=True)
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Have the first SIGINT or SIGTERM call ``stop``, which ends the work in good order, and the next one of its kind
+    end the process at once, as while a large folder is read. ``stop`` is called between any two steps of the main
+    thread: it may set a mark or put something into a queue, and wait for nothing."""
+
+    def handle(number: int, _: FrameType | None) -> None:
+        signal.signal(number, _interrupt)
+        stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)
 
 
 def spare_the_collector() -> None:

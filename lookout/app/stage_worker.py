@@ -6,31 +6,31 @@ What a stage alone needs is imported here and nothing else: a container of valid
 from __future__ import annotations
 
 import faulthandler
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import click
 
+from lookout.app.batch_mails import BatchMails
 from lookout.app.deployment import Deployment, Program, default_workers, minio_later
+from lookout.app.input_source import input_source
+from lookout.app.process import stop_on_signals
 from lookout.batches.cutter import ensure_run, run_id
-from lookout.batches.worker import Worked, Working
+from lookout.batches.worker import BatchWorker, BatchWorkReport
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Pipeline, Stage
 from lookout.domain.records import JsonObject, State
-from lookout.engine.engine import Progress
-from lookout.execution.executor import Done, InlineWorkers, Ticketed, Workers
+from lookout.engine.report import Progress
+from lookout.execution.executor import Done, InlineWorkers, Workers
+from lookout.execution.jobs import Job
 from lookout.execution.process_pool import ProcessWorkers
-from lookout.ledger.batches import LIVE, with_batches
+from lookout.ledger.batches import LIVE
 from lookout.ledger.port import RunRecord
 from lookout.log import get_logger
-from lookout.outbox.outbox import Outbox
-from lookout.sources.ingest import SOURCE_NOTE, BucketIntake, Intake
 from lookout.text import count, printable, table
 from lookout.version import code_version
 
@@ -38,8 +38,6 @@ log = get_logger(__name__)
 
 MAILS: Final = "threat-detect"
 """The stage whose container may send mail, and has the key for it."""
-MAIL_PATIENCE_S: Final = 15.0
-"""How long a process waits for mails in all: for what could not be sent, and can be tried again so soon."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +83,7 @@ class Ended:
 
     pipeline: Pipeline
     run: str | None
-    worked: Worked
+    worked: BatchWorkReport
     stopped: bool
     elapsed_s: float
 
@@ -135,37 +133,37 @@ def work_through(program: Program, task: Task, state: Path | None = None) -> End
     ):
         pool = early or _workers(opened, task)
         try:
-            working = _working(opened, owner, pool, task)
-            _stop_on_signals(working)
-            run, worked = _work(working, task)
+            worker = _batch_worker(opened, owner, pool, task)
+            stop_on_signals(worker.stop)
+            run, worked = _work(worker, task)
         finally:
             pool.stop()
     return Ended(
-        pipeline=program.pipeline, run=run, worked=worked, stopped=working.stopped, elapsed_s=time.monotonic() - began_s
+        pipeline=program.pipeline, run=run, worked=worked, stopped=worker.stopped, elapsed_s=time.monotonic() - began_s
     )
 
 
-def _work(working: Working, task: Task) -> tuple[str | None, Worked]:
-    only = None if task.stage is None else working.pipeline.stage(task.stage)
+def _work(worker: BatchWorker, task: Task) -> tuple[str | None, BatchWorkReport]:
+    only = None if task.stage is None else worker.pipeline.stage(task.stage)
     if task.run:
-        ensure_run(working.ledger, task.run, time.time(), LIVE)
+        ensure_run(worker.ledger, task.run, time.time(), LIVE)
     if task.batch:
-        return task.run or None, working.one_batch(task.batch, only, task.run)
+        return task.run or None, worker.one_batch(task.batch, only, task.run)
     if task.pull:
-        return task.pull, working.pull(task.pull, only)
+        return task.pull, worker.pull(task.pull, only)
     if task.run:
-        return task.run, working.one_object(task.key, task.run, only)
-    return _one_object(working, task.key, only)
+        return task.run, worker.one_object(task.key, task.run, only)
+    return _one_object(worker, task.key, only)
 
 
-def _one_object(working: Working, key: str, only: Stage | None) -> tuple[str, Worked]:
+def _one_object(worker: BatchWorker, key: str, only: Stage | None) -> tuple[str, BatchWorkReport]:
     """One picture, as a run of its own, so that what is made of it names one."""
-    ledger, run = working.ledger, run_id(time.time())
-    ledger.start_run(RunRecord(id=run, kind="work", owner=working.owner, started_at_s=time.time()))
+    ledger, run = worker.ledger, run_id(time.time())
+    ledger.start_run(RunRecord(id=run, kind="work", owner=worker.owner, started_at_s=time.time()))
     state, summary = "failed", {"object": key, "stage": None if only is None else only.name}
     try:
-        worked = working.one_object(key, run, only)
-        state = "stopped" if working.stopped else "failed" if worked.report.failed else "success"
+        worked = worker.one_object(key, run, only)
+        state = "stopped" if worker.stopped else "failed" if worked.report.failed else "success"
     finally:
         ledger.end_run(run, state, time.time(), summary)
     return run, worked
@@ -193,7 +191,7 @@ class OwnProcess(InlineWorkers):
     """Runs jobs in this process, and ends it when they take longer than they may. It leaves its claims as a killed one
     does: whoever claims them next works on them alone, in a process of their own."""
 
-    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+    def submit(self, jobs: Sequence[Job], timeout_s: float, done: Done) -> None:
         # Not by a signal: a decoder that hangs lets no handler run, and the first process of a container gets no other.
         faulthandler.dump_traceback_later(timeout_s * max(1, len(jobs)), exit=True)
         try:
@@ -210,84 +208,30 @@ def _workers(opened: Deployment, task: Task) -> Workers:
     )
 
 
-def _working(opened: Deployment, owner: str, pool: Workers, task: Task) -> Working:
-    working = Working(
+def _batch_worker(opened: Deployment, owner: str, pool: Workers, task: Task) -> BatchWorker:
+    return BatchWorker(
         pipeline=opened.pipeline_in_force(),
-        ledger=with_batches(opened.ledger),
+        ledger=opened.ledger,
         store=opened.store,
         workers=pool,
         owner=owner,
         code=code_version(),
-        look=look_at(opened),
+        source=input_source(opened),
         clock=time.time,
         on_progress=_tell,
+        sender=_find_sender(opened, owner, task),
         publishes=(task.stage,) if task.alone and task.stage is not None else None,
     )
+
+
+def _find_sender(opened: Deployment, owner: str, task: Task) -> BatchMails | None:
+    """Give the sender of a worker that may send mail; None for any other."""
     if task.stage not in (None, MAILS):
-        return working
+        return None
     if task.alone and not opened.settings.sendgrid_api_key:
         log.warning("no mail", why="SENDGRID_API_KEY is not set", then="alerts wait in the outbox")
-        return working
-
-    patience_s = MAIL_PATIENCE_S
-
-    def send() -> None:
-        """Tries what is due, and again what can be tried again soon: nobody else may come for minutes."""
-        nonlocal patience_s
-        outbox = Outbox(  # of this batch: each may have as many mails that leave singly
-            ledger=opened.ledger,
-            store=opened.store,
-            channel=opened.channel,
-            owner=owner,
-            clock=time.time,
-            max_letters=task.max_mails,
-        )
-        while not working.stopped:
-            due_at_s = outbox.dispatch(lambda: working.stopped)
-            if due_at_s is None or due_at_s > time.time() + patience_s:
-                return
-            # In pieces, as a signal only leaves a mark.
-            ends_s = max(due_at_s, time.time() + 1.0)
-            while not working.stopped and time.time() < ends_s:
-                time.sleep(0.5)
-                patience_s -= 0.5
-
-    working.send = send
-    return working
-
-
-def look_at(opened: Deployment) -> Callable[[str], None]:
-    """Observes one picture as it is now, in the bucket or in the folder of this state."""
-    inputs, readers = opened.pipeline.inputs, opened.installation.readers
-    if opened.bucket is not None:
-        bucket = BucketIntake(
-            ledger=opened.ledger, source=opened.bucket, bucket=inputs, readers=readers, clock=time.time
-        )
-        return bucket.look_again
-    folder = Intake(ledger=opened.ledger, bucket=inputs, readers=readers, clock=time.time)
-    root = opened.ledger.find_note(SOURCE_NOTE)
-    if root is None:
-        return folder.look_again
-
-    def look(key: str) -> None:
-        folder.take_changes(Path(root), [key])
-
-    return look
-
-
-def _stop_on_signals(working: Working) -> None:
-    """The first signal hands back what is at work; a second one ends at once."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        signal.signal(number, _interrupt)
-        working.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-
-
-def _interrupt(number: int, _: FrameType | None) -> None:
-    raise KeyboardInterrupt(number)
+        return None
+    return BatchMails(opened=opened, owner=owner, max_mails=task.max_mails)
 
 
 def _tell(progress: Progress) -> None:

@@ -20,11 +20,11 @@ from lookout.ledger.batches import UNFINISHED, Batch, BatchLedger
 
 @dataclass(kw_only=True)
 class Found:
-    """How the pictures of a run stand now, whoever worked on them.
+    """Tally of a run's pictures as they are now, whichever worker did them.
 
     ``groups`` counts pictures by group; ``labels`` counts what is remarkable, as the stages call it; ``made`` counts
     the datums that this very run made; ``waiting`` those of its pictures that are marked and not done. Charts are
-    counted where they failed, but do not wait: they are everybody's, and whoever comes next draws them again.
+    counted where they failed, but do not wait: they belong to no single run, and the next worker draws them.
     """
 
     pictures: int = 0
@@ -36,7 +36,7 @@ class Found:
 
 
 def look_back(pipeline: Pipeline, ledger: BatchLedger, run: str, keys: Iterable[str] = ()) -> Found:
-    """What is to be said of a run: of the keys of its batches, and of these. Its cost depends on the run."""
+    """Return the tally of a run: of the keys of its batches, and of these. The cost depends on the size of the run."""
     found = Found()
     for some in _pieces(ledger, run, keys):
         found.pictures += len(some)
@@ -53,7 +53,7 @@ def look_back(pipeline: Pipeline, ledger: BatchLedger, run: str, keys: Iterable[
 
 
 def _pieces(ledger: BatchLedger, run: str, keys: Iterable[str]) -> Iterator[Collection[str]]:
-    """All keys of the run, each once, in pieces as small as batches."""
+    """Yield all keys of the run, each once, in pieces as small as batches."""
     seen: set[str] = set()
     for piece in chain([tuple(keys)], (batch.keys for batch in ledger.batches(run=run))):
         fresh = [key for key in piece if key not in seen]

@@ -21,7 +21,7 @@ from typing import Final
 
 from lookout.domain.pipeline import Pipeline, Stage
 from lookout.domain.records import JsonObject
-from lookout.engine.planner import Planner
+from lookout.engine.in_force import recipe_digests
 from lookout.ledger.batches import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState
 from lookout.ledger.port import Ledger, RunRecord
 from lookout.log import get_logger
@@ -40,14 +40,8 @@ KEEP_S: Final = 30 * 24 * 3600.0
 
 
 def ordinary(pipeline: Pipeline) -> tuple[Stage, ...]:
-    """The stages whose datums have the keys of inputs: those that batches are about."""
+    """Return the stages whose datums have the keys of inputs: those that batches are about."""
     return tuple(stage for stage in pipeline.stages if not stage.grouped)
-
-
-def bases(pipeline: Pipeline, ledger: Ledger, store: ObjectStore) -> dict[str, str]:
-    """By stage, the digest of this program's recipe and of the references in force now."""
-    planner = Planner(pipeline, ledger, store)
-    return {stage.name: planner.basis(stage) for stage in pipeline.stages}
 
 
 @dataclass(kw_only=True)
@@ -108,7 +102,7 @@ class Cutter:
         return cut
 
     def _rebase(self) -> None:
-        for stage, basis in bases(self.pipeline, self.ledger, self.store).items():
+        for stage, basis in recipe_digests(self.pipeline, self.ledger.references).items():
             if self.ledger.basis(stage) != basis:
                 log.info("rebased", stage=stage, marked=self.ledger.rebase(stage, basis))
 
@@ -130,8 +124,8 @@ class Cutter:
             yield tuple(piece)
 
     def _is_due(self, rest: list[str]) -> bool:
-        """Whether one of these has waited long enough. A slot says when it was marked last; that there was a rest is
-        remembered beside it, or a picture that is written again and again would wait for ever."""
+        """Tell whether one of these has waited long enough. A slot knows when it was marked last; the time since which
+        some were left over is kept beside it, or a picture that is rewritten continually would wait for ever."""
         now_s = self.clock()
         marked_at_s = [
             slot.updated_at_s
@@ -145,7 +139,7 @@ class Cutter:
 
 
 def run_id(now_s: float) -> str:
-    """A new id for a run, in the order of time."""
+    """Return a new id for a run, in the order of time."""
     return f"{datetime.fromtimestamp(now_s, UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
@@ -160,8 +154,8 @@ def ensure_run(ledger: Ledger, run: str, now_s: float, kind: str = BACKFILL, sum
 
 
 def abandoned(ledger: BatchLedger, before_s: float, but: str = "") -> list[Batch]:
-    """The open batches of runs, but one, at which nobody is and nobody has been since that time: whoever was to work on
-    them was stopped, or has never come. Until they end, their pictures are in no other batch."""
+    """Return the open batches of runs, but one, at which nobody is and nobody has been since that time: whoever was to
+    work on them was stopped, or has never come. Until they end, their pictures are in no other batch."""
     unfinished = [batch for batch in ledger.batches(states=UNFINISHED) if not but or batch.run != but]
     at_work = {batch.run or batch.id for batch in unfinished if batch.state is BatchState.TAKEN}
     idle = [batch for batch in unfinished if batch.updated_at_s <= before_s and (batch.run or batch.id) not in at_work]
@@ -184,5 +178,5 @@ def end_open(ledger: BatchLedger, batches: Sequence[Batch]) -> list[Batch]:
 
 
 def _stamp(now_s: float) -> str:
-    """A time to the millisecond that sorts and may be a part of the name of almost anything."""
+    """Return a time to the millisecond that sorts and may be a part of the name of almost anything."""
     return f"{datetime.fromtimestamp(now_s, UTC):%Y%m%dt%H%M%S}{int(now_s * 1000) % 1000:03}"

@@ -13,18 +13,22 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from lookout.batches.closing import close, look_back
-from lookout.batches.cutter import bases, ordinary
+from lookout.batches.cutter import ordinary
 from lookout.domain.errors import ClaimLost, InputRejected, Unavailable
 from lookout.domain.pipeline import Pipeline, Stage
 from lookout.domain.records import Mark, State
-from lookout.engine.engine import Engine, Progress, Report
+from lookout.engine.engine import Engine
+from lookout.engine.in_force import recipe_digests
+from lookout.engine.report import Progress, Report
+from lookout.engine.session import EngineSession
 from lookout.execution.executor import Workers
 from lookout.ledger.batches import UNFINISHED, Batch, BatchLedger, BatchState
 from lookout.log import get_logger
 from lookout.object_store.port import ObjectStore
+from lookout.sources.input_source import InputSource
 
 log = get_logger(__name__)
 
@@ -35,8 +39,8 @@ BASIS_HINT: Final = (
 
 
 @dataclass(kw_only=True)
-class Worked:
-    """What one worker did. ``batches`` says, by id, how each ended: done, open (to be taken again) or lost."""
+class BatchWorkReport:
+    """Report of one worker. ``batches`` says, by id, how each ended: done, open (to be taken again) or lost."""
 
     report: Report = field(default_factory=Report)
     batches: dict[str, str] = field(default_factory=dict)
@@ -46,11 +50,18 @@ class Worked:
     """Datums that others were still at when all else was done."""
 
 
+class MailSender(Protocol):
+    """Sender of the mails that should not wait until the end of all."""
+
+    def send(self, is_stopped: Callable[[], bool]) -> None:
+        """Send what is due, until ``is_stopped``."""
+        ...
+
+
 @dataclass(kw_only=True)
-class Working:
-    """One worker, in a session of its own (``owner``). ``look`` observes an input again; ``send`` is called whenever a
-    batch is worked through, for what should not wait until the end of all. ``publishes`` names the buckets to which it
-    may write, None: to all."""
+class BatchWorker:
+    """Worker of batches, in a session of its own (``owner``). ``sender`` sends mails when a batch is worked through.
+    ``publishes`` names the buckets to which it may write, None: to all."""
 
     pipeline: Pipeline
     ledger: BatchLedger
@@ -58,14 +69,14 @@ class Working:
     workers: Workers
     owner: str
     code: str
-    look: Callable[[str], None]
+    source: InputSource
     clock: Callable[[], float]
     on_progress: Callable[[Progress], None] = lambda _: None
-    send: Callable[[], None] = lambda: None
+    sender: MailSender | None = None
     publishes: Collection[str] | None = None
     lease_s: float = 60.0
     stopped: bool = field(default=False, init=False)
-    worked: Worked = field(default_factory=Worked, init=False)
+    worked: BatchWorkReport = field(default_factory=BatchWorkReport, init=False)
     _engine: Engine | None = field(default=None, init=False)
     _held: list[Batch] = field(default_factory=list, init=False)
 
@@ -77,19 +88,19 @@ class Working:
 
     # --- what can be asked for --------------------------------------------------------------------------------------
 
-    def one_object(self, key: str, run: str, stage: Stage | None = None) -> Worked:
+    def one_object(self, key: str, run: str, stage: Stage | None = None) -> BatchWorkReport:
         """Work on the datums of one input, without a batch. It is looked at first, if a stage that reads inputs is
         among those to be worked."""
         scope = self._scope(stage)
         readers = {reader.name for reader in self.pipeline.readers(self.pipeline.inputs)}
         if any(each.name in readers for each in scope):
-            self.look(key)
+            self.source.observe_again(key)
         self._through(scope, (key,), run)
-        self.send()
+        self._send()
         self._finish(stage, run)
         return self.worked
 
-    def one_batch(self, id_: str, stage: Stage | None = None, run: str = "") -> Worked:
+    def one_batch(self, id_: str, stage: Stage | None = None, run: str = "") -> BatchWorkReport:
         """Work on one batch, through all stages or one; one that is done already is left so. What is made names
         ``run``, or else that of the batch.
 
@@ -112,7 +123,7 @@ class Working:
             self._groups([stage], run)
         return self.worked
 
-    def pull(self, run: str, stage: Stage | None = None) -> Worked:
+    def pull(self, run: str, stage: Stage | None = None) -> BatchWorkReport:
         """Work on one open batch of the run after the other until none is left. Whoever is through last works the
         grouped stages and ends the run.
 
@@ -139,11 +150,15 @@ class Working:
             self.worked.closed = not self.stopped and self._close(run)
         return self.worked
 
+    def _send(self) -> None:
+        if self.sender is not None:
+            self.sender.send(lambda: self.stopped)
+
     # --- one batch --------------------------------------------------------------------------------------------------
 
     def _taking(self, stage: Stage, run: str) -> Iterator[Batch]:
-        """The open batches of the run that wait for this stage, or for nothing any more; taken, each once. Looked for
-        until a whole round finds none."""
+        """Yield the open batches of the run that wait for this stage, or for nothing any more; taken, each once. Looked
+        for until a whole round finds none."""
         seen: set[str] = set()
         found = True
         while found:
@@ -160,7 +175,7 @@ class Working:
                     yield taken
 
     def _waits_for(self, stage: Stage, keys: Collection[str]) -> bool:
-        """Whether something of these keys waits for the stage, or nothing at all for any."""
+        """Tell whether one of these keys is dirty in the stage, or none is dirty in any stage."""
         for each in (stage, *(other for other in ordinary(self.pipeline) if other is not stage)):
             if any(slot.dirty for slot in self.ledger.find_slots(each.name, keys).values()):
                 return each is stage
@@ -170,7 +185,7 @@ class Working:
         self._held.append(taken)
         self._mark_again(taken, scope)
         self._through(scope, taken.keys, run)
-        self.send()
+        self._send()
         busy, waiting = self._left(taken.keys, scope)
         if busy and not self.stopped:
             log.info("busy", batch=taken.id, datums=busy)
@@ -201,15 +216,16 @@ class Working:
             )
 
     def _explain(self, id_: str) -> None:
-        """Why a batch could not be taken. Raises Unavailable when another holds it."""
+        """Report a batch that could not be taken as done. Raises Unavailable when it is not: another worker holds
+        it."""
         known = self.ledger.find_batches([id_])[id_]
         if known.state is not BatchState.DONE:
             raise Unavailable(f"batch {id_}", f"{known.owner or 'another'} holds it")
         self.worked.batches[id_] = known.state.value
 
     def _left(self, keys: Collection[str], scope: Sequence[Stage]) -> tuple[int, int]:
-        """How many datums of these keys wait: those that this worker was to do and others have in hand, and all others.
-        A free one of its own stages was marked after it had been through: it belongs to the next cut."""
+        """Return the numbers of waiting datums: this worker's that others have claimed, and all others.
+        A free slot of its own stages was marked after the worker had passed it: it belongs to the next cut."""
         busy = waiting = 0
         for stage in ordinary(self.pipeline):
             for slot in self.ledger.find_slots(stage.name, keys).values():
@@ -235,11 +251,11 @@ class Working:
                 return
 
     def _basis(self, scope: Sequence[Stage]) -> dict[str, str]:
-        """The basis of this program, which is that of the ledger. Read before the engine reads what is in force, so
-        that the engine can only be ahead of it, which the comparison afterwards finds. Raises Unavailable."""
+        """Return the basis of this program, which is that of the ledger. Read before the engine reads what is in force,
+        so that the engine can only be ahead of it, which the comparison afterwards finds. Raises Unavailable."""
         differ: list[str] = []
         for _ in range(2):  # something may come into force between the two readings, or another be the first
-            basis = bases(self.pipeline, self.ledger, self.store)
+            basis = recipe_digests(self.pipeline, self.ledger.references)
             differ = [stage.name for stage in scope if self.ledger.basis(stage.name) != basis[stage.name]]
             if not differ:
                 return basis
@@ -279,21 +295,17 @@ class Working:
             self._work(grouped, None, run)
 
     def _work(self, stages: Sequence[Stage], keys: Collection[str] | None, run: str) -> None:
+        self.worked.report.on_progress = self.on_progress
         engine = Engine(
             pipeline=self.pipeline,
             ledger=self.ledger,
             store=self.store,
             workers=self.workers,
-            owner=self.owner,
-            run=run,
-            code=self.code,
-            reobserve=self.look,
-            on_progress=self.on_progress,
-            clock=self.clock,
-            lease_s=self.lease_s,
+            source=self.source,
+            session=EngineSession(owner=self.owner, run=run, code=self.code, clock=self.clock, lease_s=self.lease_s),
+            report=self.worked.report,
             publishes=self.publishes,
         )
-        engine.report = self.worked.report
         self._engine = engine
         if self.stopped:
             engine.stop()

@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "gc": ("lookout.cli.gc:gc", "Remove results that no record names, and old versions."),
     "upkeep": ("lookout.cli.upkeep:upkeep", "Compare ledger, store and source, and put right what differs."),
     "ledger": ("lookout.cli.ledger:ledger", "Save the ledger, fill one from a file, show its size."),
+    "names": ("lookout.cli.names:names", "Try how names of pictures are read."),
     "doctor": ("lookout.cli.doctor:doctor", "Check that this installation and a state are sound."),
     "init": ("lookout.cli.init:init", "Make buckets, and users for the stages, on the store's server."),
     "upload": ("lookout.cli.upload:upload", "Bring photographs into the store's bucket."),
@@ -109,7 +110,7 @@ def cli(ctx: click.Context) -> None:
 
 @contextmanager
 def _reader_may_leave() -> Iterator[None]:
-    """Whoever reads our output may leave early, as ``| head`` does: that ends the command without a complaint."""
+    """Let the reader of the output close it early, as ``| head`` does: that ends the command without an error."""
     try:
         yield
     except BrokenPipeError:

@@ -12,8 +12,9 @@ from typing import Final
 import click
 
 from lookout.app.deployment import Deployment, Program
+from lookout.app.page_status import reporting
 from lookout.app.run_summary import unsent_lines
-from lookout.cli.options import json_option, state_option
+from lookout.cli.options import json_option, page_status_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
 from lookout.domain.records import AlertState
@@ -108,16 +109,21 @@ def cancel(program: Program, ids: tuple[str, ...], state: Path | None, as_json: 
     metavar="N",
     help="More alerts than this become one digest a recipient.",
 )
+@page_status_option
 @state_option
 @json_option
 @click.pass_obj
-def send(program: Program, max_mails: int, state: Path | None, as_json: bool) -> None:
+def send(program: Program, max_mails: int, page_status: bool, state: Path | None, as_json: bool) -> None:
     """Send the alerts that are due, as every run and every worker of threat-detect does. Meant to be run on a schedule.
 
     What cannot be sent goes on waiting: then the exit code is 75, or 1 if something was refused for good.
     """
     program.check_channel()
-    with program.open(state) as opened, opened.ledger.session() as owner:
+    with (
+        program.open(state) as opened,
+        reporting(opened, wanted=page_status),
+        opened.ledger.session() as owner,
+    ):
         due = sum(1 for _ in opened.ledger.alerts(states=WAITING))
         if due and program.settings.ledger is not None and not program.settings.sendgrid_api_key:
             raise InputRejected(f"is not set, and {count(due, 'alert')} wait", "SENDGRID_API_KEY", "they go on waiting")
@@ -138,7 +144,7 @@ def send(program: Program, max_mails: int, state: Path | None, as_json: bool) ->
 
 
 def _choose(opened: Deployment, starts: Collection[str]) -> tuple[dict[str, AlertState], set[str]]:
-    """All alerts with their states, and those that were meant."""
+    """Return all alerts with their states, and those that were meant."""
     known = {alert.id: alert.state for alert in opened.ledger.alerts()}
     return known, {_find(start, known) for start in starts}
 

@@ -15,10 +15,11 @@ import click
 
 from lookout.app.catch_up import keep_refused, take_pictures, take_references
 from lookout.app.deployment import Deployment, Program
+from lookout.app.page_status import reporting
 from lookout.app.run_summary import unlistable_lines
 from lookout.batches.cutter import BACKFILL, Cutter, abandoned, end_open, ensure_run, ordinary, run_id
 from lookout.cli.datums import invalidate_range
-from lookout.cli.options import PATH, STAGE, Templated, json_option, state_option
+from lookout.cli.options import PATH, STAGE, Templated, json_option, page_status_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.cli.ranges import Range, range_options
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
@@ -78,6 +79,7 @@ def batches() -> None:
 )
 @click.option("--workers", type=click.IntRange(1), default=1, metavar="N", help="How many may work at once. [1]")
 @click.option("--workers-to", type=PATH, metavar="FILE", help="Write a JSON list there: 1, 2 and so on to that number.")
+@page_status_option
 @state_option
 @json_option
 @click.pass_obj
@@ -96,6 +98,7 @@ def cut(
     take_over_s: float | None,
     workers: int,
     workers_to: Path | None,
+    page_status: bool,
     state: Path | None,
     as_json: bool,
 ) -> None:
@@ -107,7 +110,7 @@ def cut(
     """
     run = run or ("" if kind == LIVE else run_id(time.time()))
     chosen = Range(prefix=prefix, since_s=since, until_s=until)
-    with program.open(state) as opened:
+    with program.open(state) as opened, reporting(opened, wanted=page_status):
         ledger = with_batches(opened.ledger)
         if run:
             ensure_run(ledger, run, time.time(), kind)
@@ -160,7 +163,7 @@ def cut(
 
 
 def _look(opened: Deployment, how: str, run: str) -> tuple[Reconciled | None, list[Refused]]:
-    """What there is in the store's buckets that the ledger does not know."""
+    """Compare the store's buckets with the ledger and record what is new."""
     if how == NONE:
         return None, []
     seen = take_pictures(opened, full=how == FULL)
@@ -190,7 +193,7 @@ def _is_in(opened: Deployment, chosen: Range, key: str) -> bool:
 def _workers(
     opened: Deployment, ledger: BatchLedger, run: str, made: Sequence[Batch], *, at_most: int, charts: bool
 ) -> list[int]:
-    """The numbers of the workers for which there is a batch; of one, if only charts are to be drawn."""
+    """Return the numbers of the workers for which there is a batch; of one, if only charts are to be drawn."""
     counts = ledger.count_batches(run) if run else {BatchState.OPEN: len(made)}
     number = sum(counts.get(state, 0) for state in UNFINISHED)
     if not number and charts:

@@ -103,7 +103,7 @@ def _environment(program: Program, path: Path) -> Iterator[Check]:
 
 
 def _servers(program: Program) -> Iterator[Check]:
-    """The servers that the settings name. A bad ``store`` or ``ledger`` says that nothing can be asked of it."""
+    """Yield the servers that the settings name. A bad ``store`` or ``ledger`` says that nothing can be asked of it."""
     if program.settings.store is None and program.settings.ledger is None:
         return
     # Imported here: who works in a folder need not load what speaks to servers.
@@ -117,7 +117,7 @@ def _servers(program: Program) -> Iterator[Check]:
 
 
 def _as_far_as_allowed(program: Program, checks: Iterator[Check]) -> Iterator[Check]:
-    """A user of one stage may not look at all results: that is as it should be."""
+    """Accept that a user of one stage may not read all results: it is no fault."""
     if program.settings.store is None:
         yield from checks
         return
@@ -187,7 +187,7 @@ def _source(opened: Deployment) -> Check:
 
 
 def _objects(opened: Deployment, *, read: bool) -> Check:
-    """Whether each live result is where the ledger says, and, with ``read``, holds the bytes that it names."""
+    """Check that each live result is where the ledger says, and, with ``read``, has the bytes that the ledger names."""
     seen = bad = 0
     live = (ref for slot in opened.ledger.slots(states=[State.SUCCESS]) if slot.record for ref in slot.record.outputs)
     while refs := list(islice(live, AT_ONCE)):

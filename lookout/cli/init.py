@@ -102,8 +102,8 @@ def init(
 
 
 def _prepare_ledger(program: Program, given: GivenSecrets | None, wait_s: int) -> tuple[str, ...]:
-    """Its users, if root's password is given; then it must answer, let its own user in, and have a form that this
-    program knows. What was done."""
+    """Return its users, if root's password is given; then it must answer, let its own user in, and have a form that
+    this program knows. What was done."""
     address, root_password = program.settings.ledger, None if given is None else given.find_ledger_root()
     if address is None:
         return ()

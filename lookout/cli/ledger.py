@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from lookout.app.deployment import Program
-from lookout.app.maintenance import upkeep_ledger
 from lookout.app.state_identity import LEDGER_FILE
 from lookout.cli.options import PATH, json_option, state_option
 from lookout.cli.output import echo_json
@@ -35,7 +34,7 @@ def ledger() -> None:
 def backup_command(program: Program, file: Path, state: Path | None, as_json: bool) -> None:
     """Write one moment of the ledger into FILE, which must be new. Nobody has to stop for it."""
     with program.open(state) as opened:
-        archived = backup(upkeep_ledger(opened), file, now_s=time.time(), code=code_version())
+        archived = backup(opened.ledger, file, now_s=time.time(), code=code_version())
     _say(file, archived, "saved", as_json)
 
 
@@ -51,7 +50,7 @@ def restore_command(program: Program, file: Path, state: Path | None, as_json: b
     """
     inspect(file)  # before a state folder is made for it
     with program.open(state, create=True, anew=True) as opened:
-        archived = restore(upkeep_ledger(opened), file)
+        archived = restore(opened.ledger, file)
         opened.begin_anew()
     _say(file, archived, "restored", as_json)
     click.echo("next: lookout upkeep repair, which has made again what the store does not hold", err=True)
@@ -83,7 +82,7 @@ def new_command(program: Program, state: Path | None) -> None:
 def size_command(program: Program, state: Path | None, as_json: bool) -> None:
     """Show how many inputs, slots, records, paths, alerts and runs the ledger keeps, and the bytes it takes."""
     with program.open(state) as opened:
-        size = upkeep_ledger(opened).size()
+        size = opened.ledger.size()
         slots = opened.ledger.count_slots()
     named: JsonObject = {
         "inputs": size.inputs,

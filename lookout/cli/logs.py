@@ -60,7 +60,7 @@ def logs(
 
 
 def _kept(opened: Deployment, run: RunRecord) -> Iterator[tuple[str, str]]:
-    """The kept logs of the workflow of that name: where each is, and what it says."""
+    """Yield the kept logs of the workflow of that name: where each is, and what it says."""
     from lookout.domain.errors import Denied
     from lookout.object_store.minio.errors import NoBucket
     from lookout.object_store.minio.policies import LOGS_BUCKET

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from lookout.app.catch_up import take_references
 from lookout.app.deployment import Deployment, Program, find_object
-from lookout.app.stage_worker import look_at
+from lookout.app.input_source import input_source
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json_line
 from lookout.domain.records import Observation
+from lookout.sources.input_source import InputSource
 from lookout.text import printable
 
 
@@ -32,24 +32,24 @@ def look(program: Program, objects: tuple[str, ...], state: Path | None, as_json
         for name in objects
     ]
     with program.open(state) as opened:
-        observe = look_at(opened)
+        source = input_source(opened)
         for name, bucket, key in named:
             if bucket in program.installation.references:
                 became, why = _reference(opened, bucket)
             else:
-                became, why = _picture(opened, observe, key), None
+                became, why = _picture(opened, source, key), None
             if as_json:
                 echo_json_line({"object": name, "is": became, "why": why})
             else:
                 click.echo(printable(f"{became:<8} {name}" + (f"  ({why})" if why else "")))
 
 
-def _picture(opened: Deployment, observe: Callable[[str], None], key: str) -> str:
+def _picture(opened: Deployment, source: InputSource, key: str) -> str:
     def known() -> Observation | None:
         return opened.ledger.find_inputs(opened.pipeline.inputs, [key]).get(key)
 
     before = known()
-    observe(key)
+    source.observe_again(key)
     now = known()
     if now is None:
         return "gone" if before is not None else "known"

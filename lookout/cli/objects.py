@@ -103,7 +103,7 @@ def _listed(program: Program, state: Path | None, bucket: str, prefix: str) -> I
 
 
 def _known(opened: Deployment, prefix: str) -> Iterator[Listed]:
-    """The photographs of a user's folder, as they were when they were last looked at."""
+    """Yield the photographs of a user's folder, as they were when they were last looked at."""
     for seen in opened.ledger.inputs(opened.pipeline.inputs, prefix):
         if seen.ref is not None:
             yield Listed(key=seen.key, size=seen.ref.size, modified_at_s=seen.observed_at_s)
@@ -164,7 +164,7 @@ def _read(store: MinioStore, bucket: str, key: str, version: str | None) -> byte
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
+    """Write the file whole or not at all."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         try:

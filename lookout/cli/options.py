@@ -31,7 +31,7 @@ class Templated(click.Command):
 
 
 def duration_s(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Seconds of a number with a unit: ``90s``, ``15m``, ``1h``, ``30d``."""
+    """Return seconds of a number with a unit: ``90s``, ``15m``, ``1h``, ``30d``."""
     if value is None:
         return None
     found = re.fullmatch(r"(\d{1,9})([smhd])", value, re.ASCII)
@@ -41,7 +41,7 @@ def duration_s(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 
 def retention_s(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """The seconds of a time, ``NO_RETENTION`` for ``none``."""
+    """Return the seconds of a time, ``NO_RETENTION`` for ``none``."""
     return NO_RETENTION if value == "none" else duration_s(ctx, param, value)
 
 
@@ -79,7 +79,7 @@ class _StageName(click.ParamType[str]):
         return self._choice(ctx).shell_complete(ctx, param, incomplete)
 
     def _choice(self, ctx: click.Context | None) -> click.Choice[str]:
-        """The names, from what the entry point has given to the command line."""
+        """Return the names, from what the entry point has given to the command line."""
         if ctx is None:
             raise TypeError("a stage's name is read within a command only")
         pipeline: Pipeline = ctx.find_root().obj.pipeline
@@ -90,19 +90,24 @@ STAGE = _StageName()
 
 
 def state_option(function: F) -> F:
-    """``--state DIR``, or LOOKOUT_STATE, or ``lookout-state`` here."""
+    """Add ``--state DIR``; its default is LOOKOUT_STATE, or ``lookout-state`` here."""
     return click.option(
         "--state", type=PATH, metavar="DIR", help="The state folder. [LOOKOUT_STATE, or ./lookout-state]"
     )(function)
 
 
 def json_option(function: F) -> F:
-    """``--json``: the result as JSON on stdout."""
+    """Add ``--json``: the result as JSON on stdout."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
 
 
+def page_status_option(function: F) -> F:
+    """``--page-status``: the status beside the page is written at the end."""
+    return click.option("--page-status", is_flag=True, help="Write the status beside the page at the end.")(function)
+
+
 def run_options(function: F) -> F:
-    """What a run and a watch have in common."""
+    """Add the options that ``run`` and ``watch`` share."""
     for option in reversed(
         [
             click.option("--rules", type=PATH, metavar="PATH", help="A rule file or a folder of them; stays in force."),

@@ -1,4 +1,4 @@
-"""How results are shown: JSON, tables, times."""
+"""Output of the commands: JSON, tables, times."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import click
 
 
 def echo_json(value: object) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, default=str))
 
 
 def echo_json_line(value: object) -> None:
-    """One JSON object on a line of its own, for streams."""
+    """Print one JSON object on a line of its own, for streams."""
     click.echo(json.dumps(_plain(value), ensure_ascii=False, default=str))
 
 

@@ -81,7 +81,8 @@ def plan_command(
 def _references(
     opened: Deployment, pipeline: Pipeline, given: dict[str, Path | None]
 ) -> tuple[dict[str, Sequence[Reference]], list[Refused]]:
-    """What would be in force, by bucket, where something is given; and what would be refused."""
+    """Return the references that would be in force, for each bucket with a path given, and the files that would be
+    refused."""
     references: dict[str, Sequence[Reference]] = {}
     refused: list[Refused] = []
     pool = ProcessWorkers(store=opened.store, size=1)
@@ -97,7 +98,8 @@ def _references(
 
 
 def _look(opened: Deployment, source: Path | None, *, scan_own: bool) -> tuple[list[Observation], str | None]:
-    """What a look at the pictures finds to be new, changed or gone; and why a run would retract nothing, if so."""
+    """Compare the source with the ledger: return what is new, changed or gone, and why a run would not retract all that
+    is gone, if so."""
     bound = opened.ledger.find_note(SOURCE_NOTE)
     known = opened.ledger.inputs(opened.pipeline.inputs)
     if source is None and not scan_own:

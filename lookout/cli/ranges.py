@@ -52,14 +52,15 @@ class Range:
         return self.since_s is not None or self.until_s is not None
 
     def has(self, key: str, find_name: Callable[[str], PictureName | None]) -> bool:
-        """Whether the time range has the datum of this picture. One whose name says no time is in none."""
+        """Tell whether the time range includes the datum of this picture. A picture without a time in its name is in
+        none."""
         if not self.is_timed:
             return True
         name = find_name(key)
         return name is not None and self._has(name.captured_at_s, name.captured_at_s)
 
     def has_group(self, group: str) -> bool:
-        """Whether the time range has a part of the day of ``<device>/<day>``."""
+        """Tell whether the time range overlaps the day of ``<device>/<day>``."""
         if not self.is_timed:
             return True
         try:
@@ -75,7 +76,7 @@ class Range:
 
 
 def range_options(function: F) -> F:
-    """``--prefix``, ``--since`` and ``--until``."""
+    """Add ``--prefix``, ``--since`` and ``--until``."""
     for option in reversed(
         [
             click.option("--prefix", default="", metavar="TEXT", help="Whose key starts with this."),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import click
 
-from lookout.app.deployment import PLOT, Deployment, Program, default_workers
+from lookout.app.deployment import Deployment, Program, default_workers
+from lookout.app.page_status import status_file
+from lookout.app.process import stop_on_signals
 from lookout.app.run_summary import Summary, summarize
 from lookout.app.service_manager import ServiceManager
 from lookout.app.source_checks import check_folder, check_sources
@@ -21,12 +21,11 @@ from lookout.cli.options import NO_RETENTION, PATH, json_option, run_options, st
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputRejected, Unavailable
 from lookout.domain.records import State
-from lookout.engine.engine import Engine, Progress
+from lookout.engine.report import Progress
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.runs.runner import Order, Ran, Runner
-from lookout.runs.status_file import StatusFile
 from lookout.sources.deletion_guard import keep_retention
-from lookout.sources.ingest import Taken
+from lookout.sources.ingest import IngestResult
 from lookout.text import count, printable
 from lookout.version import code_version
 
@@ -93,7 +92,7 @@ def watch_folder(
     walk_every_s: float,
     as_json: bool,
 ) -> int:
-    """What ``lookout watch`` does with a ledger; gives the exit code."""
+    """Run ``lookout watch`` on a ledger; return the exit code."""
     check_folder(program, folder, state)
     with program.open(state, create=True) as opened:
         _keep_retention(opened, retention)
@@ -106,7 +105,7 @@ def watch_folder(
         folder_watch = program.installation.load_folder_watch()
         service = ServiceManager(program.settings.notify_socket, program.settings.watchdog_s)
 
-        def tell_ready(taken: Taken) -> None:
+        def tell_ready(taken: IngestResult) -> None:
             changed = count(taken.changed, "new or changed picture")
             click.echo(f"watching {folder}: {changed}; page: {opened.page}", err=True)
             service.ready()
@@ -148,7 +147,7 @@ def _runner(
     pipeline = opened.pipeline_in_force(threshold)
     pool = ProcessWorkers(store=opened.store, size=workers or default_workers())
     try:
-        yield Runner(
+        runner = Runner(
             pipeline=pipeline,
             ledger=opened.ledger,
             open_ledger=opened.open_ledger,
@@ -159,12 +158,11 @@ def _runner(
             bucket=opened.bucket,
             exclude=(opened.path.absolute(),),
             on_turn=on_turn,
-            status_file=StatusFile(
-                pipeline=pipeline, ledger=opened.ledger, store=opened.store, bucket=PLOT, clock=time.time
-            ),
+            status_file=status_file(opened, pipeline),
             on_progress=tell,
-            on_engine=_stop_on_signals,
         )
+        stop_on_signals(runner.stop)
+        yield runner
     finally:
         pool.stop()
 
@@ -174,24 +172,9 @@ def _keep_retention(opened: Deployment, retention: float | None) -> None:
         keep_retention(opened.ledger, None if retention == NO_RETENTION else retention)
 
 
-def _stop_on_signals(engine: Engine) -> None:
-    """The first signal ends the loop in good order; a second one ends at once, as while a large folder is read."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        signal.signal(number, _interrupt)
-        engine.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-
-
-def _interrupt(number: int, _: FrameType | None) -> None:
-    raise KeyboardInterrupt(number)
-
-
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """One counting line on a terminal; failures as lines of their own; nothing but failures elsewhere."""
+    """Show progress: on a terminal a counting line, and failures as lines of their own; elsewhere only failures."""
     done: dict[str, int] = {}
     live = sys.stderr.isatty() and not quiet
 

@@ -1,4 +1,4 @@
-"""``lookout status``: where a state stands, once or for as long as somebody looks."""
+"""``lookout status``: status of a deployment, printed once or continuously."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, Unavailable
 from lookout.ledger.batches import with_batches
-from lookout.reports.status import Backlog, Standing, Waiting, look, pause_s
+from lookout.reports.status import Backlog, Status, Waiting, look, pause_s
 from lookout.sources.deletion_guard import ALLOW_HINT
 from lookout.text import count, printable, table, when
 
@@ -34,59 +34,57 @@ class Seen:
     state: Path
     source: str | None
     in_force: dict[str, list[str]]
-    standing: Standing
+    status: Status
     ordinary: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
-        """The contract of ``--json``; documented in docs/cli.md."""
-        standing, oldest = self.standing, self.standing.backlog.oldest
+        """Return the contract of ``--json``; documented in docs/cli.md."""
+        status, oldest = self.status, self.status.backlog.oldest
         backlog = {
-            "pictures": standing.backlog.pictures,
-            "devices": {device: dict(stages) for device, stages in standing.backlog.devices.items()},
+            "pictures": status.backlog.pictures,
+            "devices": {device: dict(stages) for device, stages in status.backlog.devices.items()},
             "oldest": None if oldest is None else _oldest(oldest),
-            "whole": standing.backlog.whole,
+            "whole": status.backlog.whole,
         }
         return {
             "state": str(self.state),
             "source": self.source,
-            "pictures": standing.pictures,
-            "stages": {name: dict(row) for name, row in standing.stages.items()},
+            "pictures": status.pictures,
+            "stages": {name: dict(row) for name, row in status.stages.items()},
             "in_force": {bucket: list(names) for bucket, names in self.in_force.items()},
-            "alerts": dict(standing.alerts),
-            "unsent": standing.unsent.as_json(),
-            "batches": dict(standing.batches),
+            "alerts": dict(status.alerts),
+            "unsent": status.unsent.as_json(),
+            "batches": dict(status.batches),
             "backlog": backlog,
-            "watch": dict(standing.watch),
-            "unlistable": dict(standing.unlistable),
-            "held_back": None if standing.held is None else asdict(standing.held),
-            "runs": standing.runs,
+            "watch": dict(status.watch),
+            "unlistable": dict(status.unlistable),
+            "held_back": None if status.held is None else asdict(status.held),
+            "runs": status.runs,
         }
 
     def as_text(self) -> str:
-        """What a person reads."""
-        standing = self.standing
-        lines = [f"source    {printable(self.source) or 'single files'}, {count(standing.pictures, 'picture')}"]
+        """Return the text for a person."""
+        status = self.status
+        lines = [f"source    {printable(self.source) or 'single files'}, {count(status.pictures, 'picture')}"]
         lines += [
             f"{bucket:<9} {printable(', '.join(names)) or 'none in force'}" for bucket, names in self.in_force.items()
         ]
-        lines.append(f"alerts    {_numbers(standing.alerts)}")
-        lines += unsent_lines(standing.unsent)
-        lines.append(f"batches   {_numbers(standing.batches)}")
-        if standing.held is not None:
-            lines.append(f"held back {printable(standing.held)} ({ALLOW_HINT})")
-        lines += unlistable_lines(standing.unlistable)
-        if any(standing.watch.values()):
-            lines.append(f"watch     {watch_troubles(standing.watch)}")
-        lines += [f"waiting   {_waiting(standing)}", ""]
+        lines.append(f"alerts    {_numbers(status.alerts)}")
+        lines += unsent_lines(status.unsent)
+        lines.append(f"batches   {_numbers(status.batches)}")
+        if status.held is not None:
+            lines.append(f"held back {printable(status.held)} ({ALLOW_HINT})")
+        lines += unlistable_lines(status.unlistable)
+        if any(status.watch.values()):
+            lines.append(f"watch     {watch_troubles(status.watch)}")
+        lines += [f"waiting   {_waiting(status)}", ""]
         columns = ("success", "failed", "unrunnable", "killed", "retracted", "running", "waiting")
-        rows = [(name, *(row[column] for column in columns)) for name, row in standing.stages.items()]
+        rows = [(name, *(row[column] for column in columns)) for name, row in status.stages.items()]
         lines.append(table(rows, ("stage", *columns)))
-        if standing.backlog.devices:
-            lines += ["", _devices(standing.backlog, self.ordinary)]
-        if standing.runs:
-            runs = [
-                (run.id, run.kind, run.state, when(run.started_at_s), when(run.ended_at_s)) for run in standing.runs
-            ]
+        if status.backlog.devices:
+            lines += ["", _devices(status.backlog, self.ordinary)]
+        if status.runs:
+            runs = [(run.id, run.kind, run.state, when(run.started_at_s), when(run.ended_at_s)) for run in status.runs]
             lines += ["", table(runs, ("run", "kind", "state", "started", "ended"))]
         return "\n".join(lines)
 
@@ -135,7 +133,7 @@ def _look(opened: Deployment, shown: int) -> Seen:
         source=ledger.find_note("source"),
         in_force={bucket: [unit.name for unit in ledger.references(bucket)] for bucket in ("model", "rules")},
         ordinary=tuple(stage.name for stage in ordinary(opened.pipeline)),
-        standing=look(opened.pipeline, ledger, time.time(), runs=shown),
+        status=look(opened.pipeline, ledger, time.time(), runs=shown),
     )
 
 
@@ -153,7 +151,8 @@ def _follow(opened: Deployment, shown: int, every_s: float, *, as_json: bool) ->
 
 
 def _looks(opened: Deployment, shown: int, every_s: float) -> Iterator[tuple[dict[str, object], str]]:
-    """One look after the other, as JSON and as text; where the ledger does not answer, that: it may again."""
+    """Yield one reading after the other, as JSON and as text; an error where the ledger does not answer, as it may
+    again."""
     while True:
         began_s = time.monotonic()
         try:
@@ -176,19 +175,19 @@ def _numbers(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number) or "none"
 
 
-def _waiting(standing: Standing) -> str:
-    backlog = standing.backlog
+def _waiting(status: Status) -> str:
+    backlog = status.backlog
     if backlog.oldest is None:
         return "nothing"
     said = f"{'' if backlog.whole else 'more than '}{count(backlog.pictures, 'picture')}"
     if math.isinf(backlog.oldest.since_s):
         return said
-    age = span(max(0.0, standing.at_s - backlog.oldest.since_s))
+    age = span(max(0.0, status.at_s - backlog.oldest.since_s))
     return f"{said}; the oldest for {age}: {printable(backlog.oldest.key)}, in {backlog.oldest.stage}"
 
 
 def _devices(backlog: Backlog, columns: Sequence[str]) -> str:
-    """Those of which most waits."""
+    """Return those of which most waits."""
     most = sorted(backlog.devices.items(), key=lambda item: (-max(item[1].values()), item[0]))
     rows = [(device, *(stages.get(stage, 0) for stage in columns)) for device, stages in most[:DEVICES_SHOWN]]
     text = table(rows, ("waiting of", *columns))
@@ -196,7 +195,7 @@ def _devices(backlog: Backlog, columns: Sequence[str]) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time: ``5 s``, ``12 min``, ``3 h``, ``2 days``."""
+    """Return a length of time: ``5 s``, ``12 min``, ``3 h``, ``2 days``."""
     for limit_s, unit_s, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
         if seconds < limit_s:
             return f"{seconds / unit_s:.0f} {name}"

@@ -81,7 +81,7 @@ def upload(program: Program, path: tuple[Path, ...], prefix: str, workers: int, 
 
 
 def _check_bucket(store: MinioStore, bucket: str) -> None:
-    """Raises Unavailable unless the server answers, lets the user in and has the bucket: said once, not once a file."""
+    """Raise Unavailable unless the server answers, lets the user in and has the bucket: said once, not once a file."""
     from lookout.domain.errors import Denied
 
     try:
@@ -93,7 +93,7 @@ def _check_bucket(store: MinioStore, bucket: str) -> None:
 
 
 class _Tally:
-    """What became of the files so far, and the line on the terminal that says so."""
+    """Counts of the files so far, and their line on the terminal."""
 
     def __init__(self, total: int, *, live: bool) -> None:
         self._total, self._live = total, live
@@ -122,7 +122,7 @@ class _Tally:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Ends the line on the terminal, however the work ends."""
+        """End the line on the terminal, however the work ends."""
         try:
             yield
         finally:

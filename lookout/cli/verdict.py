@@ -32,7 +32,7 @@ _NAMED: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How a run went. ``found`` None: nothing of the run was ever begun."""
+    """Verdict on a run. ``found`` None: no part of the run ever began."""
 
     run: str
     found: Found | None
@@ -52,7 +52,7 @@ class Verdict:
 
     @property
     def remarkable(self) -> str:
-        """What was found, the most frequent first."""
+        """Return the remarkable labels, the most frequent first."""
         labels: Counter[str] = (self.found or Found()).labels
         named = [f"{number} {label}" for label, number in sorted(labels.items(), key=lambda item: (-item[1], item[0]))]
         more = [f"{len(named) - _NAMED} other kinds"] if len(named) > _NAMED else []
@@ -60,14 +60,14 @@ class Verdict:
 
     @property
     def failed(self) -> str:
-        """Which datums failed and why; empty if none."""
+        """Return the failed datums and their errors; empty if none."""
         failures = (self.found or Found()).failures
         named = [f"{slot.stage} of {slot.key or 'all groups'}: {slot.error}" for slot in failures[:_NAMED]]
         more = [f"and {len(failures) - _NAMED} more"] if len(failures) > _NAMED else []
         return "; ".join([*named, *more])
 
     def as_text(self) -> str:
-        """One line for people, what went wrong first: messages are cut."""
+        """Return one line for people, errors first: messages are cut."""
         if self.found is None:
             return f"run {self.run}: nothing of it was begun"
         parts = [f"cannot be used: {'; '.join(self.refused)}"] if self.refused else []
@@ -82,7 +82,7 @@ class Verdict:
         return printable(". ".join(parts))
 
     def as_json(self) -> JsonObject:
-        """The contract of ``--json``; documented in docs/cli.md."""
+        """Return the contract of ``--json``; documented in docs/cli.md."""
         found = self.found or Found()
         return {
             "run": self.run,
@@ -98,7 +98,7 @@ class Verdict:
         }
 
     def as_files(self) -> dict[str, str]:
-        """What a scheduler shows of a run, by file."""
+        """Return the values that a scheduler shows of a run, by file name."""
         pictures = self.found.pictures if self.found is not None else 0
         return {"device": self.device, "count": str(pictures), "found": self.remarkable, "failed": self.failed}
 

@@ -52,7 +52,7 @@ def _find(opened: Deployment, start: str) -> Alert:
 
 
 def _pipelines(opened: Deployment, alert: Alert) -> Iterator[Pipeline]:
-    """The pipeline with each threshold that may have been in force; the recorded digest says which one it was."""
+    """Yield the pipeline with each threshold that may have been in force; the recorded digest says which one it was."""
     yield opened.pipeline_in_force()
     yield opened.pipeline
     threshold = alert.draft.detail.get("threshold")

@@ -57,7 +57,7 @@ def wait(program: Program, object_: str, timeout_s: float | None, state: Path | 
 
 
 def _wait(opened: Deployment, key: str, end_s: float | None) -> Ended:
-    """Raises Unavailable when the time is over. The ledger tells nobody of changes, so it is asked, ever more seldom;
+    """Poll the ledger until the picture is settled. Raises Unavailable when the time is over. The polls get ever rarer;
     the picture may change meanwhile, so it is looked at again from time to time."""
     pause_s, look_at_s = _FIRST_PAUSE_S, 0.0
     while True:
@@ -74,7 +74,8 @@ def _wait(opened: Deployment, key: str, end_s: float | None) -> Ended:
 
 
 def _find_now(opened: Deployment, key: str) -> Observation | None:
-    """What is there at this moment; None if nobody can say: this user may not look, or the source is single files."""
+    """Observe the key now; None if that is impossible: this user may not read the bucket, or the source is single
+    files."""
     if opened.bucket is not None:
         from lookout.domain.errors import Denied
 
@@ -87,7 +88,7 @@ def _find_now(opened: Deployment, key: str) -> Observation | None:
 
 
 def _why(opened: Deployment, key: str) -> str:
-    """What a picture still waits for when the time is over."""
+    """Return what a picture still waits for at the time-out."""
     for stage in opened.pipeline.stages:
         slot = None if stage.grouped else opened.ledger.find_slots(stage.name, [key]).get(key)
         if slot is not None and slot.dirty:

@@ -6,24 +6,23 @@ For a device or a gateway: it knows no ledger, no stage's code and no model, and
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import click
 
 from lookout.app.deployment import SENT_FILE, Program, open_minio
 from lookout.app.installation import Change
+from lookout.app.process import stop_on_signals
 from lookout.app.service_manager import ServiceManager
 from lookout.cli.output import echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, InputRejected, LookoutError
 from lookout.object_store.minio.names import check_object_key
 from lookout.text import printable
-from lookout.uploader.folder_sync import Bringing
+from lookout.uploader.folder_sync import FolderSync
 from lookout.uploader.sent_log import Memory
 from lookout.uploader.upload import Sender, Sent
 
@@ -54,7 +53,7 @@ def watch_and_upload(
     exclude = (state.absolute(),)
     service = ServiceManager(program.settings.notify_socket, program.settings.watchdog_s)
     memory = Memory(state / SENT_FILE, target)
-    bringing = Bringing(
+    sync = FolderSync(
         folder,
         Sender(store, program.pipeline.inputs).send,
         memory,
@@ -69,28 +68,28 @@ def watch_and_upload(
 
     def on_change(change: Change) -> None:
         if not change.gone:  # what was brought stays in the bucket
-            bringing.changed(change.key)
+            sync.changed(change.key)
 
     def on_lost(error: LookoutError) -> None:
         if not error.retryable:  # else the watch says that a walk is due
-            bringing.end(error)
+            sync.end(error)
 
-    _stop_on_signals(bringing)
+    stop_on_signals(sync.stop)
     try:
         begin = partial(program.installation.load_folder_watch(), folder, on_change, on_lost, exclude=exclude)
         with service, begin(walk_every_s=walk_every_s, tell=teller.tell_watch) as watch:
-            bringing.look_after(watch)
+            sync.look_after(watch)
             click.echo(f"watching {printable(folder)} for {printable(target)}", err=True)
             service.ready()
-            bringing.run()
+            sync.run()
     finally:
-        teller.sum_up(bringing)
+        teller.sum_up(sync)
         memory.close()
     return EXIT_STOPPED
 
 
 def check_alone(context: click.Context, foreign: Sequence[str]) -> None:
-    """Raises UsageError for an option of the way with a ledger that was given beside ``--upload``."""
+    """Raise UsageError for an option of the way with a ledger that was given beside ``--upload``."""
     given = [name for name in foreign if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
     if given:
         names = " and ".join("--" + name.replace("_", "-") for name in given)
@@ -125,32 +124,17 @@ class _Teller:
     def tell_watch(self, text: str) -> None:
         click.echo(f"watch: {printable(text)}", err=True)
 
-    def sum_up(self, bringing: Bringing) -> None:
-        counts, elapsed_s = bringing.counts, time.monotonic() - self._began_s
+    def sum_up(self, sync: FolderSync) -> None:
+        counts, elapsed_s = sync.counts, time.monotonic() - self._began_s
         if self._as_json:
             facts = {"uploaded": counts.uploaded, "skipped": counts.skipped, "failed": counts.failed}
-            more = {"gone": counts.gone, "waiting": bringing.waiting, "bytes": counts.sent_bytes}
+            more = {"gone": counts.gone, "waiting": sync.waiting, "bytes": counts.sent_bytes}
             echo_json_line({**facts, **more, "elapsed_s": round(elapsed_s, 3)})
             return
         parts = [
             f"{counts.uploaded:,} uploaded ({counts.sent_bytes / 1e6:,.1f} MB)",
             f"{counts.skipped:,} there already",
         ]
-        named = {"failed": counts.failed, "gone before they were sent": counts.gone, "waiting": bringing.waiting}
+        named = {"failed": counts.failed, "gone before they were sent": counts.gone, "waiting": sync.waiting}
         parts += [f"{number:,} {name}" for name, number in named.items() if number]
         click.echo(f"{', '.join(parts)}, in {elapsed_s:.1f} s", err=True)
-
-
-def _stop_on_signals(bringing: Bringing) -> None:
-    """The first signal ends it in good order, within a second; another one at once."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        signal.signal(number, _interrupt)
-        bringing.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-
-
-def _interrupt(number: int, _: FrameType | None) -> None:
-    raise KeyboardInterrupt(number)

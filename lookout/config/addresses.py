@@ -1,4 +1,4 @@
-"""Where the store and the ledger are, from the environment: checked here, opened elsewhere. Secrets are not shown.
+"""Addresses of store and ledger from the environment: checked here, opened elsewhere. Secrets are not shown.
 
 LOOKOUT_STORE   s3+http://host:port[/prefix] or s3+https://...; unset: the state folder
 LOOKOUT_LEDGER  etcd://host:port[,host:port...][/prefix] or etcds://...; unset: SQLite in the state folder
@@ -39,7 +39,7 @@ class StoreAddress:
         return self.bucket_url("").rstrip("/")
 
     def bucket_url(self, bucket: str) -> str:
-        """Where the bucket of this name is."""
+        """Return the URL of the bucket of this name."""
         return f"s3+{'https' if self.secure else 'http'}://{self.endpoint}/{self.prefix}{bucket}"
 
     @classmethod

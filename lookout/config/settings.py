@@ -1,4 +1,4 @@
-"""What the environment says, read once, by the entry points only."""
+"""Settings from the environment, read once, by the entry points only."""
 
 from __future__ import annotations
 

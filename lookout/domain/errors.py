@@ -25,7 +25,7 @@ class LookoutError(Exception):
 
 
 class InputRejected(LookoutError):
-    """What was given cannot be used until somebody changes it: a bad file, option or name.
+    """Input that cannot be used until somebody changes it: a bad file, option or name.
 
     ``what`` says what is wrong, ``where`` names the place, ``hint`` says what to do about it.
     """

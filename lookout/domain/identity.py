@@ -23,12 +23,12 @@ _encode: Final = json.JSONEncoder(
 
 
 def sha256(data: bytes) -> str:
-    """Hex sha256 of the bytes."""
+    """Return the sha256 of the bytes in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
 def digest(kind: str, *parts: Json) -> str:
-    """Digest of a kind tag and JSON values, by canonical JSON: sorted keys, no spaces, UTF-8, no NaN.
+    """Return the digest of a kind tag and JSON values, by canonical JSON: sorted keys, no spaces, UTF-8, no NaN.
 
     Raises TypeError for a value that JSON has not, ValueError for NaN and infinities. Lone surrogates are escaped.
     """
@@ -38,28 +38,29 @@ def digest(kind: str, *parts: Json) -> str:
 
 
 def unread_digest(size: int) -> str:
-    """Stand-in for the sha256 of an input that is larger than ``MAX_INPUT_BYTES``: nothing but its size counts."""
+    """Return a stand-in for the sha256 of an input that is larger than ``MAX_INPUT_BYTES``: only its size counts."""
     return digest("unread/1", size)
 
 
 def slot_id(stage: str, key: str) -> str:
-    """Identity of the place that a datum holds: the stage and the input path it is about."""
+    """Return the identity of a datum's slot: the stage and the input path it is about."""
     return digest("slot/1", stage, key)
 
 
 def recipe_digest(stage: str, version: int, params: JsonObject) -> str:
-    """Identity of what a stage does: its declared version and its parameters."""
+    """Return the identity of a recipe: the stage's declared version and its parameters."""
     return digest("recipe/1", stage, version, params)
 
 
 def datum_hash(stage: str, key: str, inputs: Iterable[InputRef], references: str, recipe: str, salt: str = "") -> str:
-    """Identity of one datum: slot, contents of its inputs, references in force for it, recipe, and a reprocess salt."""
+    """Return the identity of a datum: slot, contents of its inputs, references in force for it, recipe, reprocess
+    salt."""
     contents = sorted((item.role, item.ref.sha256) for item in inputs)
     return digest("datum/1", slot_id(stage, key), [list(pair) for pair in contents], references, recipe, salt)
 
 
 def references_digest(references: Iterable[Reference]) -> str:
-    """One digest for a set of references, whatever their order: names and contents, not what was extracted."""
+    """Return one digest for a set of references, whatever their order: names and contents, not what was extracted."""
     units = sorted(
         (ref.bucket, ref.name, sorted((role, item.sha256) for role, item in ref.files.items())) for ref in references
     )
@@ -67,19 +68,21 @@ def references_digest(references: Iterable[Reference]) -> str:
 
 
 def group_digest(tallies: Iterable[Tally], members: Iterable[Member]) -> str:
-    """The input digest of a grouped datum: the manifest of its tallies and members, in the order of their names."""
+    """Return the input digest of a grouped datum: the manifest of its tallies and members, in the order of their
+    names."""
     sums = [[tally.group, _object(tally.counts), tally.last_at_s] for tally in sorted(tallies, key=lambda t: t.group)]
     parts = sorted([member.stage, member.key, member.hash] for member in members)
     return digest("group/1", sums, parts)
 
 
 def _object(value: Mapping[str, int]) -> dict[str, Json]:
-    """What JSON calls an object; not copied if it need not be, for the overview has thousands."""
+    """Return a mapping as a JSON object; copied only where necessary, for the overview has thousands of entries."""
     return value if isinstance(value, dict) else dict(value)
 
 
 def alert_id(user: str, rule: str, picture_key: str, picture_sha256: str, recipient: str) -> str:
-    """Identity of an alert: a new model, a new rule version or a rerun gives the same one and mails nothing again."""
+    """Return the identity of an alert: a new model, a new rule version or a rerun gives the same, so no mail is
+    repeated."""
     return digest("alert/1", user, rule, picture_key, picture_sha256, recipient)
 
 

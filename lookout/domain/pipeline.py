@@ -85,7 +85,7 @@ class Reads:
     """A larger object is handed over without its data; its ``ref.size`` tells."""
 
     def find(self, outputs: Sequence[ObjectRef]) -> ObjectRef | None:
-        """The one output that matches, or None. Raises ValueError when several do: the declaration is wrong."""
+        """Return the one output that matches, or None. Raises ValueError when several do: the declaration is wrong."""
         found = [ref for ref in outputs if fnmatchcase(ref.key, self.pattern)]
         if len(found) > 1:
             raise ValueError(f"{self.bucket}: expected one output for {self.pattern!r}, got {[r.key for r in found]}")
@@ -158,18 +158,18 @@ class Pipeline:
             known.add(stage.name)
 
     def stage(self, name: str) -> Stage:
-        """The stage of that name. Raises KeyError."""
+        """Return the stage of that name. Raises KeyError."""
         for stage in self.stages:
             if stage.name == name:
                 return stage
         raise KeyError(name)
 
     def readers(self, bucket: str) -> tuple[Stage, ...]:
-        """The stages that read the bucket."""
+        """Return the stages that read the bucket."""
         return tuple(stage for stage in self.stages if any(read.bucket == bucket for read in stage.reads))
 
     def upstream(self, name: str) -> tuple[str, ...]:
-        """The names of all stages before this one that its datums depend on, directly or not, in their order."""
+        """Return the names of all stages before this one that its datums depend on, directly or not, in their order."""
         needed: set[str] = set()
         for stage in reversed(self.stages):
             if stage.name == name or stage.name in needed:
@@ -177,11 +177,12 @@ class Pipeline:
         return tuple(stage.name for stage in self.stages if stage.name in needed)
 
     def downstream(self, name: str) -> tuple[str, ...]:
-        """The names of all stages after this one that depend on it, directly or not, in their order."""
+        """Return the names of all stages after this one that depend on it, directly or not, in their order."""
         return tuple(stage.name for stage in self.stages if name in self.upstream(stage.name))
 
     def with_params(self, overrides: Mapping[str, Mapping[str, Json]]) -> Pipeline:
-        """The same pipeline with some parameters of some stages replaced. Raises KeyError for an unknown stage."""
+        """Return the same pipeline with some parameters of some stages replaced. Raises KeyError for an unknown
+        stage."""
         for name in overrides:
             self.stage(name)
         stages = tuple(
@@ -191,6 +192,6 @@ class Pipeline:
 
 
 def load(path: str) -> Any:
-    """The function that ``module:function`` names. The caller gives it its type."""
+    """Return the function that ``module:function`` names. The caller gives it its type."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)

@@ -19,7 +19,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class State(StrEnum):
-    """What the ledger says of a slot. ``SKIPPED`` is not a state: it is what a run says of a datum another did."""
+    """State of a slot in the ledger. ``SKIPPED`` is none: a run reports it of a datum that was done before."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -160,7 +160,7 @@ class AlertDraft:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """What a stage made of one datum. A pure function of the work, the parameters and the references.
+    """Result of a stage for one datum. A pure function of the work, the parameters and the references.
 
     ``label`` is a short text by which the ledger finds remarkable datums again (``invalid: truncated``), None for the
     ordinary; ``facts`` are kept with the record; ``counts`` are added to the tally of the datum's group; ``at_s`` is
@@ -318,7 +318,7 @@ class Alert:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a claim ends; the ledger applies it in one transaction, or not at all.
+    """End of a claim; the ledger applies it in one transaction, or not at all.
 
     - SUCCESS with ``record``: it becomes the live record, ``alerts`` enter the outbox unless an alert of that id is
       there, outputs of the former record that the new one does not write are removed. ``republished`` says that the

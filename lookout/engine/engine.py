@@ -1,4 +1,4 @@
-"""The engine: claims dirty slots, plans them, has the jobs run, and commits what they made, in bulk.
+"""Engine: claims dirty slots, plans them, has the jobs run, and commits what they made, in bulk.
 
 One loop serves a batch that ends (``work``) and a watch that does not (``follow``). It knows no stage by name. All
 ledger calls happen on the thread that runs the loop; worker callbacks and watchers only put something into its inbox.
@@ -10,69 +10,38 @@ is still dirty and is claimed again.
 
 from __future__ import annotations
 
-import queue
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Final
 
-from lookout.domain.errors import Corrupt, Unavailable
-from lookout.domain.isolation import apart, reason
+from lookout.domain.errors import Unavailable
+from lookout.domain.isolation import apart
 from lookout.domain.pipeline import Pipeline, Stage
-from lookout.domain.records import Claim, ObjectRef, Outcome, State
-from lookout.engine.outcomes import Flight, Outcomes
-from lookout.engine.planner import Decision, Planner, Process
+from lookout.domain.records import Claim, Outcome, State
+from lookout.engine.claim_queue import CLAIM_LIMIT, ClaimQueue
+from lookout.engine.committer import Committer, Ended
+from lookout.engine.inbox import Inbox
+from lookout.engine.lease_keeper import LeaseKeeper
+from lookout.engine.outcomes import Outcomes
+from lookout.engine.planner import Decision, PlannedDatum, Planner
 from lookout.engine.publication import Publisher
-from lookout.execution.executor import Completion, Ticketed, Workers
-from lookout.ledger.port import Ledger, Settled
+from lookout.engine.report import Report
+from lookout.engine.session import EngineSession
+from lookout.execution.executor import Workers
+from lookout.execution.jobs import Job, StageRun
+from lookout.ledger.port import Ledger
 from lookout.log import get_logger
 from lookout.object_store.port import ObjectStore
+from lookout.sources.input_source import InputSource
 
 log = get_logger(__name__)
 
-CLAIM_LIMIT: Final = 256
-"""Datums claimed at once: enough to plan in bulk, few enough that a lost engine leaves a small cohort of suspects."""
-COMMIT_LIMIT: Final = 64
-COMMIT_AFTER_S: Final = 0.25
-"""A finished datum waits at most this long for company before it is committed, and not at all when little else runs."""
-_PIECE_S: Final = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """One step that a person may want to see: a datum of ``stage`` settled as ``state``; ``skipped`` if not run."""
-
-    stage: str
-    key: str
-    state: State
-    skipped: bool = False
-    error: str | None = None
-
-
-@dataclass(kw_only=True)
-class Report:
-    """What one call of ``work`` did, by stage."""
-
-    success: Counter[str] = field(default_factory=Counter)
-    skipped: Counter[str] = field(default_factory=Counter)
-    failed: Counter[str] = field(default_factory=Counter)
-    unrunnable: Counter[str] = field(default_factory=Counter)
-    retracted: Counter[str] = field(default_factory=Counter)
-
-    def add(self, progress: Progress) -> None:
-        if progress.skipped:
-            self.skipped[progress.stage] += 1
-        elif (counter := getattr(self, progress.state.value, None)) is not None:
-            counter[progress.stage] += 1
-
 
 class Engine:
-    """Works on the slots of some stages of one pipeline for one owner and one run.
+    """Engine for the slots of some stages of one pipeline, for one owner and one run.
 
-    ``reobserve`` is asked to look again at an input that changed or vanished while it was read. ``publishes`` names the
+    ``source`` is asked to observe an input again that changed or vanished while it was read. ``publishes`` names the
     buckets whose committed changes it makes visible, if it may not write to all. Everything that the outside decides
     (clock, code version, workers) is passed in.
     """
@@ -84,44 +53,29 @@ class Engine:
         ledger: Ledger,
         store: ObjectStore,
         workers: Workers,
-        owner: str,
-        run: str,
-        code: str,
-        reobserve: Callable[[str], None],
-        on_progress: Callable[[Progress], None] = lambda _: None,
-        clock: Callable[[], float] = time.time,
-        lease_s: float = 60.0,
+        source: InputSource,
+        session: EngineSession,
+        report: Report | None = None,
         publishes: Collection[str] | None = None,
     ) -> None:
         self._pipeline, self._ledger, self._store, self._workers = pipeline, ledger, store, workers
-        self._owner, self._run, self._lease_s = owner, run, lease_s
-        self._publisher = Publisher(ledger, store, publishes)
-        self._on_progress, self._clock = on_progress, clock
+        self._session = session
+        self.report = report or Report()
         self.on_alerts: Callable[[], None] = lambda: None
         """Called after a commit that entered alerts."""
-        self._make_outcomes = partial(
-            Outcomes, pipeline=pipeline, ledger=ledger, run=run, code=code, reobserve=reobserve, clock=clock
-        )
+        self._publisher = Publisher(ledger, store, publishes)
+        self._outcomes = Outcomes(pipeline, ledger, source, session)
+        self._committer = Committer(ledger, store, self._publisher, self._outcomes, self.report)
+        self._queue = ClaimQueue(pipeline, ledger, session)
+        self._leases = LeaseKeeper(ledger, session.lease_s)
         self._read_in_force()
-        self._inbox: queue.SimpleQueue[Completion | Callable[[], None]] = queue.SimpleQueue()
-        self._flights: dict[int, Flight] = {}
-        self._ticket = 0
-        self._ready: list[tuple[Claim, Outcome]] = []
-        self._ready_since_s = 0.0
-        self._scope: frozenset[str] = frozenset()
-        self._maybe: set[str] = set()
-        self._put_off: set[str] = set()
-        self._secluded = False
-        self._extended_at_s = 0.0
+        self._inbox = Inbox()
+        self._running: dict[tuple[str, str, int], PlannedDatum] = {}
         self._stopping = self._asked_to_stop = False
         self._fatal: Unavailable | None = None
-        self._unsettled: dict[tuple[str, str], Corrupt] = {}
-        self._look_after: Callable[[], None] = lambda: None
-        self.report = Report()
 
     def _read_in_force(self) -> None:
-        self._planner = Planner(self._pipeline, self._ledger, self._store, self._clock)
-        self._outcomes = self._make_outcomes(planner=self._planner)
+        self._planner = Planner(self._pipeline, self._ledger, self._store, self._session.clock)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -143,9 +97,9 @@ class Engine:
         try:
             while not self._stopping:
                 self._fill(stages, keys)
-                if not (self._flights or self._ready or self._maybe):
+                if not (self._is_busy or self._queue.waiting):
                     break
-                self._step(block=bool(self._flights))
+                self._step(block=bool(self._running))
         finally:
             self._hand_back()
         self._raise_trouble()
@@ -164,24 +118,25 @@ class Engine:
         quick. Raises as ``work``: Corrupt when it was stopped, for a datum that was tried again with each new lease.
         """
         self._begin(stages)
-        self._look_after = look_after
+        self._inbox.look_after = look_after
         ordinary = [stage for stage in stages if not stage.grouped]
+        charts = [stage for stage in stages if stage.grouped]
         last_s = waiting_since_s = time.monotonic()
         try:
             while not self._stopping:
                 look_after()
                 self._fill(ordinary, None)
                 now_s = time.monotonic()
-                grouped = self._maybe - {stage.name for stage in ordinary}
-                if self._flights:
+                drawing = any(self._queue.may_have(stage) for stage in charts)
+                if self._running:
                     last_s = now_s
-                if not grouped:
+                if not drawing:
                     waiting_since_s = now_s
-                quiet = now_s - last_s >= quiet_s and not self._flights
-                if grouped and (quiet or now_s - waiting_since_s >= patience_s):
-                    self._fill([stage for stage in stages if stage.grouped], None, patient=True)
+                quiet = now_s - last_s >= quiet_s and not self._running
+                if drawing and (quiet or now_s - waiting_since_s >= patience_s):
+                    self._fill(charts, None, patient=True)
                     waiting_since_s = now_s
-                self._step(block=True, wait_s=quiet_s if grouped else self._lease_s / 3)
+                self._step(block=True, wait_s=quiet_s if drawing else self._session.lease_s / 3)
         finally:
             self._hand_back()
         self._raise_trouble()
@@ -189,14 +144,12 @@ class Engine:
     def _raise_trouble(self) -> None:
         if self._fatal is not None:
             raise self._fatal
-        if self._unsettled:
-            raise next(iter(self._unsettled.values()))
+        self._committer.check()
 
     def _begin(self, stages: Sequence[Stage]) -> None:
         for stage in stages:
             self._planner.check(stage)
-        self._scope = frozenset(stage.name for stage in stages)
-        self._maybe = set(self._scope)
+        self._queue.begin(stages)
         self.publish()
 
     def call(self, action: Callable[[], None]) -> None:
@@ -216,82 +169,70 @@ class Engine:
 
     @property
     def stopped(self) -> bool:
+        """Whether it was asked to stop, or could not go on."""
         return self._stopping or self._asked_to_stop
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether a job runs, or waits to be committed."""
+        return bool(self._running) or self._committer.has_ready
 
     def publish(self) -> None:
         """Make visible what is committed, of this engine or of one that died before it could."""
         if self._publisher.publish():
-            self._maybe |= self._scope
+            self._queue.look_again()
 
     def publish_again(self) -> None:
         """Make visible what could not be, where the reason is gone, and give its failed datums another go."""
         if self._publisher.try_again():
-            self._maybe |= self._scope
+            self._queue.look_again()
 
     # --- claiming and planning --------------------------------------------------------------------------------------
 
     def _fill(self, stages: Sequence[Stage], keys: Collection[str] | None, *, patient: bool = False) -> None:
-        """Claim and begin as much as there is room for, stage by stage: afterwards a stage that is still in
-        ``_maybe`` waits for room, or, if it is grouped, for those before it.
-
-        What a dead engine held comes when all else is done, and is worked on with nothing beside it: so whatever kills
-        the next one holds up nothing else, and is blamed alone."""
-        if self._secluded and self._flights:
+        """Claim and begin as much as there is room for, stage by stage: afterwards a stage of which something may wait
+        waits for room, or, if it is grouped, for those before it. Suspects come when all else is done."""
+        if self._queue.alone and self._running:
             return
-        self._secluded = False
+        self._queue.alone = False
         for stage in stages:
             if stage.grouped and not patient and self._upstream_busy(stage, stages):
                 continue
-            while (
-                not self._stopping
-                and stage.name in self._maybe
-                and (room := CLAIM_LIMIT - len(self._flights)) > CLAIM_LIMIT // 2
-            ):
-                self._claim(stage, room, None if stage.grouped else keys)
+            while not self._stopping and self._queue.may_have(stage) and self._room > CLAIM_LIMIT // 2:
+                self._claim(stage, self._room, keys)
         for stage in stages:
-            while stage.name in self._put_off and not (self._stopping or self._flights or self._ready):
-                self._secluded = True
-                self._claim(stage, CLAIM_LIMIT, None if stage.grouped else keys)
-        names = {stage.name for stage in stages}
-        if not (self._stopping or self._flights or self._ready or names & (self._maybe | self._put_off)):
+            while self._queue.has_suspects(stage) and not (self._stopping or self._is_busy):
+                self._queue.alone = True
+                self._claim(stage, CLAIM_LIMIT, keys)
+        if not self._stopping and not self._is_busy and self._queue.is_empty(stages):
             self._fail_unpublished()
+
+    @property
+    def _room(self) -> int:
+        return CLAIM_LIMIT - len(self._running)
 
     def _fail_unpublished(self) -> None:
         """Fail the datums whose results cannot be made visible, when all that reads them is done: results are read by
         their digest, wherever they lie. The next run gives them another go."""
         for mark, why in self._publisher.take_failures().items():
             self._ledger.mark([mark])
-            claims = self._ledger.claim(mark.stage, self._owner, 1, self._lease_s, [mark.key])
+            claims = self._ledger.claim(mark.stage, self._session.owner, 1, self._session.lease_s, [mark.key])
             self._commit([(claim, Outcome(state=State.FAILED, error=why)) for claim in claims])
 
     def _claim(self, stage: Stage, room: int, keys: Collection[str] | None) -> None:
-        behind = () if stage.grouped else self._pipeline.upstream(stage.name)
-        claims = self._ledger.claim(stage.name, self._owner, room, self._lease_s, keys, behind)
-        suspected = not self._secluded and any(claim.suspect for claim in claims)
-        if not self._keeps_up(stage):
-            self._give_back(claims)
-        elif not claims:
-            self._maybe.discard(stage.name)
-            self._put_off.discard(stage.name)
-        elif suspected:
-            self._give_back(claims)
-            self._maybe.discard(stage.name)
-            self._put_off.add(stage.name)
-        else:
+        claims = self._queue.claim(stage, room, keys)
+        if self._keeps_up(stage) and self._queue.accept(stage, claims):
             self._begin_work(stage, claims)
-
-    def _give_back(self, claims: Sequence[Claim]) -> None:
-        self._commit([(claim, Outcome(state=State.PENDING)) for claim in claims])
+        elif claims:
+            self._commit([(claim, Outcome(state=State.PENDING)) for claim in claims])
 
     def _begin_work(self, stage: Stage, claims: Sequence[Claim]) -> None:
-        settled: list[tuple[Claim, Outcome]] = []
-        jobs: list[Ticketed] = []
+        settled: list[Ended] = []
+        jobs: list[Job] = []
         for claim, decision in zip(claims, self._plan(stage, claims), strict=True):
-            if isinstance(decision, Process):
-                self._ticket += 1
-                self._flights[self._ticket] = Flight(claim=claim, process=decision)
-                made_by = {"datum": decision.hash, "run": self._run}
-                jobs.append((replace(decision.job, made_by=made_by), self._ticket))
+            if isinstance(decision, PlannedDatum):
+                self._running[decision.job.id] = decision
+                jobs.append(replace(decision.job, made_by={"datum": decision.hash, "run": self._session.run}))
             else:
                 settled.append((claim, decision))
         self._submit(jobs, stage.timeout_s)
@@ -299,23 +240,23 @@ class Engine:
             self._commit(settled)
 
     def _plan(self, stage: Stage, claims: Sequence[Claim]) -> Iterator[Decision]:
-        """One decision a claim: what cannot be planned fails."""
+        """Decide on each claim: what cannot be planned fails."""
         for claim, decision in zip(claims, apart(claims, partial(self._planner.plan, stage)), strict=True):
             yield self._outcomes.refuse(claim, decision) if isinstance(decision, Exception) else decision
 
-    def _submit(self, jobs: Sequence[Ticketed], timeout_s: float) -> None:
+    def _submit(self, jobs: Sequence[Job], timeout_s: float) -> None:
         """Hand the jobs to the workers: one that cannot be handed over ends with a failed try."""
 
-        def call(some: Sequence[Ticketed]) -> list[None]:
-            self._workers.submit(some, timeout_s, self._inbox.put)
+        def call(some: Sequence[Job]) -> list[None]:
+            self._workers.submit(some, timeout_s, self._inbox.put_run)
             return [None] * len(some)
 
-        for (job, ticket), answer in zip(jobs, apart(jobs, call), strict=True):
+        for job, answer in zip(jobs, apart(jobs, call), strict=True):
             if answer is not None:
-                self._inbox.put(Completion(job=job, ticket=ticket, error=answer))
+                self._inbox.put_run(job, StageRun(error=answer))
 
     def _keeps_up(self, stage: Stage) -> bool:
-        """Whether the stage may be planned; False when what was claimed has to be handed back.
+        """Tell whether the stage may be planned; if not, what was claimed has to be handed back.
 
         Another run may have brought references into force, which are used from here on, or another recipe, which ends
         this engine: two that go by different recipes would undo each other's results for ever. Asked after each claim,
@@ -331,175 +272,66 @@ class Engine:
         else:
             what = "another run has changed its recipe, model or rules; run again, with the newest version"
             self._fatal, self._stopping = Unavailable(f"stage {stage.name}", what), True
-        self._maybe |= self._scope
+        self._queue.look_again()
         return False
 
     def _upstream_busy(self, stage: Stage, stages: Sequence[Stage]) -> bool:
         before = [other for other in stages if not other.grouped and other.name != stage.name]
-        if self._flights or self._ready:
-            return True
-        return any(other.name in self._maybe for other in before)
+        return self._is_busy or any(self._queue.may_have(other) for other in before)
 
     # --- finishing --------------------------------------------------------------------------------------------------
 
     def _step(self, *, block: bool, wait_s: float | None = None) -> None:
         """Take what is in the inbox, waiting for the first thing if ``block``; commit what is due; keep leases."""
-        wait_s = self._lease_s / 3 if wait_s is None else wait_s
-        if self._ready:
-            wait_s = min(wait_s, max(0.0, COMMIT_AFTER_S - (time.monotonic() - self._ready_since_s)))
-        try:
-            item = self._receive(wait_s) if block else self._inbox.get_nowait()
-            while True:
-                if isinstance(item, Completion):
-                    self._take(item)
-                else:
-                    item()
-                    self._maybe |= self._scope
-                item = self._inbox.get_nowait()
-        except queue.Empty:
-            if block and not self._flights and not self._ready:
-                self._maybe |= self._scope  # nothing came for long: another engine may have left something
-        late = bool(self._ready) and time.monotonic() - self._ready_since_s >= COMMIT_AFTER_S
-        if self._ready and (late or len(self._ready) >= COMMIT_LIMIT or len(self._flights) <= self._workers.size):
-            ready, self._ready = self._ready, []
-            self._commit(ready)
-        self._extend()
+        wait_s = self._committer.bound(self._session.lease_s / 3 if wait_s is None else wait_s)
+        for item in self._inbox.take(wait_s if block else 0.0):
+            if isinstance(item, tuple):
+                self._take(*item)
+            else:
+                item()
+                self._queue.look_again()
+        if block and not self._is_busy:
+            self._queue.look_again()  # nothing came for long: another engine may have left something
+        if self._committer.is_due(idle=len(self._running) <= self._workers.size):
+            self._commit(self._committer.take_ready())
+        for lost in self._leases.extend([planned.claim for planned in self._running.values()]):
+            # Its job may still run; its end is known to nobody and is dropped, its versions are collected later.
+            del self._running[lost.stage, lost.key, lost.token]
+            self._queue.look_again()
 
-    def _receive(self, wait_s: float) -> Completion | Callable[[], None]:
-        """The next thing in the inbox. Raises queue.Empty when none has come in that time.
-
-        It waits in pieces of a second: Python runs a signal's handler between two steps of its own, so what a handler
-        would put into the inbox is not there yet for a wait that began just then.
-        """
-        ends_s = time.monotonic() + wait_s
-        while (left_s := ends_s - time.monotonic()) > _PIECE_S:
-            with suppress(queue.Empty):
-                return self._inbox.get(timeout=_PIECE_S)
-            self._look_after()
-        return self._inbox.get(timeout=max(0.0, left_s))
-
-    def _take(self, completion: Completion) -> None:
-        flight = self._flights.pop(completion.ticket, None)
-        if flight is None:
-            if completion.made is not None:
-                self._discard(completion.made.outputs)
+    def _take(self, job: Job, run: StageRun) -> None:
+        planned = self._running.pop(job.id, None)
+        if planned is None:
+            if run.outputs:
+                self._committer.discard(run.outputs)
             return
         try:
-            outcome = self._outcomes.of(flight, completion)
+            outcome = self._outcomes.of(planned, run)
         except Unavailable as exc:
             self._fatal, self._stopping = exc, True
             outcome = Outcome(state=State.PENDING)
         if outcome.state is State.PENDING:
-            self._maybe |= self._scope  # what it read may have to be made again first
-        if not self._ready:
-            self._ready_since_s = time.monotonic()
-        self._ready.append((flight.claim, outcome))
+            self._queue.look_again()  # what it read may have to be made again first
+        self._committer.add(planned.claim, outcome)
 
-    def _commit(self, settled: Sequence[tuple[Claim, Outcome]]) -> None:
-        answers = apart(settled, self._settle)
-        whole = not any(isinstance(answer, Exception) for answer in answers)
-        for (claim, outcome), answer in zip(settled, answers, strict=True):
-            if isinstance(answer, Exception):
-                self._settle_failed(claim, answer)
-            else:
-                self._after(claim, outcome, answer, discard=whole)
+    def _commit(self, settled: Sequence[Ended]) -> None:
+        self._committer.commit(settled)
         for stage in {claim.stage for claim, _ in settled}:
-            self._maybe |= self._scope.intersection((stage, *self._pipeline.downstream(stage)))
+            self._queue.look_again((stage, *self._pipeline.downstream(stage)))
         self.publish()
         if any(outcome.alerts for _, outcome in settled):
             self.on_alerts()
 
-    def _settle(self, settled: Sequence[tuple[Claim, Outcome]]) -> list[Settled]:
-        made = [outcome.record for _, outcome in settled if outcome.record is not None and not outcome.republished]
-        self._store.flush([ref for record in made for ref in record.outputs])
-        return self._ledger.commit(settled)
-
-    def _settle_failed(self, claim: Claim, why: Exception) -> None:
-        """Fail a datum whose outcome the ledger cannot take. If it cannot take that either, the claim is kept for
-        as long as its lease, and the loop raises at its end, unless it could be settled by then."""
-        outcome = self._outcomes.refuse(claim, why)
-        (answer,) = apart([(claim, outcome)], self._settle)
-        if isinstance(answer, Exception):
-            log.error("not settled", stage=claim.stage, key=claim.key, error=reason(answer))
-            what = f"{claim.stage} of {claim.key}"
-            self._unsettled[claim.stage, claim.key] = Corrupt(what, "a ledger that takes how it ended", reason(answer))
-        else:
-            self._after(claim, outcome, answer, discard=False)
-
-    def _after(self, claim: Claim, outcome: Outcome, answer: Settled, *, discard: bool) -> None:
-        """Tell what became of an outcome, and ``discard`` the versions of one that was not applied: not where a commit
-        was repeated in parts, for a claim that is lost then may be one that has been settled."""
-        self._unsettled.pop((claim.stage, claim.key), None)
-        if answer is Settled.DONE:
-            self._publisher.renew(outcome.record.outputs if outcome.record is not None else ())
-            self._tell(claim, outcome)
-            return
-        log.warning("not committed", stage=claim.stage, key=claim.key, why=answer.value)
-        if discard and outcome.record is not None and not outcome.republished:
-            self._discard(outcome.record.outputs)
-        if answer is Settled.CONFLICT:
-            slot = self._ledger.find_slots(claim.stage, [claim.key])[claim.key]
-            self._tell(claim, Outcome(state=State.FAILED, error=slot.error or answer.value))
-
-    def _discard(self, refs: Sequence[ObjectRef]) -> None:
-        """Drop versions that nobody will name. What cannot be dropped now is freed with the old versions."""
-        try:
-            self._store.discard(refs)
-        except Exception as exc:  # noqa: BLE001 - it costs space and no result
-            log.warning("not discarded", objects=[ref.path for ref in refs], error=reason(exc))
-
-    def _tell(self, claim: Claim, outcome: Outcome) -> None:
-        if outcome.state in (State.PENDING, State.KILLED) or (outcome.state is State.FAILED and not outcome.final):
-            return
-        if outcome.state is State.RETRACTED and claim.slot.record is None:
-            return  # a slot that never held anything: nobody would miss it
-        progress = Progress(
-            stage=claim.stage,
-            key=claim.key,
-            state=outcome.state,
-            skipped=outcome.state is State.SUCCESS and (outcome.record is None or outcome.republished),
-            error=outcome.error,
-        )
-        self.report.add(progress)
-        self._on_progress(progress)
-
-    # --- holding and letting go -------------------------------------------------------------------------------------
-
-    def _extend(self) -> None:
-        now_s = time.monotonic()
-        if not self._flights or now_s - self._extended_at_s < self._lease_s / 3:
-            return
-        self._extended_at_s = now_s
-        flights = list(self._flights.items())
-        held = apart([flight.claim for _, flight in flights], partial(self._ledger.extend, lease_s=self._lease_s))
-        for (ticket, flight), still in zip(flights, held, strict=True):
-            if isinstance(still, Exception):
-                # Its lease has a time to run yet; the commit asks whether that was enough.
-                log.warning("not extended", stage=flight.claim.stage, key=flight.claim.key, error=reason(still))
-            elif not still:
-                log.warning("claim lost", stage=flight.claim.stage, key=flight.claim.key)
-                # Its job may still run; its answer finds no flight and is dropped, its versions are collected later.
-                self._flights.pop(ticket)
-                self._maybe |= self._scope
-
-    def _take_finished(self) -> None:
-        """Take the ends of jobs that nobody has looked at: what they put must be committed or discarded."""
-        while True:
-            try:
-                item = self._inbox.get_nowait()
-            except queue.Empty:
-                return
-            if isinstance(item, Completion):
-                self._take(item)
-
     def _hand_back(self) -> None:
         """Commit what is finished and give up the rest, when the loop ends early; nothing to do when it ended well."""
-        if self._flights:
+        if self._running:
             self._workers.stop()
-            self._take_finished()
-        ready, self._ready = self._ready, []
+            for item in self._inbox.take():  # what finished jobs put must be committed or discarded
+                if isinstance(item, tuple):
+                    self._take(*item)
+        ready = self._committer.take_ready()
         state = State.PENDING if self._fatal is not None else State.KILLED
-        ready += [(flight.claim, Outcome(state=state)) for flight in self._flights.values()]
-        self._flights.clear()
+        ready += [(planned.claim, Outcome(state=state)) for planned in self._running.values()]
+        self._running.clear()
         if ready:
             self._commit(ready)

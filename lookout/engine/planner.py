@@ -1,24 +1,23 @@
-"""What is to be done with a claimed slot: skip, republish, process, retract, give up, or nothing because its upstream
-failed.
+"""Planner of claimed slots: skip, republish, process, retract, fail, or nothing because a stage before it failed.
 
-Reads the ledger in bulk and writes nothing. Also says which slots downstream an outcome touches.
+Reads the ledger in bulk and writes nothing.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
 
 from lookout.domain.errors import InputRejected
-from lookout.domain.identity import datum_hash, digest, group_digest, references_digest
+from lookout.domain.identity import datum_hash, digest, group_digest
 from lookout.domain.isolation import apart
-from lookout.domain.pipeline import OVERVIEW, Pipeline, Reads, Select, Stage, load
+from lookout.domain.pipeline import OVERVIEW, Pipeline, Reads, Stage
 from lookout.domain.records import (
     Claim,
     InputRef,
-    Mark,
+    Member,
     ObjectRef,
     Observation,
     Outcome,
@@ -28,15 +27,17 @@ from lookout.domain.records import (
     State,
     Tally,
 )
-from lookout.execution.executor import Job, JobInput
-from lookout.ledger.port import Ledger
+from lookout.engine.downstream import DownstreamMarks
+from lookout.engine.in_force import read_in_force
+from lookout.execution.jobs import Job, JobInput
 from lookout.object_store.port import ObjectStore
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Process:
-    """A datum that has to be run: the job, and what its record will say."""
+class PlannedDatum:
+    """Datum that has to be run: the claim, the job, and the identity that its record will have."""
 
+    claim: Claim
     job: Job
     hash: str
     group: str
@@ -44,64 +45,41 @@ class Process:
     inputs: tuple[InputRef, ...]
 
 
-Decision: TypeAlias = Process | Outcome
+Decision: TypeAlias = PlannedDatum | Outcome
 
 _SKIP: Final = Outcome(state=State.SUCCESS)
 MAX_LONE_LOSSES: Final = 3
-"""A datum that took so many engines down, one after another and each while it was worked on alone, is not tried again
-but by a word."""
+"""A datum that took so many engines down, one after another and each while it was worked on alone, is retried only when
+an operator asks for it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Selected:
-    """The references in force for one datum with their digest, and what it shares a prepared stage by."""
+class PlanningLedger(Protocol):
+    """Ledger as a planner reads it; see ``Ledger`` for the contracts."""
 
-    references: tuple[Reference, ...]
-    digest: str
-    recipe: str
-    prepared: str
-
-
-class InForce:
-    """The references in force for one stage, pinned when made, and which of them apply to a key."""
-
-    def __init__(self, stage: Stage, references: Sequence[Reference]) -> None:
-        self.references = tuple(references)
-        self.digest = references_digest(self.references)
-        uses = stage.references
-        self._select: Select | None = load(uses.select) if uses and uses.select else None
-        self._recipe = stage.recipe
-        self._digests: dict[tuple[str, ...], tuple[str, str]] = {}
-
-    def select(self, key: str) -> Selected:
-        """What applies to the datum of this key."""
-        chosen = self.references if self._select is None else tuple(self._select(key, self.references))
-        names = tuple(sorted(reference.name for reference in chosen))
-        digests = self._digests.get(names)
-        if digests is None:
-            selected = references_digest(chosen)
-            digests = self._digests[names] = selected, digest("prepared/1", self._recipe, selected)
-        return Selected(references=chosen, digest=digests[0], recipe=self._recipe, prepared=digests[1])
+    def references(self, bucket: str) -> Sequence[Reference]: ...
+    def find_inputs(self, bucket: str, keys: Collection[str]) -> dict[str, Observation]: ...
+    def find_slots(self, stage: str, keys: Collection[str]) -> dict[str, Slot]: ...
+    def find_records(self, hashes: Collection[str]) -> dict[str, Record]: ...
+    def tallies(self, groups: Collection[str] | None = None) -> Sequence[Tally]: ...
+    def members(self, stage: str, group: str) -> Sequence[Member]: ...
 
 
 class Planner:
-    """Plans claims of one pipeline. What is in force is read once, when made: a batch pins it.
+    """Planner for the claims of one pipeline. What is in force is read once, when made: a batch pins it.
 
     A job is told the later of the first sight of its input and now, as the clock may have been behind at first sight.
     """
 
     def __init__(
-        self, pipeline: Pipeline, ledger: Ledger, store: ObjectStore, clock: Callable[[], float] = time.time
+        self, pipeline: Pipeline, ledger: PlanningLedger, store: ObjectStore, clock: Callable[[], float] = time.time
     ) -> None:
         self._pipeline, self._ledger, self._store, self._clock = pipeline, ledger, store, clock
-        self._in_force = {
-            stage.name: InForce(stage, ledger.references(stage.references.bucket) if stage.references else ())
-            for stage in pipeline.stages
-        }
+        self._marks = DownstreamMarks(pipeline)
+        self._in_force = read_in_force(pipeline, ledger.references)
 
     def basis(self, stage: Stage) -> str:
-        """The digest of all that a stage's datums depend on beside their inputs: recipe and references."""
-        return digest("basis/1", stage.recipe, self._in_force[stage.name].digest)
+        """Give the digest of all that a stage's datums depend on beside their inputs: recipe and references."""
+        return self._in_force[stage.name].basis
 
     def check(self, stage: Stage) -> None:
         """Raises InputRejected when the stage cannot run because nothing is in force that it needs."""
@@ -112,21 +90,21 @@ class Planner:
             )
 
     def plan(self, stage: Stage, claims: Sequence[Claim]) -> list[Decision]:
-        """One decision a claim, in the order given."""
+        """Decide on each claim, in the order given."""
         drafts = self._plan_groups(stage, claims) if stage.grouped else self._plan_each(stage, claims)
         decisions = self._reuse(claims, drafts)
         return [self._risk(claim, decision) for claim, decision in zip(claims, decisions, strict=True)]
 
     def _risk(self, claim: Claim, decision: Decision) -> Decision:
-        """The decision, or that to fail a datum whose record cannot be read, or whose processing has taken too many
-        engines down."""
+        """Fail a datum whose record cannot be read, or that has taken too many engines down; leave any other decision
+        as it is."""
         if claim.slot.damage is not None:
-            return self.with_marks(claim, Outcome(state=State.FAILED, error=claim.slot.damage))
+            return self._marks.add(claim, Outcome(state=State.FAILED, error=claim.slot.damage))
         losses = claim.slot.losses
-        if not isinstance(decision, Process) or losses < MAX_LONE_LOSSES:
+        if not isinstance(decision, PlannedDatum) or losses < MAX_LONE_LOSSES:
             return decision
         error = f"its worker died {losses} times while it worked on this datum alone"
-        return self.with_marks(claim, Outcome(state=State.FAILED, error=error))
+        return self._marks.add(claim, Outcome(state=State.FAILED, error=error))
 
     # --- ordinary stages: one datum per input key --------------------------------------------------------------------
 
@@ -173,10 +151,12 @@ class Planner:
             prepare=stage.prepare,
             params=stage.params,
             prepared=selected.prepared,
+            token=claim.token,
             references=selected.references,
             inputs=tuple(inputs),
         )
-        return Process(
+        return PlannedDatum(
+            claim=claim,
             job=job,
             hash=hash_,
             group=self._pipeline.group_of(claim.key),
@@ -208,13 +188,15 @@ class Planner:
         selected = self._in_force[stage.name].select(claim.key)
         listed = group_digest(tallies, members)
         content = digest("grouped/1", listed, selected.digest)
-        return Process(
+        return PlannedDatum(
+            claim=claim,
             job=Job(
                 stage=stage.name,
                 key=claim.key,
                 prepare=stage.prepare,
                 params=stage.params,
                 prepared=selected.prepared,
+                token=claim.token,
                 references=selected.references,
                 tallies=tuple(tallies),
                 members=tuple(members),
@@ -235,73 +217,36 @@ class Planner:
         missing = {
             draft.hash
             for claim, draft in zip(claims, drafts, strict=True)
-            if isinstance(draft, Process) and not _is_live(claim, draft.hash)
+            if isinstance(draft, PlannedDatum) and not _is_live(claim, draft.hash)
         }
         history = self._history(missing) if missing else {}
         decisions: list[Decision] = []
         for claim, draft in zip(claims, drafts, strict=True):
-            if isinstance(draft, Process):
+            if isinstance(draft, PlannedDatum):
                 if _is_live(claim, draft.hash):
-                    draft = self.with_marks(claim, _SKIP, claim.slot.record)
+                    draft = self._marks.add(claim, _SKIP, claim.slot.record)
                 elif (old := history.get(draft.hash)) is not None and all(self._store.has(old.outputs)):
-                    draft = self.with_marks(claim, Outcome(state=State.SUCCESS, record=old, republished=True), old)
+                    draft = self._marks.add(claim, Outcome(state=State.SUCCESS, record=old, republished=True), old)
             else:
-                draft = self.with_marks(claim, draft, claim.slot.record if draft is _SKIP else None)
+                draft = self._marks.add(claim, draft, claim.slot.record if draft is _SKIP else None)
             decisions.append(draft)
         return decisions
 
     def _history(self, hashes: Iterable[str]) -> dict[str, Record]:
-        """The records of history that can be read: a datum of which one cannot is done again."""
+        """Give the records of history that can be read: a datum of which one cannot is done again."""
         answers = apart(sorted(hashes), lambda some: [self._ledger.find_records(some)] * len(some))
         return {
             hash_: record for found in answers if not isinstance(found, Exception) for hash_, record in found.items()
         }
 
-    # --- what an outcome touches ------------------------------------------------------------------------------------
-
-    def with_marks(self, claim: Claim, outcome: Outcome, record: Record | None = None) -> Outcome:
-        """The outcome with the marks that its commit must set: for readers whose input it changes, and for groups."""
-        if outcome.state in (State.KILLED, State.PENDING) or (outcome.state is State.FAILED and not outcome.final):
-            return outcome
-        marks = tuple(self._marks(claim, outcome.state, record))
-        refused = () if outcome.record is None else tuple(self._marks(claim, State.FAILED, None))
-        return replace(outcome, marks=marks, marks_if_refused=refused) if marks or refused else outcome
-
-    def _marks(self, claim: Claim, state: State, new: Record | None) -> Iterable[Mark]:
-        old = claim.slot.record
-        failed = state in (State.FAILED, State.UNRUNNABLE)
-        healed = claim.slot.state not in (State.SUCCESS, State.PENDING)
-        if new is old and not failed and not healed:
-            return  # a skip: what reads this datum has read it
-        for reader in self._pipeline.readers(claim.stage):
-            if reader.grouped:
-                continue
-            reads = [read for read in reader.reads if read.bucket == claim.stage]
-            if failed or healed or any(_sha256(read, old) != _sha256(read, new) for read in reads):
-                yield Mark(stage=reader.name, key=claim.key)
-        if not failed and not self._pipeline.stage(claim.stage).grouped:
-            yield from self._group_marks(claim, old, new)
-
-    def _group_marks(self, claim: Claim, old: Record | None, new: Record | None) -> Iterable[Mark]:
-        tallied = _tallied(old) != _tallied(new)
-        for stage in self._pipeline.stages:
-            if not stage.grouped:
-                continue
-            reads = [read for read in stage.reads if read.bucket == claim.stage]
-            moved = any(_member(read, old) != _member(read, new) for read in reads)
-            if tallied or moved:
-                yield Mark(stage=stage.name, key=self._pipeline.group_of(claim.key))
-            if tallied:
-                yield Mark(stage=stage.name, key=OVERVIEW)
-
 
 def _is_live(claim: Claim, hash_: str) -> bool:
-    """Whether the slot holds just this datum."""
+    """Tell whether the slot holds just this datum."""
     return claim.slot.record is not None and claim.slot.hash == hash_
 
 
 def _manifest(stage: Stage, group: str, listed: str, size: int) -> InputRef:
-    """The inputs of a grouped datum as one entry: a day may have thousands, and each redrawing would name them all.
+    """Give the inputs of a grouped datum as one entry: a day may have thousands, and each chart would name them all.
 
     Its key says which datums it lists: those of a group, or all; ``listed`` is their digest and ``size`` their number.
     """
@@ -320,16 +265,3 @@ def _reference_inputs(references: Iterable[Reference]) -> Iterable[InputRef]:
     for reference in references:
         for role, ref in sorted(reference.files.items()):
             yield InputRef(role=f"{reference.bucket}:{role}", ref=ref)
-
-
-def _sha256(read: Reads, record: Record | None) -> str | None:
-    found = read.find(record.outputs) if record is not None else None
-    return found.sha256 if found is not None else None
-
-
-def _tallied(record: Record | None) -> tuple[dict[str, int], float | None]:
-    return (dict(record.counts), record.at_s) if record is not None else ({}, None)
-
-
-def _member(read: Reads, record: Record | None) -> str | None:
-    return record.hash if record is not None and read.find(record.outputs) is not None else None

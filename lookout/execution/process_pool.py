@@ -9,23 +9,15 @@ import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from lookout.domain.errors import InputRejected, Unavailable, find_lack
 from lookout.domain.pipeline import load
 from lookout.execution.crash import end_with_any_thread
-from lookout.execution.executor import (
-    Completion,
-    Done,
-    Job,
-    Made,
-    StageRunner,
-    StageTimeoutError,
-    Ticketed,
-    WorkerDiedError,
-    Workers,
-)
+from lookout.execution.executor import Done, StageTimeoutError, WorkerDiedError, Workers
+from lookout.execution.jobs import Job, StageRun
+from lookout.execution.stage_runner import StageRunner
 from lookout.object_store.port import ObjectStore
 
 if TYPE_CHECKING:
@@ -64,53 +56,24 @@ class ProcessWorkers(Workers):
         if self.size < 1:
             raise InputRejected(f"expected at least 1 worker, got {self.size}", "--workers")
 
-    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+    def submit(self, jobs: Sequence[Job], timeout_s: float, done: Done) -> None:
         if not jobs:
             return
         fair = -(-len(jobs) // (PARCELS_EACH * self.size))
-        short = int(PARCEL_S / max(self._usual_s.get(jobs[0][0].stage, PARCEL_S), 1e-6))
+        short = int(PARCEL_S / max(self._usual_s.get(jobs[0].stage, PARCEL_S), 1e-6))
         size = max(1, min(fair, short, MAX_PARCEL))
         for first in range(0, len(jobs), size):
-            self._send(jobs[first : first + size], timeout_s, done)
-
-    def _send(self, parcel: Sequence[Ticketed], timeout_s: float, done: Done, spared: int = SPARED) -> None:
-        def end(future: Future[list[Made | Exception]]) -> None:
-            ends = _ends(future, timeout_s)
-            if isinstance(ends, list):
-                self._tell(parcel, ends, done)
-                return
-            if ends is None or not self._pools:
-                return  # the pool was stopped, which breaks what runs: whoever stopped it hands the claims back
-            broke = isinstance(ends, _PoolBrokeError)
-            error = _no_workers() if broke and not spared else ends
-            if not isinstance(error, Unavailable) and (len(parcel) > 1 or broke):
-                # One of them, or of all that were in the pool, ended a worker: they go again one by one, so that it
-                # ends only itself.
-                for ticketed in parcel:
-                    self._send([ticketed], timeout_s, done, spared - broke)
-            else:
-                self._tell(parcel, [error] * len(parcel), done)
-
-        jobs = tuple(job for job, _ in parcel)
-        self._schedule(_work, jobs, timeout_s=timeout_s).add_done_callback(end)
-
-    def _tell(self, parcel: Sequence[Ticketed], ends: Sequence[Made | Exception], done: Done) -> None:
-        for (job, ticket), end in zip(parcel, ends, strict=True):
-            if isinstance(end, Made):
-                self._usual_s[job.stage] = end.finished_at_s - end.started_at_s
-                done(Completion(job=job, ticket=ticket, made=end))
-            else:
-                done(Completion(job=job, ticket=ticket, error=end))
+            _Parcel(self, tuple(jobs[first : first + size]), timeout_s, done).attempt()
 
     def call(self, function: str, *arguments: object) -> Callable[[], object]:
-        future = self._schedule(_call, function, arguments, timeout_s=CALL_TIMEOUT_S)
+        future = self.schedule(_call, function, arguments, timeout_s=CALL_TIMEOUT_S)
 
         def wait() -> object:
             coming = future
             for _ in range(SPARED):
                 with suppress(_PoolBrokeError):
                     return _answer(coming)
-                coming = self._schedule(_call, function, arguments, timeout_s=CALL_TIMEOUT_S)
+                coming = self.schedule(_call, function, arguments, timeout_s=CALL_TIMEOUT_S)
             try:
                 return _answer(coming)
             except _PoolBrokeError as exc:
@@ -120,12 +83,10 @@ class ProcessWorkers(Workers):
 
     def start(self, modules: Sequence[str]) -> None:
         for _ in range(self.size):
-            self._schedule(_preload, tuple(modules))
+            self.schedule(_preload, tuple(modules))
 
-    def _schedule(
-        self, function: Callable[..., Any], *arguments: object, timeout_s: float | None = None
-    ) -> Future[Any]:
-        """The end of this call in one of the processes, which are started if there are none."""
+    def schedule(self, function: Callable[..., Any], *arguments: object, timeout_s: float | None = None) -> Future[Any]:
+        """Begin this call in one of the processes, which are started if there are none."""
         # Imported here: a run that finds nothing to do need not load them.
         from concurrent.futures import Future
         from concurrent.futures.process import BrokenProcessPool
@@ -145,6 +106,15 @@ class ProcessWorkers(Workers):
                 failed.set_exception(_no_workers(exc.__cause__ or exc))
                 return failed
 
+    @property
+    def stopped(self) -> bool:
+        """Whether no pool is at work: none was started, or ``stop`` has ended them."""
+        return not self._pools
+
+    def learn(self, stage: str, took_s: float) -> None:
+        """Note the time that the latest job of a stage took."""
+        self._usual_s[stage] = took_s
+
     def stop(self) -> None:
         with self._lock:
             pools, self._pools = self._pools, []
@@ -152,8 +122,46 @@ class ProcessWorkers(Workers):
             pool.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """Jobs on their way to one process and back, ``spared`` times more if all of the pool ends."""
+
+    workers: ProcessWorkers
+    jobs: tuple[Job, ...]
+    timeout_s: float
+    done: Done
+    spared: int = SPARED
+
+    def attempt(self) -> None:
+        future = self.workers.schedule(_work, self.jobs, timeout_s=self.timeout_s)
+        future.add_done_callback(self.on_done)
+
+    def on_done(self, future: Future[list[StageRun]]) -> None:
+        """Tell of the jobs' ends, or have them go again: one of them, or of all that were in the pool, ended a worker,
+        and they go one by one, so that it ends only itself."""
+        ends = _ends(future, self.timeout_s)
+        if isinstance(ends, list):
+            self._tell(ends)
+            return
+        if ends is None or self.workers.stopped:
+            return  # the pool was stopped, which breaks what runs: whoever stopped it hands the claims back
+        broke = isinstance(ends, _PoolBrokeError)
+        error = _no_workers() if broke and not self.spared else ends
+        if isinstance(error, Unavailable) or (len(self.jobs) == 1 and not broke):
+            self._tell([StageRun(error=error)] * len(self.jobs))
+            return
+        for job in self.jobs:
+            replace(self, jobs=(job,), spared=self.spared - broke).attempt()
+
+    def _tell(self, runs: Sequence[StageRun]) -> None:
+        for job, run in zip(self.jobs, runs, strict=True):
+            if run.error is None:
+                self.workers.learn(job.stage, run.finished_at_s - run.started_at_s)
+            self.done(job, run)
+
+
 def _no_workers(cause: BaseException | None = None) -> Unavailable:
-    """Nobody's datum is to blame for it, and nobody's model."""
+    """Give the error of a machine that starts no processes: no datum and no model is to blame."""
     if cause is not None:
         return Unavailable("worker processes", f"none can be started: {find_lack(cause) or cause}")
     hint = "look for lack of memory, processes or threads (ulimit -a, limits of the container)"
@@ -165,9 +173,9 @@ def _answer(coming: Future[Any]) -> object:
         return coming.result()
 
 
-def _ends(future: Future[list[Made | Exception]], timeout_s: float) -> list[Made | Exception] | Exception | None:
-    """How each job of a parcel ended, or why that cannot be known; None when the pool was stopped: whoever stopped it
-    hands the claims back."""
+def _ends(future: Future[list[StageRun]], timeout_s: float) -> list[StageRun] | Exception | None:
+    """Give the run of each job of a parcel, or the reason why it cannot be known; None when the pool was stopped:
+    whoever stopped it hands the claims back."""
     from concurrent.futures import CancelledError
 
     try:
@@ -181,7 +189,7 @@ def _ends(future: Future[list[Made | Exception]], timeout_s: float) -> list[Made
 
 @contextmanager
 def _told(timeout_s: float) -> Iterator[None]:
-    """The pool's errors as ours."""
+    """Raise the pool's errors as ours."""
     from concurrent.futures.process import BrokenProcessPool
 
     from pebble import ProcessExpired
@@ -206,7 +214,7 @@ _runner: StageRunner | None = None
 
 
 def _start(store: ObjectStore) -> None:
-    """Runs once in each worker process: the one piece of state a process has."""
+    """Make a worker process ready, once: its runner is the one piece of state that it has."""
     import signal
 
     from lookout.execution.supervised_pool import end_with_parent
@@ -227,7 +235,7 @@ def _call(function: str, arguments: tuple[object, ...]) -> object:
     return load(function)(*arguments)
 
 
-def _work(jobs: Sequence[Job]) -> list[Made | Exception]:
+def _work(jobs: Sequence[Job]) -> list[StageRun]:
     if _runner is None:
         raise RuntimeError("a worker process was given a job before it was started")
     return [_runner.attempt(job) for job in jobs]

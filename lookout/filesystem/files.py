@@ -1,4 +1,4 @@
-"""What the folder store and the folder source share: careful names, whole reads, and plain words for trouble.
+"""File access for the folder store and the folder source: safe names, whole reads, and error texts for people.
 
 Knows no bucket's meaning and no version.
 """
@@ -40,14 +40,15 @@ _BAD_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 
 
 def words(error: OSError) -> str:
-    """What went wrong, in words for a person."""
+    """Return an error in words for a person."""
     known = _WORDS.get(error.errno or 0)
     text = error.strerror or type(error).__name__
     return known or text[0].lower() + text[1:]
 
 
 def failure(path: str, error: OSError) -> LookoutError:
-    """The error to raise for a failed system call: InputRejected if the name can never work here, else Unavailable."""
+    """Return the error to raise for a failed system call: InputRejected if the name can never work here, else
+    Unavailable."""
     if error.errno in _BAD_NAME:
         return InputRejected("the file system cannot hold this name", repr(path), words(error))
     return Unavailable(path, words(error))
@@ -66,7 +67,7 @@ def unwritable(path: str, error: OSError) -> LookoutError:
 
 
 def check_key(bucket: str, key: str) -> None:
-    """Raises InputRejected unless the key can be a relative path of one file below its bucket's folder.
+    """Raise InputRejected unless the key can be a relative path of one file below its bucket's folder.
 
     Any script, spaces and newlines are fine; what could leave the folder, or be cut by the file system, is not.
     """
@@ -76,7 +77,7 @@ def check_key(bucket: str, key: str) -> None:
 
 
 def check_bucket(bucket: str) -> None:
-    """Raises InputRejected unless the bucket can be one visible folder; names that begin with a dot are reserved."""
+    """Raise InputRejected unless the bucket can be one visible folder; names that begin with a dot are reserved."""
     if not bucket or "/" in bucket or bucket.startswith(".") or _key_problem(bucket):
         raise InputRejected(
             "the bucket's name cannot be a folder", repr(bucket), "use letters, digits and dashes, no dot in front"
@@ -103,7 +104,7 @@ def _key_problem(key: str) -> str | None:
 
 
 def is_text(name: str) -> bool:
-    """Whether a name that the system gave is valid UTF-8."""
+    """Tell whether a name from the file system is valid UTF-8."""
     if name.isascii():
         return True
     try:
@@ -114,7 +115,8 @@ def is_text(name: str) -> bool:
 
 
 def fingerprint_of(found: os.stat_result) -> str:
-    """What changes whenever a file's bytes do, short of two changes in one tick of the system's clock."""
+    """Return the fingerprint: it changes with the file's bytes, short of two changes in one tick of the system's
+    clock."""
     return f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
 
 

@@ -69,7 +69,7 @@ class Batch:
             raise ValueError(f"batch {self.id}: expected an owner exactly when taken, got {self.owner!r}")
 
     def held_by(self, claim: Batch, now_s: float) -> bool:
-        """Whether the batch as it was taken, ``claim``, still stands."""
+        """Tell whether ``claim``, the batch as it was taken, is still valid."""
         same = self.state is BatchState.TAKEN and self.owner == claim.owner and self.token == claim.token
         return same and now_s < self.lease_end_s
 
@@ -79,9 +79,9 @@ class BatchLedger(Ledger):
 
     @abstractmethod
     def dirty(self, stage: str, prefix: str = "", after: str | None = None) -> Iterator[str]:
-        """The keys of the stage's dirty slots, claimed or not, in the order of code points, that begin with the prefix
-        and come after ``after``: streamed. A slot that is dirty from the first to the last moment is given exactly
-        once. Its cost depends on how many are dirty, not on how many slots there are."""
+        """Yield the keys of the stage's dirty slots, claimed or not, in the order of code points, that begin with the
+        prefix and come after ``after``: streamed. A slot that is dirty from the first to the last moment is given
+        exactly once. Its cost depends on how many are dirty, not on how many slots there are."""
 
     @abstractmethod
     def add_batches(self, batches: Sequence[Batch]) -> list[Batch]:
@@ -114,7 +114,7 @@ class BatchLedger(Ledger):
 
     @abstractmethod
     def find_batches(self, ids: Collection[str]) -> dict[str, Batch]:
-        """The batches of these ids; an unknown one is absent."""
+        """Return the batches of these ids; an unknown one is absent."""
 
     @abstractmethod
     def batches(
@@ -141,7 +141,7 @@ class BatchLedger(Ledger):
 
 
 def with_batches(ledger: Ledger) -> BatchLedger:
-    """The ledger as one that keeps batches. Raises InputRejected for one that does not."""
+    """Return the ledger as one that keeps batches. Raises InputRejected for one that does not."""
     if not isinstance(ledger, BatchLedger):
         raise InputRejected("this ledger keeps no batches", type(ledger).__name__, "lookout run needs none")
     return ledger
@@ -151,43 +151,43 @@ def with_batches(ledger: Ledger) -> BatchLedger:
 
 
 def check_new(batches: Sequence[Batch]) -> None:
-    """Raises ValueError for batches that cannot be added."""
+    """Raise ValueError for batches that cannot be added."""
     for batch in batches:
         if batch.state is not BatchState.OPEN:
             raise ValueError(f"batch {batch.id}: expected an open one, got {batch.state}")
 
 
 def check_run(run: str, state: str) -> None:
-    """Raises InputRejected for a run to which nothing can be added any more."""
+    """Raise InputRejected for a run to which nothing can be added any more."""
     if state != "running":
         raise InputRejected(f"the run has ended: it is {state}", run, "cut a new run; nothing is lost, its keys wait")
 
 
 def without(batch: Batch, held: Collection[str], now_s: float) -> Batch | None:
-    """The batch as it is kept: without the keys that others hold, or None when none is left."""
+    """Return the batch as it is kept: without the keys that others hold, or None when none is left."""
     keys = tuple(key for key in batch.keys if key not in held)
     return replace(batch, keys=keys, updated_at_s=now_s) if keys else None
 
 
 def taken(batch: Batch, owner: str, token: int, now_s: float, lease_s: float) -> Batch:
-    """The batch in the hands of an owner."""
+    """Return the batch in the hands of an owner."""
     return replace(
         batch, state=BatchState.TAKEN, owner=owner, token=token, lease_end_s=now_s + lease_s, updated_at_s=now_s
     )
 
 
 def opened(batch: Batch, now_s: float, *, lost: bool) -> Batch:
-    """The batch let go of, by its owner, or because that one is ``lost``."""
+    """Return the batch let go of, by its owner, or because that one is ``lost``."""
     return replace(batch, state=BatchState.OPEN, owner=None, losses=batch.losses + lost, updated_at_s=now_s)
 
 
 def done(batch: Batch, now_s: float) -> Batch:
-    """The batch finished."""
+    """Return the batch finished."""
     return replace(batch, state=BatchState.DONE, owner=None, updated_at_s=now_s)
 
 
 def check_held(known: Batch | None, claim: Batch, now_s: float) -> Batch:
-    """The batch as it is known, if ``claim`` still stands. Raises ClaimLost."""
+    """Return the batch as it is known, if ``claim`` still stands. Raises ClaimLost."""
     if known is None or not known.held_by(claim, now_s):
         raise ClaimLost(f"batch {claim.id}", claim.token, known.owner if known is not None else None)
     return known

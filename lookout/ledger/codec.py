@@ -32,7 +32,8 @@ _decode: Final = json.loads
 
 
 def write_record(record: Record) -> str:
-    """All of a record but hash, stage and key, which a backend keeps as columns. TypeError for what JSON has not."""
+    """Return all of a record but hash, stage and key, which a backend keeps as columns. TypeError for what JSON has
+    not."""
     return _encode(
         [
             record.group,
@@ -54,7 +55,7 @@ def write_record(record: Record) -> str:
 
 # "Any" ends here: these read what the functions beside them wrote, and everything else becomes Corrupt.
 def read_record(hash_: str, stage: str, key: str, text: str) -> Record:
-    """The record that ``write_record`` wrote. Raises Corrupt."""
+    """Return the record that ``write_record`` wrote. Raises Corrupt."""
     return _read(f"record {hash_[:12]} of {stage}/{key}", text, lambda parts: _record(hash_, stage, key, parts))
 
 
@@ -83,7 +84,7 @@ def _record(hash_: str, stage: str, key: str, parts: Any) -> Record:
 
 
 def read_records(rows: Sequence[tuple[str, str, str, str]]) -> list[Record]:
-    """The records of many rows (hash, stage, key, text), in their order: ``read_record`` three times as fast.
+    """Return the records of many rows (hash, stage, key, text), in their order: ``read_record`` three times as fast.
 
     Raises Corrupt for the first that cannot be read.
     """
@@ -141,13 +142,13 @@ def _refs_of(columns: Sequence[Sequence[Any]], count: int) -> list[ObjectRef]:
 
 
 def _slices(things: Sequence[T], like: Sequence[Sequence[object]]) -> list[tuple[T, ...]]:
-    """The things in tuples that are as long as those of ``like``."""
+    """Return the things in tuples that are as long as those of ``like``."""
     source = iter(things)
     return [tuple(islice(source, len(items))) for items in like]
 
 
 def decode_all(texts: Sequence[str]) -> list[Any]:
-    """What these JSON texts say, in their order: in half the time that they take one by one. Raises ValueError."""
+    """Decode JSON texts together, in their order: in half the time of decoding one by one. Raises ValueError."""
     values = _decode(f"[{','.join(texts)}]")
     if len(values) != len(texts):
         raise ValueError(f"expected {len(texts)} values, got {len(values)}")
@@ -190,7 +191,7 @@ def build(kind: type[T], count: int, **columns: Iterable[object]) -> list[T]:
 
 
 def write_alert(alert: Alert) -> str:
-    """What never changes of an alert beside its id: draft, evidence, datum, run, code, creation."""
+    """Encode the fields of an alert that never change, without its id: draft, evidence, datum, run, code, creation."""
     draft = alert.draft
     return _encode(
         [
@@ -203,7 +204,7 @@ def write_alert(alert: Alert) -> str:
 
 
 def read_alert(id_: str, text: str) -> Alert:
-    """The alert that ``write_alert`` wrote, PENDING and untried: a backend keeps what changes as columns."""
+    """Return the alert that ``write_alert`` wrote, PENDING and untried: a backend keeps what changes as columns."""
     return _read(f"alert {id_[:12]}", text, lambda parts: _alert(id_, parts))
 
 
@@ -232,12 +233,12 @@ def _alert(id_: str, parts: Any) -> Alert:
 
 
 def write_reference(reference: Reference) -> str:
-    """All of a reference but its bucket and name."""
+    """Return all of a reference but its bucket and name."""
     return _encode([[[role, *_ref_fields(ref)] for role, ref in reference.files.items()], reference.meta])
 
 
 def read_reference(bucket: str, name: str, text: str) -> Reference:
-    """The reference that ``write_reference`` wrote. Raises Corrupt."""
+    """Return the reference that ``write_reference`` wrote. Raises Corrupt."""
 
     def build(parts: Any) -> Reference:
         files, meta = parts
@@ -247,12 +248,12 @@ def read_reference(bucket: str, name: str, text: str) -> Reference:
 
 
 def write_object(value: JsonObject) -> str:
-    """A JSON object as text."""
+    """Return a JSON object as text."""
     return _encode(value)
 
 
 def read_object(what: str, text: str) -> JsonObject:
-    """The object that ``write_object`` wrote. Raises Corrupt, naming ``what``."""
+    """Return the object that ``write_object`` wrote. Raises Corrupt, naming ``what``."""
 
     def build(value: Any) -> JsonObject:
         if not isinstance(value, dict):

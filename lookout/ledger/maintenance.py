@@ -1,6 +1,6 @@
-"""What a ledger offers beside its daily work: comparing it with a store, carrying it elsewhere, saying its size.
+"""Port for maintenance of a ledger: comparison with a store, export and import, size.
 
-A contract of its own, so that the engine cannot lean on it: nothing here is needed to work on a picture. The entries
+A contract of its own, so that the engine cannot depend on it: nothing here is needed to work on a picture. The entries
 are what any backend can be rebuilt from; what can be computed from them (sums, counts, indexes of readers) is left out,
 and so is what means something only to living processes (owners, claims) or costs nothing to lose (batches: their keys
 are dirty, so the next cut finds them).
@@ -60,7 +60,7 @@ class KeptSlot:
 
     @classmethod
     def of(cls, row: Row) -> KeptSlot:
-        """The slot of a row, which is changed: a claim on it is let go, as if its session had ended well."""
+        """Return the slot of a row, which is changed: a claim on it is let go, as if its session had ended well."""
         if row.owner is not None:
             settling.let_go(row, State.KILLED, row.updated_at_s)
         return cls(
@@ -81,7 +81,7 @@ class KeptSlot:
         )
 
     def row(self, record: Record | None) -> Row:
-        """The row of the slot, held by nobody."""
+        """Return the row of the slot, held by nobody."""
         return Row(
             stage=self.stage,
             key=self.key,
@@ -125,7 +125,7 @@ class Named:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerSize:
-    """How much a ledger keeps. ``used_bytes`` is what the backend says it takes, None where it cannot say."""
+    """Size of a ledger. ``used_bytes`` is the space in use according to the backend, None where it cannot say."""
 
     inputs: int
     slots: int
@@ -141,9 +141,9 @@ class UpkeepLedger(Ledger):
 
     @abstractmethod
     def named(self, bucket: str, after: str = "") -> Iterator[Named]:
-        """The outputs in this bucket that live records name, in the order of their keys (code points), after that key.
-        Streamed in pages and no snapshot: what is committed meanwhile may be given or not. Cost: O(what is given) and a
-        step into an index, not O(history)."""
+        """Yield the outputs in this bucket that live records name, in the order of their keys (code points), after that
+        key. Streamed in pages and no snapshot: what is committed meanwhile may be given or not. Cost: O(what is given)
+        and a step into an index, not O(history)."""
 
     @abstractmethod
     def restate(self, bucket: str, keys: Collection[str]) -> dict[str, ObjectRef | None]:
@@ -155,10 +155,10 @@ class UpkeepLedger(Ledger):
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Iterator[Entry]]:
-        """All entries as they are at one moment, while others go on working. Streamed; kinds come in the order of
-        ``Entry``, paths, inputs and slots in the order of their names, records in any, publications in theirs.
-        Claims are let go (the slot is KILLED and dirty), alerts that are being sent are UNKNOWN, runs that are open
-        are ``lost``: their processes mean nothing to another ledger. Inside the context this handle is only read from.
+        """Return all entries as they are at one moment, while others go on working. Streamed; kinds come in the order
+        of ``Entry``, paths, inputs and slots in the order of their names, records in any, publications in theirs.
+        Claims are let go (the slot is KILLED and dirty), alerts that are being sent are UNKNOWN, runs that are open are
+        ``lost``: their processes mean nothing to another ledger. Inside the context this handle is only read from.
         Cost: O(ledger) time, O(page) memory."""
 
     @abstractmethod
@@ -170,21 +170,21 @@ class UpkeepLedger(Ledger):
 
     @abstractmethod
     def size(self) -> LedgerSize:
-        """How much is kept. May cost a pass over an index each."""
+        """Return the size. May cost a pass over an index each."""
 
 
 def at_rest(alert: Alert, now_s: float) -> Alert:
-    """The alert as a snapshot keeps it: one that is being sent just then may or may not arrive."""
+    """Return the alert as a snapshot keeps it: one that is being sent just then may or may not arrive."""
     return delivery.abandoned(alert, now_s) if alert.state is AlertState.SENDING else alert
 
 
 def ended(run: RunRecord, now_s: float) -> RunRecord:
-    """The run as a snapshot keeps it: for another ledger, one that is open has lost its process."""
+    """Return the run as a snapshot keeps it: for another ledger, one that is open has lost its process."""
     return replace(run, state="lost", ended_at_s=now_s) if run.state == "running" else run
 
 
 def refuse_filled(where: str) -> InputRejected:
-    """The error of ``load`` on a ledger that is not empty."""
+    """Return the error of ``load`` on a ledger that is not empty."""
     return InputRejected("the ledger is not empty", where, "restore into a new state folder or prefix")
 
 

@@ -44,7 +44,7 @@ DAMAGED_HINT: Final = (
 
 
 class Settled(Enum):
-    """What became of one outcome in ``commit``."""
+    """Answer of ``commit`` for one outcome."""
 
     DONE = "done"
     LOST = "lost"
@@ -78,10 +78,10 @@ class Ledger(ABC):
 
     @abstractmethod
     def session(self) -> AbstractContextManager[str]:
-        """Be an owner for the length of the context; gives the owner's name, new each time. At its end, what it still
-        holds is freed as KILLED (a clean end is no death), runs left open are ``stopped``. An owner that dies without
-        that is found out as soon as the backend can: its slots become free and *suspect*, its ``sending`` alerts
-        UNKNOWN, its runs ``lost``."""
+        """Open a session for the length of the context; yields the owner's name, new each time. At its end, what it
+        still holds is freed as KILLED (a clean end is no death), runs left open are ``stopped``. An owner that dies
+        without that is found out as soon as the backend can: its slots become free and *suspect*, its ``sending``
+        alerts UNKNOWN, its runs ``lost``."""
 
     @abstractmethod
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def find_note(self, name: str) -> str | None:
-        """A named value that ``put_note`` kept, or None."""
+        """Return a named value that ``put_note`` kept, or None."""
 
     @abstractmethod
     def put_note(self, name: str, value: str) -> None:
@@ -101,15 +101,16 @@ class Ledger(ABC):
 
     @abstractmethod
     def inputs(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[Observation]:
-        """The known, present inputs (those with a ref or an error) in the order of their keys, streamed."""
+        """Yield the known, present inputs (those with a ref or an error) in the order of their keys, streamed."""
 
     @abstractmethod
     def find_inputs(self, bucket: str, keys: Collection[str]) -> dict[str, Observation]:
-        """The known inputs among these keys; a missing key is absent."""
+        """Return the known inputs among these keys; a missing key is absent."""
 
     @abstractmethod
     def count_inputs(self, bucket: str, origin: str | None = None) -> int:
-        """How many inputs are known and present, of one origin or of all. Its cost need not depend on their number."""
+        """Return the number of inputs that are known and present, of one origin or of all. Its cost need not depend on
+        it."""
 
     @abstractmethod
     def observe(self, observations: Iterable[Observation], readers: Sequence[str]) -> int:
@@ -120,7 +121,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def references(self, bucket: str) -> tuple[Reference, ...]:
-        """The references in force, in the order of their names."""
+        """Return the references in force, in the order of their names."""
 
     @abstractmethod
     def enforce(self, bucket: str, references: Sequence[Reference]) -> None:
@@ -128,7 +129,8 @@ class Ledger(ABC):
 
     @abstractmethod
     def basis(self, stage: str) -> str | None:
-        """The digest of recipe and references on which all of a stage's slots have been planned or marked, or None."""
+        """Return the digest of recipe and references on which all of a stage's slots have been planned or marked, or
+        None."""
 
     @abstractmethod
     def rebase(self, stage: str, basis: str) -> int:
@@ -191,7 +193,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def find_slots(self, stage: str, keys: Collection[str]) -> dict[str, Slot]:
-        """The live view of these keys; a slot that never was is absent."""
+        """Return the live view of these keys; a slot that never was is absent."""
 
     @abstractmethod
     def slots(
@@ -213,7 +215,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def count_dirty(self, stage: str) -> int:
-        """How many slots of the stage wait for a claim or are claimed."""
+        """Return the number of slots of the stage that wait for a claim or are claimed."""
 
     # --- history and provenance -------------------------------------------------------------------------------------
 
@@ -223,30 +225,30 @@ class Ledger(ABC):
 
     @abstractmethod
     def makers(self, bucket: str, key: str) -> list[Record]:
-        """The records that wrote this path, the newest first; the first is the live one if the path is live."""
+        """Return the records that wrote this path, the newest first; the first is the live one if the path is live."""
 
     @abstractmethod
     def users(self, sha256: str, limit: int = 1000, after: str = "") -> list[Record]:
-        """The records that read these bytes, in the order of their hashes, after that hash."""
+        """Return the records that read these bytes, in the order of their hashes, after that hash."""
 
     @abstractmethod
     def is_live(self, hashes: Collection[str]) -> set[str]:
-        """Those of the hashes that are the live record of their slot."""
+        """Return those of the hashes that are the live record of their slot."""
 
     # --- tallies ----------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def tallies(self, groups: Collection[str] | None = None) -> list[Tally]:
-        """The tallies of these groups, or of all that have a live datum, in the order of their groups. A datum that
-        counts nothing and has no ``at_s`` (a chart of the group) keeps no group alive."""
+        """Return the tallies of these groups, or of all that have a live datum, in the order of their groups. A datum
+        that counts nothing and has no ``at_s`` (a chart of the group) keeps no group alive."""
 
     @abstractmethod
     def sums(self, name: str) -> dict[str, int]:
-        """The positive counts of one name by group: cheaper than all tallies."""
+        """Return the positive counts of one name by group: cheaper than all tallies."""
 
     @abstractmethod
     def members(self, stage: str, group: str) -> list[Member]:
-        """The live datums of one stage in one group that have outputs, in the order of their keys."""
+        """Return the live datums of one stage in one group that have outputs, in the order of their keys."""
 
     # --- outbox -----------------------------------------------------------------------------------------------------
 
@@ -295,7 +297,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def runs(self, limit: int = 20) -> list[RunRecord]:
-        """The newest runs first."""
+        """Return the runs, the newest first."""
 
 
 __all__ = ["DAMAGED_HINT", "Delivered", "Ledger", "RunRecord", "Settled"]

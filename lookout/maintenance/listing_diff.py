@@ -1,4 +1,4 @@
-"""What a store shows beside what the ledger names, key by key: two streams in one order, merged."""
+"""Difference between a store's listing and the ledger, key by key: two streams in one order, merged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lookout.object_store.port import STATUS_KEY, ObjectStore
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shown:
-    """What a reader of the plain key gets. ``version`` is the store's own handle, None where listings have none."""
+    """Visible version of a key. ``version`` is the store's own handle, None where listings have none."""
 
     key: str
     size: int
@@ -51,16 +51,16 @@ class ListsVersions(Protocol):
     """A store that can list versions: the visible one's handle says exactly whether it is the one that is named."""
 
     def versions(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[_Entry]:
-        """All versions, in the order of keys (code points), of each key the newest first; streamed."""
+        """Yield all versions, in the order of keys (code points), of each key the newest first; streamed."""
         ...
 
     def exists(self, bucket: str) -> bool:
-        """Whether there is such a bucket."""
+        """Tell whether the bucket exists."""
         ...
 
 
 def shown(store: ObjectStore, bucket: str, after: str = "") -> Iterator[Shown]:
-    """All visible keys of results after that key, in their order; an unknown bucket is empty."""
+    """Yield all visible keys of results after that key, in their order; an unknown bucket is empty."""
     if isinstance(store, ListsVersions):
         if not store.exists(bucket):
             return
@@ -76,7 +76,7 @@ def shown(store: ObjectStore, bucket: str, after: str = "") -> Iterator[Shown]:
 
 
 def pairs(visible: Iterator[Shown], named: Iterator[Named]) -> Iterator[Pair]:
-    """Both streams beside each other, in the order of keys."""
+    """Yield both streams beside each other, in the order of keys."""
     left, right = next(visible, None), next(named, None)
     while left is not None and right is not None:
         if left.key < right.ref.key:
@@ -97,10 +97,10 @@ def pairs(visible: Iterator[Shown], named: Iterator[Named]) -> Iterator[Pair]:
 
 
 def is_surely_right(pair: Pair) -> bool:
-    """Whether the listing alone proves that the named version is what is shown: its handle, or, where listings have
-    none, its size and that nothing was written under the key after the datum ended.
+    """Tell whether the listing alone proves that the named version is visible: by its handle, or, where listings have
+    none, by its size and because nothing was written under the key after the datum ended.
 
-    False only means that it has to be asked for.
+    False means only that the store must be asked about this key.
     """
     if pair.shown is None or pair.named is None or pair.shown.size != pair.named.ref.size:
         return False

@@ -94,7 +94,7 @@ def _pages(slots: Iterable[Slot]) -> Iterator[Sequence[Slot]]:
 
 
 def _without_input(pipeline: Pipeline, stage: Stage, ledger: Ledger, slots: Collection[str]) -> list[str]:
-    """The keys whose input object the ledger does not know."""
+    """Return the keys whose input object the ledger does not know."""
     if not any(read.bucket == pipeline.inputs for read in stage.reads):
         return []
     known = ledger.find_inputs(pipeline.inputs, slots)
@@ -102,7 +102,7 @@ def _without_input(pipeline: Pipeline, stage: Stage, ledger: Ledger, slots: Coll
 
 
 def _without_result(stage: Stage, pipeline: Pipeline, ledger: Ledger, slots: Collection[str]) -> set[str]:
-    """The keys for which a stage before has nothing to read, and is not about to change that."""
+    """Return the keys for which a stage before has nothing to read, and is not about to change that."""
     baseless: set[str] = set()
     for read in stage.reads:
         if read.bucket == pipeline.inputs:

@@ -36,7 +36,7 @@ longer than a lease and all tries of a stage."""
 
 @dataclass(kw_only=True)
 class Swept:
-    """What one pass found. ``orphans`` are keys that no live record names (``orphan_bytes`` of them), ``young`` those
+    """Report of one pass. ``orphans`` are keys that no live record names (``orphan_bytes`` of them), ``young`` those
     left alone for their age, ``removed`` those that went; ``stale`` were shown in another version than the named one
     (or not at all) and are right again; ``lost`` are outputs that are nowhere, whose ``marked`` datums are done again.
     In a dry run ``stale`` counts what would be asked for and ``lost`` what is nowhere; nothing is changed."""
@@ -135,7 +135,7 @@ class Sweep:
         return [item.key for item in old]
 
     def _drop_lost(self, doubtful: list[Named], swept: Swept) -> list[Named]:
-        """Those that the store still has; the datums of the others are marked to be done again."""
+        """Return those that the store still has; the datums of the others are marked to be done again."""
         there = self.store.has([named.ref for named in doubtful])
         lost = [named for named, is_there in zip(doubtful, there, strict=True) if not is_there]
         lost = [named for named in lost if self._is_named(named)]
@@ -149,7 +149,7 @@ class Sweep:
         return [named for named, is_there in zip(doubtful, there, strict=True) if is_there]
 
     def _is_named(self, named: Named) -> bool:
-        """Whether the ledger still says so: it may have gone on since the stream was read."""
+        """Tell whether the ledger still names it: the ledger may have changed since the stream was read."""
         record = named.record
         slot = self.ledger.find_slots(record.stage, [record.key]).get(record.key)
         return slot is not None and slot.record is not None and named.ref in slot.record.outputs
@@ -159,7 +159,8 @@ class Sweep:
         Publisher(self.ledger, self.store).publish()
 
     def _count_changes(self, bucket: str, page: list[Pair], before: str, keys: set[str], swept: Swept) -> None:
-        """What restating did, by looking again: publishing what is right already leaves an object as it was."""
+        """Count what publishing changed, by looking again: publishing a version that is visible already changes
+        nothing."""
         now = {item.key: item for item in self._again(bucket, before, page[-1].key)}
         for pair in page:
             if pair.key not in keys or now.get(pair.key) == pair.shown:

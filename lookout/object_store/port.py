@@ -40,16 +40,16 @@ class Publish:
 
 
 class ObjectReader(ABC):
-    """What can be read: a store, or a user's own folder of pictures."""
+    """Port for reading objects: of a store, or of a user's own folder of pictures."""
 
     @abstractmethod
     def get(self, ref: ObjectRef) -> bytes:
-        """The bytes with exactly ``ref.sha256``, from wherever that version is: staged, visible or replaced.
+        """Return the bytes with exactly ``ref.sha256``, from wherever that version is: staged, visible or replaced.
         Raises ObjectMissing when there is none under the key, ObjectChanged when only other bytes are."""
 
     @abstractmethod
     def has(self, refs: Sequence[ObjectRef]) -> list[bool]:
-        """Whether ``get`` of each would find a version of that size, in the order given, without reading the bytes."""
+        """Tell of each ref, in order, whether ``get`` would find a version of that size; reads no bytes."""
 
 
 class ObjectStore(ObjectReader):
@@ -94,7 +94,7 @@ class ObjectStore(ObjectReader):
 
     @abstractmethod
     def list(self, bucket: str, prefix: str = "", after: str = "") -> Iterator[Listed]:
-        """The visible keys that start with ``prefix`` and are greater than ``after``, in the order of their code
+        """Yield the visible keys that start with ``prefix`` and are greater than ``after``, in the order of their code
         points, streamed. An unknown bucket is empty."""
 
     @abstractmethod

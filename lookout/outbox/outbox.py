@@ -167,8 +167,9 @@ class Outbox:
     # --- one letter -------------------------------------------------------------------------------------------------
 
     def _deliver(self, alerts: Sequence[Alert]) -> tuple[Delivered, bool]:
-        """How a letter ended, and whether it reached the channel. Raises nothing that an alert, its picture, the
-        channel or a lack of memory, threads or files can cause: whatever the cause, the alert is retried."""
+        """Send a letter; return how it ended, and whether it reached the channel. Raises nothing that an alert, its
+        picture, the channel or a lack of memory, threads or files can cause: whatever the cause, the alert is
+        retried."""
         channel = None
         try:
             letter = self._letter(alerts)
@@ -284,12 +285,12 @@ def _close(request: Request) -> None:
 
 
 def _plain(text: str | None) -> str | None:
-    """The text as a ledger can keep it: of a path or an answer that is not UTF-8, the other bytes as escapes."""
+    """Return the text as a ledger can keep it: of a path or an answer that is not UTF-8, the other bytes as escapes."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _by_recipient(alerts: Sequence[Alert], singly: Collection[str]) -> list[Sequence[Alert]]:
-    """A digest for each recipient; of the alerts ``singly`` a letter each."""
+    """Return a digest for each recipient; of the alerts ``singly`` a letter each."""
     letters: dict[tuple[str, ...], list[Alert]] = defaultdict(list)
     for alert in alerts:
         alone = (alert.id,) if alert.id in singly else ()

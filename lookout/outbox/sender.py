@@ -61,7 +61,7 @@ class OutboxSender:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """Raises the LookoutError that the round of ``once`` met, unless the block raises already."""
+        """Raise the LookoutError that the round of ``once`` met, unless the block raises already."""
         if self._thread.ident is None:
             return  # never started
         while self._once and kind is None and self._thread.is_alive() and not self._stopping():
@@ -82,7 +82,7 @@ class OutboxSender:
             log.warning("sender did not stop", then="nothing of its letter has left; it waits in the outbox")
 
     def start(self) -> None:
-        """Raises Unavailable when no thread can be started."""
+        """Start the thread. Raises Unavailable when none can be started."""
         try:
             self._thread.start()
         except RuntimeError as exc:
@@ -113,7 +113,7 @@ class OutboxSender:
                 return
 
     def _rounds(self, outbox: Outbox) -> None:
-        """One round, or one after the other until the end."""
+        """Run one round, or one after the other until the end."""
         wait_s = 0.0
         while self._once or self._wait(wait_s):
             rounds = outbox.drain if self._once else outbox.dispatch

@@ -60,7 +60,7 @@ class _Lines:
                 self.doubted[id_] = line
 
     def find_end(self, id_: str) -> Delivered | None:
-        """The end of an alert that arrived."""
+        """Return the end of an alert that arrived."""
         if id_ not in self.done:
             return None
         _, state, message_id, _ = json.loads(self.done[id_])

@@ -31,7 +31,7 @@ class Unsent:
 
     @property
     def waiting(self) -> int:
-        """How many are still to be sent; the others are dead."""
+        """Return the number of alerts still to be sent; the others are dead."""
         return self.total - self.dead
 
     @property
@@ -43,7 +43,7 @@ class Unsent:
         return sum(self.counts.values())
 
     def as_json(self) -> JsonObject:
-        """The contract of ``unsent`` in ``--json``; documented in docs/cli.md."""
+        """Return the contract of ``unsent`` in ``--json``; documented in docs/cli.md."""
         return {
             **{state.value: self.counts.get(state, 0) for state in NOT_SENT},
             "oldest_at_s": self.oldest_at_s,

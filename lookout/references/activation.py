@@ -1,4 +1,4 @@
-"""Bringing references into force: a model, a set of rule files.
+"""Activation of references: a model, a set of rule files.
 
 Files a user gives are checked by the function that the stage declares; what is accepted is stored and put in force by
 one ledger record, what is refused is reported, and the last good one of that name stays. Knows no model and no rule.
@@ -30,8 +30,8 @@ MAX_BYTES: Final = 2 * 1024**3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Enforced:
-    """What came of the files given: whether the set in force changed, and which files were refused and why."""
+class Activated:
+    """Result of an activation: whether the set in force changed, and which files were refused and why."""
 
     changed: bool
     refused: tuple[Refused, ...] = ()
@@ -39,7 +39,7 @@ class Enforced:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Examined:
-    """What the files given are good for: units, not visible yet, and what was refused."""
+    """Result of examining files: accepted units, not visible yet, and refused files."""
 
     accepted: tuple[Reference, ...]
     refused: tuple[Refused, ...]
@@ -47,7 +47,7 @@ class Examined:
 
 def propose(
     ledger: Ledger, store: ObjectStore, workers: Workers, uses: UsesReferences, path: Path
-) -> Callable[[], Enforced]:
+) -> Callable[[], Activated]:
     """Begin to bring what is at ``path`` (a file or a folder) into force in the bucket that ``uses`` names; gives the
     function that ends it.
 
@@ -63,12 +63,12 @@ def propose(
     seen = json.dumps([str(path.absolute()), [[name, *_fingerprint(file)] for name, file in paths.items()]])
     note = f"given:{uses.bucket}"
     if ledger.find_note(note) == seen:
-        return partial(Enforced, changed=False)
+        return partial(Activated, changed=False)
     before = {reference.name: reference for reference in ledger.references(uses.bucket)}
     files = {name: file for name, file in paths.items() if name not in unnamed}
     examined = workers.call(EXAMINE, uses, files, store, before)
 
-    def enforce() -> Enforced:
+    def enforce() -> Activated:
         found = tried(examined, path)
         accepted, refused = found.accepted, found.refused
         refused += tuple(Refused(name=name, reason=f"{name!r}: its name is not valid UTF-8") for name in unnamed)
@@ -84,13 +84,13 @@ def propose(
             ledger.enforce(uses.bucket, [after[name] for name in sorted(after)])
         if not refused:
             ledger.put_note(note, seen)
-        return Enforced(changed=changed, refused=refused)
+        return Activated(changed=changed, refused=refused)
 
     return enforce
 
 
 def tried(examined: Callable[[], object], path: Path) -> Examined:
-    """What came of trying the files at ``path`` in a worker; those that killed it, or made it hang, are refused."""
+    """Try the files at ``path`` in a worker process; those that kill it, or make it hang, are refused."""
     try:
         return cast(Examined, examined())
     except (StageTimeoutError, WorkerDiedError) as exc:
@@ -101,7 +101,7 @@ def tried(examined: Callable[[], object], path: Path) -> Examined:
 def merge(
     before: Mapping[str, Reference], accepted: Sequence[Reference], refused: Sequence[Refused]
 ) -> dict[str, Reference]:
-    """What is in force afterwards, by name."""
+    """Return the references that are in force afterwards, by name."""
     given = {unit.name: unit for unit in accepted}
     kept = {answer.name: before[answer.name] for answer in refused if answer.name in before}
     if not given and not kept:
@@ -120,7 +120,8 @@ def examine(
 
 
 def accept(uses: UsesReferences, paths: Mapping[str, Path]) -> tuple[tuple[Accepted, ...], tuple[Refused, ...]]:
-    """What the stage's own function says of the files. Raises InputRejected for one that cannot be read."""
+    """Return the verdicts of the stage's own function on the files. Raises InputRejected for one that cannot be
+    read."""
     answers = cast(Accept, load(uses.accept))({name: _read(file) for name, file in paths.items()})
     return (
         tuple(answer for answer in answers if isinstance(answer, Accepted)),
@@ -129,7 +130,8 @@ def accept(uses: UsesReferences, paths: Mapping[str, Path]) -> tuple[tuple[Accep
 
 
 def find_files(uses: UsesReferences, path: Path) -> dict[str, Path]:
-    """The files at the path, by name: all of a folder, or one file (with ``uses.companions``, those of its stem too).
+    """Return the files at the path, by name: all of a folder, or one file (with ``uses.companions``, those of its stem
+    too).
 
     A link that is named itself is followed wherever it leads; one that is found beside it or in the folder is not (see
     ``_read``). Raises InputRejected when there is nothing to read.

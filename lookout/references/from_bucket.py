@@ -19,13 +19,13 @@ from lookout.execution.executor import Workers
 from lookout.ledger.port import Ledger
 from lookout.object_store.minio import MinioStore
 from lookout.object_store.minio.listing import Entry
-from lookout.references.activation import MAX_BYTES, MAX_FILES, Enforced, propose
+from lookout.references.activation import MAX_BYTES, MAX_FILES, Activated, propose
 
 _NOTE: Final = "given-in-bucket:"
 _UNTOUCHED: Final = "[]"
 
 
-def take_given(ledger: Ledger, store: MinioStore, workers: Workers, uses: UsesReferences) -> Enforced:
+def take_given(ledger: Ledger, store: MinioStore, workers: Workers, uses: UsesReferences) -> Activated:
     """Bring into force what is given in the bucket that ``uses`` names, if it is not what was looked at last.
 
     A file that is gone takes its unit out of force; the last one does so only where a stage can go without. In a bucket
@@ -34,11 +34,11 @@ def take_given(ledger: Ledger, store: MinioStore, workers: Workers, uses: UsesRe
     """
     given = {entry.key: entry for entry in _at_the_top(store, uses.bucket)}
     if not given and next(store.versions(uses.bucket), None) is None:
-        return Enforced(changed=False)  # no trace of an older version either: it was made anew, or wiped
+        return Activated(changed=False)  # no trace of an older version either: it was made anew, or wiped
     seen = json.dumps(sorted([key, entry.version] for key, entry in given.items()))
     note = f"{_NOTE}{uses.bucket}"
     if seen == (ledger.find_note(note) or _UNTOUCHED):
-        return Enforced(changed=False)
+        return Activated(changed=False)
     done = _bring(ledger, store, workers, uses, given) if given else _drop_all(ledger, uses)
     ledger.put_note(note, seen)
     return done
@@ -52,11 +52,11 @@ def _at_the_top(store: MinioStore, bucket: str) -> Iterator[Entry]:
 
 def _bring(
     ledger: Ledger, store: MinioStore, workers: Workers, uses: UsesReferences, given: dict[str, Entry]
-) -> Enforced:
+) -> Activated:
     size = sum(entry.size for entry in given.values())
     if size > MAX_BYTES or len(given) > MAX_FILES:
         what = f"expected at most {MAX_FILES} files with {MAX_BYTES} bytes in all, got {len(given)} with {size}"
-        return Enforced(changed=False, refused=(Refused(name=uses.bucket, reason=f"{uses.bucket}: {what}"),))
+        return Activated(changed=False, refused=(Refused(name=uses.bucket, reason=f"{uses.bucket}: {what}"),))
     with TemporaryDirectory(prefix="lookout-") as folder:
         for key, entry in given.items():
             data = store.connection.read(store.full(uses.bucket), key, entry.version)
@@ -65,7 +65,7 @@ def _bring(
         try:
             done = propose(ledger, store, workers, uses, Path(folder))()
         except InputRejected as exc:  # nothing is in force yet, and this cannot be: the pictures go on without
-            done = Enforced(changed=False, refused=(Refused(name=uses.bucket, reason=exc.what),))
+            done = Activated(changed=False, refused=(Refused(name=uses.bucket, reason=exc.what),))
         return replace(done, refused=tuple(_named(one, folder, uses.bucket) for one in done.refused))
 
 
@@ -74,8 +74,8 @@ def _named(refused: Refused, folder: str, bucket: str) -> Refused:
     return Refused(name=refused.name, reason=f"{bucket}/{reason}" if refused.name != bucket else f"{bucket}: {reason}")
 
 
-def _drop_all(ledger: Ledger, uses: UsesReferences) -> Enforced:
+def _drop_all(ledger: Ledger, uses: UsesReferences) -> Activated:
     if uses.required or not ledger.references(uses.bucket):
-        return Enforced(changed=False)
+        return Activated(changed=False)
     ledger.enforce(uses.bucket, ())
-    return Enforced(changed=True)
+    return Activated(changed=True)

@@ -1,8 +1,8 @@
-"""How a deployment stands, as metrics for Prometheus: from the ledger, as its workers come and go.
+"""Metrics of a deployment for Prometheus, read from the ledger, as workers are short-lived.
 
-A container of a stage lives for seconds, so nobody could ask it; what all of them did is in the ledger. One process
-looks at it from time to time and answers all who scrape from its last look, so that a scrape costs the ledger nothing.
-What no look can tell is how long a picture took; whoever looks often sees pictures wait, and then not any more.
+A container of a stage lives for seconds, so it cannot be scraped; what all of them did is in the ledger. One process
+reads the ledger at intervals and answers scrapes from its last reading, so that a scrape costs the ledger nothing.
+The ledger does not say how long a picture took; the process measures it, as it sees a picture wait and then no more.
 
 The one module that knows prometheus_client. Knows no stage by name and no port.
 """
@@ -23,7 +23,7 @@ from lookout.batches.cutter import ordinary
 from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import AlertState
 from lookout.ledger.port import Ledger
-from lookout.reports.status import Standing
+from lookout.reports.status import Status
 from lookout.runs.change_feed import TROUBLES
 
 LATENCY_BUCKETS_S: Final = (1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300, 600, 1800, 3600)
@@ -38,7 +38,7 @@ class Measures(Collector):
         self._pipeline = pipeline
         self.registry = CollectorRegistry()
         self.registry.register(self)
-        self._standing: Standing | None = None
+        self._standing: Status | None = None
         self._up = False
         self._before: Mapping[str, float] = {}
         self._latency = (
@@ -52,32 +52,32 @@ class Measures(Collector):
             else None
         )
 
-    def take(self, standing: Standing, ledger: Ledger) -> None:
+    def take(self, status: Status, ledger: Ledger) -> None:
         """Show this from now on, and time what waited at the last look and does not any more."""
         if self._latency is not None:
-            through = [key for key in self._before if key not in standing.backlog.landed]
+            through = [key for key in self._before if key not in status.backlog.landed]
             for latency_s in self._times(ledger, through):
                 self._latency.observe(latency_s)
-        self._before = standing.backlog.landed
-        self._standing, self._up = standing, True
+        self._before = status.backlog.landed
+        self._standing, self._up = status, True
 
     def fail(self) -> None:
         """The ledger does not answer: say so, and nothing of how it was."""
         self._up = False
 
     def text(self) -> str:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry).decode()
 
     def collect(self) -> Iterator[Metric]:
-        standing = self._standing if self._up else None
+        status = self._standing if self._up else None
         yield _gauge("lookout_info", "Which version of Lookout looks.", {(("version", __version__),): 1})
         yield _gauge("lookout_ledger_up", "Whether the ledger answered at the last look.", {(): float(self._up)})
-        if standing is not None:
-            yield from _metrics(standing)
+        if status is not None:
+            yield from _metrics(status)
 
     def _times(self, ledger: Ledger, keys: list[str]) -> Iterator[float]:
-        """How long each of these pictures took, without those that are gone."""
+        """Yield the time that each of these pictures took, without those that are gone."""
         stages = [stage.name for stage in ordinary(self._pipeline)]
         for start in range(0, len(keys), _PIECE):
             piece = keys[start : start + _PIECE]
@@ -89,54 +89,56 @@ class Measures(Collector):
                     yield done_s - self._before[key]
 
 
-def _metrics(standing: Standing) -> Iterator[Metric]:
-    backlog = standing.backlog
-    yield _gauge("lookout_looked_at_seconds", "When this was so, in Unix seconds.", {(): standing.at_s})
-    yield _gauge("lookout_pictures", "Pictures that are known, valid or not.", {(): standing.pictures})
+def _metrics(status: Status) -> Iterator[Metric]:
+    backlog = status.backlog
+    yield _gauge(
+        "lookout_looked_at_seconds", "Time of the last reading of the ledger, in Unix seconds.", {(): status.at_s}
+    )
+    yield _gauge("lookout_pictures", "Pictures that are known, valid or not.", {(): status.pictures})
     yield _gauge(
         "lookout_datums",
         "Datums by stage and by their last outcome.",
         {
             (("stage", stage), ("state", state)): number
-            for stage, row in standing.stages.items()
+            for stage, row in status.stages.items()
             for state, number in row.items()
             if state != WAITING
         },
     )
     yield _gauge(
         "lookout_waiting_datums",
-        "Datums that are to be done or being done, by stage.",
-        {(("stage", stage),): row[WAITING] for stage, row in standing.stages.items()},
+        "Datums to be done or being done, by stage.",
+        {(("stage", stage),): row[WAITING] for stage, row in status.stages.items()},
     )
     yield _gauge(
         "lookout_waiting_pictures", "Pictures of which a datum waits; at most 10,000 a stage.", {(): backlog.pictures}
     )
     since_s = backlog.oldest.since_s if backlog.oldest is not None else math.inf
-    age_s = 0.0 if math.isinf(since_s) else max(0.0, standing.at_s - since_s)
-    yield _gauge("lookout_oldest_waiting_seconds", "For how long the oldest of these waits; 0 if none.", {(): age_s})
+    age_s = 0.0 if math.isinf(since_s) else max(0.0, status.at_s - since_s)
+    yield _gauge("lookout_oldest_waiting_seconds", "Waiting time of the oldest of these; 0 if none.", {(): age_s})
     yield _gauge(
         "lookout_alerts",
         "Alerts by state.",
-        {(("state", state.value),): standing.alerts.get(state.value, 0) for state in AlertState},
+        {(("state", state.value),): status.alerts.get(state.value, 0) for state in AlertState},
     )
-    unsent = standing.unsent
+    unsent = status.unsent
     yield _gauge(
         "lookout_oldest_unsent_alert_seconds",
-        "For how long the oldest alert that is still to be sent waits; 0 if none.",
-        {(): 0.0 if unsent.oldest_at_s is None else max(0.0, standing.at_s - unsent.oldest_at_s)},
+        "Waiting time of the oldest unsent alert; 0 if none.",
+        {(): 0.0 if unsent.oldest_at_s is None else max(0.0, status.at_s - unsent.oldest_at_s)},
     )
-    yield _gauge("lookout_failing_alerts", "Alerts still to be sent of which a try has failed.", {(): unsent.failed})
-    held = standing.held.pictures if standing.held is not None else 0
+    yield _gauge("lookout_failing_alerts", "Unsent alerts of which an attempt has failed.", {(): unsent.failed})
+    held = status.held.pictures if status.held is not None else 0
     yield _gauge("lookout_held_back_pictures", "Pictures that are gone and wait for --allow-deletions.", {(): held})
     yield _gauge(
         "lookout_watch_troubles",
-        "What went wrong with the watch at work, by kind.",
-        {(("kind", kind),): standing.watch.get(kind, 0) for kind in TROUBLES},
+        "Faults of the watch at work, by kind.",
+        {(("kind", kind),): status.watch.get(kind, 0) for kind in TROUBLES},
     )
     yield _gauge(
         "lookout_batches",
         "Batches by state.",
-        {(("state", state),): number for state, number in standing.batches.items()},
+        {(("state", state),): number for state, number in status.batches.items()},
     )
 
 

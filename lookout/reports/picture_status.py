@@ -1,4 +1,4 @@
-"""Whether the datums of one picture are settled in every stage, and how they ended. Reads the ledger only.
+"""Status of one picture: whether its datums are settled in every stage, and how they ended. Reads the ledger only.
 
 The stages are asked in their order. A commit marks what follows from it in its own transaction, so once a datum is
 settled, what follows waits already or is settled too: there is no moment between two stages that looks like the end.
@@ -29,7 +29,7 @@ class End(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How the datums of one picture ended. ``labels`` is what is remarkable, by stage; ``alerts`` by state, of those
+    """Ends of the datums of one picture. ``labels`` is what is remarkable, by stage; ``alerts`` counts by state those
     that the live datums name."""
 
     end: End
@@ -40,10 +40,10 @@ class Ended:
 
 
 def find_end(pipeline: Pipeline, ledger: Ledger, key: str, now: Observation | None = None) -> Ended | None:
-    """How the picture's datums ended, None while one waits or nothing is known of it.
+    """Return how the picture's datums ended, None while one waits or the picture is unknown.
 
-    With ``now``, what is there at this moment, only once the ledger knows of that: it may not have heard yet of what
-    was just written or removed.
+    With ``now``, the observation of this moment, only once the ledger has it: the ledger may not know yet what was
+    just written or removed.
     """
     seen = ledger.find_inputs(pipeline.inputs, [key]).get(key)
     if now is not None and not _is_the_same(seen, now):

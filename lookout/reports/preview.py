@@ -1,8 +1,8 @@
-"""What would be done and why, without doing any of it. Knows no stage by name and writes nothing anywhere.
+"""Dry run: what would be done and why. Knows no stage by name and writes nothing anywhere.
 
-The planner that decides for a run decides here too, on a ledger as it would be: with what a look at the source finds,
-with a model or rules that somebody thinks of giving, with another threshold. What comes before is not done, so what
-follows from it can only be foreseen: such an item is not ``sure``, it falls away when what it reads comes out the same.
+The planner of a run decides here too, on a supposed ledger: with what a scan of the source finds, with another model
+or other rules, with another threshold. Earlier stages are not run, so their later ones can only be predicted: such an
+item is not ``sure``, it falls away when its inputs come out the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from lookout.domain.identity import sha256
 from lookout.domain.pipeline import OVERVIEW, Pipeline, Refused, Stage, UsesReferences
@@ -31,7 +31,7 @@ from lookout.domain.records import (
     State,
     Tally,
 )
-from lookout.engine.planner import MAX_LONE_LOSSES, Decision, Planner, Process
+from lookout.engine.planner import MAX_LONE_LOSSES, Decision, PlannedDatum, Planner
 from lookout.execution.executor import Workers
 from lookout.ledger.batches import BatchLedger
 from lookout.ledger.port import Ledger
@@ -78,9 +78,9 @@ def plan(
     references: Mapping[str, Sequence[Reference]] | None = None,
     now_s: float | None = None,
 ) -> Iterator[Item]:
-    """What a run would do now, stage by stage in the order of keys: with what was ``seen`` of the inputs beside what
-    the ledger knows, and with ``references`` in force, by bucket, in the place of those that are; at ``now_s``, with
-    what is outdated by then.
+    """Yield what a run would do now, stage by stage in the order of keys: with what was ``seen`` of the inputs beside
+    what the ledger knows, and with ``references``, by bucket, instead of those in force; at ``now_s``, with what
+    is outdated by then.
 
     Its cost depends on what is dirty, seen or failed, and, for a stage whose recipe or references move, on all of it.
     """
@@ -90,8 +90,9 @@ def plan(
 def suppose(
     ledger: Ledger, workers: Workers, uses: UsesReferences, path: Path
 ) -> tuple[tuple[Reference, ...], tuple[Refused, ...]]:
-    """What would be in force if ``path`` were given, and which of its files would be refused and why. They are tried
-    in a worker, as when they are given; nothing is stored. Raises InputRejected when the path cannot be read."""
+    """Return what would be in force if the files at ``path`` were activated, and which would be refused and why. They
+    are tried in a worker, as for an activation; nothing is stored. Raises InputRejected when the path cannot be
+    read."""
     examined = tried(workers.call(TRY_FILES, uses, find_files(uses, path)), path)
     before = {unit.name: unit for unit in ledger.references(uses.bucket)}
     after = merge(before, examined.accepted, examined.refused)
@@ -174,7 +175,7 @@ class _Foresight:
         self._pipeline, self._ledger, self._seen = pipeline, ledger, seen
         self._outdated = set() if now_s is None else set(find_outdated(pipeline, ledger, now_s))
         supposed = Supposed(ledger, pipeline.inputs, seen, references)
-        self._planner = Planner(pipeline, cast(Ledger, supposed), store)
+        self._planner = Planner(pipeline, supposed, store)
         self._doing: dict[str, dict[str, Item]] = defaultdict(dict)
         self._groups: dict[str, None] = {}
 
@@ -212,7 +213,7 @@ class _Foresight:
                 yield item
 
     def _before(self, stage: Stage, key: str) -> Item | None:
-        """What would be done before this datum that it depends on; of a group, that something would be."""
+        """Return the work of earlier stages that this datum depends on; for a group, only whether there is any."""
         if stage.grouped:
             touched = key in self._groups
             return Item(stage=stage.name, key=key, action=Action.PROCESS, reason=CHANGED) if touched else None
@@ -224,7 +225,7 @@ class _Foresight:
             return _item(slot, Action.RETRACT, GONE, sure=before.sure) if slot.record is not None else None
         if before is not None and before.action is Action.FAIL:
             return _item(slot, Action.FAIL, FAILED)
-        if isinstance(decision, Process):
+        if isinstance(decision, PlannedDatum):
             return _item(slot, Action.PROCESS, self._why(slot, decision.inputs, decision.recipe))
         if (slot.stage, slot.key) in self._outdated:
             return _item(slot, Action.PROCESS, OUTDATED)
@@ -244,7 +245,7 @@ class _Foresight:
         return None
 
     def _why(self, slot: Slot, inputs: Sequence[InputRef], recipe: str) -> str:
-        """Why the datum is another one than the live record's: the first of the reasons that there are."""
+        """Return the first reason for which the datum differs from the live record's."""
         old = slot.record
         broken = slot.state in (State.FAILED, State.UNRUNNABLE)
         if old is None:
@@ -263,7 +264,7 @@ def _item(slot: Slot, action: Action, reason: str, *, sure: bool = True) -> Item
 
 
 def _by_kind(inputs: Sequence[InputRef]) -> dict[str, list[tuple[str, str]]]:
-    """What a datum reads: under the bucket of references, or under "" for what is its own."""
+    """Return what a datum reads: under the bucket of references, or under "" for its other inputs."""
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for read in inputs:
         bucket, colon, role = read.role.partition(":")
@@ -272,7 +273,7 @@ def _by_kind(inputs: Sequence[InputRef]) -> dict[str, list[tuple[str, str]]]:
 
 
 def _claim(slot: Slot) -> Claim:
-    """What the planner is asked about; nobody holds anything by it. The mark that a settled slot would get forgets what
-    it has done to engines."""
+    """Return a claim to ask the planner about; it holds nothing. Marking a settled slot dirty resets its crash
+    count, so it is 0 here."""
     slot = slot if slot.dirty else replace(slot, losses=0)
     return Claim(stage=slot.stage, key=slot.key, owner="", token=0, dirty=slot.dirty, slot=slot)

@@ -29,7 +29,7 @@ class Node:
     children: list[Node] = field(default_factory=list)
 
     def as_json(self) -> JsonObject:
-        """The node and all below it as plain JSON."""
+        """Return the node and all below it as plain JSON."""
         return {
             "kind": self.kind,
             "name": self.name,
@@ -123,7 +123,8 @@ class Tracer:
         return node
 
     def _groups(self, record: Record, seen: set[str]) -> Iterator[Node]:
-        """The grouped datums that count this record: their inputs are one manifest, so the way is by the group."""
+        """Yield the grouped datums that count this record: their inputs are one manifest, so the way is by the
+        group."""
         for stage in self._pipeline.readers(record.stage):
             if not stage.grouped or not record.outputs:
                 continue

@@ -1,7 +1,7 @@
-"""How a deployment stands now, in numbers: what is done, what waits, since when, of whom. Reads the ledger only.
+"""Status of a deployment in numbers: what is done, what waits, since when, of which device. Reads the ledger only.
 
-Counts come from the ledger's own and do not depend on how much is known. What waits is looked at piece by piece: its
-cost depends on how much that is, up to ``MOST`` datums a stage; what lies behind is counted and not told apart.
+Counts are the ledger's own, and their cost does not depend on how much it knows. The backlog is read slot by slot: the
+cost depends on its size, up to ``MOST`` datums a stage; further ones are counted and not attributed to devices.
 Knows no stage by name and no backend.
 """
 
@@ -42,9 +42,9 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backlog:
-    """What waits: ``pictures`` in any stage, each once; ``devices`` by device and stage; and the ``oldest``. ``landed``
-    says of the pictures that were not done since they landed when that was. Not ``whole``: there is more, of which only
-    the stages' counts tell."""
+    """Backlog: ``pictures`` in any stage, each once; ``devices`` by device and stage; and the ``oldest``. ``landed``
+    has the arrival times of the pictures that were not done since they arrived. Not ``whole``: there is more, which
+    only the stages' counts include."""
 
     pictures: int = 0
     landed: Mapping[str, float] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Backlog:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
+class Status:
     """``stages`` by stage: datums by state, and under ``waiting`` those that are to be done or being done. ``alerts``
     by state, ``batches`` by state over all runs; ``held`` are deletions that wait for a person,
     ``watch`` is what went wrong with the watch at work, ``unlistable`` folders could not be listed by the last look."""
@@ -72,8 +72,9 @@ class Standing:
     unlistable: Mapping[str, str] = field(default_factory=dict)
 
 
-def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0) -> Standing:
-    """How it stands now, with so many of the newest runs. No snapshot: numbers may differ by what happens meanwhile."""
+def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0) -> Status:
+    """Return the status now, with so many of the newest runs. No snapshot: numbers may differ by what happens
+    meanwhile."""
     counts = ledger.count_slots([stage.name for stage in pipeline.stages])
     stages = {
         stage.name: {
@@ -83,7 +84,7 @@ def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0
         for stage in pipeline.stages
     }
     batches = ledger.count_batches()
-    return Standing(
+    return Status(
         at_s=now_s,
         pictures=ledger.count_inputs(pipeline.inputs),
         stages=stages,
@@ -99,12 +100,13 @@ def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0
 
 
 def pause_s(every_s: float, took_s: float) -> float:
-    """How long to wait after a look that took so long, to look each ``every_s``: longer where that would be a load."""
+    """Return the pause after a reading that took so long, to read each ``every_s``: longer where that would be a
+    load."""
     return max(every_s - took_s, min(_SHARE * took_s, _LONGEST_PAUSE_S), 0.0)
 
 
 def look_at_backlog(pipeline: Pipeline, ledger: BatchLedger, most: int = MOST) -> Backlog:
-    """What waits in the stages whose datums are pictures'."""
+    """Return the backlog of the stages whose datums are pictures."""
     devices: dict[str, Counter[str]] = {}
     pictures: set[str] = set()
     landed: dict[str, float] = {}
@@ -131,12 +133,12 @@ def look_at_backlog(pipeline: Pipeline, ledger: BatchLedger, most: int = MOST) -
 
 
 def device_of(pipeline: Pipeline, key: str) -> str:
-    """The device of a picture: the first part of its group."""
+    """Return the device of a picture: the first part of its group."""
     return pipeline.group_of(key).partition("/")[0]
 
 
 def _landed_s(slot: Slot | None, seen: Observation | None) -> float | None:
-    """When its picture was first seen as it is, if the datum was not done since."""
+    """Return the time at which its picture was first seen as it is, if the datum was not done since."""
     if seen is None or (
         slot is not None and slot.record is not None and slot.record.finished_at_s >= seen.observed_at_s
     ):
@@ -145,7 +147,7 @@ def _landed_s(slot: Slot | None, seen: Observation | None) -> float | None:
 
 
 def _marked_s(slot: Slot | None) -> float:
-    """When it was marked or taken last; infinity if nobody knows, as it was settled meanwhile."""
+    """Return the time at which it was marked or claimed last; infinity if it was settled meanwhile."""
     return slot.updated_at_s if slot is not None and slot.updated_at_s else math.inf
 
 

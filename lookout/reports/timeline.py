@@ -1,6 +1,6 @@
-"""What can be told of a run afterwards, in the order of time: its batches, what it made, what failed, whom it told.
+"""Timeline of a run: its batches, what it made, what failed, whom it alerted.
 
-Reads the ledger only. The ledger keeps how things are and who made them, not every step on the way: a batch shows its
+Reads the ledger only. The ledger keeps states and their makers, not every step on the way: a batch shows its
 cut and its last change, a datum its last success or failure. Knows no stage by name.
 """
 
@@ -29,7 +29,7 @@ class Event:
 
 
 def find_run(ledger: Ledger, id_: str) -> RunRecord | None:
-    """The run of that id. Its cost depends on how many are newer."""
+    """Return the run of that id. Its cost depends on how many are newer."""
     for limit in (_FEW_RUNS, _MANY_RUNS):
         for run in ledger.runs(limit):
             if run.id == id_:
@@ -40,8 +40,8 @@ def find_run(ledger: Ledger, id_: str) -> RunRecord | None:
 def tell(
     pipeline: Pipeline, ledger: BatchLedger, run: RunRecord, keys: Collection[str] = (), *, each: bool = False
 ) -> list[Event]:
-    """All events of a run, in the order of time: of the keys of its batches, and of these. Of a run without either,
-    all datums are looked through. ``each`` tells of each datum that was made, not only of how many."""
+    """Return all events of a run, in the order of time: of the keys of its batches, and of these. Of a run without
+    either, all datums are looked through. ``each`` tells of each datum that was made, not only of how many."""
     batches = list(ledger.batches(run=run.id))
     among = sorted({*keys, *(key for batch in batches for key in batch.keys)})
     events = [
@@ -59,8 +59,8 @@ def tell(
 
 
 def _slots(pipeline: Pipeline, ledger: Ledger, run: RunRecord, keys: Sequence[str]) -> Iterator[Slot]:
-    """The slots of the run's keys and of their groups; without keys, those that it made, and those that failed or were
-    retracted while it was at work."""
+    """Yield the slots of the run's keys and of their groups; without keys, those that it made, and those that failed or
+    were retracted while it was at work."""
     if not keys:
         for slot in ledger.slots():
             if _is_of(slot, run) or (slot.state in (*_BAD, State.RETRACTED) and _is_during(slot, run)):
@@ -73,7 +73,7 @@ def _slots(pipeline: Pipeline, ledger: Ledger, run: RunRecord, keys: Sequence[st
 
 
 def _is_during(slot: Slot, run: RunRecord) -> bool:
-    """Whether it was settled while the run was at work: who settles a datum without making anything leaves no name."""
+    """Tell whether it was settled while the run was at work: a slot that was settled without a record names no run."""
     return run.started_at_s <= slot.updated_at_s <= (run.ended_at_s or slot.updated_at_s)
 
 

@@ -22,7 +22,7 @@ from lookout.ledger.notes import read_note
 from lookout.ledger.port import Ledger
 from lookout.log import get_logger
 from lookout.sources.folder_keys import name_of
-from lookout.sources.ingest import Intake, Taken
+from lookout.sources.ingest import IngestResult, Intake
 from lookout.sources.watch import Watch
 
 log = get_logger(__name__)
@@ -103,7 +103,7 @@ class Changes:
 
     # --- in the engine's thread -------------------------------------------------------------------------------------
 
-    def begin(self, watch: Watch, *, allow_deletions: bool = False) -> Taken:
+    def begin(self, watch: Watch, *, allow_deletions: bool = False) -> IngestResult:
         """Take in the whole folder as it is now, and look after the watch from now on. ``allow_deletions`` holds for
         what this look finds to be gone: every later deletion is guarded."""
         self._watch = watch

@@ -20,8 +20,10 @@ from lookout.domain.errors import InputRejected, LookoutError, ObjectChanged, Ob
 from lookout.domain.identity import digest
 from lookout.domain.pipeline import Pipeline, Refused
 from lookout.domain.records import Json, Mark, ObjectRef, State
-from lookout.engine.engine import Engine, Progress
+from lookout.engine.engine import Engine
 from lookout.engine.planner import MAX_LONE_LOSSES
+from lookout.engine.report import Progress, Report
+from lookout.engine.session import EngineSession
 from lookout.execution.executor import Workers
 from lookout.ledger.notes import read_note, time_s
 from lookout.ledger.port import Ledger, RunRecord
@@ -34,7 +36,8 @@ from lookout.outbox.sender import OutboxSender
 from lookout.references.activation import propose
 from lookout.runs.change_feed import Changes, Watcher
 from lookout.runs.status_file import StatusFile
-from lookout.sources.ingest import Bucket, BucketIntake, Intake, Taken
+from lookout.sources.ingest import Bucket, BucketIntake, IngestResult, Intake
+from lookout.sources.input_source import InputSource
 
 log = get_logger(__name__)
 
@@ -62,7 +65,7 @@ class Ran:
 
     run: str
     engine: Engine
-    taken: Taken
+    taken: IngestResult
     digests: int
     refused: tuple[Refused, ...]
     elapsed_s: float
@@ -78,15 +81,15 @@ class Ran:
 class _Session:
     owner: str
     run: str
-    engine: Engine | None = None
     summary: dict[str, Json] = field(default_factory=dict)
     collected_at_s: float | None = None
     """When old versions were freed, as the ledger said when it was last asked."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Runner:
-    """Everything that a run needs, chosen by the entry point. ``open_ledger`` gives another connection for a thread."""
+    """Runner of one run or watch, with all that it needs, chosen by the entry point. ``open_ledger`` gives another
+    connection for a thread."""
 
     pipeline: Pipeline
     ledger: Ledger
@@ -103,8 +106,20 @@ class Runner:
     """Kept up during a watch, and at the end of each run."""
     clock: Callable[[], float] = time.time
     on_progress: Callable[[Progress], None] = lambda _: None
-    on_engine: Callable[[Engine], None] = lambda _: None
-    """Told of the engine before it begins, so that a signal can stop it."""
+    _engine: Engine | None = field(default=None, init=False)
+    _asked_to_stop: bool = field(default=False, init=False)
+
+    def stop(self) -> None:
+        """End the run soon, as ``Engine.stop``; one that has not begun to work ends as soon as it would. For any
+        thread, and for signal handlers."""
+        self._asked_to_stop = True
+        if self._engine is not None:
+            self._engine.stop()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the engine was stopped, by ``stop`` or by what kept it from going on."""
+        return self._engine is not None and self._engine.stopped
 
     def run(self, order: Order) -> Ran:
         """Take the sources in, work until nothing is left, send what is due. Raises LookoutError; a failed datum is no
@@ -113,7 +128,7 @@ class Runner:
         with self._session("run") as session:
             refused = self._enforce(order)
             intake = self._intake() if order.sources else self._bucket_intake()
-            engine = self._engine(intake.look_again, session)
+            engine = self._make_engine(intake, session)
             taken = self._take(intake, order)
             if order.verify:
                 self._verify()
@@ -136,14 +151,14 @@ class Runner:
             elapsed_s=time.monotonic() - started_s,
         )
 
-    def watch(self, order: Order, watcher: Watcher, on_ready: Callable[[Taken], None] = lambda _: None) -> Ran:
+    def watch(self, order: Order, watcher: Watcher, on_ready: Callable[[IngestResult], None] = lambda _: None) -> Ran:
         """As ``run`` on one folder, and then on every change below it, until the engine is stopped."""
         started_s = time.monotonic()
         with self._session("watch") as session:
             refused = self._enforce(order)
             intake = self._intake()
             letters = partial(self._outbox, owner=session.owner, order=order, window_s=3600.0, digest_every_s=300.0)
-            engine = self._engine(intake.look_again, session)
+            engine = self._make_engine(intake, session)
             with self._sender(letters, engine) as sender:
                 sender.start()
                 engine.on_alerts = sender.wake
@@ -192,8 +207,7 @@ class Runner:
                 yield session
                 failed = sum(1 for _ in self.ledger.slots(states=(State.FAILED,)))
                 summary["failed"] = failed
-                stopped = session.engine is not None and session.engine.stopped
-                state, broken = "stopped" if stopped else "failed" if failed else "success", False
+                state, broken = "stopped" if self.stopped else "failed" if failed else "success", False
             except LookoutError as exc:
                 summary["error"] = str(exc)
                 raise
@@ -240,24 +254,22 @@ class Runner:
     def _readers(self) -> tuple[str, ...]:
         return tuple(stage.name for stage in self.pipeline.readers(self.pipeline.inputs))
 
-    def _engine(self, look_again: Callable[[str], None], session: _Session) -> Engine:
+    def _make_engine(self, source: InputSource, session: _Session) -> Engine:
         engine = Engine(
             pipeline=self.pipeline,
             ledger=self.ledger,
             store=self.store,
             workers=self.workers,
-            owner=session.owner,
-            run=session.run,
-            code=self.code,
-            reobserve=look_again,
-            on_progress=self.on_progress,
-            clock=self.clock,
+            source=source,
+            session=EngineSession(owner=session.owner, run=session.run, code=self.code, clock=self.clock),
+            report=Report(on_progress=self.on_progress),
         )
-        session.engine = engine
-        self.on_engine(engine)
+        self._engine = engine
+        if self._asked_to_stop:
+            engine.stop()
         return engine
 
-    def _take(self, intake: Intake | BucketIntake, order: Order) -> Taken:
+    def _take(self, intake: Intake | BucketIntake, order: Order) -> IngestResult:
         if isinstance(intake, BucketIntake):
             return intake.take(verify=order.verify, allow_deletions=order.allow_deletions)
         if len(order.sources) == 1 and not order.sources[0].is_file():

@@ -60,6 +60,12 @@ class StatusFile:
         took_s = time.monotonic() - began_s
         self._due_s = began_s + max(REPORT_S, _PAUSE_SHARE * took_s)
 
+    def report_once(self) -> None:
+        """Report that scheduled work goes on, from a process that ends now: the next one reports again. A schedule that
+        has stopped shows on the page as a watch that has died does."""
+        self._report(watching=True, broken=False)
+        self._wait()
+
     def end(self, *, broken: bool) -> None:
         """Report that no run and no watch is at work any more; ``broken`` says that the last one met an error."""
         self._wait()

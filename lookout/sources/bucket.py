@@ -59,8 +59,8 @@ class Part:
 
 
 def origin_of(store: MinioStore, bucket: str) -> str:
-    """The origin under which observations of the bucket are kept. Without the server's address, which may change while
-    the objects stay: a ledger belongs to one deployment, and in it the full name means one bucket."""
+    """Return the origin under which observations of the bucket are kept. Without the server's address, which may change
+    while the objects stay: a ledger belongs to one deployment, and in it the full name means one bucket."""
     return f"s3:{store.full(bucket)}"
 
 
@@ -86,7 +86,7 @@ class BucketSource:
 
 
 def is_blank(store: MinioStore, bucket: str) -> bool:
-    """Whether it holds no version of any object and no delete marker. Raises Unavailable when it is not there."""
+    """Tell whether it holds no version of any object and no delete marker. Raises Unavailable when it is not there."""
     return next(store.versions(bucket, page=1), None) is None
 
 
@@ -130,7 +130,7 @@ def _observe(
 
 
 def _fault(bucket: str, key: str, endings: Sequence[str]) -> str | None:
-    """What keeps an object of this key from being an input, in words."""
+    """Return the reason, in words, why an object of this key cannot be an input."""
     try:
         check_object_key(bucket, key)
         check_hides_nothing(bucket, key, endings)
@@ -140,7 +140,7 @@ def _fault(bucket: str, key: str, endings: Sequence[str]) -> str | None:
 
 
 def _find_any(store: MinioStore, bucket: str, key: str) -> Entry | None:
-    """The newest version or delete marker of a key; None for a key that cannot be asked for."""
+    """Return the newest version or delete marker of a key; None for a key that cannot be asked for."""
     try:
         return next(store.versions_of(bucket, key), None)
     except InputRejected:
@@ -148,7 +148,7 @@ def _find_any(store: MinioStore, bucket: str, key: str) -> Entry | None:
 
 
 def _mark(seen: Entry | Found) -> str:
-    """The fingerprint. Times are in whole seconds, as only a listing tells more."""
+    """Return the fingerprint. Times are in whole seconds, as only a listing tells more."""
     if seen.version and seen.version != _UNVERSIONED:
         return seen.version
     return f"{_UNVERSIONED}:{seen.etag}:{seen.size}:{int(seen.modified_at_s)}"
@@ -203,7 +203,7 @@ class _Stretch:
 
 
 def _stretches(known: Iterator[Observation], after: str) -> Iterator[_Stretch]:
-    """The whole of the keys, cut where a page of the listing will most likely reach a little further."""
+    """Yield the whole of the keys, cut where a page of the listing will most likely reach a little further."""
     through: str | None = after
     while through is not None:
         some = list(islice(known, _STRETCH))
@@ -214,9 +214,9 @@ def _stretches(known: Iterator[Observation], after: str) -> Iterator[_Stretch]:
 def _begin(
     store: MinioStore, bucket: str, prefix: str, endings: Sequence[str], stretch: _Stretch
 ) -> tuple[_Stretch, Iterator[Entry]]:
-    """The visible objects of a stretch, and the deleted ones that still hide others; as many as make a part being here
-    already. Its bounds are keys, so nothing is listed twice or missed, whatever changes meanwhile in this stretch or
-    another."""
+    """Return the visible objects of a stretch, and the deleted ones that still hide others; as many as make a part
+    being here already. Its bounds are keys, so nothing is listed twice or missed, whatever changes meanwhile in this
+    stretch or another."""
     entries = store.versions(bucket, prefix, stretch.after, stretch.through)
     visible = (
         entry
@@ -240,8 +240,8 @@ def _compare(
     verify: bool,
     through: str | None,
 ) -> Part:
-    """What is listed against what is known from here. Only where key or fingerprint differ, or all if ``verify``, the
-    object is looked at."""
+    """Compare the listing with what is known of this source. Only where key or fingerprint differ, or all if
+    ``verify``, the object itself is observed."""
     listed, known = {entry.key: entry for entry in now}, {item.key: item for item in then}
     marks = {key: _mark(entry) for key, entry in listed.items()}
     marks_then = {key: item.fingerprint for key, item in known.items()}

@@ -1,5 +1,5 @@
-"""Where inputs come from, as upkeep looks at it: listed in the order of keys, compared with what is known, looked at by
-name. A folder and a bucket keep one small contract here, so that reconciling knows neither."""
+"""Port for sources that can be compared with the ledger: listed in the order of keys, compared with what is known,
+observed by name. A folder and a bucket implement it, so that reconciling knows neither."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Source(Looked, Protocol):
         ...
 
     def keys(self, after: str = "") -> Iterator[str]:
-        """The keys after that key, in their order, streamed: beginning anywhere costs one page."""
+        """Yield the keys after that key, in their order, streamed: beginning anywhere costs one page."""
         ...
 
 

@@ -57,8 +57,8 @@ class DeletionGuard:
     allow: bool = False
 
     def is_expected(self, keys: Sequence[str]) -> list[bool]:
-        """Which of these may go whatever else does: all, if allowed, else those that have no result to lose, and those
-        that are known for longer than the retention in force."""
+        """Tell of each key whether it may go in any case: all, if allowed, else those without a result to lose, and
+        those that are known for longer than the retention in force."""
         if self.allow or not keys:
             return [self.allow] * len(keys)
         slots = [slot for stage in self.readers for slot in self.ledger.find_slots(stage, keys).values()]
@@ -71,13 +71,14 @@ class DeletionGuard:
         return [key in free for key in keys]
 
     def most(self) -> int:
-        """How many more may go now."""
+        """Return how many more may go now."""
         recent = sum(number for _, number in self._window())
         known = self.ledger.count_inputs(self.bucket, self.origin) + recent
         return max(0, max(MASS_DELETION, int(MASS_DELETION_SHARE * known)) - recent)
 
     def find_objection(self, gone: int, *, blank: bool = False) -> str | None:
-        """Why so many may not go, or None. ``blank`` says that the source is not the one that it was, and empty."""
+        """Return why so many may not go, or None. ``blank`` says that the source is another one than before, and
+        empty."""
         if self.allow or not gone or (not blank and gone <= self.most()):
             return None
         recent = sum(number for _, number in self._window())
@@ -116,14 +117,14 @@ class DeletionGuard:
             log.info("deletions settled", origin=self.origin)
 
     def check(self, gone: int, *, blank: bool = False) -> None:
-        """Raises InputRejected where so many, of which the ledger knows nothing any more, may not go."""
+        """Raise InputRejected where so many, of which the ledger knows nothing any more, may not go."""
         if self.find_objection(gone, blank=blank) is not None:
             what = f"{gone} pictures are gone that the ledger does not know; their results are kept"
             raise InputRejected(what, self.origin, "if they are meant to be gone, run again with --allow-deletions")
 
     def sift(self, keys: Sequence[str], *, uncounted: int = 0, blank: bool = False, whole: bool) -> list[str]:
-        """Those of the keys, all that one look found to be gone, whose results may be retracted, counted already; the
-        others are held back. ``uncounted`` of them are no loss, as they have another name now."""
+        """Return those of the keys, all that one look found to be gone, whose results may be retracted, counted
+        already; the others are held back. ``uncounted`` of them are no loss, as they have another name now."""
         expected = self.is_expected(keys) if not blank or self.allow else [False] * len(keys)
         doubtful = [key for key, free in zip(keys, expected, strict=True) if not free]
         counted = max(0, len(doubtful) - uncounted)
@@ -149,7 +150,7 @@ class DeletionGuard:
 
 
 def find_held(ledger: Ledger) -> Held | None:
-    """What is held back until a person decides, or None. Raises Corrupt for a note that cannot be read."""
+    """Return what is held back until a person decides, or None. Raises Corrupt for a note that cannot be read."""
     return read_note(ledger, HELD_NOTE, "pictures, since_s and why", _read_held, None)
 
 

@@ -50,7 +50,7 @@ _DANGLING: Final = "is a link to a file that is not there"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scan:
-    """What one look at a whole folder found, beside what was known.
+    """Difference between a whole folder and what was known of it.
 
     ``changed`` and ``gone`` are sorted by key; ``gone`` has observations without a ref. ``unchanged`` and ``total``
     count files. ``root_id`` is ``st_dev:st_ino`` of the folder: another one means another disk or folder at its path.
@@ -194,7 +194,7 @@ def _read_steadily(root: Root, name: str) -> tuple[str, int, str] | None:
 
 
 def _mark_read(found: os.stat_result, now_ns: int) -> str:
-    """The fingerprint to keep; an empty one when the file could change again under the same."""
+    """Return the fingerprint to keep; an empty one when the file could change again under the same."""
     return "" if _is_racy(found, now_ns) else fingerprint_of(found)
 
 

@@ -19,12 +19,12 @@ _LOOKS_ESCAPED: Final = re.compile(r"\\(?=x(?:[89a-f][0-9a-f]|5c))")
 
 
 def origin_of(root: Path) -> str:
-    """The origin under which observations of a folder are kept: its absolute path, links left as they are."""
+    """Return the origin under which observations of a folder are kept: its absolute path, links left as they are."""
     return os.path.abspath(root)
 
 
 def key_of(name: str) -> str:
-    """The key for a path below the source folder, as the system gives it. Every path has its own."""
+    """Return the key for a path below the source folder, as the system gives it. Every path has its own."""
     if "\\" not in name and is_text(name):
         return name
     return os.fsencode(_LOOKS_ESCAPED.sub(r"\\x5c", name)).decode("utf-8", "backslashreplace")

@@ -44,7 +44,7 @@ class Walk:
         return dict(self.files())
 
     def files(self) -> Iterator[tuple[str, str]]:
-        """What ``run`` gives, one file after the other, for a tree of any size."""
+        """Yield what ``run`` gives, one file after the other, for a tree of any size."""
         self._pending = [("", "")]
         while self._pending:
             name, prefix = self._pending.pop()
@@ -131,7 +131,8 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 
 
 def _mark(entry: os.DirEntry[str]) -> str | None:
-    """The fingerprint, an empty one when it cannot be had, None for what can be no input (pipe, socket, vanished)."""
+    """Return the fingerprint, an empty one when it cannot be had, None for what can be no input (pipe, socket,
+    vanished)."""
     try:
         found = entry.stat()
     except FileNotFoundError:

@@ -27,9 +27,9 @@ _AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Taken:
-    """What an intake found: ``keys`` is None for a whole folder, else the keys of the files named. ``held`` pictures
-    are gone and left to a person; of what ``changed``, ``differed`` were new or had other bytes. ``unlistable`` are
+class IngestResult:
+    """Result of an intake: ``keys`` is None for a whole folder, else the keys of the files named. ``held`` pictures are
+    gone and left to a person; of those ``changed``, ``differed`` were new or had other bytes. ``unlistable`` are
     subfolders that could not be listed, by key, and why."""
 
     changed: int
@@ -57,7 +57,7 @@ class Intake:
         verify: bool = False,
         allow_deletions: bool = False,
         is_ready: Callable[[Observation], bool] = lambda _: True,
-    ) -> Taken:
+    ) -> IngestResult:
         """Observe all of a folder: new, changed and deleted pictures; but new and changed ones only if they are ready.
         Raises InputRejected, and then nothing has changed, when it is not there or not this state's source."""
         root = self._bind(root)
@@ -75,7 +75,7 @@ class Intake:
         if found.total and identity != found.root_id:
             self.ledger.put_note(SOURCE_ID_NOTE, found.root_id)
         keep_unlistable(self.ledger, str(root), found.unlistable)
-        return Taken(
+        return IngestResult(
             changed=len(changed),
             gone=sum(map(_is_gone, gone)),
             held=len(found.gone) - len(free),
@@ -83,7 +83,7 @@ class Intake:
             unlistable=found.unlistable,
         )
 
-    def take_files(self, files: Sequence[Path]) -> Taken:
+    def take_files(self, files: Sequence[Path]) -> IngestResult:
         """Observe single files; nothing is retracted. Raises InputRejected for a file that is not there, that is not
         in this state's source, or whose name another file has."""
         bound = self.ledger.find_note(SOURCE_NOTE)
@@ -105,15 +105,15 @@ class Intake:
         now_s = self.clock()
         seen = [observe_file(root, key, self.bucket, now_s) for key, root in placed.items()]
         changed = self.ledger.observe(seen, self.readers)
-        return Taken(changed=changed, gone=0, keys=frozenset(placed))
+        return IngestResult(changed=changed, gone=0, keys=frozenset(placed))
 
-    def look_again(self, key: str) -> None:
+    def observe_again(self, key: str) -> None:
         """Observe one known picture anew, because it was not what it had been when it was read."""
         known = self.ledger.find_inputs(self.bucket, [key]).get(key)
         if known is not None:
             self.take_changes(Path(known.origin), [key])
 
-    def take_changes(self, root: Path, keys: Sequence[str]) -> Taken:
+    def take_changes(self, root: Path, keys: Sequence[str]) -> IngestResult:
         """Observe these keys of a bound folder as they are now, there or gone."""
         root, now_s = Path(origin_of(root)), self.clock()
         seen = [observe_file(root, key, self.bucket, now_s) for key in keys]
@@ -125,10 +125,10 @@ class Intake:
         differed = self.ledger.observe(there, self.readers)
         free = frozenset(self._sift(self._guard(root, allow=False), list(known), fresh, whole=False))
         gone = self.ledger.observe([item for item in seen if item.key in free], self.readers)
-        return Taken(changed=len(there), gone=gone, held=len(known) - len(free), differed=differed)
+        return IngestResult(changed=len(there), gone=gone, held=len(known) - len(free), differed=differed)
 
     def _check_there(self, root: Path) -> None:
-        """Raises Unavailable where the folder is gone, or another one and empty, as where a disk was unmounted: what is
+        """Raise Unavailable where the folder is gone, or another one and empty, as where a disk was unmounted: what is
         gone with it was not deleted."""
         identity = self.ledger.find_note(SOURCE_ID_NOTE)
         try:
@@ -139,7 +139,7 @@ class Intake:
             raise Unavailable(str(root), "the source was removed, replaced or unmounted; nothing of it was retracted")
 
     def known_below(self, prefix: str) -> list[str]:
-        """The known keys that start with the prefix."""
+        """Return the known keys that start with the prefix."""
         return [seen.key for seen in self.ledger.inputs(self.bucket, prefix)]
 
     def _bind(self, root: Path) -> Path:
@@ -176,7 +176,7 @@ class Intake:
         blank: bool = False,
         whole: bool,
     ) -> list[str]:
-        """Those of the known keys that are gone and may be retracted. What has another name now is no loss."""
+        """Return those of the known keys that are gone and may be retracted. What has another name now is no loss."""
         if not gone and not whole:
             return []
         known = self.ledger.find_inputs(self.bucket, gone) if fresh else {}
@@ -185,7 +185,7 @@ class Intake:
         return guard.sift(gone, uncounted=renamed.total(), blank=blank, whole=whole)
 
     def _fresh(self, there: Sequence[Observation]) -> list[Observation]:
-        """Those that are not known, or as something else."""
+        """Return those that are not known, or as something else."""
         known = self.ledger.find_inputs(self.bucket, [seen.key for seen in there])
         return [seen for seen in there if seen.key not in known or known[seen.key].ref != seen.ref]
 
@@ -212,7 +212,7 @@ class Part(Protocol):
 
 
 class Looked(Protocol):
-    """What pictures come from, looked at by name. ``origin`` names it for good."""
+    """Port for observing single pictures of a source. ``origin`` is its permanent name."""
 
     @property
     def origin(self) -> str: ...
@@ -222,7 +222,7 @@ class Looked(Protocol):
         ...
 
     def is_blank(self) -> bool:
-        """Whether it holds no object, nor a trace of one that was deleted, and should have one of all that were."""
+        """Tell whether it is empty and lacks even the traces that its deleted objects should have left."""
         ...
 
 
@@ -244,16 +244,16 @@ class BucketIntake:
     readers: tuple[str, ...]
     clock: Callable[[], float]
 
-    def take(self, *, verify: bool = False, allow_deletions: bool = False) -> Taken:
+    def take(self, *, verify: bool = False, allow_deletions: bool = False) -> IngestResult:
         """Observe all of the bucket; see ``merge``. Raises InputRejected when this state belongs to another source."""
         bind(self.ledger, self.source.origin)
         parts = self.source.scan(self.ledger.inputs(self.bucket), self.clock(), verify=verify)
         merged = merge(
             self.ledger, self.source, parts, self.bucket, self.readers, self.clock, allow_deletions=allow_deletions
         )
-        return Taken(changed=merged.changed, gone=merged.gone, held=merged.held, differed=merged.changed)
+        return IngestResult(changed=merged.changed, gone=merged.gone, held=merged.held, differed=merged.changed)
 
-    def look_again(self, key: str) -> None:
+    def observe_again(self, key: str) -> None:
         """Observe one picture anew, because it was not what it had been when it was read, or somebody told of it."""
         seen = self.source.observe(key, self.clock())
         if _is_gone(seen):
@@ -329,7 +329,7 @@ def merge(
 
 
 class _Deletions:
-    """What one comparison of a whole source finds to be gone, part by part."""
+    """Deletions that one comparison of a whole source finds, part by part."""
 
     def __init__(self, guard: DeletionGuard, source: Looked, readers: tuple[str, ...]) -> None:
         self._guard, self._source, self._readers = guard, source, readers
@@ -350,7 +350,7 @@ class _Deletions:
         self._keys = [] if self._too_many else self._keys + doubtful
 
     def settle(self) -> int:
-        """All was seen: retract what is left, or hold it back. Says how many were held back."""
+        """End the comparison: retract what is gone, or hold it back. Return how many were held back."""
         why = self._guard.find_objection(self.doubtful, blank=bool(self._blank))
         if why is None and self._too_many:
             why = f"{self.doubtful} pictures are gone"  # more have come since: the next look decides

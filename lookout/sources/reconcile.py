@@ -42,7 +42,7 @@ class Reconciled:
 
 
 def series_of(key: str) -> str:
-    """What the keys of one device have in common: all up to the last underscore; one without is a series of its own."""
+    """Return the prefix of a device's keys: all up to the last underscore; a key without one is a series of its own."""
     start, underscore, _ = key.rpartition("_")
     return start + underscore or key
 
@@ -108,7 +108,7 @@ def reconcile_recent(
 
 
 def _behind(source: Source, tails: Mapping[str, str]) -> Iterator[str]:
-    """The keys of the source that come after the tail of their series."""
+    """Yield the keys of the source that come after the tail of their series."""
     keys = source.keys()
     while (key := next(keys, None)) is not None:
         tail = tails.get(series_of(key))

@@ -1,11 +1,11 @@
-"""Bringing what lands in a folder into a bucket, for as long as the process lives, through any trouble on the way.
+"""Continuous upload of a folder to a bucket, which survives outages and errors.
 
-While the server does not take files, one is tried from time to time, with pauses that grow to ``MAX_PAUSE_S``. A file
-that fails alone is tried again with such pauses of its own, and others pass it. What cannot be brought at all is named
-once and left until it changes. Nothing is ever removed from the bucket.
+While the server takes no files, one upload is retried with a back-off that grows to ``MAX_PAUSE_S``. A file that fails
+alone has a back-off of its own, and others pass it. A file that cannot be uploaded at all is reported once and left
+until it changes. Nothing is ever removed from the bucket.
 
-Knows no store, no way to watch and no terminal: these are handed in. ``work_queue.py`` holds the files to look at next,
-``sent_log.py`` those that were brought; ``upload.py`` brings one file whole or not at all.
+Knows no store, no way to watch and no terminal: these are passed in. ``work_queue.py`` holds the files to read next,
+``sent_log.py`` those that were uploaded; ``upload.py`` uploads one file whole or not at all.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from lookout.uploader.work_queue import MOST, Item, Todo
 
 MAX_PAUSE_S: Final = 30.0
 KEEP_S: Final = 30 * 24 * 3600.0
-"""How long a file that is gone from the folder is remembered as brought: its disk may only be away."""
+"""Time for which the log keeps a file that is gone from the folder: its disk may only be unmounted."""
 _END_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 1.0
 
 
 class Send(Protocol):
-    """Brings one file, given the digest of what is known to be under its key; see ``uploading.Sender``. Called by
-    several threads at once."""
+    """Upload of one file, given the digest that is known to be under its key; see ``upload.Sender``. Called by several
+    threads at once."""
 
     def __call__(self, file: File, known_sha256: str | None, /) -> Sent | Lost: ...
 
@@ -56,7 +56,7 @@ class _Job:
 
 @dataclass(kw_only=True)
 class Counts:
-    """What was done. ``skipped`` counts what was there already, ``gone`` what went away before it could be sent."""
+    """Counts of files. ``skipped`` were in the bucket already, ``gone`` disappeared before they could be sent."""
 
     uploaded: int = 0
     skipped: int = 0
@@ -65,7 +65,7 @@ class Counts:
     sent_bytes: int = 0
 
 
-class Bringing:
+class FolderSync:
     """Brings the files below ``root``, under keys that begin with ``prefix``.
 
     ``tell`` is told of each file that was sent, failed, or went away before; ``tell_trouble`` of trouble, with the
@@ -173,7 +173,7 @@ class Bringing:
 
     @property
     def waiting(self) -> int:
-        """How many files are known to be still to do; a walk may find more."""
+        """Return the number of files that are known to be still to do; a walk may find more."""
         return len(self._todo) + len(self._out)
 
     def _work(self) -> None:
@@ -186,7 +186,7 @@ class Bringing:
             self._inbox.put((job, said))
 
     def _allowed(self) -> int:
-        """How many files may be on their way now: one, where it is to be tried whether the server takes files."""
+        """Return how many uploads may run now: one, where the server's health is to be tried."""
         if not self._pauses_in_a_row:
             return self._workers
         return int(time.monotonic() >= self._resume_at_s)
@@ -241,7 +241,7 @@ class Bringing:
         return _Job(file=file, known_sha256=known, mark=mark, tries=item.tries, pause=self._pauses)
 
     def _is_fresh(self, found: os.stat_result) -> bool:
-        """Whether somebody may be writing it yet: then it is compared with itself, as no clock need be right."""
+        """Tell whether the file may still be written: then two looks at it are compared, as no clock need be right."""
         return time.time() - max(found.st_mtime, found.st_ctime) < self._settle_s
 
     def _find(self, name: str) -> os.stat_result | None:
@@ -329,5 +329,5 @@ class Bringing:
         self._left[job.file.name] = job.mark
 
     def _pause_s(self, number: int) -> float:
-        """How long to wait after so many failures in a row."""
+        """Return the back-off after so many failures in a row."""
         return min(MAX_PAUSE_S, self._first_pause_s * 2.0 ** min(number - 1, 16))

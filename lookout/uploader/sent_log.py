@@ -1,8 +1,8 @@
-"""What a device has brought to a bucket, remembered in a file beside it, as who may only add to a bucket cannot look.
+"""Local record of uploaded files; a device with write-only credentials cannot list the bucket.
 
-A memory, not the truth: with it a restart brings nothing twice and rereads no file that did not change; without it
-everything is brought once more, which costs versions of the same bytes and no work. So damage is never a reason to stop
-sending: a file that cannot be read is put aside, and a note that cannot be written is said and passed over.
+A cache, not the truth: with it a restart uploads nothing twice and rereads no unchanged file; without it everything is
+uploaded once more, which costs versions of the same bytes and no processing. So damage never stops an upload: a log
+that cannot be read is moved aside, and an entry that cannot be written is reported and skipped.
 Knows no store and no folder.
 """
 
@@ -33,8 +33,8 @@ _SCHEMA: Final = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kept:
-    """What is known of one key: the digest of what was brought, and the fingerprint of the file it was read from, empty
-    if that one could have changed unseen."""
+    """Entry of one key: the digest of what was uploaded, and the fingerprint of the file it was read from, empty if
+    that file could have changed unseen."""
 
     fingerprint: str
     sha256: str
@@ -63,7 +63,7 @@ class Memory:
             self._connection = _open(path)
 
     def find(self, key: str) -> Kept | None:
-        """What is known of the key."""
+        """Return the entry of the key."""
         sql = "SELECT fingerprint, sha256 FROM sent WHERE target = ? AND key = ?"
         try:
             row = self._connection.execute(sql, (self._target, key)).fetchone()

@@ -55,8 +55,8 @@ class File:
 
 
 class Became(StrEnum):
-    """What became of one file. ``BUSY`` changed whenever it was read: later it may be whole. ``GONE`` is not there any
-    more, or no regular file. ``FAILED`` cannot be brought until somebody changes it."""
+    """Outcome for one file. ``BUSY`` changed whenever it was read: later it may be whole. ``GONE`` is not there any
+    more, or no regular file. ``FAILED`` cannot be uploaded until somebody changes it."""
 
     NEW = "uploaded"
     THERE = "there"
@@ -67,8 +67,9 @@ class Became(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sent:
-    """What became of one file: ``ref`` is what is in the bucket now, without a version if that was known and not asked;
-    ``error`` says why the file is not there. ``fingerprint`` proves that the file need not be read again, if it can."""
+    """Result for one file: ``ref`` is what is in the bucket now, without a version if that came from the log and not
+    from the store; ``error`` says why the file is not there. ``fingerprint``, if any, proves that it need not be read
+    again."""
 
     file: File
     became: Became
@@ -90,9 +91,9 @@ class Lost:
 
 
 def find_files(paths: Sequence[Path], prefix: str = "") -> list[File]:
-    """The files named, and the regular files in the folders named, but for names and folders that begin with a dot;
-    folders that are links are not entered. In the order named, a folder's by key. A subfolder that cannot be listed is
-    among them, with its error.
+    """Return the files named, and the regular files in the folders named, but for names and folders that begin with a
+    dot; folders that are links are not entered. In the order named, a folder's by key. A subfolder that cannot be
+    listed is among them, with its error.
 
     Raises InputRejected for a path that is not there or cannot be listed, and for two files with one key. Raises
     Unavailable where a path moves meanwhile, or this machine lacks something.
@@ -155,7 +156,7 @@ def upload(store: MinioStore, bucket: str, files: Iterable[File], *, workers: in
 
 
 def _send(sender: Sender, file: File) -> Sent | Lost:
-    """Raises what is in the way of all files, and can be seen to be."""
+    """Raise what is in the way of all files, and can be seen to be."""
     sent = sender.send(file)
     if isinstance(sent, Lost) and isinstance(sent.error, Denied | NoBucket):
         raise sent.error
@@ -210,8 +211,8 @@ class Sender:
         return Sent(file=file, became=Became.NEW, ref=ref, fingerprint=seen.fingerprint)
 
     def _find(self, key: str, wanted: ObjectRef, known_sha256: str | None) -> ObjectRef | None:
-        """What is visible under the key, if it declares these bytes. A user that may put and not look puts always, but
-        for what is known: the same bytes again are another version of the same content, and cost no processing."""
+        """Return the visible version of the key, if it declares these bytes. A write-only user always puts, except
+        files in its log: the same bytes again are another version of the same content, and cost no processing."""
         if wanted.sha256 == known_sha256:
             return ObjectRef(bucket=self._bucket, key=key, sha256=wanted.sha256, size=wanted.size)
         if not self._may_look:

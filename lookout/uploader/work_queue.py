@@ -1,8 +1,8 @@
-"""Which files of a folder are to be looked at next: a queue that forgets nothing and does not grow with the folder.
+"""Queue of the files of a folder that are to be read next: it loses none and does not grow with the folder.
 
-Files come from three places, in this order: those that a watch has just told of, those whose time to try again has
-come, and a walk through the whole folder. The walk is the safety net: what is too much to be remembered one by one is
-dropped, and the next walk finds it again, as it finds what no system tells of, such as changes on a network drive.
+Files come from three places, in this order: those that the watch has just reported, those whose retry is due, and a
+walk through the whole folder. The walk is the safety net: when there are too many to keep one by one, the queue drops
+them, and the next walk finds them again, as it finds changes without events, such as those on a network drive.
 
 Knows no store and nothing of what is done with a file.
 """
@@ -74,7 +74,7 @@ class Todo:
         self._on_more()
 
     def next(self, now_s: float) -> Item | None:
-        """What to look at next, taken off; None when there is nothing now."""
+        """Remove and return the next file; None when there is none now."""
         with self._lock:
             told = next(iter(self._told), None)
             if told is not None:
@@ -97,5 +97,5 @@ class Todo:
         return self.next(now_s) if self._walk_is_due else None
 
     def next_due_s(self) -> float:
-        """When there will be something though nobody tells of it. To be asked after ``next`` gave None."""
+        """Return when a file will be due without a new event. To be called after ``next`` returned None."""
         return min(self._walk_at_s, self._later[0][0] if self._later else math.inf)

@@ -55,7 +55,7 @@ class Box:
 
 
 def decode_bgr(data: bytes) -> NDArray[np.uint8]:
-    """The picture in the bytes as (H, W, 3) uint8, blue green red, turned upright as its EXIF orientation says.
+    """Return the picture in the bytes as (H, W, 3) uint8, blue green red, turned upright as its EXIF orientation says.
 
     Raises InputRejected if it cannot be decoded or has more than ``MAX_PICTURE_PIXELS``.
     """
@@ -69,7 +69,7 @@ def decode_bgr(data: bytes) -> NDArray[np.uint8]:
 
 
 def encode_jpeg(picture_bgr: NDArray[np.uint8], quality: int = 85) -> bytes:
-    """The picture as JPEG without metadata. ``quality`` is 1 to 100. Raises ValueError for anything else."""
+    """Return the picture as JPEG without metadata. ``quality`` is 1 to 100. Raises ValueError for anything else."""
     if not 1 <= quality <= 100:
         raise ValueError(f"expected a quality from 1 to 100, got {quality}")
     _check_picture(picture_bgr)
@@ -80,7 +80,7 @@ def encode_jpeg(picture_bgr: NDArray[np.uint8], quality: int = 85) -> bytes:
 
 
 def fit(picture_bgr: NDArray[np.uint8], max_width_px: int) -> NDArray[np.uint8]:
-    """The picture shrunk to the width, proportions kept; the same array if it is not wider."""
+    """Return the picture shrunk to the width, proportions kept; the same array if it is not wider."""
     _check_picture(picture_bgr)
     if max_width_px < 1:
         raise ValueError(f"expected a width of at least 1 pixel, got {max_width_px}")
@@ -114,7 +114,7 @@ def contrast(one_bgr: Color, other_bgr: Color) -> float:
 
 
 def annotate(picture_bgr: NDArray[np.uint8], boxes: Sequence[Box], footer: str) -> NDArray[np.uint8]:
-    """A new picture with the boxes, a filled label ``person 0.87`` at each, and the footer in a bar below.
+    """Return a new picture with the boxes, a filled label ``person 0.87`` at each, and the footer in a bar below.
 
     Sizes follow the picture. Threats are thick, red and on top. The bar is added under the picture and hides nothing
     of it, so box coordinates stay as they are; it has as many lines as the text needs, and no text gives no bar. A
@@ -143,7 +143,7 @@ def annotate(picture_bgr: NDArray[np.uint8], boxes: Sequence[Box], footer: str) 
 
 
 def _with_footer(picture_bgr: NDArray[np.uint8], footer: str, lettering: Lettering, alarm: bool) -> NDArray[np.uint8]:
-    """A copy of the picture with the bar below it: in one line if shrinking a little allows it, else wrapped."""
+    """Return a copy of the picture with the bar below it: in one line if shrinking a little allows it, else wrapped."""
     height_px, width_px = picture_bgr.shape[:2]
     sizes = [Lettering(capital_px=max(_MIN_CAPITAL_PX, lettering.capital_px * part)) for part in (1.0, 0.85, 0.7)]
     for size in sizes:
@@ -193,7 +193,8 @@ def _fill_frame(scene: NDArray[np.uint8], where: Rectangle, outside_px: int, ins
 def _place_labels(
     boxes: Sequence[Box], lettering: Lettering, width_px: int, height_px: int
 ) -> list[tuple[Box, str, Rectangle | None]]:
-    """Where each label goes, for boxes in order of importance: the first free of five places around its box."""
+    """Return the place of each label, for boxes in order of importance: the first free of five places around its
+    box."""
     taken = np.empty((0, 4), np.int64)
     placed: list[tuple[Box, str, Rectangle | None]] = []
     for box in boxes:
@@ -242,7 +243,7 @@ def _label_text(box: Box, width_px: int) -> str:
 
 
 def _label_lettering(text: str, lettering: Lettering, width_px: int) -> Lettering:
-    """The usual size, or the one at which the text just fits the width."""
+    """Return the usual size, or the one at which the text just fits the width."""
     wide_px = lettering.width_px(text) + 2 * lettering.padding_px
     if wide_px <= width_px:
         return lettering
@@ -250,7 +251,7 @@ def _label_lettering(text: str, lettering: Lettering, width_px: int) -> Letterin
 
 
 def _inside(box: Box, width_px: int, height_px: int) -> Rectangle:
-    """The box in whole pixels, cut to the picture, at least one pixel in size."""
+    """Return the box in whole pixels, cut to the picture, at least one pixel in size."""
     x1, y1, x2, y2 = box.box_xyxy_px
     left, top = min(max(round(x1), 0), width_px - 1), min(max(round(y1), 0), height_px - 1)
     return left, top, max(left + 1, min(round(x2), width_px)), max(top + 1, min(round(y2), height_px))

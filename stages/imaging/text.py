@@ -58,7 +58,7 @@ class Lettering:
         return round(self.capital_px * (1 + _DESCENT)) + 2 * self.padding_px
 
     def width_px(self, text: str) -> int:
-        """How wide the text comes out, without padding."""
+        """Return the width of the drawn text, without padding."""
         (width, _height), _baseline = cv2.getTextSize(text, _FONT, self.scale, self.thickness_px)
         return int(width)
 
@@ -71,8 +71,8 @@ class Lettering:
 
 
 def to_ascii(text: str) -> str:
-    """The text in printable ASCII: accents dropped (``Zürich`` -> ``Zurich``), a few letters and signs spelled out,
-    white space and control characters as one space, anything else as ``?``."""
+    """Return the text in printable ASCII: accents dropped (``Zürich`` -> ``Zurich``), a few letters and signs spelled
+    out, white space and control characters as one space, anything else as ``?``."""
     decomposed = unicodedata.normalize("NFKD", text.translate(_SPELLED))
     kept = (
         " " if char.isspace() or unicodedata.category(char) == "Cc" else char if char.isascii() else "?"
@@ -83,7 +83,7 @@ def to_ascii(text: str) -> str:
 
 
 def cut(text: str, lettering: Lettering, width_px: int) -> str:
-    """The text, or as much of its beginning as fits the width with ``...`` behind it. May be empty."""
+    """Return the text, or as much of its beginning as fits the width with ``...`` behind it. May be empty."""
     if lettering.width_px(text) <= width_px:
         return text
     low, high = 0, len(text)
@@ -97,7 +97,7 @@ def cut(text: str, lettering: Lettering, width_px: int) -> str:
 
 
 def wrap(text: str, lettering: Lettering, width_px: int, max_lines: int) -> list[str]:
-    """The text in lines that fit the width, broken between parts (`` | ``) if possible, else between words, else
+    """Return the text in lines that fit the width, broken between parts (`` | ``) if possible, else between words, else
     anywhere; what is left after ``max_lines`` is cut. Newlines in the text break too."""
     lines: list[str] = []
     for paragraph in text.splitlines():

@@ -15,18 +15,18 @@ from typing import Final
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import Input, Json, JsonObject, LoadedReference, Output, Result, Work
 from stages.imaging.annotate import Box, annotate, decode_bgr, encode_jpeg
+from stages.imaging.exif import orientation_of
 from stages.object_detect.detector import Detection, detect
 from stages.object_detect.manifest import MANIFEST, WEIGHTS
 from stages.object_detect.manifest_schema import HINT, parse_manifest
 from stages.object_detect.onnx_model import Network, open_network
-from stages.object_detect.orientation import orientation_of
 from stages.picture_names import PictureName, find_name
 
 _PARAMS: Final = {"threshold"}
 
 
 def prepare(params: JsonObject, references: Sequence[LoadedReference]) -> ObjectDetect:
-    """The stage with its model opened and checked.
+    """Return the stage with its model opened and checked.
 
     ``params`` may have ``threshold``, 0 to 1; without it, or with None, the manifest's own holds. Raises InputRejected.
     """

@@ -43,13 +43,14 @@ class Candidates:
 
 
 def output_names(manifest: Manifest) -> tuple[str, ...]:
-    """The outputs that the decoder reads."""
+    """Return the outputs that the decoder reads."""
     outputs = manifest.outputs
     return tuple(getattr(outputs, part).name for part in type(outputs).model_fields)
 
 
 def decode(manifest: Manifest, outputs: Outputs, min_score: float) -> Candidates:
-    """The candidates with at least this score. Raises InputRejected if the outputs are not what the manifest says."""
+    """Return the candidates with at least this score. Raises InputRejected if the outputs are not what the manifest
+    says."""
     match manifest:
         case SsdDecodedManifest():
             return _decode_ssd_decoded(manifest, outputs, min_score)
@@ -61,7 +62,7 @@ def decode(manifest: Manifest, outputs: Outputs, min_score: float) -> Candidates
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Reading:
-    """How a manifest reads boxes and scores, wherever they stand; the names are for messages."""
+    """Readers of boxes and scores, as a manifest declares them; the names are for messages."""
 
     boxes_name: str
     box_format: BoxFormat
@@ -140,7 +141,7 @@ def _decode_ssd_raw(manifest: SsdRawManifest, outputs: Outputs, min_score: float
 
 
 def _best(reading: _Reading, boxes: NDArray[Any], table: NDArray[Any], min_score: float) -> Candidates:
-    """Each row's best class, for boxes (N, 4) and a score table (N, C), where that score suffices."""
+    """Return each row's best class, for boxes (N, 4) and a score table (N, C), where that score suffices."""
     _check_finite(reading.boxes_name, boxes)
     _check_scores(reading, table)
     rows = _promising(table, _before_activation(reading.activation, min_score))
@@ -158,7 +159,7 @@ def _promising(table: NDArray[Any], low: float) -> Ints:
 
 
 def _before_activation(activation: Activation, score: float) -> float:
-    """A value that is surely not above the one that becomes this score."""
+    """Return a value that is surely not above the one that becomes this score."""
     if activation == "none":
         return score
     inside = min(max(score, 1e-9), 1 - 1e-9)

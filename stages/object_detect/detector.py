@@ -37,7 +37,7 @@ class Detection:
 
 
 def detect(network: Network, picture_bgr: NDArray[np.uint8], threshold: float) -> list[Detection]:
-    """The objects whose score, rounded to 4 digits, is at least the threshold; the best first.
+    """Return the objects whose score, rounded to 4 digits, is at least the threshold; the best first.
 
     ``picture_bgr`` is (H, W, 3) and upright. Raises InputRejected if the network gives nonsense.
     """
@@ -48,7 +48,7 @@ def detect(network: Network, picture_bgr: NDArray[np.uint8], threshold: float) -
 
 
 def read_outputs(manifest: Manifest, outputs: Outputs, placement: Placement, threshold: float) -> list[Detection]:
-    """The same from the network's outputs on."""
+    """Return the same from the network's outputs on."""
     slack = 10.0**-_SCORE_DIGITS  # a score just below the threshold may be rounded up to it
     candidates = decode(manifest, outputs, threshold - slack)
     scores = np.round(candidates.scores, _SCORE_DIGITS)

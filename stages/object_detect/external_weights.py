@@ -43,7 +43,7 @@ and never change."""
 
 
 def refuse_external_data(file: str, weights: bytes) -> None:
-    """Raises InputRejected for a model with a tensor that is stored outside of its file, or for what is no protobuf."""
+    """Raise InputRejected for a model with a tensor that is stored outside of its file, or for what is no protobuf."""
     try:
         found = _has_external(memoryview(weights), "ModelProto", _MAX_DEPTH)
     except ValueError as exc:
@@ -95,7 +95,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """The number at this place, and the place after it."""
+    """Return the number at this place, and the place after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(message):

@@ -1,6 +1,6 @@
-"""Which model may come into force: one manifest, with the weights that it names by their hash, after both were tried.
+"""Acceptance of a model: one manifest with the weights that it names by their hash, after both were tried.
 
-Given the files of a model folder. JSON and ONNX files count; whatever else lies there (a README, a licence) is ignored.
+Receives the files of a model folder. JSON and ONNX files count; others (a README, a licence) are ignored.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _FOREIGN: Final = {".pt", ".pth", ".pb", ".tflite", ".h5", ".keras", ".safetenso
 
 
 def accept(files: Mapping[str, bytes]) -> Sequence[Accepted | Refused]:
-    """The model among the files (name -> bytes), or why there is none; at most one is accepted. Never raises for a
-    bad file."""
+    """Return the model among the files (name -> bytes), or why there is none; at most one is accepted. Never raises for
+    a bad file."""
     manifests: dict[str, Manifest] = {}
     refused: list[Refused] = []
     for name in sorted(files):

@@ -68,7 +68,7 @@ class InputSpec(_Part):
 
     @property
     def is_raw(self) -> bool:
-        """Whether pixels go in as they are."""
+        """Tell whether pixels go in as they are."""
         return self.scale == 1 and self.mean == (0, 0, 0) and self.std == (1, 1, 1)
 
     @property
@@ -119,7 +119,7 @@ class ClassesSpec(_Part):
 
 
 class CountSpec(_Part):
-    """How many of the N rows are meant: (1,)."""
+    """Count of the valid ones of N rows: (1,)."""
 
     name: TensorName
 
@@ -154,8 +154,8 @@ class Yolov8Outputs(_Part):
 
 
 class Nms(_Part):
-    """Whether the network leaves it to us to drop boxes that overlap a better one, and how: by more than ``iou``,
-    among boxes of one class or among all."""
+    """Non-maximum suppression that the network leaves to us: boxes that overlap a better one by more than ``iou`` are
+    dropped, among boxes of one class or among all."""
 
     needed: bool
     iou: Fraction
@@ -213,7 +213,7 @@ _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Annotated[Manifest, Field(discrimi
 
 
 def parse_manifest(file: str, data: bytes) -> Manifest:
-    """The manifest in the bytes. Raises InputRejected with a sentence that names file, place and field."""
+    """Return the manifest in the bytes. Raises InputRejected with a sentence that names file, place and field."""
     try:
         json.loads(data.decode("utf-8-sig"), object_pairs_hook=_refuse_twice)
     except json.JSONDecodeError as exc:

@@ -34,7 +34,7 @@ class Network:
     output_names: tuple[str, ...]
 
     def infer(self, tensor: NDArray[Any]) -> Outputs:
-        """The outputs that the decoder reads, by name, for one input tensor. Raises InputRejected if the network
+        """Return the outputs that the decoder reads, by name, for one input tensor. Raises InputRejected if the network
         cannot work it out."""
         try:
             arrays = self.session.run(self.output_names, {self.manifest.input.name: tensor})
@@ -44,8 +44,8 @@ class Network:
 
 
 def open_network(file: str, manifest: Manifest, weights: bytes) -> Network:
-    """The network in the weights. Raises InputRejected with a sentence if it cannot be opened or does not agree with
-    the manifest; ``file`` names the weights in that sentence."""
+    """Return the network in the weights. Raises InputRejected with a sentence if it cannot be opened or does not agree
+    with the manifest; ``file`` names the weights in that sentence."""
     found = hashlib.sha256(weights).hexdigest()
     if found != manifest.sha256:
         raise InputRejected(f"expected sha256 {manifest.sha256} as in the manifest, got {found}", file)
@@ -110,6 +110,6 @@ def _dry_run(file: str, network: Network) -> None:
 
 
 def _first_line(exc: Exception) -> str:
-    """The message without onnxruntime's code prefix and its further lines."""
+    """Return the message without onnxruntime's code prefix and its further lines."""
     lines = str(exc).strip().splitlines() or [type(exc).__name__]
     return lines[0].rsplit(" : ", 1)[-1].strip()[:200]

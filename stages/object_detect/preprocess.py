@@ -18,7 +18,7 @@ from stages.object_detect.manifest_schema import InputSpec, Letterbox
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """Where the picture lies in the input: its size there, and the padding left of it and above it, in pixels."""
+    """Placement of the picture in the input: its size there, and the padding left of it and above it, in pixels."""
 
     picture_width_px: int
     picture_height_px: int
@@ -35,7 +35,7 @@ class Placement:
 
 
 def place(width_px: int, height_px: int, spec: InputSpec) -> Placement:
-    """How a picture of this size is put into the input."""
+    """Return the placement of a picture of this size in the input."""
     if not isinstance(spec.resize, Letterbox):
         return Placement(
             picture_width_px=width_px, picture_height_px=height_px, width_px=spec.width, height_px=spec.height
@@ -55,7 +55,7 @@ def place(width_px: int, height_px: int, spec: InputSpec) -> Placement:
 
 
 def make_input(picture_bgr: NDArray[np.uint8], placement: Placement, spec: InputSpec) -> NDArray[Any]:
-    """The tensor for one picture (H, W, 3), of the manifest's shape and type, contiguous."""
+    """Return the tensor for one picture (H, W, 3), of the manifest's shape and type, contiguous."""
     size = (placement.width_px, placement.height_px)
     fitted = picture_bgr
     if picture_bgr.shape[1::-1] != size:

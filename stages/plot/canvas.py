@@ -88,7 +88,8 @@ class Canvas:
             pen_px += advance * size_px / _EM
 
     def fit(self, text: str, size_px: float, *, bold: bool = False, width_px: float | None = None) -> str:
-        """The text with what the font cannot show replaced, and its middle left out where it is wider than that."""
+        """Return the text with what the font cannot show replaced, and its middle left out where it is wider than
+        that."""
         font = _font(bold)
         clean = "".join(char if char.isprintable() and font.get_char_index(ord(char)) else _UNKNOWN for char in text)
         if width_px is None or self.measure(clean, size_px, bold=bold) <= width_px:
@@ -107,7 +108,7 @@ class Canvas:
         return sum(_glyph(char, bold)[1] for char in text) * size_px / _EM
 
     def png(self) -> bytes:
-        """The chart as PNG; the same drawing gives the same bytes."""
+        """Return the chart as PNG; the same drawing gives the same bytes."""
         from matplotlib.backends.backend_agg import RendererAgg
         from matplotlib.colors import to_rgb
         from matplotlib.image import imsave
@@ -142,7 +143,7 @@ def _by_colour(drawn: list[tuple[str, Outline]]) -> list[tuple[str, Outline]]:
 
 @cache
 def _font(bold: bool) -> FT2Font:
-    """The font that matplotlib brings along: the same on every machine, and nothing to look for."""
+    """Return the font that matplotlib brings along: the same on every machine, and nothing to look for."""
     from matplotlib import get_data_path
     from matplotlib.ft2font import FT2Font
 
@@ -153,7 +154,7 @@ def _font(bold: bool) -> FT2Font:
 
 @cache
 def _glyph(char: str, bold: bool) -> tuple[Outline, float]:
-    """The outline of one character, y upwards from the baseline, and its advance, both in parts of ``_EM``."""
+    """Return the outline of one character, y upwards from the baseline, and its advance, both in parts of ``_EM``."""
     from matplotlib.ft2font import LoadFlags
 
     font = _font(bold)

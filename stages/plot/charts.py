@@ -84,7 +84,7 @@ def days(summary: Summary) -> bytes:
 
 
 def last_seen(summary: Summary) -> bytes:
-    """A dot per device at the time of its newest picture, the longest silent first."""
+    """Draw a dot per device at the time of its newest picture, the longest silent first."""
     seen = sorted((d.last_at_s, d.name) for d in summary.devices if d.last_at_s is not None)
     if not seen:
         return _empty("Last picture per device", "No device has sent a picture yet.")
@@ -142,7 +142,7 @@ def _bars(
 
 
 def _panels(per_device: dict[str, dict[str, Counter[str]]]) -> list[tuple[str, dict[str, Counter[str]]]]:
-    """The devices with most objects first; more than fit are one panel."""
+    """Return the devices with most objects first; more than fit are one panel."""
     ranked = sorted(per_device, key=lambda name: (-sum(sum(c.values()) for c in per_device[name].values()), name))
     if len(ranked) <= _MAX_PANELS:
         return [(name, per_device[name]) for name in ranked]
@@ -234,7 +234,7 @@ def _axis(first_s: float, last_s: float) -> tuple[int, int, int]:
 
 
 def _label_column(canvas: Canvas, labels: Sequence[str]) -> float:
-    """Where what is right of the labels begins: as wide as they need, up to a third."""
+    """Return the left edge of the plot, in pixels: the labels get the width that they need, up to a third."""
     widest_px = max(canvas.measure(canvas.fit(label, 13), 13) for label in labels)
     return _MARGIN_PX + min(widest_px, _WIDTH_PX / 3) + 16
 

@@ -19,7 +19,7 @@ PNG: Final = "image/png"
 
 
 def prepare(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
-    """The stage, ready to draw. Raises InputRejected for a parameter or a reference: it has none."""
+    """Return the stage, ready to draw. Raises InputRejected for a parameter or a reference: it has none."""
     if references:
         raise InputRejected(f"unknown reference {references[0].reference.name!r}", "plot", "plot takes no references")
     if params:
@@ -47,7 +47,7 @@ def _overview(work: Work) -> Result:
 
 
 def _index(summary: Summary) -> JsonObject:
-    """What the page knows at once: all sums, and which partitions there are to load."""
+    """Return what the page loads first: all sums, and the list of partitions."""
     colours = slots_of_colour(summary.classes)
     device_at = {device.name: index for index, device in enumerate(summary.devices)}
     class_at = {label: index for index, (label, _) in enumerate(summary.classes)}
@@ -69,7 +69,7 @@ def _index(summary: Summary) -> JsonObject:
 
 
 def _partition(work: Work) -> Result:
-    """The gallery's part of one device and day; a group without a threat has none."""
+    """Return the gallery's part of one device and day; a group without a threat has none."""
     entries = sorted((_entry(member) for member in work.members), key=lambda entry: str(entry["stem"]))
     if not entries:
         return Result()

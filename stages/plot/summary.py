@@ -65,7 +65,7 @@ class Summary:
 
 
 def summarise(tallies: Iterable[Tally]) -> Summary:
-    """The summary of the tallies of all groups, in any order. Groups are ``<device>/<UTC day>`` or ``-/-``."""
+    """Return the summary of the tallies of all groups, in any order. Groups are ``<device>/<UTC day>`` or ``-/-``."""
     totals: defaultdict[str, int] = defaultdict(int)
     by_device: dict[str, defaultdict[str, int]] = {}
     last_at_s: dict[str, float] = {}
@@ -102,7 +102,7 @@ def summarise(tallies: Iterable[Tally]) -> Summary:
 
 
 def slots_of_colour(classes: Sequence[tuple[str, int]]) -> dict[str, int]:
-    """A palette index for each of the most frequent classes, by label; the rest share the colour of the others.
+    """Return a palette index for each of the most frequent classes, by label; the rest share the colour of the others.
 
     A common label has its own index for good; other labels share out, in the order of their names, what is free.
     """
@@ -113,7 +113,8 @@ def slots_of_colour(classes: Sequence[tuple[str, int]]) -> dict[str, int]:
 
 
 def top(ranked: Sequence[tuple[str, int]], limit: int, rest: str) -> list[tuple[str, int]]:
-    """The first ``limit`` entries; more than that are added up in a last one, named by ``rest`` with their number."""
+    """Return the first ``limit`` entries; more than that are added up in a last one, named by ``rest`` with their
+    number."""
     if len(ranked) <= limit:
         return list(ranked)
     others = ranked[limit - 1 :]
@@ -121,8 +122,8 @@ def top(ranked: Sequence[tuple[str, int]], limit: int, rest: str) -> list[tuple[
 
 
 def window(summary: Summary, days: int = WINDOW_DAYS) -> list[str]:
-    """The last calendar days in order, without holes, up to the newest picture's; at most ``days`` and none before the
-    first threat. Empty when there are no threats in them."""
+    """Return the last calendar days in order, without holes, up to the newest picture's; at most ``days`` and none
+    before the first threat. Empty when there are no threats in them."""
     if summary.last_day is None:
         return []
     end = date.fromisoformat(summary.last_day)
@@ -135,7 +136,7 @@ def window(summary: Summary, days: int = WINDOW_DAYS) -> list[str]:
 
 
 def _add(sums: defaultdict[str, int], counts: Mapping[str, int]) -> None:
-    """What ``Counter.update`` does, at a tenth of its price for a few names at a time."""
+    """Add counts as ``Counter.update`` does, at a tenth of its cost for a few names at a time."""
     for name, number in counts.items():
         sums[name] += number
 

@@ -1,1 +1,1 @@
-"""Which detections somebody must know of: rule files, the stage that applies them, and the mail that says so."""
+"""Detection of threats: rule files, the stage that applies them, and the mail that reports a threat."""

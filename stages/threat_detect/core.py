@@ -45,7 +45,7 @@ class _InForce:
 
 
 def prepare(params: JsonObject, references: Sequence[LoadedReference]) -> Callable[[Work], Result]:
-    """The stage for one set of rule files; without any, nothing is a threat. There are no parameters.
+    """Return the stage for one set of rule files; without any, nothing is a threat. There are no parameters.
 
     Raises InputRejected for a parameter or a rule file that cannot be used.
     """
@@ -67,7 +67,7 @@ class _ThreatDetect:
     rules: tuple[_InForce, ...]
 
     def __call__(self, work: Work) -> Result:
-        """The threats of one picture: JSON, picture with boxes and alert drafts, or an empty result.
+        """Return the threats of one picture: JSON, picture with boxes and alert drafts, or an empty result.
 
         Raises Corrupt for detections that cannot be read or do not fit the picture, ObjectChanged when they are of
         other bytes than the picture given, InputRejected for a nameless picture or one that cannot be decoded.
@@ -91,7 +91,7 @@ class _ThreatDetect:
 
 
 def _matter(rule: Rule, found: Detections) -> tuple[int, ...]:
-    """The places, in the list of objects, of those that matter to the rule."""
+    """Return the places, in the list of objects, of those that matter to the rule."""
     return tuple(
         place for place, seen in enumerate(found.objects) if any(_holds(wanted, seen, found) for wanted in rule.wanted)
     )

@@ -1,4 +1,4 @@
-"""What object-detect says of one picture, as this stage reads it: checked once, then trusted.
+"""Detections of one picture, as object-detect wrote them: checked once, then trusted.
 
 The document keeps fields that are not known here, so that a newer detector's additions reach the threat's JSON.
 """
@@ -57,14 +57,15 @@ class Seen(_Part):
         return box
 
     def area(self, image: Image) -> float:
-        """The share of the picture that the box covers, 0 to 1; what lies outside of the picture does not count."""
+        """Return the share of the picture that the box covers, 0 to 1; what lies outside of the picture does not
+        count."""
         left, top, right, bottom = self.box
         wide = max(0.0, min(right, image.width) - max(left, 0.0))
         high = max(0.0, min(bottom, image.height) - max(top, 0.0))
         return wide * high / (image.width * image.height)
 
     def plain(self) -> JsonObject:
-        """The object as JSON has it."""
+        """Return the object as JSON has it."""
         return {"class": self.class_id, "label": self.label, "score": self.score, "box": list(self.box)}
 
 
@@ -96,7 +97,7 @@ class Detections:
 
 
 def read(data: bytes, where: str) -> Detections:
-    """The detections in the bytes of ``where``. Raises Corrupt, as only object-detect writes them."""
+    """Return the detections in the bytes of ``where``. Raises Corrupt, as only object-detect writes them."""
     try:
         tree = json.loads(data)
         found = _Document.model_validate(tree)

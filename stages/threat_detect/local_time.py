@@ -1,38 +1,14 @@
-"""Times as people of one time zone read them; shared by the picture's footer and the mail.
-
-Zones come from the locked ``tzdata`` package alone, never from the system: the same picture gives the same mail on
-every machine, however old its own zone data is.
-"""
+"""Times as people of one time zone read them; shared by the picture's footer and the mail."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files
 from typing import Final
-from zoneinfo import ZoneInfo
+
+from stages.time_zones import find_zone
 
 _OLDEST_S: Final = -62_135_596_800.0
 _NEWEST_S: Final = 253_402_300_799.0
-
-
-@cache
-def zone_names() -> frozenset[str]:
-    """All IANA names that the package has; none where the package is missing."""
-    try:
-        return frozenset(files("tzdata").joinpath("zones").read_text("utf-8").split())
-    except (ModuleNotFoundError, OSError):
-        return frozenset()
-
-
-@cache
-def find_zone(name: str) -> ZoneInfo | None:
-    """The zone of this name as the package has it, None if it has none. Ignores the system's files and
-    ``PYTHONTZPATH``."""
-    if name not in zone_names():
-        return None
-    with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
-        return ZoneInfo.from_file(file, key=name)
 
 
 def local_time(at_s: float, timezone: str, *, seconds: bool = True) -> str:

@@ -36,7 +36,7 @@ GREY_TOLERANCE: Final = 4
 
 
 def prepare(params: JsonObject, references: Sequence[LoadedReference], /) -> Run:
-    """The stage with its parameters checked; see ``Limits`` for their names, units and defaults.
+    """Return the stage with its parameters checked; see ``Limits`` for their names, units and defaults.
 
     Raises InputRejected naming the parameter that cannot be used, or when references are given: it has none.
     """
@@ -67,7 +67,7 @@ class _Validate:
 
 
 def _invalid(key: str, picture: Input, refused: Refused, at_s: float | None) -> Result:
-    """The reason as JSON, and the picture itself, with its digest, unless it was too large to be read."""
+    """Return the reason as JSON, and the picture itself, with its digest, unless it was too large to be read."""
     safe = f"invalid/{keys.safe_key(key)}"
     whole = len(picture.data) == picture.ref.size
     report: dict[str, str | int | None] = {
@@ -96,7 +96,8 @@ def _invalid(key: str, picture: Input, refused: Refused, at_s: float | None) -> 
 
 
 def _check_name(key: str, name: PictureName | None, observed_at_s: float | None, limits: Limits) -> float:
-    """When the picture was taken, in Unix seconds. Raises Refused: NAME, TIME_TOO_EARLY, TIME_IN_FUTURE."""
+    """Return the time at which the picture was taken, in Unix seconds. Raises Refused: NAME, TIME_TOO_EARLY,
+    TIME_IN_FUTURE."""
     if name is None:
         last = keys.shown(key.rpartition("/")[2])
         raise Refused(Reason.NAME, detail=f"expected <device>_<unix seconds>.jpg, got {last}")
@@ -112,7 +113,7 @@ def _check_name(key: str, name: PictureName | None, observed_at_s: float | None,
 
 
 def _credible_time(name: PictureName | None, reason: Reason) -> float | None:
-    """When the picture was taken, unless that is what is wrong with it."""
+    """Return the time at which the picture was taken, None where that is the defect."""
     if name is None or reason in (Reason.TIME_TOO_EARLY, Reason.TIME_IN_FUTURE):
         return None
     return name.captured_at_s
@@ -126,7 +127,7 @@ def _utc(at_s: float) -> str:
 
 
 def _check_bytes(picture: Input, limits: Limits) -> tuple[Frame, list[str]]:
-    """The frame and the flags of a whole, usable picture. Raises Refused with any other reason."""
+    """Return the frame and the flags of a whole, usable picture. Raises Refused with any other reason."""
     data, size = picture.data, picture.ref.size
     if size == 0:
         raise Refused(Reason.EMPTY)
@@ -189,7 +190,7 @@ def _find_oddities(data: bytes, structure: Structure, small: NDArray[np.uint8]) 
 
 
 def _looks_grey(picture: NDArray[np.uint8]) -> bool:
-    """Whether the channels of (H, W, 3) uint8 are equal everywhere, but for the tolerance."""
+    """Tell whether the channels of (H, W, 3) uint8 are equal everywhere, within the tolerance."""
     red, green, blue = (picture[:, :, channel].astype(np.int16) for channel in range(3))
     spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     return int(spread.max()) <= GREY_TOLERANCE

@@ -43,7 +43,7 @@ def size_px(data: bytes) -> tuple[int, int] | None:
 
 
 def decode_small(data: bytes, strict: bool = True) -> NDArray[np.uint8]:
-    """Decodes all of the picture: (ceil(H / 8), ceil(W / 8), 3) uint8, RGB.
+    """Decode all of the picture: (ceil(H / 8), ceil(W / 8), 3) uint8, RGB.
 
     Raises DecoderComplaint for any warning when ``strict``, else for errors and a header's warnings only, and
     Unavailable when memory runs out, which says nothing about the picture.

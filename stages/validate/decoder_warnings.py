@@ -29,7 +29,7 @@ _Rewrite = Callable[[Segment, bytes], bytes]
 
 
 def decode(data: bytes, structure: Structure, max_stray_bytes: int) -> tuple[NDArray[np.uint8], tuple[Flag, ...]]:
-    """Decodes all of the picture, mending what is harmless in a copy.
+    """Decode all of the picture, mending what is harmless in a copy.
 
     Returns the picture at an eighth of its size, (ceil(H / 8), ceil(W / 8), 3) uint8 RGB, and a flag for each kind of
     harmless warning. Raises Refused: DAMAGED.
@@ -51,7 +51,7 @@ def decode(data: bytes, structure: Structure, max_stray_bytes: int) -> tuple[NDA
 def _mend(
     data: bytes, structure: Structure, complaint: DecoderComplaint, max_stray_bytes: int
 ) -> tuple[Flag, bytes | None]:
-    """The flag of a warning, and the data without its cause; None when what causes it was checked where it is.
+    """Return the flag of a warning, and the data without its cause; None when what causes it was checked where it is.
 
     Raises Refused when the warning is not harmless.
     """
@@ -65,7 +65,7 @@ def _mend(
 
 
 def _decode_checked(data: bytes) -> NDArray[np.uint8]:
-    """Decodes what warns although every part of it has been checked on its own."""
+    """Decode what warns although every part of it has been checked on its own."""
     try:
         return decode_small(data, strict=False)
     except DecoderComplaint as complaint:
@@ -80,7 +80,8 @@ def _lost(complaint: DecoderComplaint) -> Refused:
 
 
 def _without_stray(data: bytes, structure: Structure, count: int, max_stray_bytes: int) -> bytes | None:
-    """The data without its stray bytes, of which the decoder saw ``count``; None when they were checked where they are.
+    """Return the data without its stray bytes, of which the decoder saw ``count``; None when they were checked where
+    they are.
 
     Between segments they can be seen; only the decoder knows of those at the end of a scan. Raises Refused when they
     are not harmless.
@@ -98,7 +99,8 @@ def _without_stray(data: bytes, structure: Structure, count: int, max_stray_byte
 
 
 def _without_rest(data: bytes, structure: Structure, count: int, max_stray_bytes: int) -> bytes:
-    """The data without what is left over at the end of its only scan. Raises Refused when that is not harmless."""
+    """Return the data without what is left over at the end of its only scan. Raises Refused when that is not
+    harmless."""
     scan = structure.scans[0]
     if scan.scan_end is None or len(structure.scans) != 1:
         raise Refused(Reason.DAMAGED, detail="bytes are left over in one of several scans")
@@ -142,7 +144,7 @@ _MAX_MENDS: Final = len(_REWRITES) + 2  # stray bytes may need two: between segm
 
 
 def _rebuilt(data: bytes, structure: Structure, rewrite: _Rewrite) -> bytes:
-    """The picture with its segments rewritten, and nothing between them or after its end."""
+    """Return the picture with its segments rewritten, and nothing between them or after its end."""
     parts = [b"\xff\xd8"]
     for segment in structure.segments:
         parts.append(rewrite(segment, data[segment.start : segment.end]))

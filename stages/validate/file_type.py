@@ -1,4 +1,4 @@
-"""What a file that is not a JPEG looks like, by its first bytes. For a sentence only: nothing is decided by it."""
+"""Type of a file that is not a JPEG, by its first bytes. For a sentence only: no decision depends on it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _HEIF_BRANDS: Final = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"m
 
 
 def is_jpeg(data: bytes) -> bool:
-    """Whether the bytes start as a JPEG does, however they go on; two bytes may be all that is left of one.
+    """Tell whether the bytes start as a JPEG does, whatever follows; two bytes may be all that is left of one.
 
-    Three bytes, as programs that pick a decoder by them look at three.
+    Three bytes are compared, as programs that choose a decoder compare three.
     """
     return data.startswith(_JPEG_START) or (len(data) == 2 and _JPEG_START.startswith(data))
 
 
 def looks_like(data: bytes) -> str:
-    """What the bytes, which are not empty and not a JPEG, look like, as in "it looks like a PNG picture"."""
+    """Return the type of bytes that are not empty and not a JPEG, as in "it looks like a PNG picture"."""
     for start, what in _STARTS:
         if data.startswith(start):
             return what

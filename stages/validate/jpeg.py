@@ -59,7 +59,7 @@ class Segment:
 
     @property
     def stray(self) -> int:
-        """How many bytes before it belong to nothing."""
+        """Return the number of bytes before it that belong to no segment."""
         return self.stray_end - self.after
 
 
@@ -74,7 +74,7 @@ class Component:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Frame:
-    """What the frame header (SOF) says. ``width`` and ``height`` are pixels, as stored."""
+    """Frame header (SOF). ``width`` and ``height`` are pixels, as stored."""
 
     segment: Segment
     precision: int
@@ -106,7 +106,7 @@ class Structure:
 
     @property
     def end(self) -> int:
-        """Where the picture ends; what follows is not part of it."""
+        """Return the offset of the picture's end; what follows is not part of it."""
         return self.eoi.end
 
     @property
@@ -118,7 +118,7 @@ class Structure:
 
 
 def read_frame(data: bytes) -> Frame:
-    """The first frame header of bytes that start with SOI. Reads nothing behind it.
+    """Return the first frame header of bytes that start with SOI. Reads nothing behind it.
 
     Raises Refused: TRUNCATED, HEADER_UNREADABLE.
     """
@@ -131,7 +131,7 @@ def read_frame(data: bytes) -> Frame:
 
 
 def check_coding(frame: Frame) -> None:
-    """Refuses what common decoders do not decode, or do not decode alike. Raises Refused: UNSUPPORTED_CODING."""
+    """Refuse what common decoders do not decode, or do not decode alike. Raises Refused: UNSUPPORTED_CODING."""
     coding = _CODINGS.get(frame.segment.marker)
     if coding:
         raise Refused(Reason.UNSUPPORTED_CODING, detail=f"{coding}; expected baseline or progressive Huffman coding")
@@ -140,7 +140,7 @@ def check_coding(frame: Frame) -> None:
 
 
 def read_structure(data: bytes) -> Structure:
-    """All of the picture's structure, to its end. Raises Refused: TRUNCATED, HEADER_UNREADABLE, TOO_MANY_SCANS,
+    """Return all of the picture's structure, to its end. Raises Refused: TRUNCATED, HEADER_UNREADABLE, TOO_MANY_SCANS,
     DAMAGED."""
     segments: list[Segment] = []
     frame: Frame | None = None
@@ -165,7 +165,7 @@ def read_structure(data: bytes) -> Structure:
 
 
 def _walk(data: bytes) -> Iterator[Segment]:
-    """The segments after SOI up to EOI, that one too. Raises Refused when the bytes end before it."""
+    """Yield the segments after SOI up to EOI, that one too. Raises Refused when the bytes end before it."""
     at = after = 2
     scanned = False
     for _ in range(MAX_SEGMENTS):
@@ -203,7 +203,7 @@ def _end_of(data: bytes, start: int, scanned: bool) -> int:
 
 
 def _scan_end(data: bytes, start: int) -> int:
-    """Where the coded data that starts there ends, restarts included, without the 0xFF that may fill up to a marker."""
+    """Return the end of the coded data that starts there, restarts included, without the 0xFF that may pad a marker."""
     found = _MARKER_BUT_RST.search(data, start)
     if found is None:
         raise _ran_out(data, scanned=True)
@@ -211,7 +211,7 @@ def _scan_end(data: bytes, start: int) -> int:
 
 
 def _frame(data: bytes, segment: Segment) -> Frame:
-    """The facts of a frame header. Raises Refused: HEADER_UNREADABLE."""
+    """Return the facts of a frame header. Raises Refused: HEADER_UNREADABLE."""
     body = data[segment.body : segment.end]
     if len(body) < 6 or len(body) != 6 + 3 * body[5]:
         raise Refused(Reason.HEADER_UNREADABLE, detail="the frame header has a wrong length")
@@ -235,12 +235,13 @@ def _frame(data: bytes, segment: Segment) -> Frame:
 
 
 def _fault(scanned: bool, detail: str) -> Refused:
-    """What is wrong before the first scan is the header's fault; later it is damage."""
+    """Return the refusal for a defect: of the header before the first scan, damage after it."""
     return Refused(Reason.DAMAGED if scanned else Reason.HEADER_UNREADABLE, detail=detail)
 
 
 def _ran_out(data: bytes, scanned: bool) -> Refused:
-    """The walk needs bytes behind the last one. A file that ends as a picture does was not cut: a length is wrong."""
+    """Return the refusal for a walk beyond the last byte. A file that ends as a picture does was not cut: a length is
+    wrong."""
     if len(data) > 2 and data.endswith(b"\xff\xd9"):
         return _fault(scanned, "a segment is longer than the file")
     return Refused(Reason.TRUNCATED)

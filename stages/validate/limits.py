@@ -13,7 +13,7 @@ from lookout.domain.records import JsonObject
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a picture may be. Bounds are inclusive."""
+    """Limits for a picture. Bounds are inclusive."""
 
     max_bytes: int = 32 * 1024 * 1024
     max_pixels: int = 50_000_000
@@ -36,7 +36,7 @@ class Limits:
 
     @classmethod
     def from_params(cls, params: JsonObject) -> Limits:
-        """Raises InputRejected naming the parameter that is unknown or not usable."""
+        """Make limits of parameters. Raises InputRejected naming the parameter that is unknown or not usable."""
         known = [field.name for field in fields(cls)]
         for name in params:
             if name not in known:

@@ -1,4 +1,4 @@
-"""Where a picture's files go: the same key when it is plain, else a digest of it.
+"""Keys for a picture's files: the same key when it is plain, else a digest of it.
 
 Keys come from outside and become keys, and often paths, in our stores. What is not plain must neither escape from its
 place nor meet another picture's files there. Pure text; knows nothing of pictures.
@@ -24,12 +24,12 @@ _PLAIN_ENDING: Final = re.compile(r"\.[A-Za-z0-9]{1,8}\Z", re.ASCII)
 
 
 def shown(text: str) -> str:
-    """The text in quotes for a sentence: printable ASCII on one line, shortened to about 60 characters."""
+    """Return the text in quotes for a sentence: printable ASCII on one line, shortened to about 60 characters."""
     return json.dumps(text if len(text) <= 60 else text[:59] + "\u2026")
 
 
 def find_fault(key: str) -> str | None:
-    """What keeps a key from being used as it is, as the rest of a sentence; None when it is plain.
+    """Return why a key cannot be used as it is, as the rest of a sentence; None when it is plain.
 
     Plain: at most 900 bytes of UTF-8 in all and 200 a part between slashes, each part printable text that neither is
     empty nor starts with a dot.
@@ -56,7 +56,7 @@ def _find_part_fault(part: str) -> str | None:
 
 
 def safe_key(key: str) -> str:
-    """The key under ``invalid/``: plain, never that of another key, never that of a reason file."""
+    """Return the key under ``invalid/``: plain, never that of another key, never that of a reason file."""
     parts = key.split("/")
     reserved = parts[0] == _HASHED or any(part.lower().endswith(_REASON_ENDING) for part in parts)
     if not reserved and find_fault(key) is None:
@@ -68,5 +68,5 @@ def safe_key(key: str) -> str:
 
 
 def reason_key(safe: str) -> str:
-    """The key of the reason file beside ``safe``."""
+    """Return the key of the reason file beside ``safe``."""
     return safe + _REASON_ENDING

@@ -1,4 +1,4 @@
-"""Why a picture is refused and what is remarkable about an accepted one: closed tables of stable codes.
+"""Reasons to refuse a picture, and flags of an accepted one: closed tables of stable codes.
 
 Codes are an interface: labels, tallies, charts and people's scripts hold them, so a code is never renamed and never
 gets another meaning. Sentences may improve; they are for people. Knows nothing of pictures.
@@ -12,7 +12,7 @@ from typing import Final
 
 
 class Reason(StrEnum):
-    """Why a picture is refused, in the order in which the questions are asked."""
+    """Reason to refuse a picture, in the order of the checks."""
 
     NAME = "name"
     TIME_TOO_EARLY = "time-too-early"
@@ -54,8 +54,8 @@ SENTENCES: Final[Mapping[Reason, str]] = {
 
 
 class Flag(StrEnum):
-    """What is remarkable about an accepted picture. ``decoder-warning`` is what a strict decoder warns of and what
-    does the picture no harm."""
+    """Flag of an accepted picture. ``decoder-warning``: a strict decoder warns of something that does the picture no
+    harm."""
 
     GREY_LOOKING = "grey-looking"
     PROGRESSIVE = "progressive"

@@ -24,7 +24,7 @@ _MAX_SIDE_PX: Final = 65_500
 
 
 def is_harmless(coded: bytes, count: int, max_stray_bytes: int) -> bool:
-    """Whether the last ``count`` bytes of coded data, which the decoder did not use, can be a device's habit.
+    """Tell whether the last ``count`` bytes of coded data, which the decoder did not use, can be a device's padding.
 
     Zeros of any number are padding, but only if the decoder had used none of them as data: then they would have
     replaced data that is lost.
@@ -40,7 +40,7 @@ def refuse_rest(count: int) -> Refused:
 
 
 def restart_interval(data: bytes, structure: Structure) -> int:
-    """How many MCUs stand between two restart markers of the first scan; 0 when there are none."""
+    """Return the number of MCUs between two restart markers of the first scan; 0 when there are none."""
     last = [part for part in structure.segments if part.marker == jpeg.DRI and part.start < structure.scans[0].start][
         -1:
     ]
@@ -48,7 +48,7 @@ def restart_interval(data: bytes, structure: Structure) -> int:
 
 
 def check_intervals(data: bytes, structure: Structure, max_stray_bytes: int) -> None:
-    """Decodes each restart interval of a picture's only scan as a picture of its own.
+    """Decode each restart interval of a picture's only scan as a picture of its own.
 
     So every interval gets its own first warning, where a decode of the whole gives one for all. Raises Refused DAMAGED
     when an interval is missing, or has a warning other than a harmless rest.
@@ -74,7 +74,7 @@ def check_intervals(data: bytes, structure: Structure, max_stray_bytes: int) -> 
 
 
 def _intervals(data: bytes, structure: Structure) -> tuple[Segment, list[bytes], int]:
-    """The only scan, the coded data of each of its restart intervals, and how many MCUs it has in all."""
+    """Return the only scan, the coded data of each of its restart intervals, and how many MCUs it has in all."""
     scans = structure.scans
     scan = scans[0]
     interleaved = data[scan.body] == len(structure.frame.components)
@@ -91,7 +91,8 @@ def _intervals(data: bytes, structure: Structure) -> tuple[Segment, list[bytes],
 
 
 def _picture_of(data: bytes, structure: Structure, scan: Segment, piece: bytes, mcus: int) -> bytes:
-    """A JPEG of ``mcus`` units in one row, or in rows of the picture's own length where one would be too long."""
+    """Return a JPEG of ``mcus`` units in one row, or in rows of the picture's own length where one would be too
+    long."""
     mcu_width, mcu_height = structure.frame.mcu_px
     columns, rows = mcus, 1
     if columns * mcu_width > _MAX_SIDE_PX:

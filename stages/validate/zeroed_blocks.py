@@ -23,7 +23,7 @@ _STANDARD_FIRST_AC: Final = {0: 0x01, 1: _END_OF_BLOCK}
 
 
 def find_zeroed(data: bytes, structure: Structure) -> int | None:
-    """Where in the file the first zeroed block starts, or None if there is none or zeros may be data there.
+    """Return the offset in the file of the first zeroed block, or None if there is none or zeros may be data there.
 
     Zeros at the end of coded data are none: they may be padding. Progressive scans, which have other codes, are
     not looked at.
@@ -42,8 +42,8 @@ def find_zeroed(data: bytes, structure: Structure) -> int | None:
 
 
 def _first_ac_symbols(body: bytes) -> dict[int, int]:
-    """The first symbol of each AC table in a DHT segment, by the table's number. Malformed tables are left to the
-    decoder."""
+    """Return the first symbol of each AC table in a DHT segment, by the table's number. Malformed tables are left to
+    the decoder."""
     found = {}
     at = 0
     while at + 17 < len(body):
@@ -56,14 +56,14 @@ def _first_ac_symbols(body: bytes) -> dict[int, int]:
 
 
 def _zeros_may_be_blocks(data: bytes, scan: Segment, first_ac: dict[int, int]) -> bool:
-    """Whether zeros can go on from block to block through all channels of the scan."""
+    """Tell whether zeros can continue from block to block through all channels of the scan."""
     header = data[scan.body : scan.end]
     selectors = header[2 : 1 + 2 * header[0] : 2] if header else b""
     return all(first_ac.get(selector & 15, _END_OF_BLOCK) == _END_OF_BLOCK for selector in selectors)
 
 
 def _find_inner_zeros(data: bytes, start: int, end: int) -> int | None:
-    """The first run of zeros that coded data follows before the scan ends or restarts."""
+    """Return the first run of zeros that coded data follows before the scan ends or restarts."""
     at = data.find(ZEROS, start, end)
     while at != -1:
         after = at + len(data[at:end]) - len(data[at:end].lstrip(b"\x00"))

@@ -7,20 +7,19 @@ import io
 import time
 from collections import Counter
 
-import pytest
-
 from bench.measure import ROOT
 from bench.services_bare import work
 from bench.services_cost import PIPELINE as TOY
 from bench.services_cost import STAGES
 from bench.services_pass import BATCH, skip, take_batch
-from bench.states import make_state, observations
-from devkit.memory_ledger import MemoryLedger
+from bench.states import Unchanging, make_state, observations
+from devkit.fakes.memory_kv import memory_ledger
 from lookout.app.deployment import Program
 from lookout.config.settings import Settings
 from lookout.domain.identity import sha256
 from lookout.domain.records import Observation
 from lookout.engine.engine import Engine
+from lookout.engine.session import EngineSession
 from lookout.execution.executor import InlineWorkers
 from lookout.object_store.folder.store import FolderStore
 from stages.installation import INSTALLATION
@@ -79,7 +78,7 @@ def test_the_bare_loop_gets_and_puts_what_the_engine_does(tmp_path):
 
 def toy_objects(folder):
     """What the toy's ordinary stages read and write for the texts."""
-    store, ledger = Noted(folder), MemoryLedger()
+    store, ledger = Noted(folder), memory_ledger()
     refs = {key: store.put("texts", key, data, "text/plain") for key, data in TEXTS.items()}
     store.seen.clear()
     known = [
@@ -93,10 +92,8 @@ def toy_objects(folder):
             ledger=ledger,
             store=store,
             workers=InlineWorkers(store),
-            owner=owner,
-            run="test",
-            code="test",
-            reobserve=pytest.fail,
+            source=Unchanging(),
+            session=EngineSession(owner=owner, run="test", code="test"),
         )
         report = engine.work(STAGES)
     assert report.success == {stage.name: len(TEXTS) for stage in STAGES}

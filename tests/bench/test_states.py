@@ -11,7 +11,8 @@ from bench.measure import ROOT
 from bench.states import make_state, make_up, observations
 from lookout.app.deployment import Program
 from lookout.config.settings import Settings
-from lookout.execution.executor import Completion, InlineWorkers, Job, Made
+from lookout.execution.executor import InlineWorkers
+from lookout.execution.jobs import Job, StageRun
 from lookout.ledger.port import Ledger
 from lookout.runs.runner import Order, Runner
 from stages.installation import INSTALLATION
@@ -28,13 +29,13 @@ class Recording(InlineWorkers):
 
     def __init__(self, store) -> None:
         super().__init__(store)
-        self.made: dict[tuple[str, str], tuple[Job, Made]] = {}
+        self.made: dict[tuple[str, str], tuple[Job, StageRun]] = {}
 
     def submit(self, jobs, timeout_s, done) -> None:
-        def keep(completion: Completion) -> None:
-            assert completion.made is not None, completion.error
-            self.made[completion.job.stage, completion.job.key] = (completion.job, completion.made)
-            done(completion)
+        def keep(job: Job, run: StageRun) -> None:
+            assert run.error is None, run.error
+            self.made[job.stage, job.key] = (job, run)
+            done(job, run)
 
         super().submit(jobs, timeout_s, keep)
 

@@ -20,7 +20,7 @@ import threading
 from pathlib import Path
 from lookout.app.stage_worker import OwnProcess
 from lookout.object_store.folder.store import FolderStore
-from lookout.execution.executor import Job
+from lookout.execution.jobs import Job
 
 def fails(params, references):
     raise ValueError("cannot be used")
@@ -29,7 +29,7 @@ def hangs(params, references):
     threading.Event().wait()
 
 job = Job(stage="validate", key="it", prepare=f"__main__:{sys.argv[1]}", params={}, prepared="it")
-OwnProcess(FolderStore(Path(sys.argv[2]))).submit([(job, 1)], 1.0, print)
+OwnProcess(FolderStore(Path(sys.argv[2]))).submit([job], 1.0, print)
 print("went on")
 """
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lookout.domain.records import JsonObject
+from lookout.object_store.port import STATUS_KEY
+from lookout.runs.status_file import parse
+
+from .argo_kit import until
 from .deployment import Deployment, assert_equal
 from .embedded import DEVICES, MANIFEST, MODEL, PHOTOS, Embedded
 
 DELETED = "porch_1763798400.jpg"
+STALE_S = 300.0
+"""The page calls a status stale that is older."""
 CUPS = {"name": "cups", "classes": ["cup"], "from": "lookout@example.com", "to": ["kitchen@example.com"]}
 
 
@@ -51,6 +59,17 @@ def test_provenance_names_the_picture_and_the_workflow(uploaded: Deployment) -> 
     assert picture
     (run,) = uploaded.runs_of(picture[1])
     assert run in told
+
+
+def test_the_status_beside_the_page_is_written_by_the_clock(uploaded: Deployment) -> None:
+    def find_fresh() -> JsonObject | None:
+        listed = uploaded.store.list_objects("plot", prefix=STATUS_KEY)
+        said = parse(b"".join(uploaded.store.get_object("plot", STATUS_KEY).read() for _ in listed))
+        at_s = said.get("at_s", 0.0)
+        return said if isinstance(at_s, float) and time.time() - at_s < STALE_S else None
+
+    said = until(find_fresh, STALE_S)
+    assert (said["watching"], said["broken"]) == (True, False)
 
 
 def test_a_backfill_of_what_is_done_changes_nothing(uploaded: Deployment, embedded: Embedded) -> None:

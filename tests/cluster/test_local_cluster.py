@@ -23,6 +23,8 @@ from k8s.local.site import API_URL, ROOT
 from .cluster import Cluster
 
 IMAGE = "lookout/lookout:dev"
+FREE = "--namespace=default"
+"""Where no policy says to whom a pod may speak."""
 READY_S = 60.0
 NAMES = """
 import socket, time
@@ -74,12 +76,12 @@ def pod(cluster: Cluster) -> Iterator[str]:
     }
     spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-    cluster.kubectl("create", "--filename=-", given=json.dumps(manifest))
+    cluster.kubectl(FREE, "create", "--filename=-", given=json.dumps(manifest))
     try:
-        cluster.kubectl("wait", f"pod/{name}", "--for=condition=Ready", f"--timeout={READY_S:.0f}s")
+        cluster.kubectl(FREE, "wait", f"pod/{name}", "--for=condition=Ready", f"--timeout={READY_S:.0f}s")
         yield name
     finally:
-        cluster.kubectl("delete", "pod", name)
+        cluster.kubectl(FREE, "delete", "pod", name)
 
 
 def test_the_node_is_ready_and_of_the_version_that_is_pinned(cluster: Cluster) -> None:
@@ -97,11 +99,11 @@ def test_the_node_is_ready_and_of_the_version_that_is_pinned(cluster: Cluster) -
 
 
 def test_a_pod_finds_services_by_name_and_nothing_outside(cluster: Cluster, pod: str) -> None:
-    assert cluster.kubectl("exec", pod, "--", "python", "-c", NAMES).split() == ["10.96.0.1", "True"]
+    assert cluster.kubectl(FREE, "exec", pod, "--", "python", "-c", NAMES).split() == ["10.96.0.1", "True"]
 
 
 def test_a_pod_s_words_are_read(cluster: Cluster, pod: str) -> None:
-    await_so(lambda: cluster.kubectl("logs", pod) == "began\n")
+    await_so(lambda: cluster.kubectl(FREE, "logs", pod) == "began\n")
 
 
 @pytest.mark.parametrize("name", ["workflow-controller", "controller-manager", "argo-server"])

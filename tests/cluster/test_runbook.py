@@ -28,7 +28,7 @@ from .deployment import SETTLED_S, Deployment, by_intake
 from .embedded import CALM, PERSON, ROOT, TIME, attempt
 
 SOONER: Final[Mapping[str, tuple[str, str]]] = {
-    "LookoutWorkStandsStill": ("> 600", "> 10"),
+    "LookoutBacklogStalled": ("> 600", "> 10"),
     "LookoutAlertUnsent": ("> 900", "> 0"),
     "LookoutSlow": ("> 60", "> 0"),
 }
@@ -98,20 +98,20 @@ def awaited(through: Deployment, key: str) -> str:
 
 
 def test_nobody_looks_at_the_ledger(through: Deployment, watching: Prometheus) -> None:
-    until(lambda: seen(watching, "LookoutNotLooking") is None)
+    until(lambda: seen(watching, "LookoutMetricsStale") is None)
     with faults.frozen(through.cluster, "metrics", for_s=0.0):
-        until(lambda: seen(watching, "LookoutNotLooking"))
+        until(lambda: seen(watching, "LookoutMetricsStale"))
         assert "/metrics" in through.cluster.kubectl("logs", "deployment/metrics")
-    until(lambda: seen(watching, "LookoutNotLooking") is None)
+    until(lambda: seen(watching, "LookoutMetricsStale") is None)
 
 
 def test_the_ledger_is_away(through: Deployment, watching: Prometheus) -> None:
     with faults.frozen(through.cluster, "etcd", for_s=0.0):
-        until(lambda: seen(watching, "LookoutLedgerAway") is not None)
+        until(lambda: seen(watching, "LookoutLedgerUnreachable") is not None)
         told = tried(through, "doctor")
         assert told.returncode != 0
         assert "etcd" in told.stdout + told.stderr
-    until(lambda: seen(watching, "LookoutLedgerAway") is None)
+    until(lambda: seen(watching, "LookoutLedgerUnreachable") is None)
     assert watching.value("lookout_ledger_up") == 1
 
 
@@ -133,14 +133,14 @@ def test_work_stands_still(through: Deployment, watching: Prometheus) -> None:
     key = f"{through.tag}-still{TIME}"
     with without(through.cluster, "deployment/workflow-controller"):
         through.put("images", key, CALM.read_bytes())
-        until(lambda: seen(watching, "LookoutWorkStandsStill"))
+        until(lambda: seen(watching, "LookoutBacklogStalled"))
         status = through.lookout("status")
         assert status["backlog"]["oldest"]["key"] == key
         assert status["backlog"]["devices"].keys() == {f"{through.tag}-still"}
         (batch,) = said(through, "batches", "list", "--in", "open")
         assert through.lookout("batches", "show", batch["id"])["pictures"] == [key]
     assert awaited(through, key) == "success"
-    until(lambda: seen(watching, "LookoutWorkStandsStill") is None)
+    until(lambda: seen(watching, "LookoutBacklogStalled") is None)
 
 
 @pytest.fixture
@@ -211,22 +211,22 @@ def sent(through: Deployment, device: str) -> bool:
 
 
 def test_somebody_was_not_told(through: Deployment, watching: Prometheus) -> None:
-    until(lambda: seen(watching, "LookoutSomebodyWasNotTold") is None)
+    until(lambda: seen(watching, "LookoutAlertRefused") is None)
     script(through, *[{"status": 400}] * RECIPIENTS)
     through.put("images", f"{through.tag}-refused{TIME}", PERSON.read_bytes())
-    until(lambda: seen(watching, "LookoutSomebodyWasNotTold") == RECIPIENTS, SETTLED_S)
+    until(lambda: seen(watching, "LookoutAlertRefused") == RECIPIENTS, SETTLED_S)
     dead = alerts(through, "refused", AlertState.DEAD)
     assert all("400" in one["error"] for one in dead)
     assert through.lookout("alerts", "resend", *(one["id"] for one in dead))["resent"] == RECIPIENTS
     until(lambda: sent(through, "refused"), SETTLED_S)
-    until(lambda: seen(watching, "LookoutSomebodyWasNotTold") is None)
+    until(lambda: seen(watching, "LookoutAlertRefused") is None)
 
 
 def test_nobody_knows_whether_somebody_was_told(through: Deployment, watching: Prometheus) -> None:
-    until(lambda: seen(watching, "LookoutNobodyKnowsWhetherTold") is None)
+    until(lambda: seen(watching, "LookoutAlertDoubtful") is None)
     script(through, *[{"manner": "drop"}] * 2 * RECIPIENTS)
     through.put("images", f"{through.tag}-broken{TIME}", PERSON.read_bytes())
-    until(lambda: seen(watching, "LookoutNobodyKnowsWhetherTold") == RECIPIENTS, SETTLED_S)
+    until(lambda: seen(watching, "LookoutAlertDoubtful") == RECIPIENTS, SETTLED_S)
     unknown = [one["id"] for one in alerts(through, "broken", AlertState.UNKNOWN)]
     resent = 0
 
@@ -238,7 +238,7 @@ def test_nobody_knows_whether_somebody_was_told(through: Deployment, watching: P
 
     until(all_resent, 2 * SETTLED_S)
     until(lambda: sent(through, "broken"), SETTLED_S)
-    until(lambda: seen(watching, "LookoutNobodyKnowsWhetherTold") is None)
+    until(lambda: seen(watching, "LookoutAlertDoubtful") is None)
 
 
 def test_alerts_wait(through: Deployment, watching: Prometheus) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lookout.ledger.etcd import Address, EtcdLedger
-from lookout.ledger.etcd.errors import NotPermitted
+from lookout.ledger.kv.port import NotPermitted
 from tests.workflows.reading import Tree
 
 from .argo_kit import Argo, acted, until

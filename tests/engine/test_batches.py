@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ import pytest
 from devkit.contracts.ledger_kit import SKIP
 from devkit.toy_pipeline import toy_pipeline
 from lookout.batches.closing import look_back
-from lookout.batches.cutter import BACKFILL, KEEP_S, Cutter, bases, ensure_run
-from lookout.batches.worker import Working
+from lookout.batches.cutter import BACKFILL, KEEP_S, Cutter, ensure_run
+from lookout.batches.worker import BatchWorker
 from lookout.domain.errors import ClaimLost, InputRejected, Unavailable
 from lookout.domain.records import Mark, Reference, State
+from lookout.engine.in_force import recipe_digests
 from lookout.execution.executor import InlineWorkers
 from lookout.ledger.batches import UNFINISHED, Batch, BatchState
 from lookout.ledger.port import Settled
@@ -65,17 +67,27 @@ def cut(world: World, *, run: str = "", size: int = 10, **how: Any) -> list[Batc
         return knife.cut(run=run, kind=BACKFILL if run else "live", **how)
 
 
+@dataclass(frozen=True)
+class Source:
+    """The source of a world, as a worker asks it."""
+
+    world: World
+
+    def observe_again(self, key: str) -> None:
+        observe(self.world, key)
+
+
 @contextmanager
-def working(world: World, **how: Any) -> Iterator[Working]:
+def working(world: World, **how: Any) -> Iterator[BatchWorker]:
     with world.runner() as runner, runner.ledger.session() as owner:
-        yield Working(
+        yield BatchWorker(
             pipeline=world.pipeline,
             ledger=runner.ledger,
             store=runner.store,
             workers=runner.workers,
             owner=owner,
             code="test",
-            look=lambda key: observe(world, key),
+            source=Source(world),
             clock=world.clock,
             **how,
         )
@@ -175,7 +187,7 @@ def test_a_batch_pins_what_the_ledger_goes_by(world: World) -> None:
     fill(world, 1)
     (batch,) = cut(world)
     with world.runner() as runner:
-        assert batch.basis == bases(world.pipeline, runner.ledger, runner.store)
+        assert batch.basis == recipe_digests(world.pipeline, runner.ledger.references)
 
 
 @pytest.mark.parametrize("size", [0, 1001])
@@ -348,7 +360,7 @@ def test_a_batch_is_kept_while_it_takes_longer_than_its_lease(world: World) -> N
         """Tells of the end of a job when the lease has been begun anew three times."""
 
         def submit(self, jobs: Any, timeout_s: float, done: Callable[..., None]) -> None:
-            super().submit(jobs, timeout_s, lambda completion: waiting.append(partial(done, completion)))
+            super().submit(jobs, timeout_s, lambda *end: waiting.append(partial(done, *end)))
 
     with working(world, lease_s=0.15) as hand:
         hand.workers = Slow(hand.store)
@@ -372,13 +384,14 @@ def test_a_lost_batch_is_told_and_what_it_did_stays(world: World) -> None:
     (batch,) = cut(world)
     with working(world, lease_s=60.0) as hand, working(world) as other:
 
-        def lose(_: object) -> None:
-            if "other" not in taken:
-                world.now_s += 61
-                taken["other"] = other.ledger.take_batch(other.owner, 60.0)
+        class Losing:
+            def send(self, is_stopped: Callable[[], bool]) -> None:
+                if "other" not in taken:
+                    world.now_s += 61
+                    taken["other"] = other.ledger.take_batch(other.owner, 60.0)
 
         taken: dict[str, Batch | None] = {}
-        hand.send = lambda: lose(None)
+        hand.sender = Losing()
         assert hand.one_batch(batch.id).batches == {batch.id: "lost"}
         held = taken["other"]
         assert held is not None
@@ -396,7 +409,7 @@ def enforce(world: World, runner: Runner, word: str) -> None:
     put = runner.store.put("words", "all.txt/word", word.encode(), "text/plain")
     unit = Reference(bucket="words", name="all.txt", files={"word": put})
     runner.ledger.enforce("words", [unit])
-    for stage, basis in bases(world.pipeline, runner.ledger, runner.store).items():
+    for stage, basis in recipe_digests(world.pipeline, runner.ledger.references).items():
         if runner.ledger.basis(stage) != basis:
             runner.ledger.rebase(stage, basis)
 

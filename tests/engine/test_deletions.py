@@ -181,7 +181,7 @@ def test_a_picture_that_cannot_be_read_any_more_when_it_is_needed_passes_the_sam
         intake = Intake(ledger=ledger, bucket="texts", readers=("first",), clock=world.clock)
         for path in paths:
             path.unlink()
-            intake.look_again(path.relative_to(world.source).as_posix())
+            intake.observe_again(path.relative_to(world.source).as_posix())
         assert ledger.count_inputs("texts") == 40
     assert held(world) == 40
 

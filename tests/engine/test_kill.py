@@ -9,8 +9,6 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
-import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -19,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from .boundaries import kill_at
 from .world import World
 
 SHARES = 4
 """In how many tests the boundaries are dealt out, so that several may run at once."""
-FILE_EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
 
 
 def change(world: World) -> None:
@@ -77,7 +75,7 @@ def dies_at(boundary: int, action: Callable[[], None]) -> bool:
     if child == 0:
         status = 1
         try:
-            _kill_at(boundary)
+            kill_at(boundary)
             action()
             status = 0
         except BaseException:  # noqa: BLE001 - the child must never go on as a second test process
@@ -90,30 +88,6 @@ def dies_at(boundary: int, action: Callable[[], None]) -> bool:
         return True
     assert os.WEXITSTATUS(ended) == 0, f"the child failed by itself before boundary {boundary}"
     return False
-
-
-def _kill_at(boundary: int) -> None:
-    passed = 0
-
-    def step() -> None:
-        nonlocal passed
-        passed += 1
-        if passed == boundary:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def on_event(event: str, args: tuple[object, ...]) -> None:
-        writing = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
-        if event in FILE_EVENTS or writing:
-            step()
-
-    class Traced(sqlite3.Connection):
-        def __init__(self, *args: object, **kwargs: object) -> None:
-            super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-            self.set_trace_callback(lambda sql: None if sql.startswith("SELECT") else step())
-
-    connect = sqlite3.connect
-    sqlite3.connect = lambda *args, **kwargs: connect(*args, **{**kwargs, "factory": Traced})  # type: ignore[assignment]
-    sys.addaudithook(on_event)
 
 
 class Trial:

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from devkit.contracts.ledger_kit import ManualClock, alert, failed, record, seen
-from devkit.memory_ledger import MemoryLedger
+from devkit.fakes.memory_kv import memory_ledger
 from devkit.toy_pipeline import toy_pipeline
 from lookout.batches.closing import Found, close
 from lookout.batches.cutter import ensure_run
@@ -59,11 +59,11 @@ class Desk:
             self.do(stage, key)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["kv", "sqlite"])
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     clock = ManualClock(now_s=1000.0)
     ledger: BatchLedger
-    ledger = MemoryLedger(clock=clock) if request.param == "memory" else SqliteLedger(tmp_path / "l", clock=clock)
+    ledger = memory_ledger(clock=clock) if request.param == "kv" else SqliteLedger(tmp_path / "l", clock=clock)
     try:
         with ledger.session() as owner:
             yield Desk(ledger, owner, clock)
@@ -75,11 +75,11 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_of_an_empty_ledger_all_is_nothing(desk: Desk) -> None:
-    standing = look(PIPELINE, desk.ledger, 5.0, runs=3)
-    assert set(standing.stages) == {"first", "second", "third", "sums"}
-    assert not any(number for row in standing.stages.values() for number in row.values())
-    assert (standing.pictures, standing.backlog.pictures, standing.backlog.oldest, standing.runs) == (0, 0, None, [])
-    assert standing.backlog.whole
+    status = look(PIPELINE, desk.ledger, 5.0, runs=3)
+    assert set(status.stages) == {"first", "second", "third", "sums"}
+    assert not any(number for row in status.stages.values() for number in row.values())
+    assert (status.pictures, status.backlog.pictures, status.backlog.oldest, status.runs) == (0, 0, None, [])
+    assert status.backlog.whole
 
 
 def test_what_waits_is_told_by_device_and_stage_with_the_oldest(desk: Desk) -> None:

@@ -15,7 +15,9 @@ import pytest
 from lookout.domain.errors import Corrupt, InputRejected, ObjectChanged, ObjectMissing, ObjectUnreadable
 from lookout.domain.records import Claim, Mark, ObjectRef, Observation, Outcome, State
 from lookout.engine.engine import Engine
-from lookout.execution.executor import Done, InlineWorkers, Ticketed
+from lookout.engine.session import EngineSession
+from lookout.execution.executor import Done, InlineWorkers
+from lookout.execution.jobs import Job
 from lookout.ledger.port import Ledger, Settled
 from lookout.ledger.sqlite import SqliteLedger
 from lookout.object_store.folder.store import FolderStore
@@ -131,8 +133,8 @@ class FaultyWorkers(InlineWorkers):
         super().__init__(store)
         self.fault = fault
 
-    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
-        self.fault.meet("submit", [job.key for job, _ in jobs])
+    def submit(self, jobs: Sequence[Job], timeout_s: float, done: Done) -> None:
+        self.fault.meet("submit", [job.key for job in jobs])
         super().submit(jobs, timeout_s, done)
 
 
@@ -144,13 +146,13 @@ class LateWorkers(InlineWorkers):
         self._fault, self._late = fault, late
         self._threads: list[threading.Thread] = []
 
-    def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
-        super().submit([job for job in jobs if job[0].key != BAD], timeout_s, done)
-        if waiting := [job for job in jobs if job[0].key == BAD]:
+    def submit(self, jobs: Sequence[Job], timeout_s: float, done: Done) -> None:
+        super().submit([job for job in jobs if job.key != BAD], timeout_s, done)
+        if waiting := [job for job in jobs if job.key == BAD]:
             self._threads.append(threading.Thread(target=self._wait, args=(waiting, timeout_s, done)))
             self._threads[-1].start()
 
-    def _wait(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+    def _wait(self, jobs: Sequence[Job], timeout_s: float, done: Done) -> None:
         assert self._fault.was_met.wait(60.0)
         self._late()
         super().submit(jobs, timeout_s, done)
@@ -293,12 +295,8 @@ def test_the_last_datum_is_claimed_again_when_its_lease_was_lost(world: FaultyWo
             ledger=ledger,
             store=runner.store,
             workers=workers,
-            owner=owner,
-            run="run",
-            code="test",
-            reobserve=lambda _: None,
-            clock=world.clock,
-            lease_s=0.3,
+            source=Intake(ledger=ledger, bucket="texts", readers=("first",), clock=world.clock),
+            session=EngineSession(owner=owner, run="run", code="test", clock=world.clock, lease_s=0.3),
         )
         report = engine.work([world.pipeline.stage("first")])
         workers.stop()

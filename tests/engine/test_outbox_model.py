@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from devkit.contracts.ledger_kit import ManualClock, alert, done, record
-from devkit.memory_ledger import MemoryLedger
+from devkit.fakes.memory_kv import memory_ledger
 from lookout.domain.errors import Unavailable
 from lookout.domain.records import Alert, AlertState, Mark, ObjectRef, Outcome, State
 from lookout.ledger.port import Delivered, Ledger
@@ -242,7 +242,7 @@ def _mark() -> Mark:
 @settings(max_examples=400, deadline=None)
 @given(plan=plans, most=st.sampled_from((1, 20)))
 def test_no_alert_is_lost_and_none_arrives_twice_without_a_mark(plan, most) -> None:
-    play(MemoryLedger, plan, most)
+    play(memory_ledger, plan, most)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -255,13 +255,13 @@ def test_no_alert_is_lost_in_sqlite(tmp_path_factory: pytest.TempPathFactory, pl
 @pytest.mark.parametrize(("step", "fate"), list(itertools.product(STEPS, ("kill", "kill after", "fail", "fail after"))))
 def test_any_one_fault_again_and_again_loses_nothing(step: str, fate: str) -> None:
     """Each step fails in each of ten processes, as a death at start-up would have it."""
-    play(MemoryLedger, [[(step, fate, 0.0)] * 3 for _ in range(10)], 20)
+    play(memory_ledger, [[(step, fate, 0.0)] * 3 for _ in range(10)], 20)
 
 
 @pytest.mark.parametrize("away", ["open", "begin", "read", "list", "claim", "settle", "note"])
 def test_a_day_without_an_answer_loses_nothing_and_repeats_nothing(away: str) -> None:
     fates = Fates()
-    ledger, service = MemoryLedger(fates.clock), Service(fates)
+    ledger, service = memory_ledger(fates.clock), Service(fates)
     with ledger.session() as owner:
         ledger.mark([_mark()])
         (claim,) = ledger.claim("s", owner, 1, 60.0)
@@ -293,12 +293,12 @@ def test_a_day_without_an_answer_loses_nothing_and_repeats_nothing(away: str) ->
 
 @pytest.mark.parametrize("most", [1, 20])
 def test_a_sender_that_is_frozen_before_its_request_leaves_sends_nothing_when_it_wakes(most: int) -> None:
-    play(MemoryLedger, [[("send", "frozen", 0.0)]], most)
+    play(memory_ledger, [[("send", "frozen", 0.0)]], most)
 
 
 def test_an_alert_that_is_canceled_while_its_letter_is_rendered_does_not_leave() -> None:
     fates = Fates()
-    ledger, service = MemoryLedger(fates.clock), Service(fates)
+    ledger, service = memory_ledger(fates.clock), Service(fates)
     with ledger.session() as owner:
         ledger.mark([_mark()])
         (claim,) = ledger.claim("s", owner, 1, 60.0)

@@ -12,7 +12,7 @@ import pytest
 from devkit.toy_pipeline import toy_pipeline
 from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import Mark, Observation, Reference, State
-from lookout.engine.engine import Progress
+from lookout.engine.report import Progress
 from lookout.reports.preview import Action, Item, plan, suppose
 from lookout.runs.runner import Order
 from lookout.sources.folder import observe_file, scan

@@ -15,7 +15,9 @@ from devkit.toy_pipeline import toy_pipeline
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import Mark, State
 from lookout.engine.planner import MAX_LONE_LOSSES
-from lookout.execution.executor import Done, InlineWorkers, Ticketed, Workers
+from lookout.execution.executor import Done, InlineWorkers, Workers
+from lookout.execution.jobs import Job
+from lookout.runs.runner import Ran, Runner
 from lookout.sources.deletion_guard import find_held
 
 from .world import World, folder_only, words
@@ -254,7 +256,7 @@ def test_nothing_is_made_of_a_result_that_is_about_to_be_replaced(world: World) 
 
     class Counting(InlineWorkers):
         def submit(self, given, timeout_s, done) -> None:
-            jobs.update(job.stage for job, _ in given)
+            jobs.update(job.stage for job in given)
             super().submit(given, timeout_s, done)
 
     with world.runner() as runner:
@@ -386,7 +388,7 @@ def test_a_stopped_run_leaves_its_datums_to_the_next(world: World) -> None:
     for i in range(5):
         world.put(f"a/{i}", "alarm")
     with world.runner(Unanswering()) as runner:
-        ran = replace(runner, on_engine=lambda engine: engine.stop()).run(world.order())
+        ran = stopped(runner, world)
     assert ran.stopped
     assert world.states() == {"first": {"killed": 5}}
     with world.ledger() as ledger:
@@ -403,7 +405,7 @@ class Interrupted(InlineWorkers):
         self._stage, self._action = stage, action
 
     def submit(self, jobs, timeout_s, done) -> None:
-        if jobs and jobs[0][0].stage == self._stage and self._action is not None:
+        if jobs and jobs[0].stage == self._stage and self._action is not None:
             action, self._action = self._action, None
             action()
         super().submit(jobs, timeout_s, done)
@@ -475,14 +477,20 @@ class Listed(InlineWorkers):
         self.handed: list[list[str]] = []
 
     def submit(self, jobs, timeout_s, done) -> None:
-        self.handed += [[f"{job.stage} {job.key}" for job, _ in jobs]] if jobs else []
+        self.handed += [[f"{job.stage} {job.key}" for job in jobs]] if jobs else []
         super().submit(jobs, timeout_s, done)
+
+
+def stopped(runner: Runner, world: World) -> Ran:
+    """Begin a run that was told to stop."""
+    runner.stop()
+    return runner.run(world.order())
 
 
 def enter(world: World) -> None:
     """Have everything in the source known, and nothing worked on."""
     with world.runner() as runner:
-        replace(runner, on_engine=lambda engine: engine.stop(), workers=Unanswering()).run(world.order())
+        stopped(replace(runner, workers=Unanswering()), world)
 
 
 def die_with(world: World, number: int, times: int) -> None:
@@ -555,7 +563,7 @@ def test_a_source_that_goes_away_while_a_run_reads_it_is_not_retracted(world: Wo
         world.put(f"a/{i}", "alarm again")
 
     class Unmounting(InlineWorkers):
-        def submit(self, jobs: Sequence[Ticketed], timeout_s: float, done: Done) -> None:
+        def submit(self, jobs: Sequence[Job], timeout_s: float, done: Done) -> None:
             if world.source.exists():
                 world.source.rename(world.root / "unmounted")
                 world.source.mkdir()

@@ -10,10 +10,11 @@ import pytest
 
 from devkit.contracts.ledger_kit import done as done_with
 from devkit.contracts.ledger_kit import record
-from devkit.memory_ledger import MemoryLedger
+from devkit.fakes.memory_kv import memory_ledger
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.identity import sha256
 from lookout.domain.records import Mark, ObjectRef, Observation, Outcome, State
+from lookout.ledger.kv import KvLedger
 from lookout.ledger.port import Ledger
 from lookout.maintenance.orphans import Retracted, retract
 from lookout.runs.runner import Order
@@ -88,8 +89,8 @@ class Shelf:
 
 
 @pytest.fixture
-def ledger() -> MemoryLedger:
-    return MemoryLedger()
+def ledger() -> KvLedger:
+    return memory_ledger()
 
 
 def merge(ledger: Ledger, shelf: Shelf, **how: bool) -> Reconciled:
@@ -125,7 +126,7 @@ def work(ledger: Ledger) -> None:
 # --- the whole -------------------------------------------------------------------------------------------------------
 
 
-def test_new_changed_and_deleted_inputs_are_found_whatever_events_were_lost(ledger: MemoryLedger) -> None:
+def test_new_changed_and_deleted_inputs_are_found_whatever_events_were_lost(ledger: KvLedger) -> None:
     shelf = Shelf({f"k{n}": "1" for n in range(8)})
     assert merge(ledger, shelf) == Reconciled(seen=8, changed=8, gone=0)
     settle(ledger)
@@ -138,12 +139,12 @@ def test_new_changed_and_deleted_inputs_are_found_whatever_events_were_lost(ledg
     assert merge(ledger, shelf) == Reconciled(seen=8, changed=0, gone=0)
 
 
-def test_an_empty_source_and_an_empty_ledger_agree(ledger: MemoryLedger) -> None:
+def test_an_empty_source_and_an_empty_ledger_agree(ledger: KvLedger) -> None:
     assert merge(ledger, Shelf()) == Reconciled(seen=0, changed=0, gone=0)
     assert recent(ledger, Shelf()) == Reconciled(seen=0, changed=0, gone=0)
 
 
-def test_a_merge_that_is_cut_off_goes_on_from_its_last_part(ledger: MemoryLedger) -> None:
+def test_a_merge_that_is_cut_off_goes_on_from_its_last_part(ledger: KvLedger) -> None:
     shelf = Shelf({f"k{n}": "1" for n in range(8)}, parts_left=2)
     with pytest.raises(Unavailable):
         merge(ledger, shelf)
@@ -153,7 +154,7 @@ def test_a_merge_that_is_cut_off_goes_on_from_its_last_part(ledger: MemoryLedger
     assert merge(ledger, shelf) == Reconciled(seen=8, changed=0, gone=0)
 
 
-def test_what_is_gone_is_counted_whole_even_when_cut_off(ledger: MemoryLedger) -> None:
+def test_what_is_gone_is_counted_whole_even_when_cut_off(ledger: KvLedger) -> None:
     shelf = Shelf({f"k{n:02}": "1" for n in range(60)})
     merge(ledger, shelf)
     work(ledger)
@@ -171,7 +172,7 @@ def test_what_is_gone_is_counted_whole_even_when_cut_off(ledger: MemoryLedger) -
     assert known(ledger) == shelf.files
 
 
-def test_an_accident_retracts_nothing_and_takes_in_what_is_new(ledger: MemoryLedger) -> None:
+def test_an_accident_retracts_nothing_and_takes_in_what_is_new(ledger: KvLedger) -> None:
     shelf = Shelf({f"k{n:02}": "1" for n in range(50)})
     merge(ledger, shelf)
     work(ledger)
@@ -180,7 +181,7 @@ def test_an_accident_retracts_nothing_and_takes_in_what_is_new(ledger: MemoryLed
     assert len(known(ledger)) == 51
 
 
-def test_a_source_that_was_wiped_retracts_nothing_however_small_it_was(ledger: MemoryLedger) -> None:
+def test_a_source_that_was_wiped_retracts_nothing_however_small_it_was(ledger: KvLedger) -> None:
     shelf = Shelf({f"k{n}": "1" for n in range(5)})
     merge(ledger, shelf)
     before, wiped = known(ledger), Shelf(blank=True)
@@ -190,7 +191,7 @@ def test_a_source_that_was_wiped_retracts_nothing_however_small_it_was(ledger: M
     assert merge(ledger, wiped) == Reconciled(seen=0, changed=0, gone=0)
 
 
-def test_what_a_listing_missed_is_looked_for_by_name(ledger: MemoryLedger) -> None:
+def test_what_a_listing_missed_is_looked_for_by_name(ledger: KvLedger) -> None:
     shelf = Shelf({"a": "1", "b": "1"})
     merge(ledger, shelf)
 
@@ -206,7 +207,7 @@ def test_what_a_listing_missed_is_looked_for_by_name(ledger: MemoryLedger) -> No
     assert known(ledger) == shelf.files
 
 
-def test_a_state_belongs_to_one_source(ledger: MemoryLedger) -> None:
+def test_a_state_belongs_to_one_source(ledger: KvLedger) -> None:
     merge(ledger, Shelf({"a": "1"}))
     for step in (merge, recent):
         with pytest.raises(InputRejected, match="belongs to the source shelf"):
@@ -258,7 +259,7 @@ def test_the_series_of_a_key(key: str, series: str) -> None:
     assert series_of(key) == series
 
 
-def test_only_what_is_behind_the_last_key_of_each_series_is_looked_at(ledger: MemoryLedger) -> None:
+def test_only_what_is_behind_the_last_key_of_each_series_is_looked_at(ledger: KvLedger) -> None:
     devices = ("attic", "gate", "porch")
     shelf = Shelf({f"{name}_{at:04}.jpg": "1" for name in devices for at in range(500)})
     merge(ledger, shelf)
@@ -274,7 +275,7 @@ def test_only_what_is_behind_the_last_key_of_each_series_is_looked_at(ledger: Me
     assert recent(ledger, shelf).changed == 0
 
 
-def test_before_a_first_merge_everything_is_walked_through_once(ledger: MemoryLedger) -> None:
+def test_before_a_first_merge_everything_is_walked_through_once(ledger: KvLedger) -> None:
     shelf = Shelf({f"{name}_{at:03}.jpg": "1" for name in ("a", "b") for at in range(300)})
     assert recent(ledger, shelf).changed == 600
     shelf.listed = 0
@@ -282,7 +283,7 @@ def test_before_a_first_merge_everything_is_walked_through_once(ledger: MemoryLe
     assert shelf.listed < 10
 
 
-def test_what_comes_late_is_left_to_the_merge(ledger: MemoryLedger) -> None:
+def test_what_comes_late_is_left_to_the_merge(ledger: KvLedger) -> None:
     shelf = Shelf({"a_5.jpg": "1", "a_7.jpg": "1"})
     merge(ledger, shelf)
     shelf.files["a_6.jpg"] = "1"
@@ -290,7 +291,7 @@ def test_what_comes_late_is_left_to_the_merge(ledger: MemoryLedger) -> None:
     assert merge(ledger, shelf).changed == 1
 
 
-def test_the_notes_are_small(ledger: MemoryLedger) -> None:
+def test_the_notes_are_small(ledger: KvLedger) -> None:
     shelf = Shelf({f"porch_{at:04}.jpg": "1" for at in range(500)} | {f"IMG{n}.jpg": "1" for n in range(500)})
     merge(ledger, shelf)
     assert json.loads(ledger.find_note("tails") or "") == {"porch_": "porch_0499.jpg"}

@@ -12,7 +12,8 @@ import pytest
 
 from event_sources.folder_watch.supervised_watch import SteadyWatch
 from lookout.domain.errors import Corrupt
-from lookout.execution.executor import Completion, InlineWorkers, Ticketed, Workers
+from lookout.execution.executor import Done, InlineWorkers, Workers
+from lookout.execution.jobs import Job
 from lookout.ledger.port import Ledger
 from lookout.ledger.sqlite import SqliteLedger
 from lookout.runs.change_feed import ClockCheck, find_troubles
@@ -32,9 +33,9 @@ class SlowCharts(Workers):
         self._inline, self._took_s = InlineWorkers(world.open_store()), took_s
         self._threads: list[threading.Thread] = []
 
-    def submit(self, jobs: list[Ticketed], timeout_s: float, done: Callable[[Completion], None]) -> None:
-        charts = [job for job in jobs if job[0].stage == "sums"]
-        self._inline.submit([job for job in jobs if job[0].stage != "sums"], timeout_s, done)
+    def submit(self, jobs: list[Job], timeout_s: float, done: Done) -> None:
+        charts = [job for job in jobs if job.stage == "sums"]
+        self._inline.submit([job for job in jobs if job.stage != "sums"], timeout_s, done)
         if charts:
             thread = threading.Timer(self._took_s, self._inline.submit, (charts, timeout_s, done))
             thread.start()

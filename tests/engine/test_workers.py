@@ -22,9 +22,9 @@ from pebble.pool import process as pebble_process
 from devkit.toy_pipeline import toy_pipeline
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import State
-from lookout.engine.engine import Engine
-from lookout.execution.executor import Completion, Job, StageRunner
+from lookout.execution.jobs import Job, StageRun
 from lookout.execution.process_pool import SPARED, ProcessWorkers
+from lookout.execution.stage_runner import StageRunner
 from lookout.execution.supervised_pool import SpawnedPool, UnnamedLock
 from lookout.object_store.folder.store import FolderStore
 from lookout.object_store.routing import Routes
@@ -85,12 +85,9 @@ def test_a_stop_at_any_moment_counts_no_try(world: World, processes: ProcessWork
     for i in range(4):
         world.put(f"a/{i}", "hang")
     for delay_s in (0.0, 0.05, 0.1, 0.2, 0.4, 0.8):
-
-        def stop_soon(engine: Engine, delay_s: float = delay_s) -> None:
-            threading.Timer(delay_s, engine.stop).start()
-
         with world.runner(processes) as runner:
-            assert replace(runner, on_engine=stop_soon).run(world.order()).stopped
+            threading.Timer(delay_s, runner.stop).start()
+            assert runner.run(world.order()).stopped
         assert world.states()["first"] == {"killed": 4}
         with world.ledger() as ledger:
             assert {slot.tries for slot in ledger.slots("first")} == {0}
@@ -154,8 +151,8 @@ def test_a_job_that_was_in_pools_that_broke_is_told_of_in_the_end(
         return failed
 
     monkeypatch.setattr(SpawnedPool, "schedule", broken)
-    ends: queue.SimpleQueue[Completion] = queue.SimpleQueue()
-    processes.submit([(JOB, 1)], DEADLINE_S, ends.put)
+    ends: queue.SimpleQueue[StageRun] = queue.SimpleQueue()
+    processes.submit([JOB], DEADLINE_S, lambda _, run: ends.put(run))
     end = ends.get(timeout=DEADLINE_S)
     assert isinstance(end.error, Unavailable) == (times > SPARED)
 
@@ -282,7 +279,7 @@ def test_what_the_machine_lacks_is_no_datums_fault_but_a_datum_too_large_is(
     global failing
     failing = raised
     runner = StageRunner(FolderStore(world.objects))
-    end = runner.attempt(replace(JOB, prepare=f"{__name__}:prepare_failing"))
+    end = runner.attempt(replace(JOB, prepare=f"{__name__}:prepare_failing")).error
     assert str(end).startswith(found)
     assert isinstance(end, Unavailable) == (type(raised) not in (MemoryError, ValueError))
 
@@ -291,7 +288,7 @@ def test_what_the_machine_lacks_is_no_datums_fault_but_a_datum_too_large_is(
 def test_a_stage_that_cannot_be_prepared_for_lack_of_memory_is_no_datums_fault(world: World, raised: Exception) -> None:
     global failing
     failing = raised
-    end = StageRunner(FolderStore(world.objects)).attempt(replace(JOB, prepare=f"{__name__}:failing_prepare"))
+    end = StageRunner(FolderStore(world.objects)).attempt(replace(JOB, prepare=f"{__name__}:failing_prepare")).error
     assert isinstance(end, Unavailable)
     assert str(end).startswith("memory: Cannot allocate memory; raise the limit (ulimit -v")
 

@@ -51,7 +51,7 @@ class Watching:
     def __init__(self, world: World, watcher: Callable, workers: Workers | None, **order: object) -> None:
         self._world, self._watcher, self._workers, self._order = world, watcher, workers, order
         self._ready = threading.Event()
-        self._engines: list = []
+        self._runner: Runner | None = None
         self._thread = threading.Thread(target=self._work)
         self.ran: Ran | None = None
         self.error: BaseException | None = None
@@ -61,7 +61,7 @@ class Watching:
         assert self._ready.wait(DEADLINE_S), self.error
 
     def end(self) -> Ran:
-        self._engines[0].stop()
+        self._runner.stop()
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
         if self.error is not None:
@@ -71,8 +71,8 @@ class Watching:
 
     def _work(self) -> None:
         try:
-            with self._world.runner(self._workers) as made:
-                runner = Runner(**{**vars(made), "on_engine": self._engines.append})
+            with self._world.runner(self._workers) as runner:
+                self._runner = runner
                 order = self._world.order(**self._order)
                 self.ran = runner.watch(order, self._watcher, lambda _: self._ready.set())
         except BaseException as error:  # noqa: BLE001 it is looked at in the test's thread

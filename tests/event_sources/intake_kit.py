@@ -18,13 +18,14 @@ from urllib.parse import quote_plus
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.states import Unchanging
 from event_sources.intake.dispatcher import Dispatcher, Pace
 from event_sources.intake.http_api import Buckets
 from event_sources.intake.metrics import Metrics
 from event_sources.intake.recorder import Pictures
 from event_sources.intake.service import Intake, Where, listen
 from event_sources.intake.workflow_trigger import EventSource
-from lookout.batches.worker import Working
+from lookout.batches.worker import BatchWorker
 from lookout.domain.errors import LookoutError, Unavailable
 from lookout.domain.records import Observation
 from lookout.ledger.batches import Batch, BatchLedger, with_batches
@@ -131,14 +132,14 @@ class Play:
         """Workflows: each works through a batch, in all stages."""
         with self.world.runner() as runner, runner.ledger.session() as owner:
             for id_ in ids:
-                Working(
+                BatchWorker(
                     pipeline=self.world.pipeline,
                     ledger=with_batches(runner.ledger),
                     store=runner.store,
                     workers=runner.workers,
                     owner=owner,
                     code="test",
-                    look=lambda _: None,
+                    source=Unchanging(),
                     clock=self.world.clock,
                 ).one_batch(id_)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from event_sources.intake.metrics import Metrics
-from event_sources.intake.recorder import LOOKERS, Taker
+from event_sources.intake.recorder import LOOKERS, Recorder
 from lookout.domain.errors import Unavailable
 from lookout.domain.records import Observation
 from lookout.ledger.port import Ledger
@@ -54,8 +54,10 @@ class Site:
         self.trouble: Unavailable | None = None
         self.stack = ExitStack()
 
-    def taker(self, pictures: FolderPictures | None = None, open_ledger: Callable[[], Any] | None = None) -> Taker:
-        taker = Taker(
+    def recorder(
+        self, pictures: FolderPictures | None = None, open_ledger: Callable[[], Any] | None = None
+    ) -> Recorder:
+        recorder = Recorder(
             open_ledger=open_ledger or (lambda: Watched(self.world.open_ledger(), self)),
             pictures=pictures or self.pictures,
             readers=READERS,
@@ -63,9 +65,9 @@ class Site:
             on_taken=self.taken.extend,
             metrics=Metrics(),
         )
-        taker.start()
-        self.stack.callback(taker.stop, WAIT_S)
-        return taker
+        recorder.start()
+        self.stack.callback(recorder.stop, WAIT_S)
+        return recorder
 
     def dirty(self) -> set[str]:
         with self.world.ledger() as ledger:
@@ -88,19 +90,19 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def test_an_object_is_in_the_ledger_when_it_is_answered(site: Site) -> None:
     site.world.put("a/1", "calm")
-    site.taker().take("a/1").result(WAIT_S)
+    site.recorder().take("a/1").result(WAIT_S)
     assert (site.dirty(), site.content("a/1"), site.taken) == ({"a/1"}, b"calm", ["a/1"])
 
 
 def test_what_waits_while_the_ledger_is_written_is_written_together(site: Site) -> None:
-    taker = site.taker()
+    recorder = site.recorder()
     keys = [f"a/{n:02}" for n in range(50)]
     for key in keys:
         site.world.put(key, "calm")
     site.gate.clear()
-    answers = [taker.take(keys[0])]
+    answers = [recorder.take(keys[0])]
     assert site.writing.acquire(timeout=WAIT_S)
-    answers += [taker.take(key) for key in keys[1:]]
+    answers += [recorder.take(key) for key in keys[1:]]
     while len(site.pictures.looks) < len(keys):
         threading.Event().wait(0.01)
     site.gate.set()
@@ -113,10 +115,10 @@ def test_what_waits_while_the_ledger_is_written_is_written_together(site: Site) 
 
 def test_repeats_that_wait_share_a_look_and_all_are_answered(site: Site) -> None:
     site.world.put("a/1", "calm")
-    hold, taker = threading.Event(), site.taker()
+    hold, recorder = threading.Event(), site.recorder()
     site.pictures.looked = lambda _: assert_set(hold)
-    busy = [taker.take(f"busy/{n}") for n in range(LOOKERS)]
-    answers = [taker.take("a/1") for _ in range(20)]
+    busy = [recorder.take(f"busy/{n}") for n in range(LOOKERS)]
+    answers = [recorder.take("a/1") for _ in range(20)]
     hold.set()
     for answer in (*busy, *answers):
         answer.result(WAIT_S)
@@ -138,11 +140,11 @@ def test_an_event_that_comes_during_a_look_has_a_look_of_its_own(site: Site) -> 
         assert_set(hold)
 
     site.pictures.looked = look
-    taker = site.taker()
-    first = taker.take("a/1")
+    recorder = site.recorder()
+    first = recorder.take("a/1")
     assert_set(seen)
     site.world.put("a/1", "alarm")
-    second = taker.take("a/1")
+    second = recorder.take("a/1")
     hold.set()
     first.result(WAIT_S)
     second.result(WAIT_S)
@@ -160,10 +162,10 @@ def test_a_look_that_was_overtaken_does_not_have_the_last_word(site: Site) -> No
         assert_set(hold)
 
     slow.looked = look
-    overtaken = site.taker(slow).take("a/1")
+    overtaken = site.recorder(slow).take("a/1")
     assert_set(looked)
     site.world.put("a/1", "newer")
-    site.taker().take("a/1").result(WAIT_S)
+    site.recorder().take("a/1").result(WAIT_S)
     assert site.content("a/1") == b"newer"
     hold.set()
     overtaken.result(WAIT_S)
@@ -171,45 +173,45 @@ def test_a_look_that_was_overtaken_does_not_have_the_last_word(site: Site) -> No
 
 
 def test_events_out_of_order_late_and_twice_end_in_what_is_there(site: Site) -> None:
-    taker = site.taker()
+    recorder = site.recorder()
     site.world.put("a/1", "one")
-    taker.take("a/1").result(WAIT_S)
+    recorder.take("a/1").result(WAIT_S)
     text = site.world.put("a/1", "two")
     for _ in range(3):
-        taker.take("a/1").result(WAIT_S)
+        recorder.take("a/1").result(WAIT_S)
     assert site.content("a/1") == b"two"
     text.unlink()
     for _ in range(2):
-        taker.take("a/1").result(WAIT_S)
+        recorder.take("a/1").result(WAIT_S)
     assert site.content("a/1") is None
     assert site.dirty() == {"a/1"}
 
 
 def test_what_never_was_leaves_nothing(site: Site) -> None:
-    site.taker().take("never/was").result(WAIT_S)
+    site.recorder().take("never/was").result(WAIT_S)
     assert site.dirty() == set()
 
 
 def test_an_object_that_cannot_be_looked_at_fails_alone(site: Site) -> None:
     site.world.put("a/1", "calm")
-    taker = site.taker()
+    recorder = site.recorder()
     site.pictures.trouble = Unavailable("minio", "does not answer")
     with pytest.raises(Unavailable, match="minio"):
-        taker.take("a/1").result(WAIT_S)
+        recorder.take("a/1").result(WAIT_S)
     assert site.dirty() == set()
     site.pictures.trouble = None
-    taker.take("a/1").result(WAIT_S)
+    recorder.take("a/1").result(WAIT_S)
     assert site.dirty() == {"a/1"}
 
 
 def test_while_the_ledger_is_away_nothing_is_answered_well_and_afterwards_it_is(site: Site) -> None:
     site.world.put("a/1", "calm")
-    taker = site.taker()
+    recorder = site.recorder()
     site.trouble = AWAY
     with pytest.raises(Unavailable, match="etcd"):
-        taker.take("a/1").result(WAIT_S)
+        recorder.take("a/1").result(WAIT_S)
     site.trouble = None
-    taker.take("a/1").result(WAIT_S)
+    recorder.take("a/1").result(WAIT_S)
     assert site.dirty() == {"a/1"}
 
 
@@ -222,54 +224,54 @@ def test_a_ledger_that_cannot_be_opened_at_first_is_opened_later(site: Site) -> 
             raise AWAY
         return site.world.open_ledger()
 
-    taker = site.taker(open_ledger=open_ledger)
+    recorder = site.recorder(open_ledger=open_ledger)
     for _ in range(2):
         with pytest.raises(Unavailable):
-            taker.take("a/1").result(WAIT_S)
-    taker.take("a/1").result(WAIT_S)
+            recorder.take("a/1").result(WAIT_S)
+    recorder.take("a/1").result(WAIT_S)
     assert site.dirty() == {"a/1"}
 
 
 def test_a_check_asks_both(site: Site) -> None:
-    taker = site.taker()
-    taker.check().result(WAIT_S)
+    recorder = site.recorder()
+    recorder.check().result(WAIT_S)
     site.pictures.trouble = Unavailable("minio", "does not answer")
     with pytest.raises(Unavailable, match="minio"):
-        taker.check().result(WAIT_S)
+        recorder.check().result(WAIT_S)
 
     def open_ledger() -> Ledger:
         raise AWAY
 
     with pytest.raises(Unavailable, match="etcd"):
-        site.taker(FolderPictures(site.world), open_ledger).check().result(WAIT_S)
+        site.recorder(FolderPictures(site.world), open_ledger).check().result(WAIT_S)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_error_that_nobody_has_foreseen_is_answered_and_told_by_the_health_check(site: Site) -> None:
     site.world.put("a/1", "calm")
-    taker = site.taker()
+    recorder = site.recorder()
 
     def look(_: Observation) -> None:
         raise ZeroDivisionError
 
     site.pictures.looked = look
-    assert taker.is_alive
+    assert recorder.is_alive
     with pytest.raises(ZeroDivisionError):
-        taker.take("a/1").result(WAIT_S)
+        recorder.take("a/1").result(WAIT_S)
     for _ in range(1000):
-        if not taker.is_alive:
+        if not recorder.is_alive:
             break
         threading.Event().wait(0.01)
-    assert not taker.is_alive
+    assert not recorder.is_alive
 
 
 def test_it_ends_at_once_when_there_is_nothing_to_do_and_does_not_wait_for_what_hangs(site: Site) -> None:
-    idle = site.taker()
+    idle = site.recorder()
     idle.stop(WAIT_S)
     assert not idle.is_alive
     hold, stuck = threading.Event(), FolderPictures(site.world)
     stuck.looked = lambda _: assert_set(hold)
-    busy = site.taker(stuck)
+    busy = site.recorder(stuck)
     answer = busy.take("a/1")
     busy.stop(0.2)
     assert not answer.done()
@@ -281,10 +283,10 @@ def test_deletions_that_are_told_one_by_one_pass_the_guard_against_mass_deletion
     for key in keys:
         site.world.put(key, "calm")
     site.world.run()
-    taker = site.taker()
+    recorder = site.recorder()
     for key in keys:
         (site.world.source / key).unlink()
-        taker.take(key).result(WAIT_S)
+        recorder.take(key).result(WAIT_S)
     with site.world.ledger() as ledger:
         assert ledger.count_inputs("texts") == 40
         held = find_held(ledger)
@@ -299,12 +301,12 @@ def test_a_deletion_is_entered_with_what_is_new_and_held_back_where_all_is_gone(
     site.world.run()
     (site.world.source / "a/1").unlink()
     site.world.put("a/2", "changed")
-    taker = site.taker()
+    recorder = site.recorder()
     for key in ("a/1", "a/2", "a/never"):
-        taker.take(key).result(WAIT_S)
+        recorder.take(key).result(WAIT_S)
     assert (site.content("a/1"), site.content("a/2")) == (None, b"changed")
     (site.world.source / "a/2").unlink()
     site.pictures.blank = True
-    taker.take("a/2").result(WAIT_S)
+    recorder.take("a/2").result(WAIT_S)
     with site.world.ledger() as ledger:
         assert ledger.count_inputs("texts") == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from k8s.local.site import HOST_IP
 from lookout.config.settings import Settings
 from tests.k8s.reading import (
     FOLDERS,
@@ -306,10 +307,10 @@ def test_nobody_talks_to_anybody_but_by_a_policy_of_its_own() -> None:
     assert nobody == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
-def test_no_policy_opens_everything() -> None:
+def test_no_policy_opens_everything_but_to_the_machine_of_the_local_cluster() -> None:
     for name, policy in of_kind("NetworkPolicy").items():
         for rule in policy["spec"].get("ingress", []) + policy["spec"].get("egress", []):
-            assert rule.get("ports"), name
+            assert rule.get("ports") or rule == {"from": [{"ipBlock": {"cidr": f"{HOST_IP}/32"}}]}, name
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from devkit.contracts.ledger_kit import Bench, ManualClock, open_desk, record, ref
 from devkit.contracts.ledger_upkeep import UpkeepContract, view
-from devkit.memory_ledger import MemoryLedger
+from devkit.fakes.memory_kv import memory_ledger
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.ledger.backup.file import FORM, backup, inspect, restore
 from lookout.ledger.sqlite import SqliteLedger
@@ -47,9 +47,9 @@ def rewrite(path, *parts):
     path.write_bytes(gzip.compress(b"".join(parts)))
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("kind", ["kv", "sqlite"])
 def test_a_ledger_comes_back_from_its_file(filled, saved, tmp_path, clock, kind):
-    blank = MemoryLedger(clock) if kind == "memory" else SqliteLedger(tmp_path / "blank.sqlite", clock)
+    blank = memory_ledger(clock) if kind == "kv" else SqliteLedger(tmp_path / "blank.sqlite", clock)
     found = restore(blank, saved)
     assert found.entries == {
         "note": 1, "basis": 1, "reference": 1, "input": 2, "record": 4, "slot": 6, "path": 4, "change": 1, "alert": 3,
@@ -67,7 +67,7 @@ def test_the_same_ledger_gives_the_same_bytes(filled, saved, tmp_path):
 
 
 def test_a_second_generation_is_the_first(saved, tmp_path, clock):
-    blank = MemoryLedger(clock)
+    blank = SqliteLedger(tmp_path / "blank.sqlite", clock)
     restore(blank, saved)
     backup(blank, tmp_path / "second", now_s=7.0, code="1+a")
     assert sorted(lines(tmp_path / "second")[1:-1]) == sorted(lines(saved)[1:-1])
@@ -97,7 +97,7 @@ def test_names_and_texts_of_every_kind_survive(tmp_path, clock):
 
 
 def refused(path, clock, match):
-    ledger = MemoryLedger(clock)
+    ledger = memory_ledger(clock)
     with pytest.raises(InputRejected, match=match) as error:
         restore(ledger, path)
     assert str(path) in str(error.value)

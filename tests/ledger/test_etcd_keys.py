@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookout.domain.errors import Corrupt, InputRejected
-from lookout.ledger.etcd import client, forms, keys, values, wire
-from lookout.ledger.etcd.wire import Kv
+from lookout.ledger.etcd import client, wire
+from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv.port import Delete, Exists, Guarded, Kv, NoneNewer, Put, Range, SameLife, Unchanged, most_ops
 
 rpc = client.rpc
 texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\0\1\2a/"), max_size=6)
@@ -67,22 +68,22 @@ def test_a_text_without_utf8_form_is_refused():
 
 @given(st.binary(max_size=400))
 def test_packed_bytes_are_read_back_and_never_much_larger(data):
-    assert values.unpack(values.pack(data)) == data
-    assert len(values.pack(data)) <= len(data) + 1
+    assert slot_values.unpack(slot_values.pack(data)) == data
+    assert len(slot_values.pack(data)) <= len(data) + 1
 
 
 def test_text_of_a_record_shrinks():
     text = b'["g","r",[["picture","validate","valid/a.jpg","' + b"0123456789abcdef" * 4 + b'",9,null]],[],{},{},null]'
-    assert len(values.pack(text)) < len(text) * 0.7
+    assert len(slot_values.pack(text)) < len(text) * 0.7
 
 
 @pytest.mark.parametrize("value", [b"", b"x", b"z", b"zjunk", b"j", b"j[1", b"j{}", b"j[1]", b"j\xff"])
 def test_a_value_that_cannot_be_read_is_corrupt_and_names_its_key(value):
     kv = Kv(b"the key", value, 1, 1, 1)
-    for read in (forms.read_path, values.read_lease, values.read_record, forms.read_changes):
-        if read is forms.read_path and value == b"j{}":
+    for read in (record_values.read_path, slot_values.read_lease, slot_values.read_record, record_values.read_changes):
+        if read is record_values.read_path and value == b"j{}":
             continue
-        if read is forms.read_changes and value == b"j{}":
+        if read is record_values.read_changes and value == b"j{}":
             continue
         with pytest.raises(Corrupt, match="the key"):
             read(kv)
@@ -98,15 +99,14 @@ def parsed(body):
 @given(st.binary(max_size=300), st.binary(max_size=300), st.integers(0, 2**63 - 1))
 def test_requests_are_those_of_the_generated_classes(key, other, number):
     ops = [
-        wire.get(key, other, limit=number, revision=number, keys_only=True),
-        wire.get(key, count_only=True),
-        wire.put(key, other, number),
-        wire.delete(key, other),
-        wire.nested([wire.unchanged(key, number)], [wire.put(key, b"")]),
+        Range(key, other, limit=number, revision=number, keys_only=True),
+        Range(key, count_only=True),
+        Put(key, other, number),
+        Delete(key, other),
+        Guarded((Unchanged(key, number),), (Put(key, b""),)),
     ]
-    compares = [wire.unchanged(key, number), wire.same_life(key, number), wire.exists(key)]
-    compares.append(wire.none_newer(key, other, number // 2))
-    request = parsed(wire.txn(compares, ops, [wire.get(other)]))
+    compares = [Unchanged(key, number), SameLife(key, number), Exists(key), NoneNewer(key, other, number // 2)]
+    request = parsed(wire.txn([*map(wire.comparison, compares)], [*map(wire.operation, ops)], []))
     ranged, counted, put, deleted, nested = request.success
     assert ranged.request_range == rpc.RangeRequest(
         key=key, range_end=other, limit=number, revision=number, keys_only=True
@@ -161,12 +161,12 @@ def allowed(request, allowance=wire.MAX_OPS):
 
 @pytest.mark.parametrize("compares", [0, 1, 62, 63, 100, 110])
 def test_operations_are_folded_under_etcds_limit(compares):
-    leaf = wire.nested([wire.exists(b"k")], [wire.put(b"k", b"")] * 4)
-    most = wire.most_atoms(compares)
+    leaf = wire.operation(Guarded((Exists(b"k"),), (Put(b"k", b""),) * 4))
+    most = most_ops(compares - 1)
     for n in {0, 1, 123, 124, 500, most}:
         if n > most:
             continue
-        body = wire.txn([wire.exists(b"k")] * compares, wire.folded(compares, [leaf] * n))
+        body = wire.txn([wire.comparison(Exists(b"k"))] * compares, wire.folded(compares, [leaf] * n))
         assert allowed(parsed(body))
     with pytest.raises(ValueError, match="at most"):
         wire.folded(compares, [leaf] * max(most + 1, 124))

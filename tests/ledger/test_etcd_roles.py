@@ -7,8 +7,9 @@ from itertools import chain
 import pytest
 
 from lookout.app.provisioning import ledger_roles
-from lookout.ledger.etcd import keys, roles
+from lookout.ledger.etcd import roles
 from lookout.ledger.etcd.users import rights
+from lookout.ledger.kv import keys
 from stages.installation import INSTALLATION
 
 CLASSES = (

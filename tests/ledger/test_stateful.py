@@ -1,4 +1,4 @@
-"""Random histories leave both ledgers where a plain model says."""
+"""Random histories leave each ledger where a plain model says, through one client and through two in turn."""
 
 import tempfile
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from devkit.contracts.stateful_ledger import LedgerMachine
-from devkit.memory_ledger import MemoryLedger
+from devkit.fakes.memory_kv import MemoryStore, memory_ledger
 from lookout.ledger.sqlite import SqliteLedger
 
 
@@ -21,9 +21,35 @@ def form(examples, steps):
     )
 
 
-class MemoryMachine(LedgerMachine):
+class KvMachine(LedgerMachine):
     def make(self, clock):
-        return MemoryLedger(clock)
+        return memory_ledger(clock)
+
+
+class TwoClientsMachine(LedgerMachine):
+    """Each call goes to the other one of two clients of one store."""
+
+    _clients: tuple = ()
+
+    def make(self, clock):
+        store = MemoryStore()
+        return (memory_ledger(clock, store), memory_ledger(clock, store))
+
+    @property
+    def ledger(self):
+        if not self._clients:
+            raise AttributeError
+        self._clients = self._clients[::-1]
+        return self._clients[0]
+
+    @ledger.setter
+    def ledger(self, clients):
+        self._clients = clients
+
+    def teardown(self):
+        super().teardown()
+        for client in self._clients:
+            client.close()
 
 
 class SqliteMachine(LedgerMachine):
@@ -37,7 +63,11 @@ class SqliteMachine(LedgerMachine):
             self.folder.cleanup()
 
 
-class LongMemoryMachine(MemoryMachine):
+class LongKvMachine(KvMachine):
+    pass
+
+
+class LongTwoClientsMachine(TwoClientsMachine):
     pass
 
 
@@ -45,11 +75,15 @@ class LongSqliteMachine(SqliteMachine):
     pass
 
 
-TestMemory = MemoryMachine.TestCase
-TestMemory.settings = form(25, 30)
+TestKv = KvMachine.TestCase
+TestKv.settings = form(20, 30)
+TestTwoClients = TwoClientsMachine.TestCase
+TestTwoClients.settings = form(20, 30)
 TestSqlite = SqliteMachine.TestCase
 TestSqlite.settings = form(20, 30)
-TestMemoryLong = pytest.mark.slow(LongMemoryMachine.TestCase)
-TestMemoryLong.settings = form(1500, 60)
+TestKvLong = pytest.mark.slow(LongKvMachine.TestCase)
+TestKvLong.settings = form(600, 60)
+TestTwoClientsLong = pytest.mark.slow(LongTwoClientsMachine.TestCase)
+TestTwoClientsLong.settings = form(600, 60)
 TestSqliteLong = pytest.mark.slow(LongSqliteMachine.TestCase)
 TestSqliteLong.settings = form(600, 60)

@@ -6,22 +6,34 @@ import pytest
 
 from devkit.contracts.ledger import Bench, ManualClock
 from devkit.contracts.ledger_upkeep import UpkeepContract
-from devkit.memory_ledger import MemoryLedger
+from devkit.fakes.memory_kv import MemoryStore, memory_ledger
 from lookout.ledger.sqlite import SqliteLedger
 
 
-class TestMemoryUpkeep(UpkeepContract):
+class TestKvUpkeep(UpkeepContract):
     @pytest.fixture
     def bench(self):
-        clock = ManualClock()
-        ledger = MemoryLedger(clock)
-        return Bench(open=lambda: ledger, clock=clock)
+        clock, store = ManualClock(), MemoryStore()
+        with ExitStack() as handles:
+
+            def another():
+                ledger = memory_ledger(clock, store)
+                handles.callback(ledger.close)
+                return ledger
+
+            yield Bench(open=another, clock=clock)
 
     @pytest.fixture
     def blank(self, bench, tmp_path):
         ledger = SqliteLedger(tmp_path / "blank.sqlite", bench.clock)
         yield ledger
         ledger.close()
+
+
+class TestKvFilledFromKv(TestKvUpkeep):
+    @pytest.fixture
+    def blank(self, bench):
+        return memory_ledger(bench.clock)
 
 
 class TestSqliteUpkeep(UpkeepContract):
@@ -39,7 +51,7 @@ class TestSqliteUpkeep(UpkeepContract):
 
     @pytest.fixture
     def blank(self, bench):
-        return MemoryLedger(bench.clock)
+        return memory_ledger(bench.clock)
 
 
 class TestSqliteFilledFromSqlite(TestSqliteUpkeep):

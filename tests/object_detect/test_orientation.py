@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.imaging.annotate import decode_bgr
-from stages.object_detect.orientation import orientation_of
+from stages.imaging.exif import orientation_of
 
 from .exif import with_orientation
 from .models import jpeg, plain

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from playwright.sync_api import Page, expect
 
-from devkit.memory_ledger import MemoryLedger
+from devkit.fakes.memory_kv import memory_ledger
 from lookout.domain.identity import sha256
 from lookout.domain.records import Member, ObjectRef, Tally, Work
 from lookout.object_store.port import STATUS_KEY
@@ -93,7 +93,7 @@ def site(objects: Path, members: Sequence[Member], picture: bytes = b"", **extra
 
 def tell(page: Path, **trouble: Any) -> None:
     """Write what Lookout says of itself beside the page: that a run ended well at ``FIRST_S`` but for this."""
-    calm = look(PIPELINE, MemoryLedger(), FIRST_S, watching=False, broken=False)
+    calm = look(PIPELINE, memory_ledger(), FIRST_S, watching=False, broken=False)
     write(page.parent / STATUS_KEY, render({**calm, **trouble}))
 
 

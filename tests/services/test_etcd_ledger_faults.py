@@ -13,9 +13,11 @@ from devkit.servers.etcd import encode
 from devkit.servers.for_tests import make_certificates
 from lookout.domain.errors import Corrupt, InputRejected, Unavailable
 from lookout.domain.records import AlertState, Mark, Outcome, State
-from lookout.ledger.etcd import Address, EtcdLedger, keys, wire
+from lookout.ledger.etcd import Address, EtcdLedger
 from lookout.ledger.etcd.client import Etcd
-from lookout.ledger.etcd.forms import KeptAlert, write_alert
+from lookout.ledger.kv import keys
+from lookout.ledger.kv.port import Put, Unchanged
+from lookout.ledger.kv.record_values import KeptAlert, write_alert
 from lookout.ledger.port import Delivered, Settled
 
 SECRET = "s3cr3t-pass"
@@ -203,9 +205,9 @@ def test_a_write_whose_answer_is_lost_is_applied_once(etcd, new_proxy, prefix):
     proxy = new_proxy(etcd.endpoint)
     client = Etcd(Address(endpoints=(proxy.endpoint, etcd.endpoint)), prefix.encode(), timeout_s=2.0)
     key = prefix.encode() + b"key"
-    assert client.write([], [wire.put(prefix.encode() + b"other", b"")]).succeeded
+    assert client.write([], [Put(prefix.encode() + b"other", b"")]).succeeded
     proxy.cut_after_bytes = 1
-    assert client.write([wire.unchanged(key, 0)], [wire.put(key, b"1")]).succeeded
+    assert client.write([Unchanged(key, 0)], [Put(key, b"1")]).succeeded
     assert client.get_many([key])[key].version == 1
     client.close()
 
@@ -214,11 +216,11 @@ def test_a_write_that_arrives_late_is_refused_after_it_was_sent_again(etcd, new_
     proxy = new_proxy(etcd.endpoint)
     client = Etcd(Address(endpoints=(proxy.endpoint, etcd.endpoint)), prefix.encode(), timeout_s=0.5)
     key = prefix.encode() + b"key"
-    assert client.write([], [wire.put(prefix.encode() + b"other", b"")]).succeeded
+    assert client.write([], [Put(prefix.encode() + b"other", b"")]).succeeded
     proxy.freeze()
-    assert client.write([], [wire.put(key, b"1")]).succeeded
+    assert client.write([], [Put(key, b"1")]).succeeded
     proxy.thaw()
-    assert client.write([], [wire.put(prefix.encode() + b"last", b"")]).succeeded
+    assert client.write([], [Put(prefix.encode() + b"last", b"")]).succeeded
     assert client.get_many([key])[key].version == 1
     client.close()
 

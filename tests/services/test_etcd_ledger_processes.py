@@ -12,7 +12,8 @@ from devkit.contracts.ledger_kit import SKIP, alert, done, record, ref
 from devkit.fakes.sendgrid_api import SendGridApi
 from devkit.servers.etcd import encode
 from lookout.domain.records import AlertState, Mark, State
-from lookout.ledger.etcd import Address, EtcdLedger, keys
+from lookout.ledger.etcd import Address, EtcdLedger
+from lookout.ledger.kv import keys
 from lookout.ledger.port import Settled
 from lookout.outbox.departure import LIMIT_S, uptime_s
 from stages.threat_detect.mail.sendgrid import SendGridChannel

@@ -13,10 +13,11 @@ from devkit.servers.for_tests import EtcdServer
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import Mark, Observation, State
 from lookout.ledger.batches import UNFINISHED, Batch, BatchLedger, with_batches
-from lookout.ledger.etcd import EtcdLedger, keys, roles
-from lookout.ledger.etcd.errors import NotPermitted
+from lookout.ledger.etcd import EtcdLedger, roles
 from lookout.ledger.etcd.roles import LedgerUser
 from lookout.ledger.etcd.users import demand_passwords
+from lookout.ledger.kv import keys
+from lookout.ledger.kv.port import NotPermitted
 from tests.services.cli_kit import STAGES
 from tests.services.ruled import ROLES, ROOT_PASSWORD, RuledSite, address, credentials, name, password
 

@@ -3,7 +3,7 @@
 import pytest
 
 from devkit.contracts.ledger_upkeep import UpkeepContract
-from devkit.memory_ledger import MemoryLedger
+from devkit.fakes.memory_kv import memory_ledger
 from lookout.ledger.etcd import Address, EtcdLedger
 from lookout.ledger.sqlite import SqliteLedger
 from tests.services.etcd_kit import open_bench
@@ -30,7 +30,7 @@ class TestSqliteFilledFromEtcd(TestEtcdUpkeep):
         ledger.close()
 
 
-class TestMemoryFilledFromEtcd(TestEtcdUpkeep):
+class TestKvFilledFromEtcd(TestEtcdUpkeep):
     @pytest.fixture
     def blank(self, bench):
-        return MemoryLedger(bench.clock)
+        return memory_ledger(bench.clock)

@@ -10,7 +10,7 @@ import pytest
 
 from devkit.contracts.ledger_kit import GONE, Bench, ManualClock, alert, done, open_desk, record, ref, seen
 from devkit.contracts.ledger_upkeep import UpkeepContract, view
-from devkit.memory_ledger import MemoryLedger
+from devkit.fakes.memory_kv import memory_ledger
 from devkit.servers.etcd import encode
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import Mark, State
@@ -126,7 +126,7 @@ def test_a_filled_ledger_goes_on_with_suspects_and_loose_alerts(etcd, make, pref
 
 
 def test_batches_are_in_no_backup_for_their_keys_are_dirty(etcd, make, prefix):
-    ledger, other = make(etcd.endpoint, prefix), MemoryLedger()
+    ledger, other = make(etcd.endpoint, prefix), memory_ledger()
     ledger.mark([Mark(stage="s", key="k")])
     ledger.add_batches([Batch(id="1", kind="x", keys=("k",), created_at_s=1.0)])
     with ledger.snapshot() as entries:
@@ -146,7 +146,7 @@ def test_a_backup_beside_a_writer_is_of_one_moment(etcd, make, prefix, process, 
             for _ in range(3):
                 writer.stdout.readline()
             backup(ledger, tmp_path / str(n), now_s=1.0, code="")
-            copy = MemoryLedger()
+            copy = memory_ledger()
             restore(copy, tmp_path / str(n))
             slots = copy.find_slots("s", ["a", "b"])
             counts = slots["a"].record.counts

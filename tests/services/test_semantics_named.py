@@ -14,10 +14,10 @@ from devkit.toy_pipeline import toy_pipeline
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import Mark, Outcome, State
 from lookout.execution.process_pool import ProcessWorkers
-from lookout.ledger.etcd import keys
+from lookout.ledger.kv import keys
 from lookout.object_store.minio.buckets import make_buckets
 from lookout.sources.ingest import BucketIntake
-from tests.engine.test_semantics import Unanswering, done
+from tests.engine.test_semantics import Unanswering, done, stopped
 from tests.engine.world import words
 
 from .world import INPUTS, ServerWorld
@@ -47,7 +47,7 @@ def test_ten_runs_that_are_stopped_hold_nothing_back(world: ServerWorld) -> None
     fill(world)
     for _ in range(10):
         with world.runner(Unanswering()) as runner:
-            assert replace(runner, on_engine=lambda engine: engine.stop()).run(world.order()).stopped
+            assert stopped(runner, world).stopped
     with world.ledger() as ledger:
         assert [run.state for run in ledger.runs(20)] == ["stopped"] * 10
     assert done(world.run())["first"] == 5
@@ -64,7 +64,7 @@ def test_the_states_of_datums_follow_a_stop_and_a_start(world: ServerWorld) -> N
             seen.append(world.states())
 
     with world.runner(Looking()) as runner:
-        replace(runner, on_engine=lambda engine: engine.stop()).run(world.order())
+        stopped(runner, world)
     seen.append(world.states())
     world.run()
     assert seen == [{"first": {"running": 5}}, {"first": {"killed": 5}}]
@@ -84,10 +84,9 @@ def test_a_datum_that_hangs_is_ended_by_its_timeout_and_a_run_by_its_word(world:
     assert (slot.tries, slot.error) == (2, "StageTimeoutError: took longer than 3 s")
     world.pipeline = toy_pipeline(timeout_s=60)
     with processes(world) as workers, world.runner(workers) as runner:
-        late = threading.Timer(1.0, lambda: engines[0].stop())
-        engines = []
+        late = threading.Timer(1.0, runner.stop)
         late.start()
-        assert replace(runner, on_engine=engines.append).run(world.order()).stopped
+        assert runner.run(world.order()).stopped
         late.join()
     assert world.states()["first"] == {"success": 5, "killed": 1}
 

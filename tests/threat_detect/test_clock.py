@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.threat_detect.local_time import find_zone, zone_names
+from stages.time_zones import find_zone, zone_names
 
 TOLD = """
 from zoneinfo import ZoneInfo

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lookout.domain.pipeline import Accepted, Refused
 from stages import coco_labels as coco
+from stages.strict_json import MAX_BYTES
 from stages.threat_detect.rules.rules import Wanted, accept, parse
-from stages.threat_detect.rules.strict_json import MAX_BYTES
 
 from .made import RULE, rule_file
 

@@ -1,4 +1,4 @@
-"""A folder, a bucket that may be away, and ``Bringing`` between them, at work in a thread of its own."""
+"""A folder, a bucket that may be away, and ``FolderSync`` between them, at work in a thread of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lookout.domain.errors import LookoutError, Unavailable
 from lookout.domain.identity import sha256
 from lookout.domain.records import ObjectRef
 from lookout.sources.folder import observe_file
-from lookout.uploader.folder_sync import Bringing
+from lookout.uploader.folder_sync import FolderSync
 from lookout.uploader.sent_log import Memory
 from lookout.uploader.upload import Became, File, Lost, Sent
 
@@ -77,7 +77,7 @@ class Site:
         os.utime(written, (time.time() - age_s,) * 2)
         written.replace(path)
 
-    def bringing(self, **options: Any) -> Working:
+    def sync(self, **options: Any) -> Working:
         return Working(self, options)
 
 
@@ -89,7 +89,7 @@ class Working:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.error: BaseException | None = None
-        self.it: Bringing
+        self.it: FolderSync
 
     def _run(self) -> None:
         site = self._site
@@ -98,7 +98,7 @@ class Working:
         def trouble(error: LookoutError | None, _: float) -> None:
             site.trouble.put(None if error is None else str(error))
 
-        self.it = Bringing(
+        self.it = FolderSync(
             site.folder, site.bucket.send, memory, tell=site.told.put, tell_trouble=trouble, **self._options
         )
         self._ready.set()
@@ -109,7 +109,7 @@ class Working:
         finally:
             memory.close()
 
-    def __enter__(self) -> Bringing:
+    def __enter__(self) -> FolderSync:
         self._thread.start()
         assert self._ready.wait(DEADLINE_S)
         return self.it

@@ -19,18 +19,18 @@ Line: TypeAlias = list[Any]
 
 
 def kind_of(entry: Entry) -> str:
-    """The name under which entries of its kind are written."""
+    """Return the name under which entries of its kind are written."""
     return _KINDS[type(entry)]
 
 
 def write_entry(entry: Entry) -> list[Json]:
-    """The entry as a JSON array."""
+    """Return the entry as a JSON array."""
     kind = _KINDS[type(entry)]
     return [kind, *_WRITERS[kind](entry)]
 
 
 def read_entry(line: Line) -> Entry:
-    """The entry that ``write_entry`` wrote. Raises Corrupt, ValueError or TypeError for anything else."""
+    """Return the entry that ``write_entry`` wrote. Raises Corrupt, ValueError or TypeError for anything else."""
     kind, *fields = line
     if kind not in _READERS:
         raise Corrupt("an entry of a ledger", f"one of {sorted(_READERS)}", repr(kind))

@@ -39,8 +39,8 @@ _COMPRESSION: Final = 6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archived:
-    """What a file holds: entries by kind; ``sha256`` is that of its lines, so the same ledger gives the same one but
-    for the first line."""
+    """Summary of a backup file: entries by kind; ``sha256`` is that of its lines, so the same ledger gives the same
+    digest but for the first line."""
 
     made_at_s: float
     code: str
@@ -111,14 +111,14 @@ def _line(value: object) -> bytes:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of the file. Raises InputRejected for what is no gzip, or is cut off."""
+    """Yield the lines of the file. Raises InputRejected for what is no gzip, or is cut off."""
     with _said(path), _opened(path) as raw, gzip.open(raw, "rb") as file:
         while line := file.readline(_LONGEST_LINE):
             yield line
 
 
 def _check(path: Path) -> tuple[dict[str, Any], Counter[str], str]:
-    """The header, the entries by kind, and the digest, after all of it was read."""
+    """Return the header, the entries by kind, and the digest, after all of it was read."""
     lines = _lines(path)
     digest = hashlib.sha256()
     counts: Counter[str] = Counter()
@@ -151,7 +151,7 @@ def _check(path: Path) -> tuple[dict[str, Any], Counter[str], str]:
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    """The entries of a file that was checked."""
+    """Yield the entries of a file that was checked."""
     lines = _lines(path)
     next(lines, None)
     last = b""
@@ -177,7 +177,7 @@ def _object(path: Path, line: bytes) -> dict[str, Any]:
 
 
 def _kind(path: Path, line: bytes) -> str:
-    """The kind of an entry by the beginning of its line: `["note",...`."""
+    """Return the kind of an entry by the beginning of its line: `["note",...`."""
     parts = line.split(b'"', 2)
     if len(parts) != 3 or parts[0] != b"[":
         raise _damaged(path, f"a line that is no entry: {line[:80]!r}")
@@ -192,7 +192,8 @@ def _damaged(path: Path, why: str) -> InputRejected:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """The file, if it is a regular one: a pipe or a device is never waited for. Raises InputRejected, or OSError."""
+    """Return the file, if it is a regular one: a pipe or a device is never waited for. Raises InputRejected, or
+    OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -204,7 +205,7 @@ def _opened(path: Path) -> BinaryIO:
 
 @contextmanager
 def _said(path: Path) -> Iterator[None]:
-    """Errors of files and of compression in our words."""
+    """Translate errors of files and of compression."""
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as exc:

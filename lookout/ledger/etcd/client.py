@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -26,7 +26,7 @@ from lookout.domain.errors import Corrupt, InputRejected, Unavailable
 from lookout.ledger.etcd import wire
 from lookout.ledger.etcd.address import Address
 from lookout.ledger.etcd.errors import MENDABLE, STALE, refusal, short
-from lookout.ledger.etcd.wire import Answer, Kv
+from lookout.ledger.kv.port import MAX_BYTES, Answer, Compacted, Compare, KeyValues, Op, Put, Range, Unchanged
 
 with warnings.catch_warnings():
     # The messages that etcd3 brings were generated long ago, and protobuf says so at their import.
@@ -35,15 +35,8 @@ with warnings.catch_warnings():
 
 T = TypeVar("T")
 
-PAGE: Final = 1000
 _WRITER_TTL_S: Final = 600
 _SENDS: Final = 8
-_GETS: Final = 120
-"""Keys asked for in one transaction: under the limit, with room for a comparison."""
-
-
-class Compacted(Exception):
-    """The revision that was asked for is not kept any more."""
 
 
 class LeaseGone(Exception):
@@ -54,7 +47,7 @@ class _Lost(Exception):
     """No answer came: what was asked may have been done, or be done yet."""
 
 
-class Etcd:
+class Etcd(KeyValues):
     """See the module. ``timeout_s`` is for one request, ``patience_s`` for all tries of one call together."""
 
     def __init__(self, address: Address, prefix: bytes, *, timeout_s: float = 5.0, patience_s: float = 15.0) -> None:
@@ -66,18 +59,23 @@ class Etcd:
         self._metadata: tuple[tuple[str, str], ...] = ()
         self._closed = False
         self._idle = Event()
-        self.id = os.urandom(9).hex()
-        """Of this client, never used before."""
-        self._writer = prefix + b"T" + self.id.encode()
+        self._id = os.urandom(9).hex()
+        self._writer = prefix + b"T" + self._id.encode()
         self._writer_mod = self._writer_lease = self._written = 0
         self._writer_kept_at_s = 0.0
 
+    @property
+    def name(self) -> str:
+        return self.address.name
+
+    @property
+    def id(self) -> str:
+        return self._id
+
     def another(self) -> Etcd:
-        """A connection of its own for another thread."""
         return Etcd(self.address, self.prefix, timeout_s=self._timeout_s, patience_s=self._patience_s)
 
     def close(self) -> None:
-        """Give the connection back; twice is allowed."""
         if self._closed:
             return
         if self._writer_lease and self._channel is not None:
@@ -90,62 +88,29 @@ class Etcd:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def read(self, ops: Sequence[bytes]) -> Answer:
-        """The answers to these ``get``, all at one revision. Raises Compacted for a revision that is gone."""
-        body = wire.txn((), ops)
+    def read(self, ranges: Sequence[Range]) -> Answer:
+        body = wire.txn((), list(map(wire.operation, ranges)))
         return self._patiently(lambda: self._send(body))
-
-    def get_many(self, keys: Collection[bytes], revision: int = 0, *, keys_only: bool = False) -> dict[bytes, Kv]:
-        """Those of the keys that are there. Raises Compacted."""
-        found: dict[bytes, Kv] = {}
-        todo = list(keys)
-        for start in range(0, len(todo), _GETS):
-            part = todo[start : start + _GETS]
-            answer = self.read([wire.get(key, revision=revision, keys_only=keys_only) for key in part])
-            for each in answer.found:
-                if each is not None and each.kvs:
-                    found[each.kvs[0].key] = each.kvs[0]
-        return found
-
-    def pages(self, start: bytes, end: bytes, *, keys_only: bool = False, limit: int = PAGE) -> Iterator[list[Kv]]:
-        """The keys of a range in their order, in pages of one revision; after a compaction, of a newer one."""
-        revision = 0
-        while True:
-            try:
-                answer = self.read([wire.get(start, end, limit=limit, revision=revision, keys_only=keys_only)])
-            except Compacted:
-                revision = 0
-                continue
-            found = answer.get(0)
-            if found.kvs:
-                yield found.kvs
-            if not found.more:
-                return
-            revision = revision or answer.revision
-            start = found.kvs[-1].key + b"\x00"
-
-    def count(self, start: bytes, end: bytes) -> int:
-        """How many keys are in the range."""
-        return self.read([wire.get(start, end, count_only=True)]).get(0).total
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def write(self, compares: Sequence[bytes], ops: Sequence[bytes]) -> Answer:
-        """Apply the operations, none a ``get``, exactly once if all comparisons hold, else none."""
-        size = sum(map(len, compares)) + sum(map(len, ops))
-        if size > wire.MAX_BYTES:
+    def write(self, compares: Sequence[Compare], ops: Sequence[Op]) -> Answer:
+        conditions = list(map(wire.comparison, compares))
+        writes = wire.folded(len(compares) + 1, list(map(wire.operation, ops)))
+        size = sum(map(len, conditions)) + sum(map(len, writes))
+        if size > MAX_BYTES:
             raise InputRejected(f"{size} bytes are too many for one transaction of etcd", self.address.name)
         self._keep_writer()
-        return self._patiently(lambda: self._write_once(compares, ops))
+        return self._patiently(lambda: self._write_once(conditions, writes))
 
     def _write_once(self, compares: Sequence[bytes], ops: Sequence[bytes]) -> Answer:
         for _ in range(_SENDS):
             self._written += 1
             nonce = b"%x" % self._written
             body = wire.txn(
-                [wire.unchanged(self._writer, self._writer_mod), *compares],
-                [wire.put(self._writer, nonce, self._writer_lease), *ops],
-                [wire.get(self._writer)],
+                [wire.comparison(Unchanged(self._writer, self._writer_mod)), *compares],
+                [wire.operation(Put(self._writer, nonce, self._writer_lease)), *ops],
+                [wire.operation(Range(self._writer))],
             )
             try:
                 answer = self._send(body)
@@ -171,14 +136,14 @@ class Etcd:
     def _find_out(self, nonce: bytes) -> bool:
         """Whether the write was applied. If not, it never will be."""
         while True:
-            kvs = self._send(wire.txn((), [wire.get(self._writer)])).get(0).kvs
+            kvs = self._send(wire.txn((), [wire.operation(Range(self._writer))])).get(0).kvs
             mod = kvs[0].mod_revision if kvs else 0
             if kvs and kvs[0].value == nonce:
                 self._writer_mod = mod
                 return True
-            fence = wire.txn([wire.unchanged(self._writer, mod)], [wire.put(self._writer, b"-", self._writer_lease)])
+            fence = wire.operation(Put(self._writer, b"-", self._writer_lease))
             try:
-                answer = self._send(fence)
+                answer = self._send(wire.txn([wire.comparison(Unchanged(self._writer, mod))], [fence]))
             except LeaseGone:
                 self._writer_lease = 0
                 self._keep_writer()
@@ -201,13 +166,11 @@ class Etcd:
     # --- leases, waiting, status ------------------------------------------------------------------------------------
 
     def grant(self, ttl_s: int) -> int:
-        """A new lease. Asked for twice when an answer is lost; the other one ends by itself."""
+        # Asked for twice when an answer is lost; the other one ends by itself.
         answer = self._patiently(lambda: self._stub(rpc.LeaseStub, "LeaseGrant", rpc.LeaseGrantRequest(TTL=ttl_s)))
         return int(answer.ID)
 
     def keep_alive(self, lease: int) -> int:
-        """Begin the lease anew; how many seconds it has, 0 when it is gone."""
-
         def ask() -> int:
             requests = iter([rpc.LeaseKeepAliveRequest(ID=lease)])
             for answer in self._stub(rpc.LeaseStub, "LeaseKeepAlive", requests):
@@ -217,12 +180,10 @@ class Etcd:
         return self._patiently(ask)
 
     def revoke(self, lease: int) -> None:
-        """End a lease, with the keys that live by it."""
         with suppress(LeaseGone):
             self._patiently(lambda: self._stub(rpc.LeaseStub, "LeaseRevoke", rpc.LeaseRevokeRequest(ID=lease)))
 
     def wait_for_change(self, key: bytes, revision: int, seconds: float) -> bool:
-        """Wait until the key is written or removed after the revision; False when it was not in that time."""
         create = rpc.WatchCreateRequest(key=key, start_revision=revision + 1)
         done = Event()
 
@@ -247,10 +208,9 @@ class Etcd:
             stream.cancel()
         return True
 
-    def status(self) -> tuple[str, int]:
-        """The server's version and the bytes of its database in use."""
+    def used_bytes(self) -> int:
         answer = self._patiently(lambda: self._stub(rpc.MaintenanceStub, "Status", rpc.StatusRequest()))
-        return str(answer.version), int(answer.dbSize)
+        return int(answer.dbSize)
 
     # --- requests ---------------------------------------------------------------------------------------------------
 

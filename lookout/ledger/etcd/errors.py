@@ -7,6 +7,7 @@ from typing import Final
 import grpc  # type: ignore[import-untyped]
 
 from lookout.domain.errors import InputRejected, LookoutError, Unavailable
+from lookout.ledger.kv.port import NotPermitted
 
 MENDABLE: Final = frozenset(
     {
@@ -19,10 +20,6 @@ MENDABLE: Final = frozenset(
     }
 )
 STALE: Final = ("invalid auth token", "auth store is old", "too many requests")
-
-
-class NotPermitted(InputRejected):
-    """The user's role in etcd does not let it do this."""
 
 
 def refusal(code: object, details: str, name: str) -> LookoutError | None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lookout.ledger.etcd import keys
+from lookout.ledger.kv import keys
 
 SHARED: Final = (
     keys.RECORD, keys.USER, keys.MEMBER, keys.TALLY, keys.CHANGE, keys.PUBLISHING, keys.RUN, keys.RUN_START,

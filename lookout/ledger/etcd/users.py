@@ -14,10 +14,11 @@ from contextlib import closing
 from typing import Any, Final
 
 from lookout.domain.errors import InputRejected, LookoutError, Unavailable
-from lookout.ledger.etcd import keys, roles
+from lookout.ledger.etcd import roles
 from lookout.ledger.etcd.address import Address
 from lookout.ledger.etcd.health import connect, tls_context
 from lookout.ledger.etcd.roles import LedgerRole, LedgerUser
+from lookout.ledger.kv import keys
 
 ROOT: Final = "root"
 _READ, _WRITE, _READWRITE = "READ", "WRITE", "READWRITE"

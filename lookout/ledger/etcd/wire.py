@@ -8,45 +8,26 @@ and ``kv.proto``, which are frozen. An unknown field of an answer is skipped. Kn
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+from lookout.ledger.kv.port import (
+    Answer,
+    Compare,
+    Delete,
+    Exists,
+    Found,
+    Guarded,
+    Kv,
+    NoneNewer,
+    Op,
+    Put,
+    Range,
+    SameLife,
+    Unchanged,
+)
 
 MAX_OPS: Final = 128
 """etcd's limit for the comparisons and for the operations of one transaction, each list by itself."""
-MAX_BYTES: Final = 1_500_000
-"""etcd's limit for one request, with room for its envelope."""
-
-
-class Kv(NamedTuple):
-    """One key as etcd holds it. ``version`` counts the puts since it was made."""
-
-    key: bytes
-    value: bytes
-    mod_revision: int
-    create_revision: int
-    version: int
-
-
-class Found(NamedTuple):
-    """The answer to one ``get``: the keys up to its limit, whether there are more, and how many there are in all."""
-
-    kvs: list[Kv]
-    more: bool
-    total: int
-
-
-class Answer(NamedTuple):
-    """The answer to one transaction: one entry for each operation of the branch taken, None for all but ``get``."""
-
-    succeeded: bool
-    revision: int
-    found: list[Found | None]
-
-    def get(self, index: int) -> Found:
-        """What the ``get`` at this place found."""
-        found = self.found[index]
-        if found is None:
-            raise TypeError(f"expected a get at {index}, got another operation")
-        return found
 
 
 # --- encoding --------------------------------------------------------------------------------------------------------
@@ -71,36 +52,24 @@ def _int(tag: int, value: int) -> bytes:
     return _number(tag << 3) + _number(value) if value else b""
 
 
-def get(
-    key: bytes,
-    end: bytes = b"",
-    *,
-    limit: int = 0,
-    revision: int = 0,
-    keys_only: bool = False,
-    count_only: bool = False,
-) -> bytes:
-    """The key, or with ``end`` those from it up to but without ``end``, in the order of their bytes."""
-    body = _text(1, key)
-    if end:
-        body += _text(2, end)
-    body += _int(3, limit) + _int(4, revision) + _int(8, keys_only) + _int(9, count_only)
-    return _text(1, body)
+def operation(op: Range | Op) -> bytes:
+    """One operation of a transaction."""
+    match op:
+        case Put(key, value, lease):
+            return _text(2, _text(1, key) + _text(2, value) + _int(3, lease))
+        case Delete(key, end):
+            return _text(3, _text(1, key) + (_text(2, end) if end else b""))
+        case Range():
+            return _text(1, _range(op))
+        case Guarded(compares, writes):
+            return _text(4, txn(list(map(comparison, compares)), list(map(operation, writes))))
 
 
-def put(key: bytes, value: bytes, lease: int = 0) -> bytes:
-    """Write the key."""
-    return _text(2, _text(1, key) + _text(2, value) + _int(3, lease))
-
-
-def delete(key: bytes, end: bytes = b"") -> bytes:
-    """Remove the key, or with ``end`` all from it up to but without ``end``."""
-    return _text(3, _text(1, key) + (_text(2, end) if end else b""))
-
-
-def nested(compares: Sequence[bytes], success: Sequence[bytes]) -> bytes:
-    """A transaction inside another: its comparisons decide about its own operations only."""
-    return _text(4, txn(compares, success))
+def _range(op: Range) -> bytes:
+    body = _text(1, op.key)
+    if op.end:
+        body += _text(2, op.end)
+    return body + _int(3, op.limit) + _int(4, op.revision) + _int(8, op.keys_only) + _int(9, op.count_only)
 
 
 def txn(compares: Sequence[bytes], success: Sequence[bytes], failure: Sequence[bytes] = ()) -> bytes:
@@ -118,25 +87,18 @@ _CREATE: Final = 1
 _MOD: Final = 2
 
 
-def unchanged(key: bytes, mod_revision: int) -> bytes:
-    """Compare: the key was last written at this revision; 0: it is not there."""
+def comparison(compare: Compare) -> bytes:
+    """One comparison of a transaction."""
     # A oneof must be on the wire even when it is 0, so these numbers are written in full.
-    return _int(2, _MOD) + _text(3, key) + b"\x30" + _number(mod_revision)
-
-
-def same_life(key: bytes, create_revision: int) -> bytes:
-    """Compare: the key is there since this revision; 0: it is not there."""
-    return _int(2, _CREATE) + _text(3, key) + b"\x28" + _number(create_revision)
-
-
-def exists(key: bytes) -> bytes:
-    """Compare: the key is there."""
-    return _int(1, _GREATER) + _int(2, _CREATE) + _text(3, key) + b"\x28\x00"
-
-
-def none_newer(start: bytes, end: bytes, revision: int) -> bytes:
-    """Compare: of the keys from ``start`` up to but without ``end``, none was written after the revision."""
-    return _int(1, _LESS) + _int(2, _MOD) + _text(3, start) + b"\x30" + _number(revision + 1) + _text(64, end)
+    match compare:
+        case Unchanged(key, revision):
+            return _int(2, _MOD) + _text(3, key) + b"\x30" + _number(revision)
+        case Exists(key):
+            return _int(1, _GREATER) + _int(2, _CREATE) + _text(3, key) + b"\x28\x00"
+        case SameLife(key, revision):
+            return _int(2, _CREATE) + _text(3, key) + b"\x28" + _number(revision)
+        case NoneNewer(start, end, revision):
+            return _int(1, _LESS) + _int(2, _MOD) + _text(3, start) + b"\x30" + _number(revision + 1) + _text(64, end)
 
 
 # --- decoding --------------------------------------------------------------------------------------------------------
@@ -244,22 +206,16 @@ _ATOM: Final = 4
 _WIDE: Final = 62
 
 
-def most_atoms(compares: int) -> int:
-    """How many operations ``folded`` can put beside so many comparisons."""
-    wide = max(compares, _WIDE)
-    return wide * (MAX_OPS - _ATOM - wide)
-
-
 def folded(compares: int, ops: Sequence[bytes]) -> Sequence[bytes]:
     """The same operations as at most so many that one transaction may have: nested in groups when they are many.
 
     etcd counts the lists of each nested transaction against what its parent leaves of the limit. Raises ValueError for
-    more than ``most_atoms``.
+    more than ``port.most_ops`` beside one comparison less, which is the writer's.
     """
     if len(ops) + _ATOM < MAX_OPS and compares < MAX_OPS:
         return ops
     wide = max(compares, _WIDE)
     deep = MAX_OPS - _ATOM - wide
     if deep < 1 or len(ops) > wide * deep:
-        raise ValueError(f"expected at most {most_atoms(compares)} operations, got {len(ops)}")
-    return [nested((), ops[start : start + deep]) for start in range(0, len(ops), deep)]
+        raise ValueError(f"expected at most {wide * max(deep, 0)} operations, got {len(ops)}")
+    return [_text(4, txn((), ops[start : start + deep])) for start in range(0, len(ops), deep)]

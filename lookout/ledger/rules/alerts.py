@@ -39,7 +39,7 @@ class Delivered:
 
 
 def is_open(alert: Alert) -> bool:
-    """Whether it waits to be sent, now or later."""
+    """Tell whether the alert is still to be sent, now or later."""
     return alert.state in WAITING
 
 
@@ -50,13 +50,13 @@ def is_due(alert: Alert, now_s: float) -> bool:
 
 
 def sending(alert: Alert) -> Alert:
-    """The alert from the moment on at which its request may leave."""
+    """Return the alert from the moment on at which its request may leave."""
     return replace(alert, state=AlertState.SENDING)
 
 
 def delivered(alert: Alert, how: Delivered, now_s: float, *, withdrawn: bool) -> Alert:
-    """The alert after a try. What was withdrawn meanwhile is not tried again, and what may have arrived once stays
-    UNKNOWN until it is known to have arrived, refused for good, or canceled."""
+    """Return the alert after a try. What was withdrawn meanwhile is not tried again, and what may have arrived once
+    stays UNKNOWN until it is known to have arrived, refused for good, or canceled."""
     doubts = alert.doubts + (how.state is AlertState.UNKNOWN)
     tries = alert.tries + 1
     state, due_at_s = how.state, how.due_at_s or 0.0
@@ -80,18 +80,20 @@ def delivered(alert: Alert, how: Delivered, now_s: float, *, withdrawn: bool) ->
 
 
 def retry_pause_s(tries: int) -> float:
-    """The pause after so many tries of which none left: 2 s, 4 s, 8 s ... up to a minute, for as long as it takes."""
+    """Return the pause after so many tries of which none left: 2 s, 4 s, 8 s ... up to a minute, for as long as it
+    takes."""
     return min(RETRY_LIMIT_S, 2.0 ** min(tries, 10))
 
 
 def repeat_pause_s(doubts: int) -> float:
-    """The pause before the next repeat, after so many requests whose end is unknown: 5 min, 15 min, 45 min ... 6 h."""
+    """Return the pause before the next repeat, after so many requests whose end is unknown: 5 min, 15 min, 45 min ... 6
+    h."""
     return min(REPEAT_LIMIT_S, REPEAT_S * 3.0 ** min(doubts - 1, 10))
 
 
 def abandoned(alert: Alert, now_s: float, *, withdrawn: bool = False) -> Alert:
-    """The alert whose sender is gone. If its request may have left, it is repeated: the first time at once. If not, it
-    is as it was."""
+    """Return the alert whose sender is gone. If its request may have left, it is repeated: the first time at once. If
+    not, it is as it was."""
     if alert.state is not AlertState.SENDING:
         return alert
     due_at_s = None if alert.doubts else now_s
@@ -100,7 +102,7 @@ def abandoned(alert: Alert, now_s: float, *, withdrawn: bool = False) -> Alert:
 
 
 def canceled(alert: Alert, now_s: float) -> Alert:
-    """The alert that nobody needs any more."""
+    """Return the alert that nobody needs any more."""
     return replace(alert, state=AlertState.CANCELED, due_at_s=0.0, settled_at_s=now_s)
 
 
@@ -115,7 +117,7 @@ def can_resend(alert: Alert) -> bool:
 
 
 def renewed(alert: Alert, doubts: int) -> Alert:
-    """The alert as if it had never been tried, but for the doubts of earlier tries: these must be told."""
+    """Return the alert as if it had never been tried, but for the doubts of earlier tries: these must be told."""
     return replace(
         alert,
         state=_waiting(doubts),

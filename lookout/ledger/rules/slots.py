@@ -57,7 +57,7 @@ class Row:
     """Why the live record cannot be read, where there is one that cannot."""
 
     def slot(self) -> Slot:
-        """What callers of the ledger see."""
+        """Return the slot as callers of the ledger see it."""
         record = self.record
         return Slot(
             stage=self.stage,
@@ -78,15 +78,15 @@ class Row:
         )
 
     def held_by(self, claim: Claim, now_s: float) -> bool:
-        """Whether the claim still stands: same owner, same token, lease not over."""
+        """Tell whether the claim is still valid: same owner, same token, lease not over."""
         return self.owner == claim.owner and self.token == claim.token and now_s < self.lease_end_s
 
 
 class Book(Protocol):
-    """What settling reads and writes of one transaction."""
+    """Unit of work: the reads and writes of one transaction that settles claims."""
 
     def find(self, stage: str, key: str) -> Row | None:
-        """The row of a claimed slot, to be changed in place and saved, or None."""
+        """Return the row of a claimed slot, to be changed in place and saved, or None."""
 
     def save(self, row: Row) -> None:
         """Keep a changed row."""
@@ -116,10 +116,10 @@ class Book(Protocol):
         """Add (+1) or take away (-1) what the record counts in its group."""
 
     def alert(self, id_: str) -> Alert | None:
-        """The alert of that id."""
+        """Return the alert of that id."""
 
     def alerts_of(self, record: Record) -> Collection[str]:
-        """The ids of alerts that entered with the record and may be waiting."""
+        """Return the ids of alerts that entered with the record and may be waiting."""
 
     def put_alert(self, alert: Alert) -> None:
         """Enter or replace an alert."""
@@ -132,12 +132,12 @@ class Book(Protocol):
 
 
 def is_tallied(record: Record) -> bool:
-    """Whether a record says anything to the tally of its group, and so keeps the group alive."""
+    """Tell whether a record counts in the tally of its group, and so keeps the group alive."""
     return record.at_s is not None or any(record.counts.values())
 
 
 def content(seen: Observation | None) -> tuple[str | None, str | None]:
-    """What of an observation its readers depend on: the same for one that is not known and one that is gone.
+    """Return the part of an observation that readers depend on: the same for an unknown key as for a deleted one.
 
     Raises ValueError for a ref of another object.
     """
@@ -192,7 +192,7 @@ def let_go(row: Row, state: State, now_s: float) -> None:
 
 
 def portion(suspect: int) -> int:
-    """How many of those lost together, ``suspect`` at once, may be claimed at once."""
+    """Return how many slots of one dead owner, ``suspect`` in number, may be claimed at once."""
     return max(1, suspect // 2)
 
 
@@ -200,7 +200,7 @@ def portion(suspect: int) -> int:
 
 
 def check(outcomes: Iterable[tuple[Claim, Outcome]]) -> None:
-    """Raises ValueError for a record that is not of the slot whose claim carries it."""
+    """Raise ValueError for a record that is not of the slot whose claim carries it."""
     for claim, outcome in outcomes:
         record = outcome.record
         if record is not None and (record.stage, record.key) != (claim.stage, claim.key):

@@ -55,8 +55,8 @@ class BatchesPart(ClaimsPart, BatchLedger):
             start, comparison = page[-1], ">"
 
     def _dirty_page(self, stage: str, start: str, comparison: str) -> tuple[list[str], bool]:
-        """The next keys in order, and whether there are no more. In one snapshot, as a slot may go from free to held
-        and back. Few are held or suspect at a time, so all of these are read for each page of the others."""
+        """Return the next keys in order, and whether there are no more. In one snapshot, as a slot may go from free to
+        held and back. Few are held or suspect at a time, so all of these are read for each page of the others."""
         with self._db.read() as connection:
             fresh = [key for (key,) in connection.execute(_FRESH.format(comparison=comparison), (stage, start, PAGE))]
             others = sorted(

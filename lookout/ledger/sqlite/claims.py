@@ -152,7 +152,7 @@ def _end(connection: sqlite3.Connection, owner: str, run_state: str, now_s: floa
 def _choose(
     connection: sqlite3.Connection, stage: str, limit: int, keys: Collection[str] | None, behind: Sequence[str]
 ) -> list[Row]:
-    """The slots that a claim takes: those nobody suspects, else a portion of the largest cohort of suspects."""
+    """Return the slots that a claim takes: those nobody suspects, else a portion of the largest cohort of suspects."""
     slot = SLOT.format(index="")
     ready, names = _ready(behind), (stage, *behind)
     if keys is not None:
@@ -182,7 +182,8 @@ def _choose(
 
 
 def _ready(behind: Sequence[str]) -> str:
-    """The condition on free slots of a stage whose key waits in none of the stages before it: takes their names."""
+    """Return the condition on free slots of a stage whose key waits in none of the stages before it: takes their
+    names."""
     if not behind:
         return _FREE
     places = ", ".join("?" * len(behind))

@@ -112,7 +112,8 @@ class Database:
         connection.execute("PRAGMA query_only = ON")
 
     def _find_form(self, connection: sqlite3.Connection) -> int | None:
-        """The form of the ledger that is there; None for an empty file. Raises InputRejected for anything else."""
+        """Return the form of the ledger that is there; None for an empty file. Raises InputRejected for anything
+        else."""
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if not tables:
             return None
@@ -151,7 +152,7 @@ class Database:
             )
 
     def lock_folder(self) -> Path:
-        """The folder beside the file for lock files; made if it is not there."""
+        """Return the folder beside the file for lock files; made if it is not there."""
         if self._read_only:
             raise self._refusal()
         folder = self.path.with_name(self.path.name + ".d")

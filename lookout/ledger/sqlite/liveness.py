@@ -1,6 +1,6 @@
-"""Who is alive: each session holds a lock file for as long as its process lives.
+"""Liveness of owners: each session holds a lock file for as long as its process lives.
 
-The kernel lets go of the lock when the process ends, however it ends, so the dead are known at once and without a
+The kernel releases the lock when the process ends, however it ends, so dead owners are known at once and without a
 heartbeat. Knows no table.
 """
 
@@ -56,7 +56,7 @@ class Life:
 
 
 def is_dead(folder: Path, owner: str) -> bool:
-    """Whether no process holds the owner's lock."""
+    """Tell whether no process holds the owner's lock."""
     try:
         descriptor = os.open(_path(folder, owner), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

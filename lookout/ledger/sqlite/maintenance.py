@@ -81,7 +81,7 @@ class UpkeepPart(Part, UpkeepLedger):
             yield self._entries(connection)
 
     def _entries(self, connection: sqlite3.Connection) -> Iterator[Entry]:
-        """All entries; every reading below happens in the transaction that is open."""
+        """Yield all entries; every reading below happens in the transaction that is open."""
         now_s = self._clock()
         for name, value in connection.execute("SELECT name, value FROM notes ORDER BY name"):
             yield Note(name=name, value=value)
@@ -145,7 +145,7 @@ def _pages(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
 
 
 def _file_bytes(path: Path) -> int:
-    """The file and its log; another process may fold the log in meanwhile."""
+    """Return the file and its log; another process may fold the log in meanwhile."""
     total = 0
     for place in (path, path.with_name(f"{path.name}-wal")):
         with suppress(FileNotFoundError):

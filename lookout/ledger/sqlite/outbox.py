@@ -118,12 +118,12 @@ class OutboxPart(Part):
 
 
 def read_alerts(connection: sqlite3.Connection, rest: str, parameters: Sequence[object]) -> list[Alert]:
-    """The alerts that the rest of a SELECT finds."""
+    """Return the alerts that the rest of a SELECT finds."""
     return [_alert(columns) for columns in connection.execute(f"{_SELECT} {rest}", parameters)]
 
 
 def find_alerts(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, Alert]:
-    """The alerts of these ids."""
+    """Return the alerts of these ids."""
     return {row[0]: _alert(row) for row in select_in(connection, f"{_SELECT} WHERE id IN ({{}})", [], ids)}
 
 

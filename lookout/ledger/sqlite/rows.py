@@ -1,4 +1,4 @@
-"""What the parts of the SQLite ledger share: the connection, the clock, and how a slot is read from its row."""
+"""Access shared by the parts of the SQLite ledger: the connection, the clock, and the decoding of a slot's row."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Part(Ledger):
 
 
 def to_rows(found: Iterable[Sequence[Any]]) -> list[Row]:
-    """The slots of the rows of ``SLOT``, in their order."""
+    """Return the slots of the rows of ``SLOT``, in their order."""
     table = list(found)
     with_record = [(columns[_HASH], columns[0], columns[1], columns[_BODY]) for columns in table if columns[_HASH]]
     records, damage = _read_records(with_record)
@@ -75,7 +75,7 @@ def to_rows(found: Iterable[Sequence[Any]]) -> list[Row]:
 
 
 def _read_records(rows: Sequence[tuple[str, str, str, str]]) -> tuple[dict[str, Record], dict[str, str]]:
-    """The records by their hashes, and, of those that cannot be read, why: one of them harms no other."""
+    """Return the records by their hashes, and, of those that cannot be read, why: one of them harms no other."""
     records: dict[str, Record] = {}
     damage: dict[str, str] = {}
     try:

@@ -67,7 +67,7 @@ class ViewsPart(Part):
             start, comparison = page[-1][1], ">"
 
     def _stages(self) -> list[str]:
-        """The stages that have slots, each found by one step into the index."""
+        """Return the stages that have slots, each found by one step into the index."""
         found: list[str] = []
         with self._db.read() as connection:
             while True:

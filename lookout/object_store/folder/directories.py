@@ -40,7 +40,7 @@ class Folders:
         return set()
 
     def refuse(self, bucket: str, key: str) -> None:
-        """Raises InputRejected if the key is a folder of other keys, or a part of it is a key itself, or a link."""
+        """Raise InputRejected if the key is a folder of other keys, or a part of it is a key itself, or a link."""
         target = f"{bucket}/{key}"
         try:
             with self._root.parent(target) as fd:
@@ -75,7 +75,7 @@ class Folders:
                 folder = os.path.dirname(folder)
 
     def _refuse_part(self, bucket: str, key: str) -> None:
-        """Raises InputRejected for the part of the key, or the bucket, that is no folder."""
+        """Raise InputRejected for the part of the key, or the bucket, that is no folder."""
         parts = key.split("/")[:-1]
         for name in ("/".join([bucket, *parts[:number]]) for number in range(len(parts) + 1)):
             if self._root.is_link(name):

@@ -44,7 +44,7 @@ class OwnedRoot(Root):
         return None if opened is None else read_within(*opened, max_bytes)
 
     def digest(self, name: str) -> str | None:
-        """The sha256 of a regular file of any size, None when there is none."""
+        """Return the sha256 of a regular file of any size, None when there is none."""
         opened = self._open(name)
         if opened is None:
             return None

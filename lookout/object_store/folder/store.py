@@ -198,7 +198,8 @@ class FolderStore(ObjectStore):
         return f"{bucket}/{key}"
 
     def _places(self, ref: ObjectRef) -> Iterable[str]:
-        """Where the version can be, in the order in which versions travel, so that a reader cannot miss one."""
+        """Return the possible places of a version, in the order in which versions move, so that a reader cannot miss
+        one."""
         target, staged, kept = self._name(ref.bucket, ref.key), _staged(ref), f"{_VERSIONS}/{ref.sha256}"
         return (target, kept) if staged is None else (staged, target, kept)
 
@@ -211,7 +212,7 @@ class FolderStore(ObjectStore):
             raise unreadable(f"{self._root}/{ref.path}", error) from error
 
     def _made(self) -> OwnedRoot:
-        """The folder, open; made with its hidden folders when it is not there."""
+        """Return the folder, open; made with its hidden folders when it is not there."""
         try:
             root = OwnedRoot(self._root)
             try:
@@ -237,7 +238,7 @@ class FolderStore(ObjectStore):
 
 
 def _staged(ref: ObjectRef) -> str | None:
-    """Where the version was staged. A version handle is never trusted as a path."""
+    """Return the path of the staged version. A version handle is never trusted as a path."""
     if ref.version is None or not _VERSION.fullmatch(ref.version):
         return None
     return f"{_STAGING}/{ref.version}"
@@ -293,7 +294,7 @@ class _Publisher:
         return self._root.find_size(target) == ref.size and self._root.digest(target) == ref.sha256
 
     def _restage(self, ref: ObjectRef) -> str:
-        """A fresh staged copy of a replaced version; the kept one stays, as other keys may have the same content."""
+        """Stage a fresh copy of a replaced version; the kept one stays, as other keys may have the same content."""
         found = self._root.read(f"{_VERSIONS}/{ref.sha256}", max(ref.size, MAX_INPUT_BYTES))
         if found is None or found[0] != ref.sha256:
             raise ObjectMissing(ref.bucket, ref.key)
@@ -327,7 +328,8 @@ class _Publisher:
         raise OSError(errno.EBUSY, _BUSY)
 
     def _second_name(self, target: str) -> str | None:
-        """Another name for the file, or for a copy where files can have but one; None when it is not there any more."""
+        """Return another name for the file, or for a copy where files can have but one; None when it is not there any
+        more."""
         spare = f"{_STAGING}/{_fresh_name()}"
         try:
             self._root.link(target, spare)
@@ -363,5 +365,5 @@ def _remove_old(root: OwnedRoot, folder: str, keep_newer_than_s: float) -> int:
 
 
 def _fresh_name() -> str:
-    """A name that no other process picks too."""
+    """Return a name that no other process picks too."""
     return os.urandom(16).hex()

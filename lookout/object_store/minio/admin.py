@@ -57,7 +57,7 @@ def make_users(
 
 
 def user_name(prefix: str, role: Role) -> str:
-    """The access key of a role's user, and the name of its policy."""
+    """Return the access key of a role's user, and the name of its policy."""
     return f"{prefix}{role.name}"
 
 
@@ -83,7 +83,7 @@ def _make(admin: _Admin, prefix: str, role: Role, new_secret: Callable[[], str],
 
 
 def _canonical(document: JsonObject | None) -> str:
-    """A policy in one form: the server gives lists back in an order of its own."""
+    """Return a policy in one form: the server gives lists back in an order of its own."""
 
     def ordered(value: Any) -> Any:
         if isinstance(value, dict):
@@ -168,7 +168,7 @@ class _Missing(Exception):
 
 
 def _reason(error: MinioAdminException) -> tuple[str, str]:
-    """The code and the message in the JSON that ends the exception's text."""
+    """Return the code and the message in the JSON that ends the exception's text."""
     text = str(error)
     try:
         said = json.loads(text[text.index("{") :])

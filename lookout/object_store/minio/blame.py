@@ -59,7 +59,7 @@ def may_be_of_one(error: Unavailable) -> bool:
 
 
 def _others(url: str, bucket: str, key: str, http: urllib3.PoolManager, signed: Signed) -> Iterator[str]:
-    """The keys after this one, and those at the beginning of the bucket."""
+    """Yield the keys after this one, and those at the beginning of the bucket."""
 
     def fetch(query: Mapping[str, str]) -> bytes:
         asked = {**query, "max-keys": str(_OTHERS)}

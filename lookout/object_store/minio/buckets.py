@@ -82,7 +82,7 @@ def make_passing_bucket(store: MinioStore, bucket: str, *, keep_days: int = DEFA
 
 
 def find_buckets(store: MinioStore, buckets: Sequence[str]) -> list[BucketFacts]:
-    """How the buckets are on the server, in the order asked; changes nothing."""
+    """Return the state of buckets on the server, in the order asked; changes nothing."""
     return [_look_at(store, bucket) for bucket in buckets]
 
 

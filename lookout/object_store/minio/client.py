@@ -61,7 +61,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Where a server is and as whom to speak to it. ``endpoint`` is ``host:port``; the secret is not shown by repr.
+    """Address and credentials of a server. ``endpoint`` is ``host:port``; the secret is not shown by repr.
 
     ``ca`` is a PEM file of the authorities to trust instead of the system's. ``threads`` bounds the requests at once.
     """
@@ -82,7 +82,7 @@ class Access:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """What the server says of one version: ``sha256`` and ``copy_of`` are what its writer declared, None if nothing."""
+    """Metadata of one version: ``sha256`` and ``copy_of`` are what its writer declared, None if nothing."""
 
     version: str
     size: int
@@ -132,7 +132,7 @@ class Connection:
         return self._versioned(bucket, written.version_id)
 
     def stat(self, bucket: str, key: str, version: str | None = None) -> Found | None:
-        """What is known of a version, by default the visible one, without its bytes; None when it is not there."""
+        """Return the metadata of a version, by default the visible one; None when it is not there."""
         with self._reading(bucket, key):
             try:
                 found = self.client.stat_object(bucket, key, version_id=version)
@@ -144,13 +144,13 @@ class Connection:
         return _found({} if headers is None else dict(headers.items()))
 
     def read(self, bucket: str, key: str, version: str | None = None) -> bytes | None:
-        """The bytes of a version, by default of the visible one; None when it is not there."""
+        """Return the bytes of a version, by default of the visible one; None when it is not there."""
         read = self._stream(bucket, key, version, lambda response: response.read())
         return None if read is None else read[1]
 
     def digest(self, bucket: str, key: str, version: str | None = None) -> tuple[Found, str] | None:
-        """A version read to its end, in pieces, and the sha256 of its bytes; None when it is not there. Of one that is
-        larger than an input may be, nothing is read: see ``unread_digest``."""
+        """Return a version read to its end, in pieces, and the sha256 of its bytes; None when it is not there. Of one
+        that is larger than an input may be, nothing is read: see ``unread_digest``."""
         return self._stream(bucket, key, version, _digest)
 
     def copy(self, bucket: str, key: str, source: Found) -> bool:
@@ -176,7 +176,7 @@ class Connection:
             self.client.remove_object(bucket, key, version_id=version)
 
     def has_bucket(self, bucket: str) -> bool:
-        """Whether the bucket is there."""
+        """Tell whether the bucket is there."""
         with translated(self.access.url, bucket):
             return self.client.bucket_exists(bucket)
 
@@ -317,7 +317,7 @@ def _found(headers: Mapping[str, str]) -> Found:
 
 
 def signed(access: Access, method: str, url: str) -> dict[str, str]:
-    """The headers of a request without a body, for what minio-py has no call."""
+    """Return the headers of a request without a body, for what minio-py has no call."""
     now, parts = datetime.now(UTC), urlsplit(url)
     headers = sign_v4_s3(
         method=method,
@@ -336,7 +336,7 @@ def signed(access: Access, method: str, url: str) -> dict[str, str]:
 
 
 def make_pool(access: Access) -> urllib3.PoolManager:
-    """The connections to a server, with the limits and the trust that all calls share."""
+    """Return the connections to a server, with the limits and the trust that all calls share."""
     if access.ca is not None and not os.path.isfile(access.ca):
         raise InputRejected("no such file", access.ca, "LOOKOUT_STORE_CA names a PEM file of certificate authorities")
     return urllib3.PoolManager(

@@ -1,9 +1,9 @@
-"""What each trouble with MinIO means: one table from the server's codes to plain words.
+"""Errors of MinIO: one table from the server's codes to plain words.
 
-All of them are Unavailable here, also refused credentials and vanished buckets: the picture that was being worked on is
-not to blame, so it must not be marked as failed; the work stops and the same call works once somebody has mended the
-deployment. Where one object is to blame after all, ``blame.py`` finds out. Nothing here may quote a signature, a key or
-a header: the words name the server, the bucket and what to do.
+All of them are Unavailable here, also refused credentials and missing buckets: the picture being worked on is not the
+cause, so it must not be marked as failed; the work stops, and the same call works once somebody has repaired the
+deployment. Where one object is the cause after all, ``blame.py`` finds out. No message may quote a signature, a key or
+a header: it names the server, the bucket and the remedy.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def translated(server: str, bucket: str) -> Iterator[None]:
 
 
 def failure(server: str, bucket: str, error: Exception) -> Unavailable:
-    """The error to raise for one of a foreign library's."""
+    """Return the error to raise for one of a foreign library's."""
     where = f"{server}/{bucket}"
     if isinstance(error, S3Error):
         code = code_of(error)
@@ -99,7 +99,7 @@ def failure(server: str, bucket: str, error: Exception) -> Unavailable:
 
 
 def code_of(error: S3Error) -> str:
-    """The server's own code, also for HEAD, whose answer has no body and for which minio guesses.
+    """Return the server's own code, also for HEAD, whose answer has no body and for which minio guesses.
 
     A HEAD that is refused because of the clock carries no code at all, but the server's time.
     """

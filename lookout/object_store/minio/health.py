@@ -1,6 +1,6 @@
-"""How a MinIO server is, for a person who looks: whether it answers, its clock, its version. Changes nothing.
+"""Health of a MinIO server, for a person: whether it answers, its clock, its version. Changes nothing.
 
-Asked once and not again and again: who looks wants to know how it is now.
+Each question is asked once, without retries: the answer is about this moment.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Health:
 
 
 def look(access: Access) -> Health:
-    """Raises Unavailable when nothing answers there, with what to do."""
+    """Return the health of the server. Raises Unavailable with a remedy when nothing answers there."""
     pool = make_pool(replace(access, timeout_s=_WAIT_S))
     began_s = time.time()
     live = _ask(pool, access, _LIVE)

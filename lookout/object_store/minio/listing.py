@@ -58,18 +58,19 @@ class Entry(NamedTuple):
 
     @property
     def modified_at_s(self) -> float:
-        """When it was written."""
+        """Return the time at which it was written, in Unix seconds."""
         return datetime.fromisoformat(self.modified_text).timestamp()
 
 
 def current(fetch: Fetch, prefix: str, after: str) -> Iterator[Entry]:
-    """The visible objects whose keys start with ``prefix`` and come after ``after``, in the order of code points."""
+    """Yield the visible objects whose keys start with ``prefix`` and come after ``after``, in the order of code
+    points."""
     query = {"list-type": "2", "max-keys": str(PAGE)}
     return _entries(fetch, query, prefix, after, "start-after", _after_objects)
 
 
 def versions(fetch: Fetch, prefix: str, after: str, through: str | None = None, page: int = PAGE) -> Iterator[Entry]:
-    """All versions and delete markers of the keys that start with ``prefix``, come after ``after`` and not after
+    """Yield all versions and delete markers of the keys that start with ``prefix``, come after ``after`` and not after
     ``through`` (None: to the end): keys in the order of code points, of each key the newest first."""
     query = {"versions": "", "max-keys": str(page)}
     for entry in _entries(fetch, query, prefix, after, "key-marker", _after_versions):
@@ -79,7 +80,7 @@ def versions(fetch: Fetch, prefix: str, after: str, through: str | None = None, 
 
 
 def versions_of(fetch: Fetch, key: str) -> Iterator[Entry]:
-    """All versions and delete markers of one key, the newest first."""
+    """Yield all versions and delete markers of one key, the newest first."""
     for entry in versions(fetch, key, ""):
         if entry.key != key:
             return  # a key comes before all that it is the beginning of
@@ -139,7 +140,7 @@ def _of_page(page: str) -> Iterator[Entry]:
 
 
 def _text(body: bytes) -> str:
-    """The page. Raises Corrupt for one that is not whole, as it would look like a bucket with fewer objects."""
+    """Return the page. Raises Corrupt for one that is not whole, as it would look like a bucket with fewer objects."""
     text = body.decode("utf-8", "replace")
     if _WHOLE.fullmatch(text) is None:
         raise Corrupt("a page of a listing", "XML", f"{len(body)} bytes that are none")
@@ -147,7 +148,7 @@ def _text(body: bytes) -> str:
 
 
 def _find(page: str, name: str) -> str:
-    """The text of an element that a page has once; empty when it is not there."""
+    """Return the text of an element that a page has once; empty when it is not there."""
     found = re.search(f"<{name}>([^<]*)", page)
     return unescape(found[1]) if found is not None else ""
 

@@ -17,7 +17,7 @@ FOR_GOOD_S: Final = 4_102_444_800
 
 
 def metrics_token(access_key: str, secret_key: str) -> str:
-    """The token of this user; the same each time."""
+    """Return the token of this user; the same each time."""
     head = _encoded({"alg": "HS512", "typ": "JWT"})
     claims = _encoded({"exp": FOR_GOOD_S, "iss": "prometheus", "sub": access_key})
     signature = hmac.digest(secret_key.encode(), f"{head}.{claims}".encode(), "sha512")

@@ -1,4 +1,4 @@
-"""Which buckets and keys MinIO can hold: refused here, with a hint, before anything goes over the wire.
+"""Rules for names of buckets and keys in MinIO: others are refused here, with a hint, before any request is sent.
 
 Found by trying keys on a real server and by reading what it checks. MinIO keeps every object in a folder of that name
 and treats a backslash as a slash when it looks for ``..``. Pure: knows no connection.
@@ -30,7 +30,7 @@ so; devices may put no other. See ``check_beside_others``."""
 
 
 def check_object_key(bucket: str, key: str) -> None:
-    """Raises InputRejected unless MinIO keeps this key and gives it back unchanged in a listing.
+    """Raise InputRejected unless MinIO keeps this key and gives it back unchanged in a listing.
 
     At most 1024 bytes, parts of at most 255; no part that is empty, ``.`` or ``..``, with either slash and with spaces
     around it; not only white space; none of the names that MinIO uses inside. Any other text is fine, also control
@@ -50,7 +50,7 @@ def check_object_key(bucket: str, key: str) -> None:
 
 
 def check_hides_nothing(bucket: str, key: str, endings: Sequence[str]) -> None:
-    """Raises InputRejected when an object of this key could keep others out of every listing.
+    """Raise InputRejected when an object of this key could keep others out of every listing.
 
     MinIO keeps an object in a folder of its key's name and lists nothing that lies below an object, whatever it is
     asked for, and also when only a delete marker is left of it: beside ``cam1``, each ``cam1/<name>`` is readable by
@@ -65,7 +65,7 @@ def check_hides_nothing(bucket: str, key: str, endings: Sequence[str]) -> None:
 
 
 def check_beside_others(bucket: str, key: str, endings: Sequence[str]) -> None:
-    """Raises InputRejected unless objects that pass this are all listed, however many there are: a key has an ending,
+    """Raise InputRejected unless objects that pass this are all listed, however many there are: a key has an ending,
     and no folder in it has one. Policies for devices say the same."""
     check_hides_nothing(bucket, key, endings)
     for folder in key.split("/")[:-1]:
@@ -75,7 +75,7 @@ def check_beside_others(bucket: str, key: str, endings: Sequence[str]) -> None:
 
 
 def full_bucket(prefix: str, bucket: str) -> str:
-    """The bucket's name on the server. Raises InputRejected unless it is 3 to 63 lower-case letters, digits and
+    """Return the bucket's name on the server. Raises InputRejected unless it is 3 to 63 lower-case letters, digits and
     dashes, with a letter or digit at both ends: what every S3 server takes."""
     name = prefix + bucket
     if not _BUCKET.fullmatch(name):
@@ -88,7 +88,8 @@ def full_bucket(prefix: str, bucket: str) -> str:
 
 
 def servable_prefix(prefix: str) -> str | None:
-    """The longest part of a prefix that MinIO takes in a listing, None when no key can begin with the prefix at all.
+    """Return the longest part of a prefix that MinIO takes in a listing, None when no key can begin with the prefix at
+    all.
 
     MinIO refuses the prefix ``..`` although it begins the legal key ``..x``: the caller filters what comes.
     """

@@ -1,4 +1,4 @@
-"""Which buckets tell a target of the server what happens in them: MinIO's own, beside plain S3.
+"""Bucket notifications to a target of the server: an extension of MinIO, not of plain S3.
 
 The target is the server's business: it is set up where the server is (an environment variable or its own tools), and
 named here by its ARN. Knows no receiver.

@@ -1,8 +1,8 @@
-"""Who may do what with which bucket, as S3 policy documents: pure data, with the least that each role needs.
+"""Rights of each role on each bucket, as S3 policy documents: pure data, with the least that each role needs.
 
 A role reads some buckets and writes some. To read is to get and list, all versions: the ledger names versions. To
-write is to read, put, hide, and remove one's own versions that were not committed. Who only puts can neither look nor
-overwrite what anybody still reads: each PUT is a version, and the ledger names the older one.
+write is to read, put, hide, and remove one's own versions that were not committed. A write-only role can neither read
+nor overwrite what anybody still reads: each PUT is a version, and the ledger names the older one.
 
 Two denials go with every role, as MinIO by default lets each user make service accounts and temporary credentials of
 their own, which outlive the user's secret: all of the admin interface, and all requests of derived credentials.
@@ -39,7 +39,7 @@ _REMOVE: Final = ("s3:DeleteObject", "s3:DeleteObjectVersion")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Role:
-    """What one user may do, by bucket names without the prefix. ``writes`` may be read too; ``puts`` only put to, and
+    """Rights of one user, by bucket names without the prefix. ``writes`` may be read too; ``puts`` only put to, and
     where there are ``endings`` only keys of which none hides another (``names.check_beside_others``)."""
 
     name: str
@@ -54,8 +54,8 @@ class Role:
 def roles(
     inputs: str, stages: Mapping[str, Sequence[str]], references: Sequence[str], endings: tuple[str, ...] = ()
 ) -> list[Role]:
-    """The roles of a pipeline: one a stage (``stages`` maps each to the buckets it reads, its references included),
-    the engine of a machine that runs all stages, and a device that uploads.
+    """Return the roles of a pipeline: one a stage (``stages`` maps each to the buckets it reads, its references
+    included), the engine of a machine that runs all stages, and a device that uploads.
 
     The engine may put pictures but never remove one: what devices sent is not its own. ``endings`` are those that a
     picture's key may have; all, if there are none.
@@ -68,17 +68,17 @@ def roles(
 
 
 def logs_role() -> Role:
-    """Who keeps the logs of a cluster's workflows, in a bucket of their own: puts them and reads them."""
+    """Return the role that keeps the logs of a cluster's workflows, in a bucket of their own: puts and reads them."""
     return Role(name=LOGS, reads=(LOGS_BUCKET,), puts=(LOGS_BUCKET,))
 
 
 def metrics_role() -> Role:
-    """Who asks the server for its metrics, and may do nothing else: Prometheus."""
+    """Return the role of Prometheus, which may read the server's metrics and nothing else."""
     return Role(name=METRICS, measures=True)
 
 
 def policy(role: Role, prefix: str) -> JsonObject:
-    """The policy document of a role. Raises InputRejected for a bucket that cannot be named so."""
+    """Return the policy document of a role. Raises InputRejected for a bucket that cannot be named so."""
     readable = [full_bucket(prefix, bucket) for bucket in dict.fromkeys((*role.reads, *role.writes))]
     writable = [full_bucket(prefix, bucket) for bucket in role.writes]
     puttable = [full_bucket(prefix, bucket) for bucket in role.puts]

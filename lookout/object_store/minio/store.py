@@ -84,7 +84,7 @@ class MinioStore(ObjectStore):
         return self._connected
 
     def full(self, bucket: str) -> str:
-        """The bucket's name on the server. Raises InputRejected when no bucket can be named so."""
+        """Return the bucket's name on the server. Raises InputRejected when no bucket can be named so."""
         return full_bucket(self.prefix, bucket)
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -119,18 +119,18 @@ class MinioStore(ObjectStore):
     def versions(
         self, bucket: str, prefix: str = "", after: str = "", through: str | None = None, page: int = PAGE
     ) -> Iterator[Entry]:
-        """All versions and delete markers of the keys after ``after`` and not after ``through`` (None: to the end), in
-        the order of code points, of each key the newest first; streamed, ``page`` entries a request. Raises Unavailable
-        for an unknown bucket: it must not look like one in which all was deleted."""
+        """Yield all versions and delete markers of the keys after ``after`` and not after ``through`` (None: to the
+        end), in the order of code points, of each key the newest first; streamed, ``page`` entries a request. Raises
+        Unavailable for an unknown bucket: it must not look like one in which all was deleted."""
         return versions(partial(self.connection.page, self.full(bucket)), prefix, after, through, page)
 
     def versions_of(self, bucket: str, key: str) -> Iterator[Entry]:
-        """All versions and delete markers of one key, the newest first."""
+        """Yield all versions and delete markers of one key, the newest first."""
         check_object_key(bucket, key)
         return versions_of(partial(self.connection.page, self.full(bucket)), key)
 
     def exists(self, bucket: str) -> bool:
-        """Whether the server has the bucket."""
+        """Tell whether the server has the bucket."""
         return self.connection.has_bucket(self.full(bucket))
 
     # --- writing ----------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ class MinioStore(ObjectStore):
             return False  # nor would ``get`` find it
 
     def _others(self, ref: ObjectRef) -> Iterator[Found]:
-        """Every version of the key that has the size of ``ref``, the newest first."""
+        """Yield every version of the key that has the size of ``ref``, the newest first."""
         for entry in self.versions_of(ref.bucket, ref.key):
             if entry.is_marker or entry.size != ref.size:
                 continue
@@ -222,8 +222,8 @@ class MinioStore(ObjectStore):
                 yield found
 
     def _get_elsewhere(self, ref: ObjectRef, skip: str | None, damage: ObjectUnreadable | None) -> bytes:
-        """The bytes from another version of the key, whatever its writer declared: read until the digest is right.
-        ``damage`` is why the version to ``skip`` cannot be read, if that is so."""
+        """Return the bytes from another version of the key, whatever its writer declared: read until the digest is
+        right. ``damage`` is why the version to ``skip`` cannot be read, if that is so."""
         shown: str | None = None
         for entry in self.versions_of(ref.bucket, ref.key):
             if entry.is_marker or not (entry.is_latest or (entry.size == ref.size and entry.version != skip)):
@@ -281,8 +281,8 @@ class MinioStore(ObjectStore):
 
 
 def _old(entries: Iterator[Entry], keep_newer_than_s: float) -> Iterator[Entry]:
-    """What may go: versions replaced or removed before then, and delete markers with nothing left below them. Never
-    what is visible: the server says of each entry whether it is the latest of its key."""
+    """Yield the versions that may be pruned: replaced or removed before then, and delete markers with nothing left
+    below them. Never the visible version: the server says of each entry whether it is the latest of its key."""
     newer: Entry | None = None
     marker: Entry | None = None
     for entry in entries:
@@ -300,7 +300,8 @@ def _old(entries: Iterator[Entry], keep_newer_than_s: float) -> Iterator[Entry]:
 
 
 def _version_of(ref: ObjectRef) -> str | None:
-    """The version to ask for. A handle that is none of MinIO's (another store's, a folder) never reaches the wire."""
+    """Return the version to ask for. A handle that is none of MinIO's (another store's, a folder) never reaches the
+    wire."""
     return ref.version if ref.version is not None and _VERSION.fullmatch(ref.version) else None
 
 
@@ -309,8 +310,8 @@ def _may_be(ref: ObjectRef, found: Found) -> bool:
 
 
 def _is_shown(ref: ObjectRef, top: Found) -> bool:
-    """Whether the visible version is the named one, or has its bytes and stays: a version that was only put may be
-    discarded by whoever put it, but nobody can name a copy."""
+    """Tell whether the visible version is the named one, or a lasting one with its bytes: a version that was only put
+    may be discarded by its writer, but nobody can name a copy."""
     if top.version == ref.version:
         return True
     return top.sha256 == ref.sha256 and (ref.version is None or top.copy_of is not None)

@@ -26,7 +26,8 @@ class Version:
 
 
 def history(store: MinioStore, bucket: str, key: str) -> list[Version]:
-    """All versions and removals of a key that the bucket still has, the newest first; empty for a key never used."""
+    """Return all versions and removals of a key that the bucket still has, the newest first; empty for a key never
+    used."""
     entries = list(store.versions_of(bucket, key))
     full = store.full(bucket)
     found = store.connection.each(

@@ -1,4 +1,4 @@
-"""What a proof finds: differences, inputs that expired, obstacles, remarks; and how two values are compared.
+"""Findings of a proof: differences, inputs that expired, obstacles, remarks; and the comparison of two values.
 
 Knows neither ledger nor store.
 """
@@ -18,7 +18,7 @@ MAX_DIFFERENCES: Final = 100
 
 
 class Verdict(StrEnum):
-    """What came of a proof. ``UNKNOWN``: nothing differs, but something that is needed is not there any more."""
+    """Verdict of a proof. ``UNKNOWN``: nothing differs, but something that is needed is not there any more."""
 
     SAME = "same"
     DIFFERS = "differs"
@@ -85,7 +85,7 @@ class Findings:
             self.differences.append(Difference(where=where, kept=kept, made=made))
 
     def proof(self, alert: str, steps: tuple[Step, ...]) -> Proof:
-        """All that was found."""
+        """Return all that was found."""
         return Proof(
             alert=alert,
             steps=steps,
@@ -97,7 +97,7 @@ class Findings:
 
 
 def differences(where: str, kept: Json, made: Json) -> Iterator[Difference]:
-    """Where two JSON values differ, leaf by leaf, in the order of names and places."""
+    """Yield the differences between two JSON values, leaf by leaf, in the order of names and places."""
     if isinstance(kept, dict) and isinstance(made, dict):
         for name in sorted(kept.keys() | made.keys()):
             yield from differences(f"{where}.{name}", kept.get(name), made.get(name))
@@ -110,5 +110,5 @@ def differences(where: str, kept: Json, made: Json) -> Iterator[Difference]:
 
 
 def _plain(value: Json) -> Json:
-    """The value as it comes back from where it was kept: tuples are lists."""
+    """Return the value as it comes back from where it was kept: tuples are lists."""
     return cast(Json, json.loads(json.dumps(value)))

@@ -159,7 +159,7 @@ class _Attempt:
             return None
 
     def _stage(self, record: Record) -> Stage | None:
-        """The stage with the recorded recipe; without it, nothing can be said."""
+        """Return the stage with the recorded recipe; without it, nothing can be said."""
         found = [stage for pipeline in self.pipelines for stage in pipeline.stages if stage.name == record.stage]
         stage = next((stage for stage in found if stage.recipe == record.recipe), None)
         if stage is None:
@@ -189,7 +189,8 @@ class _Attempt:
         return Work(key=record.key, inputs=inputs) if complete else None
 
     def _observed_at_s(self, ref: ObjectRef, record: Record) -> float | None:
-        """The later of the first sight of a picture and the time at which the datum was made, as its stage was told."""
+        """Return the later of the first sight of a picture and the time at which the datum was made, as its stage was
+        told."""
         if ref.bucket != self.pipelines[0].inputs:
             return None
         known = self.ledger.find_inputs(ref.bucket, [ref.key]).get(ref.key)
@@ -206,7 +207,8 @@ class _Attempt:
         return loaded
 
     def _bytes(self, ref: ObjectRef) -> bytes | None:
-        """The bytes with this digest: as made again just now, or as stored, under this name or another of the chain."""
+        """Return the bytes with this digest: as made again just now, or as stored, under this name or another of the
+        chain."""
         data = self.made.get(ref.sha256)
         for place in (ref, *self.same_bytes.get(ref.sha256, ())):
             if data is not None:
@@ -275,8 +277,8 @@ def _is_reference(stage: Stage, item: InputRef) -> bool:
 
 
 def _references(stage: Stage, record: Record) -> list[Reference]:
-    """The references that a record names, as units again. Their files lie under ``<unit>/<role>``; what was extracted
-    from them for choosing among units is not needed once they are chosen."""
+    """Return the references that a record names, as units again. Their files lie under ``<unit>/<role>``; what was
+    extracted from them for choosing among units is not needed once they are chosen."""
     units: dict[str, dict[str, ObjectRef]] = {}
     for item in record.inputs:
         if _is_reference(stage, item):

@@ -23,13 +23,13 @@ _PROGRAM: Final = ("base.js", "charts.js", "gallery.js", "detail.js", "status.js
 
 
 def index(data: JsonObject) -> bytes:
-    """The page with these sums inside."""
+    """Return the page with these sums inside."""
     before, after = _shell()
     return (before + _json(data) + after).encode()
 
 
 def partition(name: str, data: JsonObject) -> bytes:
-    """A script that hands the page the threats of one group, ``<device>/<day>``."""
+    """Return a script that hands the page the threats of one group, ``<device>/<day>``."""
     return f"lookoutPartition({_json(name)}, {_json(data)});\n".encode()
 
 
@@ -41,7 +41,7 @@ def _json(value: JsonObject | str) -> str:
 
 @cache
 def _shell() -> tuple[str, str]:
-    """The page up to its data, and from there on."""
+    """Return the page up to its data, and from there on."""
     here = files(__package__)
     html, style = (here.joinpath(name).read_text("utf-8") for name in ("index.html", "style.css"))
     program = "\n".join(here.joinpath(name).read_text("utf-8") for name in _PROGRAM)

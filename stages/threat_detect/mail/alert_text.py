@@ -1,4 +1,4 @@
-"""What a mail says of one alert, as plain, safe, short texts.
+"""Texts of one alert for a mail: plain, safe, short.
 
 An alert's detail was written by the stage's core, perhaps by an older version of it, and its texts come from names that
 strangers chose. Here every field becomes printable text of bounded length, and a missing one an empty text: an alert
@@ -62,7 +62,7 @@ class Sighting:
 
 
 def sighting(alert: Alert) -> Sighting:
-    """The alert in words."""
+    """Return the alert in words."""
     detail, draft = alert.draft.detail, alert.draft
     picture, model, rule = (_part(detail, name) for name in ("picture", "model", "rule"))
     timezone = _text(detail, "timezone") or "UTC"
@@ -101,7 +101,7 @@ def summary(labels: Counter[str]) -> str:
 
 
 def clean(text: str, limit: int = MAX_TEXT) -> str:
-    """The text without anything unprintable: no line break can end a header, no direction mark can turn a name
+    """Return the text without anything unprintable: no line break can end a header, no direction mark can turn a name
     around. Runs of white space become one blank; what is longer than ``limit`` is cut."""
     plain = "".join(char if char.isprintable() else " " for char in text[: 4 * limit])
     plain = " ".join(plain.split())

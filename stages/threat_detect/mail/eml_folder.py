@@ -72,8 +72,8 @@ class FolderChannel:
 
 
 def to_eml(mail: Mail, letter_id: str) -> bytes:
-    """The mail as an RFC 5322 message: text, and HTML with its pictures inside. The same mail gives the same bytes.
-    Raises ValueError for a mail with a ``fault``."""
+    """Return the mail as an RFC 5322 message: text, and HTML with its pictures inside. The same mail gives the same
+    bytes. Raises ValueError for a mail with a ``fault``."""
     file_id = _file_id(letter_id)
     message = EmailMessage(policy=_POLICY)
     message["From"] = Address(SENDER_NAME, addr_spec=mail.sender)
@@ -102,7 +102,7 @@ def to_eml(mail: Mail, letter_id: str) -> bytes:
 
 
 def _file_id(letter_id: str) -> str:
-    """The letter's id if it can be a file's name as it is, else its digest."""
+    """Return the letter's id if it can be a file's name as it is, else its digest."""
     return letter_id if _SAFE_ID.fullmatch(letter_id) else hashlib.sha256(letter_id.encode()).hexdigest()
 
 

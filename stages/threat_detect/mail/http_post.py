@@ -26,7 +26,7 @@ PIECE_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What the other side said. ``headers`` have names in small letters; ``body`` is cut to ``MAX_ANSWER_BYTES``."""
+    """Answer of the server. ``headers`` have lower-case names; ``body`` is cut to ``MAX_ANSWER_BYTES``."""
 
     status: int
     headers: Mapping[str, str]
@@ -47,7 +47,7 @@ class Unanswered(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """Where to post: ``scheme`` is http or https."""
+    """Target of a post: ``scheme`` is http or https."""
 
     scheme: str
     host: str
@@ -56,7 +56,8 @@ class Target:
 
 
 def target(url: str) -> Target:
-    """The parts of a URL. Raises InputRejected for one that is not plain http or https, or carries credentials."""
+    """Return the parts of a URL. Raises InputRejected for one that is not plain http or https, or carries
+    credentials."""
     try:
         parts = urlsplit(url)
         port = parts.port

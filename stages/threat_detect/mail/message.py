@@ -57,7 +57,8 @@ class Mail:
 
     @property
     def fault(self) -> str | None:
-        """Why no channel may try to send this, or None: accepted rules have good addresses, old records may not."""
+        """Return why no channel may try to send this, or None: accepted rules have valid addresses, old records may
+        not."""
         for who, address in (("sender", self.sender), ("recipient", self.recipient)):
             if not is_address(address):
                 return f"the {who} {address!r} is not a plain e-mail address"
@@ -73,7 +74,7 @@ class _Row:
 
 
 def render(letter: Letter) -> Mail:
-    """The mail of a letter: of one alert, or a digest of several. Never raises for what an alert says or shows.
+    """Return the mail of a letter: of one alert, or a digest of several. Never raises for what an alert says or shows.
 
     A picture that is missing or no JPEG is left out, and the mail says so. Raises ValueError for a letter without
     alerts.
@@ -164,7 +165,7 @@ def _distinct(values: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def _pictures(letter: Letter, alerts: Sequence[Alert], max_width_px: int) -> dict[str, Inline]:
-    """The pictures to show by alert id: one per evidence, as several alerts may be of the same picture."""
+    """Return the pictures to show by alert id: one per evidence, as several alerts may be of the same picture."""
     found: dict[str, Inline] = {}
     shown: dict[str, Inline] = {}
     room_bytes = PICTURES_MAX_BYTES
@@ -189,7 +190,7 @@ def _shown(pictures: dict[str, Inline], alert: Alert) -> str | None:
 
 
 def _fit_jpeg(data: bytes, max_width_px: int) -> bytes | None:
-    """The JPEG, shrunk if it is wider; None if it is none."""
+    """Return the JPEG, shrunk if it is wider; None if it is none."""
     try:
         width_px = simplejpeg.decode_jpeg_header(data)[1]
         if width_px <= max_width_px:

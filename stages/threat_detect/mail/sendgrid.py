@@ -110,7 +110,7 @@ class SendGridChannel:
         return delivered(answer, self._hide(_explain(answer)), now_s, sandbox=self._sandbox)
 
     def _hide(self, text: str) -> str:
-        """The text without the key, should the other side repeat it."""
+        """Return the text without the key, should the other side repeat it."""
         return text.replace(self._key, "[key]")
 
 
@@ -131,8 +131,8 @@ class _Post:
 
 
 def to_message(mail: Mail, letter_id: str, *, sandbox: bool = False) -> Mapping[str, object]:
-    """The mail as the body of a v3 mail send: one personalization a recipient, so that none sees another; pictures
-    inline; the ids as headers and custom arguments; no tracking of opens and clicks."""
+    """Return the mail as the body of a v3 mail send: one personalization a recipient, so that none sees another;
+    pictures inline; the ids as headers and custom arguments; no tracking of opens and clicks."""
     message = Message(
         from_email=Email(mail.sender, SENDER_NAME),
         to_emails=[mail.recipient],
@@ -162,12 +162,12 @@ def to_message(mail: Mail, letter_id: str, *, sandbox: bool = False) -> Mapping[
 
 
 def delivered(answer: Answer, said: str, now_s: float, *, sandbox: bool = False) -> Delivered:
-    """What an answer means for the letter; ``said`` is the other side's sentence.
+    """Return the meaning of an answer for the letter; ``said`` is the server's sentence.
 
-    202 (200 in the sandbox) is accepted. 401 and 403 are a wrong key or an unverified sender: a person can put that
-    right, so the letter waits instead of being lost. 408, 429 and redirects were certainly not accepted and wait too.
-    Any other 4xx refuses this very letter for good. 5xx may come from behind the point where the mail was accepted,
-    and an answer that the API does not know proves nothing: unknown.
+    202 (200 in the sandbox) is accepted. 401 and 403 are a wrong key or an unverified sender: a person can correct
+    that, so the letter waits instead of being lost. 408, 429 and redirects were certainly not accepted and wait too.
+    Any other 4xx refuses this letter for good. 5xx may come after the mail was accepted, and an answer that the API
+    does not document proves nothing: unknown.
     """
     status = answer.status
     error = f"SendGrid answered {status}" + (f": {said}" if said else "")
@@ -191,7 +191,8 @@ def delivered(answer: Answer, said: str, now_s: float, *, sandbox: bool = False)
 
 
 def _reset_at_s(answer: Answer, now_s: float) -> float:
-    """When a limit ends: the header's Unix seconds if they are in the near future, else a minute from now."""
+    """Return the end of a rate limit: the header's Unix seconds if they are in the near future, else a minute from
+    now."""
     text = answer.headers.get("x-ratelimit-reset", "").strip()
     if text.isascii() and text.isdigit() and len(text) <= 12 and now_s < int(text) <= now_s + MAX_WAIT_S:
         return float(text)
@@ -199,7 +200,8 @@ def _reset_at_s(answer: Answer, now_s: float) -> float:
 
 
 def _explain(answer: Answer) -> str:
-    """The API's error sentences with their fields, or the beginning of whatever else came. One printable line."""
+    """Return the API's error sentences with their fields, or the beginning of whatever else came. One printable
+    line."""
     try:
         tree = json.loads(answer.body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What counts as an e-mail address here: plain ``local@domain`` in ASCII, nothing that a header could read otherwise.
+"""Syntax of e-mail addresses: plain ``local@domain`` in ASCII, nothing with another meaning in a header.
 
 Stricter than RFC 5322 on purpose: no display names, comments, quotes or bare hosts. A domain with other letters is
 written in its ``xn--`` form.
@@ -17,7 +17,7 @@ _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+[A-Za-z][A-Za-z0-9-]{{0,61}}[A-Za-z0-9]",
 
 
 def is_address(text: str) -> bool:
-    """Whether the text is one such address, of at most 254 characters, and nothing else."""
+    """Tell whether the text is one such address, of at most 254 characters, and nothing else."""
     local, _, domain = text.rpartition("@")
     if len(text) > MAX_ADDRESS or len(local) > _MAX_LOCAL:
         return False

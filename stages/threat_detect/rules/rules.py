@@ -15,8 +15,8 @@ from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Accepted, Refused
 from lookout.domain.records import Json
 from stages import coco_labels as coco
+from stages.strict_json import path, printable, read, show
 from stages.threat_detect.rules.schema import MAX_NAME, ClassForm, OriginalForm, RuleForm, RulesForm, problems
-from stages.threat_detect.rules.strict_json import path, printable, read, show
 
 ROLE: Final = "rules"
 _ORIGINAL_FIELDS: Final = frozenset(OriginalForm.model_fields)
@@ -38,7 +38,7 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """Who is told of which classes on which devices. ``devices`` are globs; ``timezone`` is an IANA name."""
+    """Rule for alerts: recipients, classes and devices. ``devices`` are globs; ``timezone`` is an IANA name."""
 
     name: str
     user: str
@@ -73,7 +73,7 @@ def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
 
 
 def parse(name: str, data: bytes) -> tuple[Rule, ...]:
-    """The rules of one file. Raises InputRejected with a sentence that names file, place and field."""
+    """Return the rules of one file. Raises InputRejected with a sentence that names file, place and field."""
     if not name.lower().endswith(".json"):
         raise InputRejected("a rule file is JSON and its name ends with .json", printable(name))
     try:
@@ -179,7 +179,8 @@ def _coco_label(name: str, place: tuple[int | str, ...]) -> str:
 
 
 def _meaning(wanted: Wanted, *, custom: bool) -> str | int:
-    """What two entries must not both mean; only with COCO is it known that ``1`` is ``"person"``."""
+    """Return the class that an entry means; no two may mean one. Only with COCO is it known that ``1`` is
+    ``"person"``."""
     if wanted.class_id is None:
         return str(wanted.label)
     return wanted.class_id if custom else coco.NAMES[wanted.class_id]

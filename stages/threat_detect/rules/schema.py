@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from stages.threat_detect.local_time import find_zone, zone_names
+from stages.strict_json import path, show
 from stages.threat_detect.rules.email_address import MAX_ADDRESS, is_address
-from stages.threat_detect.rules.strict_json import path, show
+from stages.time_zones import find_zone, zone_names
 
 MAX_NAME: Final = 80
 MAX_CLASS_ID: Final = 1_000_000
@@ -150,7 +150,7 @@ class OriginalForm(_Form):
 
 
 def problems(exc: ValidationError) -> str:
-    """What is wrong, in sentences: ``rules[2].classes[0].min_score: expected a number from 0 to 1, got 1.7``."""
+    """Return the defects as sentences: ``rules[2].classes[0].min_score: expected a number from 0 to 1, got 1.7``."""
     found = [_sentence(error) for error in exc.errors(include_url=False)]
     more = len(found) - _SHOWN_PROBLEMS
     return "; ".join([*found[:_SHOWN_PROBLEMS], *([f"and {more} more"] if more > 0 else [])])

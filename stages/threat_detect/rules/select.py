@@ -1,4 +1,4 @@
-"""Which rule files apply to a picture, decided while planning: reads no rule file and imports nothing heavy."""
+"""Selection of the rule files that apply to a picture, while planning: reads no rule file and imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from stages.picture_names import find_name
 
 
 def select(key: str, references: Sequence[Reference]) -> list[Reference]:
-    """The rule files with at least one rule for the device that the picture's key names; none for a nameless key.
+    """Return the rule files with at least one rule for the device that the picture's key names; none for a nameless
+    key.
 
     Goes by what ``rules:accept`` extracted: ``meta["rules"][i]["devices"]``, a list of globs.
     """
@@ -21,7 +22,7 @@ def select(key: str, references: Sequence[Reference]) -> list[Reference]:
 
 
 def watches(globs: Sequence[str], device: str) -> bool:
-    """Whether one of the globs matches the device; case matters, as in keys."""
+    """Tell whether one of the globs matches the device; case matters, as in keys."""
     return any(fnmatchcase(device, glob) for glob in globs)
 
 

@@ -1,0 +1,57 @@
+"""References in force for the stages of a pipeline, and the digests by which a stage's datums are outdated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lookout.domain.identity import digest, references_digest
+from lookout.domain.pipeline import Pipeline, Select, Stage, load
+from lookout.domain.records import Reference
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selected:
+    """References that apply to one datum with their digest; ``prepared`` is equal for datums that share a prepared
+    stage."""
+
+    references: tuple[Reference, ...]
+    digest: str
+    recipe: str
+    prepared: str
+
+
+class InForce:
+    """References in force for one stage, pinned when made, and the choice of those that apply to a key."""
+
+    def __init__(self, stage: Stage, references: Sequence[Reference]) -> None:
+        self.references = tuple(references)
+        self.basis = digest("basis/1", stage.recipe, references_digest(self.references))
+        """Digest of all that the stage's datums depend on beside their inputs: recipe and references."""
+        uses = stage.references
+        self._select: Select | None = load(uses.select) if uses and uses.select else None
+        self._recipe = stage.recipe
+        self._digests: dict[tuple[str, ...], tuple[str, str]] = {}
+
+    def select(self, key: str) -> Selected:
+        """Choose what applies to the datum of this key."""
+        chosen = self.references if self._select is None else tuple(self._select(key, self.references))
+        names = tuple(sorted(reference.name for reference in chosen))
+        digests = self._digests.get(names)
+        if digests is None:
+            selected = references_digest(chosen)
+            digests = self._digests[names] = selected, digest("prepared/1", self._recipe, selected)
+        return Selected(references=chosen, digest=digests[0], recipe=self._recipe, prepared=digests[1])
+
+
+def read_in_force(pipeline: Pipeline, references: Callable[[str], Sequence[Reference]]) -> dict[str, InForce]:
+    """Read what is in force now, by stage; ``references`` gives the references in force in a bucket."""
+    return {
+        stage.name: InForce(stage, references(stage.references.bucket) if stage.references else ())
+        for stage in pipeline.stages
+    }
+
+
+def recipe_digests(pipeline: Pipeline, references: Callable[[str], Sequence[Reference]]) -> dict[str, str]:
+    """Give, by stage, the digest of this program's recipe and of the references in force now."""
+    return {name: in_force.basis for name, in_force in read_in_force(pipeline, references).items()}

@@ -1,0 +1,235 @@
+"""Reading of picture names by a list of entries: the first that matches decides.
+
+An entry says how a family of cameras names its pictures: by a pattern, and where it says neither, by a constant device,
+a zone, or another source of the time. What no entry reads is refused with a reason and a sentence.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from enum import StrEnum
+from typing import Final
+
+from stages.camera_names.exif_time import find_exif_time
+from stages.camera_names.instant import to_instant
+from stages.camera_names.matcher import Ambiguous, Matcher, Split, is_too_long
+from stages.camera_names.pattern import Token
+from stages.camera_names.written_time import WrittenTime
+
+EARLIEST: Final = datetime(2001, 1, 1, tzinfo=UTC)
+"""Clocks that were reset show times up to the year 2000."""
+TOLERANCE: Final = timedelta(days=1)
+"""A picture may be so far ahead of when it was first seen."""
+OF_ARRIVAL: Final = "time-of-arrival"
+
+
+class TimeSource(StrEnum):
+    """Where the time of an entry's pictures comes from."""
+
+    NAME = "name"
+    EXIF = "exif"
+    ARRIVAL = "arrival"
+
+
+class NameReason(StrEnum):
+    """Reasons for which a picture's name is refused. Stable codes."""
+
+    NAME = "name"
+    AMBIGUOUS = "name-ambiguous"
+    DEVICE_MISSING = "device-missing"
+    TIME_MISSING = "time-missing"
+    WITHOUT_ZONE = "time-without-zone"
+    TOO_EARLY = "time-too-early"
+    IN_FUTURE = "time-in-future"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What was read of one picture. ``entry`` is the place of the entry that decided."""
+
+    device: str
+    captured_at: datetime
+    seq: int | None
+    event: str | None
+    flags: tuple[str, ...]
+    entry: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unread:
+    """A picture that cannot be read: ``reason`` and a sentence that says what to do."""
+
+    reason: NameReason
+    sentence: str
+    entry: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ignored:
+    """A file that an entry says to pass over."""
+
+    entry: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """Settings of one device, by the name that its pictures say."""
+
+    name: str
+    zone: tzinfo | None = None
+    earliest: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of the list. ``place`` names it in messages."""
+
+    place: str
+    matcher: Matcher
+    ignore: bool = False
+    time: TimeSource = TimeSource.NAME
+    device: str | None = None
+    zone: tzinfo | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """All entries in the order in which they are tried, and the devices. ``zone`` is for devices that have none."""
+
+    entries: Sequence[Entry]
+    devices: Mapping[str, Device] = field(default_factory=dict)
+    zone: tzinfo | None = None
+
+    def read(
+        self, path: str, *, first_seen: datetime | None = None, exif: Mapping[str, str] | None = None
+    ) -> Reading | Unread | Ignored:
+        """Read the path of a picture below its source. ``exif``: the tags of the picture, if they are known."""
+        text = unicodedata.normalize("NFC", path)
+        if is_too_long(text):
+            return Unread(reason=NameReason.NAME, sentence="The path is longer than 1,024 bytes, or a name in it is.")
+        for entry in self.entries:
+            try:
+                split = entry.matcher.find(text)
+            except Ambiguous as both:
+                return _ambiguous(entry, both)
+            if split is None:
+                continue
+            return Ignored(entry=entry.place) if entry.ignore else self._read(entry, split, first_seen, exif)
+        return Unread(reason=NameReason.NAME, sentence=_why_no_entry(self.entries, text))
+
+    def _read(
+        self, entry: Entry, split: Split, first_seen: datetime | None, exif: Mapping[str, str] | None
+    ) -> Reading | Unread:
+        said = entry.device or split.device
+        if said is None:
+            return Unread(reason=NameReason.DEVICE_MISSING, sentence="Nothing names the device.", entry=entry.place)
+        device = self.devices.get(said, Device(name=said))
+        flags: list[str] = []
+        if entry.time is TimeSource.ARRIVAL:
+            written = None if first_seen is None else WrittenTime(at=first_seen)
+            flags.append(OF_ARRIVAL)
+        else:
+            written = split.time if entry.time is TimeSource.NAME else find_exif_time(exif or {})
+        if written is None:
+            sentence = (
+                f"The time of {device.name}'s picture is to come from {_SOURCES[entry.time]}, which does not say it."
+            )
+            return Unread(reason=NameReason.TIME_MISSING, sentence=sentence, entry=entry.place)
+        at = written.at
+        if written.is_local:
+            zone = entry.zone or device.zone or self.zone
+            if zone is None:
+                sentence = f"The time of {device.name}'s picture is local, and no zone is set: give the device a zone."
+                return Unread(reason=NameReason.WITHOUT_ZONE, sentence=sentence, entry=entry.place)
+            instant = to_instant(at, zone, first_seen)
+            at, flags = instant.at, [*flags, *([instant.flag] if instant.flag else [])]
+        at = at.astimezone(UTC)
+        refused = _check_bounds(at, device, first_seen, entry)
+        if refused is not None:
+            return refused
+        return Reading(
+            device=device.name,
+            captured_at=at,
+            seq=split.seq,
+            event=split.event,
+            flags=tuple(flags),
+            entry=entry.place,
+        )
+
+
+_SOURCES: Final = {
+    TimeSource.NAME: "its name",
+    TimeSource.EXIF: "its EXIF tags",
+    TimeSource.ARRIVAL: "its arrival",
+}
+
+
+def _ambiguous(entry: Entry, both: Ambiguous) -> Unread:
+    first, second = both.first, both.second
+    if first.device != second.device:
+        what = f"device {first.device!r} or {second.device!r}"
+    elif first.seq != second.seq:
+        what = f"number {first.seq} or {second.seq}"
+    else:
+        what = "two times"
+    sentence = f"The name can be read in two ways by {entry.matcher.pattern.text}: {what}."
+    return Unread(reason=NameReason.AMBIGUOUS, sentence=sentence, entry=entry.place)
+
+
+def _check_bounds(at: datetime, device: Device, first_seen: datetime | None, entry: Entry) -> Unread | None:
+    earliest = device.earliest or EARLIEST
+    if at < earliest:
+        sentence = (
+            f"{device.name}'s picture says {_utc(at)}, before the earliest time allowed, {_utc(earliest)}: "
+            "its clock is probably not set."
+        )
+        return Unread(reason=NameReason.TOO_EARLY, sentence=sentence, entry=entry.place)
+    if first_seen is not None and at > first_seen + TOLERANCE:
+        sentence = (
+            f"{device.name}'s picture says {_utc(at)}, and it was seen at {_utc(first_seen)}: its clock is ahead."
+        )
+        return Unread(reason=NameReason.IN_FUTURE, sentence=sentence, entry=entry.place)
+    return None
+
+
+def _utc(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _why_no_entry(entries: Iterable[Entry], path: str) -> str:
+    """Name the part in which the path differs from the entry with which it agrees furthest."""
+    found = [(entry.matcher.find_furthest(path), entry) for entry in entries if not entry.ignore]
+    nearest = max(found, key=lambda one: (one[0].number, one[0].at), default=None)
+    if nearest is None or nearest[0].token is None:
+        return "No entry reads the name."
+    (at, token), entry = (nearest[0].at, nearest[0].token), nearest[1]
+    text = path if entry.matcher.pattern.has_slash else path.rpartition("/")[2]
+    before = f" after {text[:at]!r}" if at else ""
+    got = repr(text[at : at + 20]) if text[at:] else "nothing"
+    return f"No entry reads the name. By {entry.matcher.pattern.text}, expected {_described(token)}{before}, got {got}."
+
+
+def _described(token: Token) -> str:
+    match token.kind:
+        case "text":
+            return repr(token.text)
+        case "ending":
+            return "'.jpg' or '.jpeg'"
+        case "slash":
+            return "'/'"
+        case "device":
+            return "a device"
+        case "event":
+            return "an event"
+        case "seq":
+            return f"{token.width} digits" if token.width else "a number"
+        case "p":
+            return "AM or PM"
+        case "z":
+            return "an offset such as +02:00"
+    if token.is_time:
+        return f"{token.width} digits" if token.width else "digits"
+    return "more text"

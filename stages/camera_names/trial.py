@@ -1,0 +1,175 @@
+"""Trial of a list of names on many paths: what each entry reads, what stays unread, and clocks that look wrong.
+
+Memory does not grow with the number of paths: examples and samples are kept up to a limit, all else is counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Final
+
+from lookout.domain.records import Json, JsonObject
+from stages.camera_names.matcher import Ambiguous
+from stages.camera_names.names import Entry, Ignored, Names, Reading
+
+EXAMPLES: Final = 3
+MOST_DEVICES: Final = 1_000
+MOST_SAMPLES: Final = 500
+"""Pictures of a device whose times are compared."""
+_WHOLE_HOURS_WITHIN: Final = timedelta(minutes=5)
+_LEAST_FOR_A_ZONE: Final = 5
+_MOST_OF_ONE_TIME: Final = 20
+_BACK: Final = timedelta(hours=1)
+_FARTHEST: Final = timedelta(hours=14)
+
+
+@dataclass
+class _Clock:
+    """Samples of one device: folder, number and path, the time that was read, and when the file was last changed."""
+
+    pictures: int = 0
+    samples: list[tuple[str, int, str, datetime, datetime]] = field(default_factory=list)
+
+
+class Trial:
+    """Counts for a list of names; ``add`` takes one path after the other, ``report`` says what was found."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._read: Counter[int] = Counter()
+        self._examples: dict[int, list[JsonObject]] = defaultdict(list)
+        self._ignored: Counter[str] = Counter()
+        self._unread: Counter[str] = Counter()
+        self._why: dict[str, list[JsonObject]] = defaultdict(list)
+        self._shadowed: Counter[tuple[int, int]] = Counter()
+        self._shadowed_example: dict[tuple[int, int], str] = {}
+        self._clocks: dict[str, _Clock] = {}
+
+    def add(self, path: str, changed_at: datetime, exif: Mapping[str, str] | None = None) -> None:
+        """Take a path that was last changed at a time."""
+        number, entry = self._find_entry(path)
+        found = self._names.read(path, first_seen=changed_at, exif=exif)
+        if isinstance(found, Ignored):
+            self._ignored[found.entry] += 1
+        elif isinstance(found, Reading):
+            self._count(number, path, found, changed_at)
+            if entry is not None:
+                self._look_behind(number, entry, path)
+        else:
+            self._unread[found.reason] += 1
+            if len(self._why[found.reason]) < EXAMPLES:
+                self._why[found.reason].append({"path": path, "sentence": found.sentence})
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """How many paths were read, passed over, and neither."""
+        return self._read.total(), self._ignored.total(), self._unread.total()
+
+    def report(self) -> JsonObject:
+        """Return what was found, as ``lookout names try --json`` shows it."""
+        entries = self._names.entries
+        return {
+            "read": self._read.total(),
+            "ignored": dict(self._ignored),
+            "unread": [
+                {"reason": reason, "count": number, "examples": list(self._why[reason])}
+                for reason, number in self._unread.most_common()
+            ],
+            "entries": [
+                {
+                    "entry": entry.place,
+                    "pattern": entry.matcher.pattern.text,
+                    "count": self._read[number],
+                    "examples": list(self._examples[number]),
+                }
+                for number, entry in enumerate(entries)
+                if not entry.ignore
+            ],
+            "shadowed": [
+                {
+                    "entry": entries[first].place,
+                    "by": entries[second].place,
+                    "count": number,
+                    "example": self._shadowed_example[first, second],
+                }
+                for (first, second), number in self._shadowed.most_common()
+            ],
+            "devices": {device: clock.pictures for device, clock in sorted(self._clocks.items())},
+            "clocks": [note for device, clock in sorted(self._clocks.items()) for note in _notes(device, clock)],
+        }
+
+    def _find_entry(self, path: str) -> tuple[int, Entry | None]:
+        """The entry that decides, and its number; the number of none is -1."""
+        for number, entry in enumerate(self._names.entries):
+            try:
+                if entry.matcher.find(path) is not None:
+                    return number, entry
+            except Ambiguous:
+                return number, entry
+        return -1, None
+
+    def _count(self, number: int, path: str, found: Reading, changed_at: datetime) -> None:
+        self._read[number] += 1
+        if len(self._examples[number]) < EXAMPLES:
+            utc = found.captured_at.astimezone(UTC)
+            example: JsonObject = {"path": path, "device": found.device, "utc": utc.isoformat().replace("+00:00", "Z")}
+            self._examples[number].append({**example, "flags": list(found.flags)})
+        if found.device not in self._clocks and len(self._clocks) >= MOST_DEVICES:
+            return
+        clock = self._clocks.setdefault(found.device, _Clock())
+        clock.pictures += 1
+        if len(clock.samples) < MOST_SAMPLES:
+            folder = path.rpartition("/")[0]
+            clock.samples.append((folder, found.seq or 0, path, found.captured_at, changed_at))
+
+    def _look_behind(self, number: int, entry: Entry, path: str) -> None:
+        """Whether a later entry would read the path as another device or time."""
+        own = entry.matcher.find(path)
+        for later, other in enumerate(self._names.entries[number + 1 :], start=number + 1):
+            if other.ignore:
+                continue
+            try:
+                split = other.matcher.find(path)
+            except Ambiguous:
+                continue
+            if split is None or own is None:
+                continue
+            if (entry.device or own.device, own.time) != (other.device or split.device, split.time):
+                self._shadowed[number, later] += 1
+                self._shadowed_example.setdefault((number, later), path)
+
+
+def _notes(device: str, clock: _Clock) -> list[Json]:
+    """What looks wrong with the times of a device."""
+    found: list[Json] = []
+    ahead = [(read - changed) for _, _, _, read, changed in clock.samples]
+    hours = {round(one / timedelta(hours=1)) for one in ahead}
+    if len(ahead) >= _LEAST_FOR_A_ZONE and len(hours) == 1:
+        (hour,) = hours
+        off = timedelta(hours=hour)
+        if hour and abs(off) <= _FARTHEST and all(abs(one - off) <= _WHOLE_HOURS_WITHIN for one in ahead):
+            what = f"all times are {abs(hour)} h {'after' if hour > 0 else 'before'} the files were written"
+            found.append({"device": device, "note": "whole-hours-off", "sentence": f"{what}: check its zone."})
+    times = Counter(read for _, _, _, read, _ in clock.samples)
+    if times and times.most_common(1)[0][1] > _MOST_OF_ONE_TIME:
+        at, number = times.most_common(1)[0]
+        sentence = f"{number} pictures have one and the same time, {at:%Y-%m-%d %H:%M:%S} UTC."
+        found.append({"device": device, "note": "same-time", "sentence": sentence})
+    back = _find_step_back(clock.samples)
+    if back is not None:
+        sentence = f"The time goes back by more than an hour at {back}: the clock was set or reset."
+        found.append({"device": device, "note": "going-back", "sentence": sentence})
+    return found
+
+
+def _find_step_back(samples: Sequence[tuple[str, int, str, datetime, datetime]]) -> str | None:
+    """The first path in a folder sorted by number whose time is more than an hour before that of the one before."""
+    numbered = sorted(one for one in samples if one[1])
+    for (folder, _, _, before, _), (other, _, path, at, _) in pairwise(numbered):
+        if folder == other and before - at > _BACK:
+            return path
+    return None

@@ -1,0 +1,113 @@
+"""EXIF tags of a JPEG: those that say how, when and by which camera a picture was taken.
+
+Only the header is looked at, nothing in it is trusted, and whatever is not understood is passed over: reading never
+raises. The numbers of tags and kinds are those of EXIF 2.32 and TIFF 6.0.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+UPRIGHT: Final = 1
+_APP1: Final = 0xE1
+_START_OF_SCAN: Final = 0xDA
+_EXIF: Final = b"Exif\x00\x00"
+_ORIENTATION: Final = 0x0112
+_EXIF_DIRECTORY: Final = 0x8769
+_ASCII: Final = 2
+_SHORT: Final = 3
+_LONG: Final = 4
+_LONGEST_TEXT: Final = 256
+_MOST_ENTRIES: Final = 512
+_TEXTS: Final = {
+    0x010F: "Make",
+    0x0110: "Model",
+    0x9003: "DateTimeOriginal",
+    0x9004: "DateTimeDigitized",
+    0x9011: "OffsetTimeOriginal",
+    0x9012: "OffsetTimeDigitized",
+    0x9291: "SubSecTimeOriginal",
+    0x9292: "SubSecTimeDigitized",
+    0xA431: "BodySerialNumber",
+}
+
+
+def orientation_of(jpeg: bytes) -> int:
+    """Return 1 to 8 as EXIF numbers them; 1 (upright) when there is no such tag."""
+    for tag, kind, count, value in _entries(_find_tiff(jpeg)):
+        if tag == _ORIENTATION:
+            (number,) = struct.unpack_from(value.order + "H", value.own)
+            return number if kind == _SHORT and count == 1 and 1 <= number <= 8 else UPRIGHT
+    return UPRIGHT
+
+
+def find_texts(jpeg: bytes) -> Mapping[str, str]:
+    """Return the texts of the tags that say when and by what the picture was taken, by their names in EXIF."""
+    tiff = _find_tiff(jpeg)
+    found: dict[str, str] = {}
+    for directory in (None, _EXIF_DIRECTORY):
+        start = None if directory is None else _find_directory(tiff, directory)
+        if directory is not None and start is None:
+            continue
+        for tag, kind, count, value in _entries(tiff, start):
+            if tag in _TEXTS and kind == _ASCII and 0 < count <= _LONGEST_TEXT:
+                text = value.read(tiff, count)
+                found.setdefault(_TEXTS[tag], text.decode("latin-1").rstrip("\0 "))
+    return found
+
+
+class _Value:
+    """The four bytes of an entry: the value itself, or where it is."""
+
+    def __init__(self, order: str, own: bytes) -> None:
+        self.order, self.own = order, own
+
+    def number(self) -> int:
+        """The value of a LONG."""
+        (number,) = struct.unpack(self.order + "I", self.own)
+        return int(number)
+
+    def read(self, tiff: bytes, count: int) -> bytes:
+        """The bytes of a text; fewer than ``count`` where the file ends."""
+        if count <= len(self.own):
+            return self.own[:count]
+        return tiff[self.number() : self.number() + count]
+
+
+def _find_tiff(jpeg: bytes) -> bytes:
+    """The TIFF block of the first EXIF segment; empty if there is none."""
+    at = 2  # behind the start-of-image marker
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
+        marker = jpeg[at + 1]
+        if marker == _START_OF_SCAN:
+            break
+        (length,) = struct.unpack_from(">H", jpeg, at + 2)
+        segment = jpeg[at + 4 : at + 2 + length]
+        if marker == _APP1 and segment.startswith(_EXIF):
+            return segment[len(_EXIF) :]
+        at += 2 + length
+    return b""
+
+
+def _find_directory(tiff: bytes, pointer: int) -> int | None:
+    return next((value.number() for tag, kind, _, value in _entries(tiff) if (tag, kind) == (pointer, _LONG)), None)
+
+
+def _entries(tiff: bytes, start: int | None = None) -> Iterator[tuple[int, int, int, _Value]]:
+    """The entries of a directory, by default the first: tag, kind, count, value."""
+    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4])
+    if order is None or len(tiff) < 8:
+        return
+    if start is None:
+        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+    if start + 2 > len(tiff):
+        return
+    (entries,) = struct.unpack_from(f"{order}H", tiff, start)
+    for number in range(min(entries, _MOST_ENTRIES)):
+        at = start + 2 + 12 * number
+        if at + 12 > len(tiff):
+            return
+        tag, kind, count = struct.unpack_from(f"{order}HHI", tiff, at)
+        yield tag, kind, count, _Value(order, tiff[at + 8 : at + 12])

@@ -1,0 +1,69 @@
+"""EXIF tags of pictures: texts in both byte orders, and bytes that only look like tags."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.imaging.exif import find_texts, orientation_of
+
+PHOTO = Path(__file__).parents[2] / "examples" / "photos"
+TEXTS = {0x9003: b"2025:07:15 12:32:56\0", 0x9011: b"-04:00\0", 0x9291: b"67\0"}
+
+
+def tiff(order: str, texts: dict[int, bytes], model: bytes = b"HC600\0") -> bytes:
+    """A TIFF block with a model, an orientation and a directory of EXIF tags."""
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    first_at, exif_at = 8, 8 + 2 + 3 * 12 + 4
+    data_at = exif_at + 2 + 12 * len(texts) + 4
+    data = bytearray()
+
+    def entry(tag: int, text: bytes) -> bytes:
+        if len(text) <= 4:
+            return struct.pack(f"{order}HHI", tag, 2, len(text)) + text.ljust(4, b"\0")
+        at = data_at + len(data)
+        data.extend(text)
+        return struct.pack(f"{order}HHII", tag, 2, len(text), at)
+
+    exif = struct.pack(f"{order}H", len(texts)) + b"".join(entry(tag, text) for tag, text in texts.items()) + bytes(4)
+    first = struct.pack(f"{order}H", 3) + entry(0x0110, model)
+    first += struct.pack(f"{order}HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack(f"{order}HHII", 0x8769, 4, 1, exif_at)
+    return mark + struct.pack(f"{order}I", first_at) + first + bytes(4) + exif + bytes(data)
+
+
+def jpeg(block: bytes) -> bytes:
+    segment = b"Exif\0\0" + block
+    return b"\xff\xd8\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + b"\xff\xda"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_texts_of_both_directories_are_read(order: str) -> None:
+    picture = jpeg(tiff(order, TEXTS))
+    assert find_texts(picture) == {
+        "Model": "HC600",
+        "DateTimeOriginal": "2025:07:15 12:32:56",
+        "OffsetTimeOriginal": "-04:00",
+        "SubSecTimeOriginal": "67",
+    }
+    assert orientation_of(picture) == 6
+
+
+def test_a_picture_without_tags_has_none() -> None:
+    picture = (PHOTO / "porch_1763798400.jpg").read_bytes()
+    assert isinstance(find_texts(picture), dict)
+    assert find_texts(b"") == {}
+    assert find_texts(jpeg(b"II*\0")) == {}
+
+
+@given(st.binary(max_size=300), st.integers(0, 200), st.sampled_from("<>"))
+@settings(max_examples=300, deadline=None)
+def test_reading_never_raises(noise: bytes, at: int, order: str) -> None:
+    block = bytearray(tiff(order, TEXTS))
+    block[at : at + len(noise)] = noise
+    for picture in (jpeg(bytes(block)), jpeg(noise), noise):
+        find_texts(picture)
+        assert 1 <= orientation_of(picture) <= 8
