@@ -90,6 +90,7 @@ PROJECT: Final = (
     ProjectImage(name="lookout/threat-detect:dev", target="threat-detect"),
     ProjectImage(name="lookout/plot:dev", target="plot"),
     ProjectImage(name="lookout/lookout:dev", target="lookout"),
+    ProjectImage(name="sendgrid-double:dev", dockerfile="devkit/fakes/Dockerfile"),
 )
 
 

@@ -173,7 +173,7 @@ class TestInputs:
 
 @pytest.mark.parametrize("image", PROJECT, ids=lambda image: image.name)
 def test_each_image_s_dockerfile_copies_what_is_there(image: ProjectImage) -> None:
-    assert image.requirements
+    assert image.requirements or image.dockerfile.startswith("devkit/")
     assert all(list(ROOT.glob(path)) for path in image.copied)
 
 

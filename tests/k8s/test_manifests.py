@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from k8s.local.recipes import PROJECT
 from k8s.local.site import HOST_IP
 from lookout.config.settings import Settings
 from tests.k8s.reading import (
@@ -305,6 +306,13 @@ def test_nobody_has_rights_beyond_the_namespace() -> None:
 def test_nobody_talks_to_anybody_but_by_a_policy_of_its_own() -> None:
     nobody = named("NetworkPolicy", "nobody")["spec"]
     assert nobody == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_a_module_that_a_container_runs_is_in_its_image() -> None:
+    copied = {image.name: image.copied for image in PROJECT}
+    run = [(one["image"], one["command"][2]) for one in CONTAINERS.values() if one.get("command", [])[1:2] == ["-m"]]
+    assert run
+    assert [one for one in run if one[1].partition(".")[0] not in copied[one[0]]] == []
 
 
 def test_no_policy_opens_everything_but_to_the_machine_of_the_local_cluster() -> None:
