@@ -18,6 +18,7 @@ from lookout.app.folder_watcher import FolderWatcher
 from lookout.app.page_status import status_file
 from lookout.app.process import stop_on_signals
 from lookout.app.run_summary import Summary, summarize
+from lookout.app.service_manager import ServiceManager
 from lookout.app.source_checks import check_folder, check_sources
 from lookout.cli.options import NO_RETENTION, PATH, json_option, run_options, state_option
 from lookout.cli.output import echo_json, echo_json_line
@@ -27,6 +28,7 @@ from lookout.engine.report import Progress
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.runs.runner import Order, Ran, Runner
 from lookout.sources.deletion_guard import keep_retention
+from lookout.sources.ingest import IngestResult
 from lookout.text import count, printable
 from lookout.version import code_version
 
@@ -99,7 +101,14 @@ def watch_folder(
     check_folder(program, folder, state)
     with program.open(state, create=True) as opened:
         order = options.order(opened, (folder,))
-        with _runner(program, opened, options, partial(_tell_event, as_json)) as runner:
+        service = ServiceManager(program.settings.notify_socket, program.settings.watchdog_s)
+
+        def tell_ready(taken: IngestResult) -> None:
+            changed = count(taken.changed, "new or changed picture")
+            click.echo(f"watching {folder}: {changed}; page: {opened.page}", err=True)
+            service.ready()
+
+        with service, _runner(program, opened, options, partial(_tell_event, as_json), service.turned) as runner:
             ran = runner.watch(
                 order,
                 FolderWatcher(
@@ -108,10 +117,7 @@ def watch_folder(
                     walk_every_s=walk_every_s,
                     tell=lambda text: click.echo(f"watch: {printable(text)}", err=True),
                 ),
-                lambda taken: click.echo(
-                    f"watching {folder}: {count(taken.changed, 'new or changed picture')}; page: {opened.page}",
-                    err=True,
-                ),
+                tell_ready,
             )
         summary = summarize(runner.pipeline, opened, ran, time.time())
     if as_json:
@@ -127,6 +133,7 @@ def _runner(
     opened: Deployment,
     options: RunOptions,
     tell: Callable[[Progress], None],
+    on_turn: Callable[[], None] = lambda: None,
 ) -> Iterator[Runner]:
     program.check_channel()
     pipeline = opened.pipeline_in_force(options.threshold)
@@ -142,6 +149,7 @@ def _runner(
             code=code_version(),
             bucket=opened.bucket,
             exclude=(opened.path.absolute(),),
+            on_turn=on_turn,
             status_file=status_file(opened, pipeline),
             on_progress=tell,
         )

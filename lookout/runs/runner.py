@@ -92,6 +92,8 @@ class Runner:
     code: str
     bucket: Bucket | None = None
     exclude: tuple[Path, ...] = ()
+    on_turn: Callable[[], None] = lambda: None
+    """Called with each turn of a watch's loop, each second or so, in the loop's thread."""
     status_file: StatusFile | None = None
     """Kept up during a watch, and at the end of each run."""
     clock: Callable[[], float] = time.time
@@ -184,6 +186,7 @@ class Runner:
         collector.collect()
         if self.status_file is not None:
             self.status_file.keep_up()
+        self.on_turn()
 
     # --- the steps --------------------------------------------------------------------------------------------------
 
