@@ -1,39 +1,56 @@
-# The operator's command line: docker build --file Dockerfile --tag lookout/lookout .
-# How to build it without a registry or an index, and what it needs to run, is in docs/images.md.
+# All images of Lookout: docker build --target validate --tag lookout/validate .
+# Targets are the stages (validate, object-detect, threat-detect, plot) and, where none is named, the command line.
+# How to build them without a registry or an index, and what they need to run, is in docs/images.md.
 ARG BASE=python:3.11.16-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
 
-FROM ${BASE} AS libraries
-COPY requirements/build.txt requirements/run.txt /requirements/
-# One package comes as sources: what builds it stays in this stage, and so do the packages' own tests.
+# Packages: a stage of the build for each image, and what they share.
+FROM ${BASE} AS installer
+COPY requirements/build.txt requirements/install.sh /requirements/
 RUN python3 -m venv /opt/build \
-    && python3 -m venv --without-pip /opt/lookout \
-    && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement /requirements/build.txt \
-    && /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --require-hashes \
-        --requirement /requirements/run.txt --wheel-dir /wheels \
-    && /opt/build/bin/pip --python /opt/lookout/bin/python install --no-cache-dir --no-index --no-deps --no-compile \
-        /wheels/*.whl \
-    && find /opt/lookout -depth -type d -name tests -exec rm -r {} +
-# A worker process imports the program anew: it must do nothing then.
-# Bytecode is made here, as nothing can be written later, and not compared with its source, as that never changes.
-RUN printf '#!/opt/lookout/bin/python\nfrom stages.installation import main\n\nif __name__ == "__main__":\n    main()\n' > /opt/lookout/bin/lookout \
-    && chmod 755 /opt/lookout/bin/lookout \
-    && /opt/lookout/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/lookout/lib
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement /requirements/build.txt
 
-# A change of the code makes this anew and nothing above.
-FROM libraries AS code
+FROM installer AS validate-packages
+COPY requirements/validate.txt /requirements/
+RUN sh /requirements/install.sh validate
+
+FROM installer AS object-detect-packages
+COPY requirements/object-detect.txt /requirements/
+RUN sh /requirements/install.sh object-detect
+
+FROM installer AS threat-detect-packages
+COPY requirements/threat-detect.txt /requirements/
+RUN sh /requirements/install.sh threat-detect
+
+FROM installer AS plot-packages
+COPY requirements/plot.txt /requirements/
+RUN sh /requirements/install.sh plot
+
+FROM installer AS lookout-packages
+COPY requirements/run.txt /requirements/
+# A worker process imports the program anew: it must do nothing then.
+RUN sh /requirements/install.sh run \
+    && printf '#!/opt/lookout/bin/python\nfrom stages.installation import main\n\nif __name__ == "__main__":\n    main()\n' > /opt/lookout/bin/lookout \
+    && chmod 755 /opt/lookout/bin/lookout
+
+# The code: a change of it makes no package anew.
+FROM ${BASE} AS code
 COPY LICENSE THIRD_PARTY_NOTICES.md /app/
 COPY lookout /app/lookout
 COPY stages /app/stages
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /app
+
+FROM code AS whole-code
 COPY event_sources /app/event_sources
 COPY lookout_assets /app/lookout_assets
 COPY models /app/models
 COPY examples /app/examples
-RUN /opt/lookout/bin/python -m compileall -q --invalidation-mode unchecked-hash /app
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /app
 
-FROM ${BASE}
-COPY --from=libraries /opt/lookout /opt/lookout
-COPY --from=code /app /app
-# Only /tmp need be writable.
+# How each image runs. Only /tmp need be writable.
+FROM ${BASE} AS runtime
 ENV PATH=/opt/lookout/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app \
     PYTHONSAFEPATH=1 \
@@ -44,12 +61,72 @@ ENV PATH=/opt/lookout/bin:/usr/local/bin:/usr/bin:/bin \
     LOOKOUT_STATE=/tmp/lookout
 WORKDIR /app
 USER 10001:10001
+
+# The images. Labels come last, as the revision is another each time.
+FROM runtime AS validate
+COPY --from=validate-packages /opt/lookout /opt/lookout
+COPY --from=code /app /app
+ENTRYPOINT ["python", "-m", "stages.validate"]
+CMD ["--help"]
+ARG VERSION
+ARG REVISION
+ARG SOURCE
+LABEL org.opencontainers.image.title="Lookout: validate" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.source="${SOURCE}" \
+    org.opencontainers.image.licenses="Apache-2.0"
+
+FROM runtime AS object-detect
+COPY --from=object-detect-packages /opt/lookout /opt/lookout
+COPY --from=code /app /app
+ENTRYPOINT ["python", "-m", "stages.object_detect"]
+CMD ["--help"]
+ARG VERSION
+ARG REVISION
+ARG SOURCE
+LABEL org.opencontainers.image.title="Lookout: object-detect" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.source="${SOURCE}" \
+    org.opencontainers.image.licenses="Apache-2.0"
+
+FROM runtime AS threat-detect
+COPY --from=threat-detect-packages /opt/lookout /opt/lookout
+COPY --from=code /app /app
+ENTRYPOINT ["python", "-m", "stages.threat_detect"]
+CMD ["--help"]
+ARG VERSION
+ARG REVISION
+ARG SOURCE
+LABEL org.opencontainers.image.title="Lookout: threat-detect" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.source="${SOURCE}" \
+    org.opencontainers.image.licenses="Apache-2.0"
+
+FROM runtime AS plot
+COPY --from=plot-packages /opt/lookout /opt/lookout
+COPY --from=code /app /app
+ENTRYPOINT ["python", "-m", "stages.plot"]
+CMD ["--help"]
+ARG VERSION
+ARG REVISION
+ARG SOURCE
+LABEL org.opencontainers.image.title="Lookout: plot" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.source="${SOURCE}" \
+    org.opencontainers.image.licenses="Apache-2.0"
+
+FROM runtime AS lookout
+COPY --from=lookout-packages /opt/lookout /opt/lookout
+COPY --from=whole-code /app /app
 ENTRYPOINT ["lookout"]
 CMD ["--help"]
-# Last, as the revision is another each time.
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-ARG SOURCE=unknown
+ARG VERSION
+ARG REVISION
+ARG SOURCE
 LABEL org.opencontainers.image.title="Lookout" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \

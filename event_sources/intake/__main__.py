@@ -19,7 +19,6 @@ from lookout.app.process import run_command
 from lookout.app.state_identity import check_servers
 from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected
-from lookout.ledger.batches import with_batches
 from lookout.log import configure, get_logger
 from stages.installation import INSTALLATION
 
@@ -47,7 +46,7 @@ def main() -> None:
     store = open_minio(settings.store)
     pipeline, references = INSTALLATION.pipeline, INSTALLATION.references
     where = Where(
-        open_ledger=lambda: with_batches(open_ledger(settings, settings.state)),
+        open_ledger=lambda: open_ledger(settings, settings.state),
         pictures=BucketPictures(store, pipeline.inputs),
         pipeline=pipeline,
         buckets=Buckets(

@@ -111,6 +111,7 @@ class Images:
                 "bud", "--quiet", "--layers", "--isolation=chroot",
                 f"--build-arg=BASE={base}", f"--build-arg=REVISION={_revision()}",
                 f"--volume={packages}:/packages:ro", f"--volume={pip}:/etc/pip.conf:ro",
+                *((f"--target={image.target}",) if image.target else ()),
                 "--tag", image.name, "--file", ROOT / image.dockerfile, ROOT,
             )
         )  # fmt: skip

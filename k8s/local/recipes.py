@@ -40,17 +40,24 @@ class ProjectImage:
     """An image of this project, by its Dockerfile, whose context is the project's folder."""
 
     name: str
-    dockerfile: str
+    dockerfile: str = "Dockerfile"
+    target: str = ""
+    """The stage of the build that is the image; the last one if it is not named."""
 
     @property
     def copied(self) -> tuple[str, ...]:
-        """Return the paths that the Dockerfile copies from the project, as written there."""
-        words = (line.split() for line in (ROOT / self.dockerfile).read_text(encoding="utf-8").splitlines())
-        copies = (line[1:] for line in words if line and line[0] == "COPY")
-        plain = (
-            [word for word in line if not word.startswith("--")] for line in copies if "--from=" not in " ".join(line)
-        )
-        return tuple(source for line in plain for source in line[:-1])
+        """Return the paths that the image's stages of the build copy from the project, as written there."""
+        stages = _read_stages((ROOT / self.dockerfile).read_text(encoding="utf-8"))
+        found: list[str] = []
+        waiting = [self.target or list(stages)[-1]]
+        for stage in waiting:
+            for step, *words in stages[stage]:
+                sources = [word.removeprefix("--from=") for word in words if word.startswith("--from=")]
+                if step == "COPY" and not sources:
+                    found += [word for word in words if not word.startswith("--")][:-1]
+                before = words[:1] if step == "FROM" else sources
+                waiting += [name for name in before if name in stages and name not in waiting]
+        return tuple(found)
 
     @property
     def requirements(self) -> tuple[Path, ...]:
@@ -59,7 +66,7 @@ class ProjectImage:
 
     def inputs(self, base: str) -> str:
         """Digest of what decides what is in the image, ``base`` among it."""
-        digest = hashlib.sha256(_digest(base, self.dockerfile).encode())
+        digest = hashlib.sha256(_digest(base, self.dockerfile, self.target).encode())
         for path in _files(self.dockerfile, ".dockerignore", *self.copied):
             digest.update(f"{path.relative_to(ROOT)}\0{path.stat().st_mode:o}\0{path.stat().st_size}\0".encode())
             digest.update(path.read_bytes())
@@ -78,13 +85,26 @@ SERVERS: Final = (
     ServerImage(name="nats:2.15.2", programs=("/nats-server",)),
 )
 PROJECT: Final = (
-    ProjectImage(name="lookout/validate:dev", dockerfile="stages/validate/Dockerfile"),
-    ProjectImage(name="lookout/object-detect:dev", dockerfile="stages/object_detect/Dockerfile"),
-    ProjectImage(name="lookout/threat-detect:dev", dockerfile="stages/threat_detect/Dockerfile"),
-    ProjectImage(name="lookout/plot:dev", dockerfile="stages/plot/Dockerfile"),
-    ProjectImage(name="lookout/lookout:dev", dockerfile="Dockerfile"),
+    ProjectImage(name="lookout/validate:dev", target="validate"),
+    ProjectImage(name="lookout/object-detect:dev", target="object-detect"),
+    ProjectImage(name="lookout/threat-detect:dev", target="threat-detect"),
+    ProjectImage(name="lookout/plot:dev", target="plot"),
+    ProjectImage(name="lookout/lookout:dev", target="lookout"),
     ProjectImage(name="sendgrid-double:dev", dockerfile="devkit/fakes/Dockerfile"),
 )
+
+
+def _read_stages(dockerfile: str) -> dict[str, list[list[str]]]:
+    """Read the steps FROM and COPY of each stage of a build, as words; a stage without a name has its number."""
+    stages: dict[str, list[list[str]]] = {}
+    name = ""
+    for words in map(str.split, dockerfile.splitlines()):
+        if words[:1] == ["FROM"]:
+            name = words[3] if words[2:3] == ["AS"] else str(len(stages))
+            stages[name] = [words]
+        elif words[:1] == ["COPY"]:
+            stages[name].append(words)
+    return stages
 
 
 def _files(*patterns: str) -> Iterator[Path]:

@@ -27,7 +27,7 @@ from lookout.domain.identity import digest
 from lookout.domain.pipeline import Refused
 from lookout.domain.records import JsonObject
 from lookout.filesystem.files import failure
-from lookout.ledger.batches import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState, with_batches
+from lookout.ledger.batches import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState
 from lookout.sources.deletion_guard import ALLOW_HINT
 from lookout.sources.reconcile import Reconciled
 from lookout.text import count, printable, when
@@ -111,7 +111,7 @@ def cut(
     run = run or ("" if kind == LIVE else run_id(time.time()))
     chosen = Range(prefix=prefix, since_s=since, until_s=until)
     with program.open(state) as opened, reporting(opened, wanted=page_status):
-        ledger = with_batches(opened.ledger)
+        ledger = opened.ledger
         if run:
             ensure_run(ledger, run, time.time(), kind)
         seen, refused = _look(opened, reconcile, run)
@@ -234,7 +234,7 @@ def list_batches(
     """List batches; with --json, one object a line."""
     with program.open(state) as opened:
         wanted = [BatchState(name) for name in states]
-        for batch in islice(with_batches(opened.ledger).batches(run=run, states=wanted, after=after), limit):
+        for batch in islice(opened.ledger.batches(run=run, states=wanted, after=after), limit):
             if as_json:
                 echo_json_line(_brief(batch))
             else:
@@ -251,7 +251,7 @@ def list_batches(
 def show(program: Program, id_: str, state: Path | None, as_json: bool) -> None:
     """Show one batch: its state, its owner, its pictures, and the number of their datums that wait in each stage."""
     with program.open(state) as opened:
-        batch = with_batches(opened.ledger).find_batches([id_]).get(id_)
+        batch = opened.ledger.find_batches([id_]).get(id_)
         if batch is None:
             raise InputRejected("no such batch", id_, "see lookout batches list")
         waiting = _waiting(opened, batch)

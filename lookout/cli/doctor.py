@@ -84,7 +84,7 @@ def _installation() -> Iterator[Check]:
         try:
             module = importlib.import_module(name)
         except ImportError as exc:
-            yield Check(name=name, ok=False, found=str(exc), hint="run make again")
+            yield Check(name=name, ok=False, found=str(exc), hint="install Lookout again")
         else:
             yield Check(name=name, ok=True, found=str(getattr(module, "__version__", "present")))
 

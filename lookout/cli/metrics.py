@@ -15,7 +15,7 @@ from lookout.cli.options import state_option
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.pipeline import Pipeline
 from lookout.filesystem.files import words
-from lookout.ledger.batches import BatchLedger, with_batches
+from lookout.ledger.batches import BatchLedger
 from lookout.log import get_logger
 from lookout.reports.status import look, pause_s
 from lookout.text import printable
@@ -50,7 +50,7 @@ def metrics(program: Program, once: bool, port: int, host: str, every_s: float, 
 
     signal.signal(signal.SIGTERM, _interrupt)  # the first process of a container has no other way to hear of it
     with program.open(state) as opened:
-        ledger = with_batches(opened.ledger)
+        ledger = opened.ledger
         measures = Measures(program.pipeline, follows=not once)
         if once:
             measures.take(look(program.pipeline, ledger, time.time()), ledger)

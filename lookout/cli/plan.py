@@ -19,7 +19,6 @@ from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Pipeline, Refused
 from lookout.domain.records import JsonObject, Observation, Reference
 from lookout.execution.process_pool import ProcessWorkers
-from lookout.ledger.batches import with_batches
 from lookout.reports.preview import Action, Item, plan, suppose
 from lookout.sources.deletion_guard import ALLOW_HINT, DeletionGuard
 from lookout.sources.folder import scan
@@ -67,11 +66,7 @@ def plan_command(
             pipeline = pipeline.with_params({"object-detect": {"threshold": threshold}})
         references, refused = _references(opened, pipeline, {"rules": rules, "model": model})
         seen, warning = _look(opened, source, scan_own=look)
-        items = list(
-            plan(
-                pipeline, with_batches(opened.ledger), opened.store, seen=seen, references=references, now_s=time.time()
-            )
-        )
+        items = list(plan(pipeline, opened.ledger, opened.store, seen=seen, references=references, now_s=time.time()))
     if as_json:
         echo_json(_as_json(pipeline, items, refused, warning))
     else:

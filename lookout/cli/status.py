@@ -18,7 +18,6 @@ from lookout.batches.cutter import ordinary
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, Unavailable
-from lookout.ledger.batches import with_batches
 from lookout.reports.status import Backlog, Status, Waiting, look, pause_s
 from lookout.sources.deletion_guard import ALLOW_HINT
 from lookout.text import count, printable, table, when
@@ -127,7 +126,7 @@ def status(program: Program, state: Path | None, shown: int, follow: bool, every
 
 
 def _look(opened: Deployment, shown: int) -> Seen:
-    ledger = with_batches(opened.ledger)
+    ledger = opened.ledger
     return Seen(
         state=opened.path,
         source=ledger.find_note("source"),

@@ -20,7 +20,6 @@ from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK
 from lookout.domain.pipeline import UNNAMED
 from lookout.domain.records import JsonObject
 from lookout.filesystem.files import failure
-from lookout.ledger.batches import with_batches
 from lookout.text import count, printable
 
 MESSAGE_FILE: Final = Path("/dev/termination-log")
@@ -147,7 +146,7 @@ def verdict(
 
 
 def _end(opened: Deployment, run: str, keys: list[str], batch: str) -> Verdict:
-    ledger, pipeline = with_batches(opened.ledger), opened.pipeline_in_force()
+    ledger, pipeline = opened.ledger, opened.pipeline_in_force()
     ids = [batch] if batch else []
     give_up(ledger, run, ids)
     for known in ledger.find_batches(ids).values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -33,19 +33,14 @@ _OF_A_RUN: Final = ("rules", "model", "threshold", "max_mails", "allow_deletions
 @click.pass_context
 def watch(
     context: click.Context,
+    /,
     folder: Path,
     state: Path | None,
-    rules: Path | None,
-    model: Path | None,
-    threshold: float | None,
-    workers: int | None,
-    max_mails: int,
-    allow_deletions: bool,
-    retention: float | None,
     walk_every_s: float,
     upload: bool,
     prefix: str,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Process every photograph that arrives in DIR, until stopped with Ctrl-C or SIGTERM.
 
@@ -67,7 +62,7 @@ def watch(
                 program,
                 folder,
                 prefix=prefix,
-                workers=workers,
+                workers=given["workers"],
                 state=where,
                 walk_every_s=walk_every_s,
                 as_json=as_json,
@@ -75,21 +70,7 @@ def watch(
         )
     if prefix:
         raise click.UsageError("--prefix is for --upload; here a picture's key is its path below DIR.")
-    from lookout.cli.run import watch_folder
+    from lookout.cli.run import RunOptions, watch_folder
 
-    sys.exit(
-        watch_folder(
-            program,
-            folder,
-            state,
-            rules=rules,
-            model=model,
-            threshold=threshold,
-            workers=workers,
-            max_mails=max_mails,
-            allow_deletions=allow_deletions,
-            retention=retention,
-            walk_every_s=walk_every_s,
-            as_json=as_json,
-        )
-    )
+    options = RunOptions(**given)
+    sys.exit(watch_folder(program, folder, state, options, walk_every_s=walk_every_s, as_json=as_json))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ import click
 from lookout.app.deployment import SENT_FILE, Program, open_minio
 from lookout.app.installation import Change
 from lookout.app.process import stop_on_signals
+from lookout.app.service_manager import ServiceManager
 from lookout.cli.output import echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, InputRejected, LookoutError
 from lookout.object_store.minio.names import check_object_key
@@ -48,6 +50,8 @@ def watch_and_upload(
     store = open_minio(program.settings.store)
     target = f"{store.access.url}/{store.full(program.pipeline.inputs)}"
     teller = _Teller(as_json)
+    exclude = (state.absolute(),)
+    service = ServiceManager(program.settings.notify_socket, program.settings.watchdog_s)
     memory = Memory(state / SENT_FILE, target)
     sync = FolderSync(
         folder,
@@ -58,7 +62,8 @@ def watch_and_upload(
         prefix=prefix,
         workers=workers or DEFAULT_WORKERS,
         walk_every_s=walk_every_s,
-        exclude=(state.absolute(),),
+        exclude=exclude,
+        on_turn=service.turned,
     )
 
     def on_change(change: Change) -> None:
@@ -71,16 +76,11 @@ def watch_and_upload(
 
     stop_on_signals(sync.stop)
     try:
-        with program.installation.load_folder_watch()(
-            folder,
-            on_change,
-            on_lost,
-            exclude=(state.absolute(),),
-            walk_every_s=walk_every_s,
-            tell=teller.tell_watch,
-        ) as watch:
+        begin = partial(program.installation.load_folder_watch(), folder, on_change, on_lost, exclude=exclude)
+        with service, begin(walk_every_s=walk_every_s, tell=teller.tell_watch) as watch:
             sync.look_after(watch)
             click.echo(f"watching {printable(folder)} for {printable(target)}", err=True)
+            service.ready()
             sync.run()
     finally:
         teller.sum_up(sync)
@@ -97,7 +97,7 @@ def check_alone(context: click.Context, foreign: Sequence[str]) -> None:
 
 
 class _Teller:
-    """A line for each file on stderr, or with ``--json`` on stdout; trouble once, until it changes."""
+    """Teller of a line for each file on stderr, or with ``--json`` on stdout; trouble once, until it changes."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json

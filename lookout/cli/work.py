@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,14 +39,10 @@ from lookout.domain.errors import EXIT_OK, EXIT_STOPPED
 @click.pass_obj
 def work(
     program: Program,
-    batch: str,
-    key: str,
-    pull: str,
-    stage: str | None,
-    workers: int | None,
-    max_mails: int,
+    /,
     state: Path | None,
     as_json: bool,
+    **task: Any,
 ) -> None:
     """Work on batches that lookout batches cut has made. Any number of workers may work on one run at once.
 
@@ -53,8 +50,7 @@ def work(
     worker holds the rest, or something does not answer: then the same call may work later. Ctrl-C or SIGTERM hands the
     batch back.
     """
-    task = Task(batch=batch, key=key, pull=pull, stage=stage, workers=workers, max_mails=max_mails)
-    ended = work_through(program, task, state)
+    ended = work_through(program, Task(**task), state)
     if as_json:
         echo_json(ended.as_json())
     else:

@@ -24,11 +24,15 @@ class Settings:
     durable: bool = True
     store: StoreAddress | None = None
     ledger: LedgerAddress | None = None
+    notify_socket: str | None = None
+    """The socket of the service manager that started this process, as a path, or a name after ``@``."""
+    watchdog_s: float | None = None
+    """The longest silence that it allows."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read LOOKOUT_STATE, LOOKOUT_LOG, LOOKOUT_DURABLE, LOOKOUT_SENDGRID_HOST, SENDGRID_API_KEY and what
-        ``lookout.config.addresses`` reads.
+        """Read LOOKOUT_STATE, LOOKOUT_LOG, LOOKOUT_DURABLE, LOOKOUT_SENDGRID_HOST, SENDGRID_API_KEY,
+        NOTIFY_SOCKET, WATCHDOG_USEC and what ``lookout.config.addresses`` reads.
 
         Raises InputRejected that names the variable.
         """
@@ -51,4 +55,12 @@ class Settings:
             durable=durable == "1",
             store=StoreAddress.from_environment(environment),
             ledger=LedgerAddress.from_environment(environment),
+            notify_socket=environment.get("NOTIFY_SOCKET") or None,
+            watchdog_s=_watchdog_s(environment.get("WATCHDOG_USEC", "")),
         )
+
+
+def _watchdog_s(text: str) -> float | None:
+    if text and not (text.isascii() and text.isdecimal() and int(text)):
+        raise InputRejected(f"expected microseconds, got {text!r}", "WATCHDOG_USEC")
+    return int(text) / 1e6 if text else None

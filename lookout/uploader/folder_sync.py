@@ -71,7 +71,8 @@ class FolderSync:
     ``tell`` is told of each file that was sent, failed, or went away before; ``tell_trouble`` of trouble, with the
     pause in seconds that is made for it, and with None when the server takes files again. ``settle_s`` is for how long
     a file that nobody told of must have been left alone, ``first_pause_s`` the pause after a first failure, and
-    ``walk_every_s`` the time between two walks through the folder. ``exclude`` are folders to leave out.
+    ``walk_every_s`` the time between two walks through the folder. ``exclude`` are folders to leave out. ``on_turn`` is
+    called with each turn of the loop, each second or so, in the loop's thread.
 
     ``run`` does all but the sending in the thread that calls it. ``changed``, ``end`` and ``stop`` may
     be called from any thread, ``stop`` from a signal's handler too.
@@ -91,9 +92,10 @@ class FolderSync:
         first_pause_s: float = 1.0,
         walk_every_s: float = 600.0,
         exclude: Sequence[Path] = (),
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         self._root, self._send, self._memory, self._prefix = root, send, memory, prefix
-        self._exclude = exclude
+        self._exclude, self._on_turn = exclude, on_turn
         self._tell, self._tell_trouble = tell, tell_trouble
         self._workers, self._settle_s, self._first_pause_s = workers, settle_s, first_pause_s
         self.counts = Counts()
@@ -147,6 +149,7 @@ class FolderSync:
             while not self._stopped:
                 self._look_after()
                 self._take(self._give_work())
+                self._on_turn()
             end_s = time.monotonic() + _END_S
             while self._out and time.monotonic() < end_s:
                 self._take(end_s)

@@ -111,6 +111,6 @@ def test_each_stage_has_a_locked_list_with_hashes_at_the_versions_of_the_whole(w
         locked = {line for line in lists[stage].splitlines() if "==" in line}
         assert locked < whole
         assert lists[stage].count("--hash=sha256:") >= len(locked)
-        dockerfile = (REPOSITORY / "stages" / stage.replace("-", "_") / "Dockerfile").read_text(encoding="utf-8")
-        assert f"requirements/{stage}.txt" in dockerfile
+        dockerfile = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+        assert f"install.sh {stage}\n" in dockerfile
         assert json.dumps(["python", *of_stage(stage)[1:]]) in dockerfile

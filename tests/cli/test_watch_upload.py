@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -92,9 +93,9 @@ def test_a_device_needs_three_packages(device: World) -> None:
     )
     loaded = set(done.stdout.split())
     assert loaded >= {"click", "minio", "watchdog"}
-    ours = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
-    declared = re.search(r"^dependencies = \[(.*?)\]", ours, re.MULTILINE | re.DOTALL)
-    assert declared is not None
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["servers"]]
     modules = {"opencv-python-headless": "cv2", "protobuf": "google.protobuf"}
-    names = {modules.get(name, name) for name in re.findall(r'"([a-z0-9-]+)', declared[1])}
+    packages = [re.split(r"[^a-z0-9-]", requirement)[0] for requirement in declared]
+    names = {modules.get(name, name) for name in packages}
     assert names & loaded == {"click", "minio", "watchdog"}

@@ -43,7 +43,8 @@ def names(installed: Installed, kind: str) -> set[str]:
 
 
 def expected_assets() -> set[str]:
-    found = [*(ROOT / "models").iterdir(), *(ROOT / "examples").rglob("*")]
+    examples = [path for path in (ROOT / "examples").rglob("*") if "compose" not in path.parts]
+    found = [*(ROOT / "models").iterdir(), *examples]
     return {f"lookout_assets/{path.relative_to(ROOT).as_posix()}" for path in found if path.is_file()}
 
 

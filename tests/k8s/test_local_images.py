@@ -144,6 +144,17 @@ class TestInputs:
         assert image.copied == ("requirements/some.txt", "code")
         assert [path.name for path in image.requirements] == ["some.txt"]
 
+    def test_what_other_targets_copy_is_left_out(self, image: ProjectImage, tmp_path: Path) -> None:
+        (tmp_path / "Dockerfile").write_text(
+            "FROM x AS base\nCOPY shared /s\nFROM base AS one\nCOPY one /1\nFROM base AS two\nCOPY --from=one /1 /1\n"
+            "FROM base AS three\nCOPY three /3\n"
+        )
+        copied = {target: ProjectImage(name="some:dev", target=target).copied for target in ("one", "two", "")}
+        assert copied == {"one": ("one", "shared"), "two": ("shared", "one"), "": ("three", "shared")}
+
+    def test_another_target_is_another_image(self, image: ProjectImage) -> None:
+        assert ProjectImage(name="some:dev", target="build").inputs("base") != image.inputs("base")
+
     @pytest.mark.parametrize("path", ["code/one.py", "code/two.py", "Dockerfile", ".dockerignore"])
     def test_a_change_of_what_it_copies_is_a_change(self, image: ProjectImage, tmp_path: Path, path: str) -> None:
         before = image.inputs("base")
