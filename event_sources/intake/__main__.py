@@ -40,7 +40,7 @@ def main() -> None:
     configure(settings.log_level)
     own = IntakeSettings.from_environment(os.environ)
     if settings.store is None:
-        raise InputRejected("is not set", "LOOKOUT_STORE", "an intake hears of objects on a server")
+        raise InputRejected("is not set", "LOOKOUT_STORE", "an intake needs a store on a server")
     from event_sources.intake.bucket_pictures import BucketPictures
 
     store = open_minio(settings.store)

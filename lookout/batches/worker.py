@@ -1,10 +1,10 @@
-"""Worker of batches: one worker of many takes a batch, does all of it, and takes the next. Knows no stage by name.
+"""Worker of batches: one of many takes a batch, does all of it, and takes the next. Knows no stage by name.
 
 What a batch may be worked on with is what the ledger says: its basis of each stage, the digest of recipe, model and
 rules. A worker of another recipe refuses. A model or a rule that comes into force between the cut and the end is used:
 the ledger has marked every datum for it, and to work with what was in force before would only have to be done again.
 So no result of an older basis stays: the worker compares once more when it is through, and marks and does again what
-it may have settled on the older one; and if it died before that, whoever takes the batch next does the same.
+it may have settled on the older one; and if it died before that, the next owner of the batch does the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lookout.sources.input_source import InputSource
 log = get_logger(__name__)
 
 BASIS_HINT: Final = (
-    "recipe, model or rules are not those that the ledger goes by: another version is at work, or something is just"
+    "this program's recipe, model or rules differ from the ledger's: another version is at work, or a change is just"
     " coming into force; cut again with this version, or work with the other"
 )
 
@@ -213,7 +213,7 @@ class BatchWorker:
             self._let_go(taken, self.ledger.release_batch, through=False)
         if self.worked.busy and not self.stopped:
             raise Unavailable(
-                f"{self.worked.busy} datums", "another worker or run is at them, so their batches are open again"
+                f"{self.worked.busy} datums", "another worker or run has claimed them, so their batches are open again"
             )
 
     def _explain(self, id_: str) -> None:

@@ -25,23 +25,21 @@ _DAYS: Final = (-1, 0, 1)
 """Logs lie below the day on which the workflow was made, by the cluster's clock."""
 
 
-@click.command(short_help="Tell of a run: batches, datums, failures, alerts, and its containers' logs.")
+@click.command(short_help="Show a run's timeline: batches, datums, failures, alerts, containers' logs.")
 @click.argument("run", metavar="RUN")
-@click.option("--object", "name", default="", metavar="BUCKET/KEY", help="The picture that it was about.")
-@click.option("--each", is_flag=True, help="Tell of each datum that was made, not only of how many.")
-@click.option(
-    "--containers/--no-containers", default=True, show_default=True, help="Whether to show logs of containers too."
-)
+@click.option("--object", "name", default="", metavar="BUCKET/KEY", help="The picture that the run was about.")
+@click.option("--each", is_flag=True, help="Show each datum that was made, not only their number.")
+@click.option("--containers/--no-containers", default=True, show_default=True, help="Show logs of containers too.")
 @state_option
 @json_option
 @click.pass_obj
 def logs(
     program: Program, run: str, name: str, each: bool, containers: bool, state: Path | None, as_json: bool
 ) -> None:
-    """Tell what happened in a run, in the order of time.
+    """Show what happened in a run, in the order of time.
 
-    A run that was about one picture has no batch that says so: with --object it is found at once, else all datums are
-    looked through. Logs of containers are there where a cluster's workflows keep them, for a user who may read them.
+    A run about one picture has no batch that names it: --object finds its datums at once, else all datums are read.
+    Logs of containers are shown where a cluster's workflows keep them, to a user who may read them.
     """
     with program.open(state) as opened:
         found = find_run(opened.ledger, run)

@@ -1,4 +1,4 @@
-"""``lookout run``, and ``lookout watch`` where it works on what lands."""
+"""``lookout run``, and ``lookout watch`` without ``--upload``."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class RunOptions:
         )
 
 
-@click.command(short_help="Take photographs through all stages, once.")
+@click.command(short_help="Process photographs through all stages, once.")
 @click.argument("source", nargs=-1, type=PATH)
 @state_option
 @run_options
-@click.option("--verify", is_flag=True, help="Reread every picture and every result, whatever the ledger says.")
+@click.option("--verify", is_flag=True, help="Read every picture and every result again, whatever the ledger says.")
 @json_option
 @click.pass_obj
 def run(
@@ -74,11 +74,11 @@ def run(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Take the photographs of SOURCE through validate, object-detect, threat-detect and plot.
+    """Process the photographs of SOURCE through validate, object-detect, threat-detect and plot.
 
-    SOURCE is a folder, whose deleted pictures take their results with them, or single files, which only add. Only what
-    is new or changed is done; run it again whenever you like. With a store in LOOKOUT_STORE its bucket of photographs
-    is the source, and none is named.
+    SOURCE is a folder, where the results of deleted pictures are removed too, or single files, which are only added.
+    Only new or changed pictures are done, so it can run at any time. With a store in LOOKOUT_STORE its bucket of
+    photographs is the source, and none is named.
     """
     options = RunOptions(**given)
     check_sources(program, source, state)

@@ -28,7 +28,7 @@ _CLEAR: Final = "\033[H\033[2J"
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One look: numbers, and what is in force."""
+    """One reading: numbers, and the model and rules in force."""
 
     state: Path
     source: str | None
@@ -88,12 +88,12 @@ class Seen:
         return "\n".join(lines)
 
 
-@click.command(short_help="What is done, waiting, failed and alerted, and the last runs.")
+@click.command(short_help="Show what is done, waiting, failed and alerted, and the last runs.")
 @state_option
 @click.option(
     "--runs", "shown", type=click.IntRange(0, 1000), default=5, show_default=True, help="How many runs to show."
 )
-@click.option("--follow", is_flag=True, help="Look again and again, until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Refresh until Ctrl-C.")
 @click.option(
     "--every",
     "every_s",
@@ -101,7 +101,7 @@ class Seen:
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="With --follow: how long to wait between two looks, at least.",
+    help="With --follow: least pause between two readings.",
 )
 @json_option
 @click.pass_obj

@@ -1,4 +1,4 @@
-"""``lookout watch DIR --upload``: what lands in a folder goes into the bucket on the server, through any trouble.
+"""``lookout watch DIR --upload``: continuous upload of a folder to the bucket on the server, which survives outages.
 
 For a device or a gateway: it knows no ledger, no stage's code and no model, and imports none of it.
 """

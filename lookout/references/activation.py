@@ -188,7 +188,7 @@ def _read(path: Path) -> bytes:
             data = read_open(fd, found.st_size)
             if len(data) <= found.st_size:
                 return data
-            raise InputRejected("is being written", str(path), "give it when that has ended")
+            raise InputRejected("is being written", str(path), "try again when it is complete")
         os.close(fd)
     except OSError as exc:
         text = str(exc.strerror) if isinstance(exc, LeadsOutside) else f"cannot be read: {words(exc)}"
