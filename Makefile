@@ -90,6 +90,7 @@ check: .venv/dev.stamp ## Style, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/docstrings.py
 
 audit: .venv/dev.stamp ## Known vulnerabilities in the locked dependencies
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt
