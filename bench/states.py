@@ -64,7 +64,7 @@ def enforce(opened: Deployment, rules: Path) -> None:
     for stage in PIPELINE.stages:
         uses = stage.references
         if uses is not None and uses.bucket in paths:
-            propose(opened.ledger, opened.store, MadeUp(), uses, paths[uses.bucket])()
+            propose(opened.ledger, opened.store, MadeUp(), uses, paths[uses.bucket]).activate()
 
 
 def finish(ledger: Ledger) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""The way of an event in a cluster: MinIO's webhook, the EventSource, the bus, the Sensor, a Workflow.
+"""Delivery of an event in a cluster: MinIO's webhook, the EventSource, the bus, the Sensor, a Workflow.
 
 Rendered to ``rendered/`` by ``python -m workflows``. Typed dicts in the form that Argo Events reads, which refuses
 nothing by itself: its schemas say only ``object``. What a stage or a workflow does is not known here, only the names of

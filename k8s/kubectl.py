@@ -1,4 +1,4 @@
-"""Calls kubectl, on whichever cluster the environment says. Secrets go to it by its input and never as an argument."""
+"""Calls of kubectl, on the cluster of the environment. Secrets are passed by its input and never as an argument."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def _authority(kubectl: Kubectl) -> str:
 
 
 def _certificate(services: Sequence[str], namespace: str) -> Mapping[str, str]:
-    """Return a certificate that vouches for itself, for all names that these have in the cluster. Members of an etcd
+    """Return a self-signed certificate for all names that these have in the cluster. Members of an etcd
     show it to each other, so it is a client's too."""
     zones = ("", f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local")
     names = ",".join(f"DNS:{service}{zone}" for service in services for zone in zones)

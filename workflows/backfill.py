@@ -1,4 +1,4 @@
-"""Many pictures by several workers: what a range of pictures needs, or whatever waits, is cut and pulled in batches."""
+"""Workflow for many pictures by several workers: a range of pictures, or the backlog, is cut and pulled in batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WORKERS: Final = "{{tasks.plan.outputs.parameters.workers}}"
 _PULL: Final = "--pull={{workflow.name}}"
 
 ARGUMENTS: Final = (
-    Parameter(name="prefix", value="", description="only pictures whose key begins like this"),
+    Parameter(name="prefix", value="", description="only pictures whose key begins with this"),
     Parameter(name="since", value="", description="only pictures taken then or later, e.g. 2025-11-22"),
     Parameter(name="until", value="", description="only pictures taken before then"),
     Parameter(
@@ -36,7 +36,7 @@ ARGUMENTS: Final = (
         enum=["", "validate", "object-detect", "threat-detect", "plot"],
         description="with force: from this stage on",
     ),
-    Parameter(name="force", value="false", enum=["false", "true"], description="do again what is done already"),
+    Parameter(name="force", value="false", enum=["false", "true"], description="do finished datums again"),
     Parameter(name="size", value="200", description="pictures in a batch, 1000 at most"),
     Parameter(name="workers", value="2", description="workers at most; how many run at once is a limit of its own"),
     Parameter(name="kind", value="backfill", enum=["backfill", "live"], description="live batches are taken first"),
@@ -44,7 +44,7 @@ ARGUMENTS: Final = (
         name="reconcile",
         value="none",
         enum=["none", "recent", "full"],
-        description="look at listings first: what lies behind the last key of each device, or everything",
+        description="compare with listings first: keys after the last one of each device, or all",
     ),
 )
 

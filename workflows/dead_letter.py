@@ -17,7 +17,7 @@ def dead_letter() -> WorkflowTemplate:
         entrypoint="look",
         arguments=[Parameter(name="object", description="bucket/key of the event")],
         priority=5,
-        **life("dead-letter", "An event of which no workflow was made", deadline_s=HOUR_S),
+        **life("dead-letter", "An event that started no workflow", deadline_s=HOUR_S),
     ) as made:
         single("look", operator("look", "look", "--", "{{workflow.parameters.object}}"))
     return made

@@ -1,4 +1,4 @@
-"""One batch, or one object that has landed, through the four stages: a chain of their containers in one pod."""
+"""Workflow for one batch, or one new object, through the four stages: a chain of their containers in one pod."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DEVICE: Final = (
 def pipeline() -> WorkflowTemplate:
     """Exactly one of ``batch`` and ``object`` is given; the stages refuse anything else."""
     work = ("--batch={{workflow.parameters.batch}}", "--object={{workflow.parameters.object}}")
-    described = life("pipeline", "One batch, or one object that has landed, through the four stages", deadline_s=HOUR_S)
+    described = life("pipeline", "One batch, or one new object, through the four stages", deadline_s=HOUR_S)
     shown = described["workflow_metadata"]
     shown.labels_from = {"lookout/device": LabelValueFrom(expression=_DEVICE)}
     shown.annotations = {"workflows.argoproj.io/title": "`{{workflow.parameters.object}}{{workflow.parameters.batch}}`"}
@@ -28,7 +28,7 @@ def pipeline() -> WorkflowTemplate:
         entrypoint="stages",
         arguments=[
             Parameter(name="batch", value="", description="the id of a batch"),
-            Parameter(name="object", value="", description="bucket/key of a picture that has landed, changed or gone"),
+            Parameter(name="object", value="", description="bucket/key of a new, changed or deleted picture"),
         ],
         priority=10,
         synchronization=limit(PIPELINES),

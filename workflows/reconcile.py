@@ -11,7 +11,7 @@ _SOON_S = 50
 
 def reconcile() -> CronWorkflow:
     """Return the workflow of each minute: keys after the last one of each device, whose events may have been lost."""
-    return _reconcile("reconcile", "* * * * *", "recent", "Pictures that no event told of, each minute")
+    return _reconcile("reconcile", "* * * * *", "recent", "Pictures without an event, each minute")
 
 
 def reconcile_full() -> CronWorkflow:

@@ -16,7 +16,7 @@ def upkeep() -> WorkflowTemplate:
     """Return the workflow that sends alerts whose mail failed, when no new picture starts work that would send them."""
     return _template(
         "upkeep",
-        "Alerts that wait are sent again",
+        "Sending of waiting alerts",
         [operator("mail", "alerts", "send", "--page-status", secrets=[MAIL_SECRET])],
     )
 
@@ -25,7 +25,7 @@ def upkeep_full() -> WorkflowTemplate:
     """Return the workflow that compares store and ledger: orphaned datums are retracted, orphaned results removed."""
     return _template(
         "upkeep-full",
-        "Store and ledger compared and cleaned up, each night",
+        "Comparison and clean-up of store and ledger, each night",
         [
             operator("repair", "upkeep", "repair"),
             operator("retract", "upkeep", "retract"),
@@ -38,8 +38,8 @@ def upkeep_by_clock() -> tuple[CronWorkflow, CronWorkflow]:
     """Return the schedules: every four minutes, and each night. The page calls a status of more than five minutes
     stale, and a ``reconcile`` with much work keeps the next one, which would renew it, from starting."""
     return (
-        by_clock("upkeep", "*/4 * * * *", "Alerts that wait are sent again", "upkeep", start_within_s=_SOON_S),
-        by_clock("upkeep-full", "53 3 * * *", "Cleaned up each night", "upkeep-full", start_within_s=_SOON_S),
+        by_clock("upkeep", "*/4 * * * *", "Sending of waiting alerts", "upkeep", start_within_s=_SOON_S),
+        by_clock("upkeep-full", "53 3 * * *", "Clean-up, each night", "upkeep-full", start_within_s=_SOON_S),
     )
 
 

@@ -1,4 +1,4 @@
-"""What every ledger must do: subclass ``LedgerContract`` in a test module and give it a fixture ``bench``.
+"""Contract of all ledgers: subclass ``LedgerContract`` in a test module and give it a fixture ``bench``.
 
     class TestMyLedger(LedgerContract):
         @pytest.fixture

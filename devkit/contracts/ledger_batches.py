@@ -1,4 +1,4 @@
-"""What a ledger that keeps batches must do: see ``devkit.contracts.ledger``.
+"""Contract of ledgers that keep batches: see ``devkit.contracts.ledger``.
 
 class TestMyLedger(LedgerContract, BatchesContract): ...
 """

@@ -1,4 +1,4 @@
-"""What every ledger must do: marks, claims, leases, suspects, sessions. See ``devkit.contracts.ledger``."""
+"""Contract of all ledgers: marks, claims, leases, suspects, sessions. See ``devkit.contracts.ledger``."""
 
 # ruff: noqa: S101
 from __future__ import annotations

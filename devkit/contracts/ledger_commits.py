@@ -1,4 +1,4 @@
-"""What every ledger must do: commits, conflicts, what is published, retraction. See ``devkit.contracts.ledger``."""
+"""Contract of all ledgers: commits, conflicts, what is published, retraction. See ``devkit.contracts.ledger``."""
 
 # ruff: noqa: S101
 from __future__ import annotations

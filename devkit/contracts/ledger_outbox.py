@@ -1,4 +1,4 @@
-"""What every ledger must do: alerts from their commit to their end. See ``devkit.contracts.ledger``."""
+"""Contract of all ledgers: alerts from their commit to their end. See ``devkit.contracts.ledger``."""
 
 # ruff: noqa: S101
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a ledger with upkeep must do beside: subclass ``UpkeepContract`` with fixtures ``bench`` and ``blank``.
+"""Contract of ledgers with upkeep: subclass ``UpkeepContract`` with fixtures ``bench`` and ``blank``.
 
 ``bench`` is that of ``LedgerContract`` on a new ledger; ``blank`` is another ledger, new and empty, of any backend.
 """
@@ -204,7 +204,7 @@ def _carry(source: UpkeepLedger, target: UpkeepLedger) -> None:
 
 @dataclass
 class View:
-    """What a ledger says."""
+    """All that a ledger says."""
 
     slots: dict[tuple[str, str], Slot]
     alerts: dict[str, tuple[object, ...]]

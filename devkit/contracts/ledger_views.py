@@ -1,4 +1,4 @@
-"""What every ledger must do: inputs, references, listings, provenance, tallies. See ``devkit.contracts.ledger``."""
+"""Contract of all ledgers: inputs, references, listings, provenance, tallies. See ``devkit.contracts.ledger``."""
 
 # ruff: noqa: S101
 from __future__ import annotations

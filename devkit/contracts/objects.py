@@ -1,4 +1,4 @@
-"""What every object store must do, whatever keeps the bytes: derive from ``ObjectStoreSuite`` and give it a store.
+"""Contract of all object stores, whatever keeps the bytes: derive from ``ObjectStoreSuite`` and give it a store.
 
 Nothing here may depend on one backend. Where a backend cannot hide a version before it is published (a bucket has no
 drawer), it sets ``hides_staged = False``: then what was only put is visible, so ``collect`` keeps it, and ``discard``

@@ -26,20 +26,20 @@ HOUR_S = 3600.0
 
 
 class Model(ABC):
-    """What a store has promised, as dicts and sets."""
+    """Promises of a store, as dicts and sets."""
 
     @property
     @abstractmethod
     def visible(self) -> dict[str, ObjectRef]:
-        """What each visible key shows."""
+        """Return what each visible key shows."""
 
     @abstractmethod
     def promises(self, ref: ObjectRef) -> bool:
-        """Whether the store still has to have these bytes under this key."""
+        """Tell whether the store still has to have these bytes under this key."""
 
     @abstractmethod
     def may_discard(self, ref: ObjectRef) -> bool:
-        """Whether a caller may ask to discard the version at all."""
+        """Tell whether a caller may ask to discard the version at all."""
 
     @abstractmethod
     def put(self, ref: ObjectRef) -> None: ...

@@ -29,7 +29,7 @@ stages = st.sampled_from(STAGES)
 
 @dataclass
 class ModelSlot:
-    """What the model knows of a slot."""
+    """Slot as the model knows it."""
 
     state: State = State.PENDING
     dirty: int = 0

@@ -1,4 +1,4 @@
-"""A stand-in for SendGrid's v3 API on a local port: real HTTP, so that a channel is tested to its last byte.
+"""A fake of SendGrid's v3 API on a local port: real HTTP, so that a channel is tested to its last byte.
 
 It checks what the real one checks first (the key, the shape of a mail send), keeps what was posted, and misbehaves
 when told: any status, HTML bodies, silence, dropped connections, drips. In a test it is a context manager; in a cluster

@@ -1,4 +1,4 @@
-"""MinIO and etcd as services of one machine, for whoever tries or develops Lookout: up, down, status.
+"""MinIO and etcd as services of one machine, for trials and development: up, down, status.
 
 They run on after the command that started them, with data, logs, secrets and process ids in one folder. Each is asked
 for a password. Not for production: one drive, one etcd, and nobody who starts them again.

@@ -1,1 +1,1 @@
-"""Folder watch: announces files as soon as each is whole. Knows no ledger and no picture."""
+"""Folder watch: reports files as soon as each is whole. Knows no ledger and no picture."""

@@ -1,4 +1,4 @@
-"""A watch on a folder that is looked after: begun anew when it is broken, and helped by walks.
+"""Supervised watch on a folder: restarted when it is broken, and backed by walks.
 
 Events are quick and not sure: threads die, the system gives no watch, a network drive tells nothing. So whoever is
 told also walks through the folder now and then, and says how much the walk found that no event had told of. This

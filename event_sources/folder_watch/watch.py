@@ -1,4 +1,4 @@
-"""Watching a folder: says which pictures have arrived or gone, as soon as each is whole.
+"""Watch on a folder: it reports which pictures have arrived or gone, as soon as each is whole.
 
 The system says when a file that was written is closed or moved into place: then a picture is announced at once. Where
 it cannot know (a hard link, a JPEG without its end, a name that is no picture's yet, a system without such events), a
@@ -266,7 +266,7 @@ class FolderWatch(FileSystemEventHandler):
         self._settling.wait(self._root, unclosed=False)
 
     def _look_at_all(self) -> None:
-        self._lose(Unavailable(self._named, "there were more changes than the system keeps for a watcher"))
+        self._lose(Unavailable(self._named, "the system dropped events: there were more than its queue holds"))
         for path in self._files(self._root):
             self._arrived(path)
 

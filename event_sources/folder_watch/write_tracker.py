@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 
 
 class Settling:
-    """Calls ``on_due`` with a path once it has not changed for ``settle_s``, and ``on_check`` every ``check_s``.
+    """Tracker that calls ``on_due`` with a path once it has not changed for ``settle_s``, and ``on_check`` every
+    ``check_s``.
 
     A path that was created or modified and is held open by somebody is not due before it is closed. Both functions are
     called in this object's own thread, without its lock. Every call costs the same, however many paths wait, but those

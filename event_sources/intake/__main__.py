@@ -19,7 +19,6 @@ from lookout.app.process import run_command
 from lookout.app.state_identity import check_servers
 from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected
-from lookout.ledger.batches import with_batches
 from lookout.log import configure, get_logger
 from stages.installation import INSTALLATION
 
@@ -41,13 +40,13 @@ def main() -> None:
     configure(settings.log_level)
     own = IntakeSettings.from_environment(os.environ)
     if settings.store is None:
-        raise InputRejected("is not set", "LOOKOUT_STORE", "an intake hears of objects on a server")
+        raise InputRejected("is not set", "LOOKOUT_STORE", "an intake needs a store on a server")
     from event_sources.intake.bucket_pictures import BucketPictures
 
     store = open_minio(settings.store)
     pipeline, references = INSTALLATION.pipeline, INSTALLATION.references
     where = Where(
-        open_ledger=lambda: with_batches(open_ledger(settings, settings.state)),
+        open_ledger=lambda: open_ledger(settings, settings.state),
         pictures=BucketPictures(store, pipeline.inputs),
         pipeline=pipeline,
         buckets=Buckets(

@@ -1,4 +1,4 @@
-"""Cutting what has landed into batches, and having a workflow started for each; again, if none has come.
+"""Dispatcher of new objects: it cuts them into batches and has a workflow started for each; again, if none took it.
 
 What was posted is nowhere written down. A batch that nobody has ever taken is posted when it is cut, and again at times
 that follow from its age alone; the number of the time is a part of the workflow's name. So after a restart, or from
@@ -76,7 +76,8 @@ class Pace:
 
 
 class Dispatcher:
-    """Cuts and posts, on a thread of its own between ``start`` and ``stop``; or when somebody calls ``step``.
+    """Dispatcher that cuts and posts, on a thread of its own between ``start`` and ``stop``; or with each call of
+    ``step``.
 
     ``readers`` are the stages that read what lands, ``stages`` all. ``nonce`` is a short text that no other intake
     has, in small letters and digits. Raises nothing: what fails is tried again.
@@ -131,7 +132,7 @@ class Dispatcher:
                 rest_s = self.step()
             except LookoutError as error:
                 self._metrics.troubles.inc()
-                log.warning("trouble", error=error, then="again")
+                log.warning("round failed", error=error, then="retry")
                 rest_s = TROUBLE_S
             self.line.wait(rest_s)
         if self._ledger is not None:

@@ -50,7 +50,7 @@ class Buckets:
 
 
 class IntakeApi:
-    """Lets events in. ``forward`` passes on the body of one that is about a model or a rule: bringing these into force
+    """HTTP interface. ``forward`` passes on the body of an event about a model or a rule: activating these
     takes a stage's code, which only a workflow has."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Keys that have landed and wait for a batch: in memory only, as the ledger has a mark for each. Thread-safe.
+"""Queue of new keys that wait for a batch: in memory only, as the ledger has a mark for each. Thread-safe.
 
 Knows no ledger and no clock.
 """

@@ -1,4 +1,4 @@
-"""Entering into the ledger what objects are now: what ``lookout look`` does, for many at once.
+"""Recorder of objects as they are now in the ledger: ``lookout look`` for many at once.
 
 An object is looked at after its event came, so the order of events does not matter. Looks run side by side; what they
 have seen by the time the ledger is free becomes one transaction. Then the object is compared once more: between the
@@ -67,7 +67,7 @@ class _Seen:
 
 
 class Recorder:
-    """Looks at what it is asked to, and enters that into the ledger. ``on_taken`` hears the keys that were entered,
+    """Observes the objects that it is asked about, and records them. ``on_taken`` gets the keys that were recorded,
     on another thread. ``check_ledger`` raises a LookoutError for a ledger that nothing may be entered into. From
     ``start`` to ``stop``."""
 
@@ -180,7 +180,7 @@ class Recorder:
                 ledger = ledger or self._open_ledger()
                 self._write(ledger, group)
             except LookoutError as error:
-                log.warning("not entered", objects=len(group), error=error)
+                log.warning("not recorded", objects=len(group), error=error)
                 _settle([answer for seen in group for answer in seen.answers], error)
             except BaseException as error:
                 _settle([answer for seen in group for answer in seen.answers], error)

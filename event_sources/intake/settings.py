@@ -58,7 +58,7 @@ def _token(environment: Mapping[str, str], name: str, hint: str) -> str:
     if not token:
         raise InputRejected("is not set", name, hint)
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise InputRejected("has characters that no token has", name, hint)
+        raise InputRejected("has characters that are not allowed in a token", name, hint)
     return token
 
 

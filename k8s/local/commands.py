@@ -1,4 +1,4 @@
-"""Runs other programs to their end: what they answer, or an error that carries their words."""
+"""Execution of other programs: their output, or an error with their error text."""
 
 from __future__ import annotations
 

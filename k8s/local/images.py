@@ -1,4 +1,4 @@
-"""Builds images, and hands them to the node's containerd.
+"""Building of images, and their import into the node's containerd.
 
 They are kept in the cache, so a new cluster takes all from there. An image is built again when what it is made of has
 changed, and handed over again when containerd has another one, or none, of its name.

@@ -46,7 +46,7 @@ _KERNEL_SETTINGS: Final = (
 
 
 class Node:
-    """The node of a site, there or not. Whoever changes it holds the site's lock."""
+    """The node of a site, running or not. A process that changes it holds the site's lock."""
 
     def __init__(self, site: Site) -> None:
         self._site = site

@@ -11,7 +11,7 @@ from lookout.app.deployment import Deployment
 from lookout.outbox.outbox import Outbox
 
 PATIENCE_S: Final = 15.0
-"""How long a process waits for mails in all: for what could not be sent, and can be tried again so soon."""
+"""Time that a process waits for mails in all: for what could not be sent, and can be tried again so soon."""
 
 
 @dataclass(kw_only=True)

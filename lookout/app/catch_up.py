@@ -1,4 +1,4 @@
-"""What a deployment's source and its buckets of references show, taken into the ledger."""
+"""Catch-up: the source of a deployment and its buckets of references are compared with the ledger."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
 from lookout.app.deployment import Deployment
 from lookout.domain.errors import InputRejected
@@ -22,9 +22,6 @@ from lookout.references.from_bucket import take_given
 from lookout.sources.comparable import BucketPictures, FolderPictures, Source
 from lookout.sources.ingest import SOURCE_ID_NOTE, SOURCE_NOTE
 from lookout.sources.reconcile import Reconciled, reconcile, reconcile_recent
-
-if TYPE_CHECKING:
-    from lookout.object_store.minio import MinioStore
 
 _REFUSED_NOTE: Final = "refused"
 
@@ -42,16 +39,16 @@ def take_references(opened: Deployment, among: Collection[str] | None = None) ->
     is in force: the buckets in which something else is in force than before, and what was refused."""
     changed: list[str] = []
     refused: list[Refused] = []
-    if opened.bucket is None:
+    if opened.minio is None:
         return changed, refused  # a state folder is given references by a run
     uses = {stage.references.bucket: stage.references for stage in opened.pipeline.stages if stage.references}
     pool = ProcessWorkers(store=opened.store, size=1)
     try:
         for bucket in uses if among is None else among:
-            done = take_given(opened.ledger, cast("MinioStore", opened.store), pool, uses[bucket])
+            done = take_given(opened.ledger, opened.minio, pool, uses[bucket])
             if bucket == "model" and not opened.ledger.references(bucket):
                 shipped = opened.references(None, None)[bucket]
-                done = propose(opened.ledger, opened.store, pool, uses[bucket], shipped)()
+                done = propose(opened.ledger, opened.store, pool, uses[bucket], shipped).activate()
             changed += [bucket] if done.changed else []
             refused += done.refused
     finally:
@@ -67,7 +64,7 @@ def keep_refused(ledger: Ledger, run: str, refused: Sequence[Refused]) -> None:
 
 
 def find_refused(ledger: Ledger, run: str) -> list[str]:
-    """Why what this run was the first to see cannot be used."""
+    """Give the reasons why references that this run was the first to see cannot be used."""
     return read_note(ledger, _REFUSED_NOTE, "a run and reasons", partial(_read_reasons, run), [])
 
 
@@ -76,12 +73,11 @@ def _read_reasons(run: str, value: Any) -> list[str]:
 
 
 def source_of(opened: Deployment) -> Source:
-    """The source that the state belongs to. Raises InputRejected when it has none."""
-    if opened.bucket is not None:
+    """Give the source that the state belongs to. Raises InputRejected when it has none."""
+    if opened.minio is not None:
         from lookout.object_store.minio.names import FILE_ENDINGS
 
-        store = cast("MinioStore", opened.store)
-        return BucketPictures(store=store, bucket=opened.pipeline.inputs, endings=FILE_ENDINGS)
+        return BucketPictures(store=opened.minio, bucket=opened.pipeline.inputs, endings=FILE_ENDINGS)
     root = opened.ledger.find_note(SOURCE_NOTE)
     if root is None:
         raise InputRejected(

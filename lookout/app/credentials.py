@@ -33,7 +33,7 @@ _LEDGER_PASSWORD: Final = "LOOKOUT_LEDGER_PASSWORD"  # noqa: S105 - a variable's
 
 
 class Credentials:
-    """The files of one deployment's users in one folder."""
+    """Files of one deployment's users in one folder."""
 
     def __init__(self, folder: Path, store: StoreAddress) -> None:
         self.folder, self._store = folder, store
@@ -57,12 +57,12 @@ class Credentials:
                 raise InputRejected(what, str(self.path(role)), "choose another folder, or move that file away")
 
     def path(self, role: str) -> Path:
-        """The file of a role."""
+        """Give the file of a role."""
         return self.folder / f"{role}.env"
 
     def write_secret(self, role: str, access_key: str, *, renew: bool) -> str:
-        """A secret for the user, in a file already, beside the one in force: the one that is there if the server lost
-        the user, else a fresh one. ``keep`` puts it in force."""
+        """Give a secret for the user, in a file already, beside the one in force: the one that is there if the server
+        lost the user, else a fresh one. ``keep`` puts it in force."""
         known = None if renew else self._secret(self.path(role)) or self._secret(self._waiting(role))
         secret = known or secrets.token_urlsafe(_SECRET_BYTES)
         values = {_URL: self._store.url, _ACCESS_KEY: access_key, _SECRET_KEY: secret}
@@ -70,15 +70,15 @@ class Credentials:
         return secret
 
     def keep(self, role: str) -> None:
-        """The server has the secret that ``write_secret`` gave."""
+        """Put in force, now that the server has it, the secret that ``write_secret`` gave."""
         try:
             self._waiting(role).replace(self.path(role))
         except OSError as error:
             raise failure(str(self.path(role)), error) from error
 
     def recover(self, role: str, is_right: Callable[[str], bool]) -> bool:
-        """Whether the role's file has the secret in force; ``is_right`` asks the server. A waiting one that turns out
-        to be it takes the file's place, a waiting one that is not goes."""
+        """Tell whether the role's file has the secret in force; ``is_right`` asks the server. A waiting one that turns
+        out to be it takes the file's place, a waiting one that is not goes."""
         waiting = self._secret(self._waiting(role))
         if waiting is not None and is_right(waiting):
             self.keep(role)
@@ -126,7 +126,7 @@ def _write_private(file: Path, text: str) -> None:
 
 
 class GivenSecrets:
-    """The secrets in a folder that somebody else filled. Raises InputRejected when it is none or cannot be read."""
+    """Secrets in a folder that somebody else filled. Raises InputRejected when it is none or cannot be read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -141,14 +141,14 @@ class GivenSecrets:
         return role in self._roles
 
     def secret(self, role: str, access_key: str) -> str:
-        """The secret of the role's user. Raises InputRejected when the folder names another user for the role."""
+        """Give the secret of the role's user. Raises InputRejected when the folder names another user for the role."""
         named = self._value(Path(role, _ACCESS_KEY))
         if named != access_key:
             raise InputRejected(f"expected {access_key}, got {named}", str(self.folder / role / _ACCESS_KEY))
         return self._value(Path(role, _SECRET_KEY))
 
     def find_ledger_root(self) -> str | None:
-        """The password of the root user of the ledger's server, if it is given."""
+        """Give the password of the root user of the ledger's server, if it is given."""
         return self._value(_LEDGER_ROOT) if (self.folder / _LEDGER_ROOT).is_file() else None
 
     def find_ledger_user(self, role: str) -> tuple[str, str] | None:

@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 OBJECTS_FOLDER: Final = "objects"
 OUTBOX_FOLDER: Final = "outbox"
 JOURNAL_FILE: Final = "sent.jsonl"
-"""Which alerts have left; see ``JournaledChannel``."""
+"""Journal of alerts that have left; see ``JournaledChannel``."""
 SENT_FILE: Final = "sent.sqlite"
-"""What `lookout watch --upload` has brought to a bucket."""
+"""Record of what `lookout watch --upload` has brought to a bucket."""
 PLOT: Final = "plot"
 PAGE: Final = "index.html"
 THRESHOLD_NOTE: Final = "threshold"
@@ -54,9 +54,9 @@ THRESHOLD_NOTE: Final = "threshold"
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """A deployment, opened: its ledger and its store, in the state folder or on servers. ``path`` is the folder for
-    what stays on this machine. ``open_ledger`` gives further connections; ``bucket`` is the one of pictures, if the
-    store has it."""
+    """Deployment, opened: its ledger and its store, in the state folder or on servers. ``path`` is the folder for what
+    stays on this machine. ``open_ledger`` gives further connections; ``bucket`` is the one of pictures, if the store
+    has it."""
 
     installation: Installation
     settings: Settings
@@ -65,18 +65,20 @@ class Deployment:
     open_ledger: Callable[[], OpenedLedger]
     store: ObjectStore
     bucket: Bucket | None = None
+    minio: MinioStore | None = None
+    """The store, when it is not in the folder."""
     address: StoreAddress | None = None
-    """Where the store is, when it is not in the folder."""
+    """Address of the store, when it is not in the folder."""
 
     @property
     def page(self) -> str:
-        """Where the page is, or will be once it is drawn."""
+        """Place of the page, once it is drawn."""
         if self.address is not None:
             return f"{self.address.bucket_url(PLOT)}/{PAGE}"
         return str(self.path.absolute() / OBJECTS_FOLDER / PLOT / PAGE)
 
     def find_page(self) -> str | None:
-        """Where the page is, None if it was not drawn yet."""
+        """Give the place of the page, None if it was not drawn yet."""
         drawn = next(self.store.list(PLOT, PAGE), None)
         return self.page if drawn is not None and drawn.key == PAGE else None
 
@@ -86,7 +88,7 @@ class Deployment:
         return self.installation.pipeline
 
     def pipeline_in_force(self, threshold: float | None = None) -> Pipeline:
-        """The pipeline with the threshold given, or else with the one that was given last: it stays in force."""
+        """Give the pipeline with the threshold given, or else with the one that was given last: it stays in force."""
         if threshold is not None:
             self.ledger.put_note(THRESHOLD_NOTE, repr(threshold))
         kept = read_note(self.ledger, THRESHOLD_NOTE, "a number from 0 to 1", float, None)
@@ -105,7 +107,7 @@ class Deployment:
         return JournaledChannel(channel, self.path / JOURNAL_FILE)
 
     def references(self, rules: Path | None, model: Path | None) -> dict[str, Path]:
-        """The paths to bring into force: those given, and the shipped model where none is in force yet."""
+        """Give the paths to bring into force: those given, and the shipped model where none is in force yet."""
         given = {name: path for name, path in (("rules", rules), ("model", model)) if path is not None}
         if "model" not in given and not self.ledger.references("model"):
             shipped = self.installation.find_asset("models")
@@ -126,7 +128,7 @@ class Deployment:
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """A process with its settings, and the installation that its entry point put together."""
+    """Process with its settings, and the installation that its entry point put together."""
 
     settings: Settings
     installation: Installation
@@ -150,7 +152,7 @@ class Program:
             _prepare(path, create=create or (settings.store is not None or settings.ledger is not None))
         if settings.ledger is None and not anew:
             check_ledger_file(self.pipeline, path, path / LEDGER_FILE, path / OBJECTS_FOLDER)
-        store, bucket = _open_store(self, path)
+        store, bucket, minio = _open_store(self, path)
         another = partial(open_ledger, settings, path, writing=create)
         ledger = another()
         try:
@@ -162,6 +164,7 @@ class Program:
                 open_ledger=another,
                 store=store,
                 bucket=bucket,
+                minio=minio,
                 address=settings.store,
             )
             if not anew:
@@ -171,7 +174,7 @@ class Program:
             ledger.close()
 
     def check_channel(self) -> None:
-        """Raises InputRejected for a host to which no mail could be sent, before any work is done."""
+        """Raise InputRejected for a host to which no mail could be sent, before any work is done."""
         if self.settings.sendgrid_api_key and self.settings.sendgrid_host:
             try:
                 load(self.installation.check_host)(self.settings.sendgrid_host)
@@ -207,7 +210,8 @@ def find_object(settings: Settings, name: str, among: Collection[str]) -> tuple[
 
 
 def open_ledger(settings: Settings, path: Path, *, writing: bool = True) -> OpenedLedger:
-    """A connection to the ledger that the settings name, or to the one in the folder. Raises as ``Program.open``."""
+    """Open a connection to the ledger that the settings name, or to the one in the folder. Raises as
+    ``Program.open``."""
     # Imported here: who works in a folder need not load what speaks to servers, and the other way round.
     if settings.ledger is None:
         from lookout.ledger.sqlite import SqliteLedger
@@ -221,15 +225,15 @@ def open_ledger(settings: Settings, path: Path, *, writing: bool = True) -> Open
 
 
 def open_minio(address: StoreAddress, collected: Sequence[str] = ()) -> MinioStore:
-    """The store on the server, that frees old versions of the buckets ``collected``; nothing is sent yet."""
+    """Open the store on the server, which frees old versions of the buckets ``collected``; nothing is sent yet."""
     from lookout.object_store.minio import MinioStore
 
     return MinioStore(address.endpoint, collected=collected, **_minio_options(address))
 
 
 def minio_later(address: StoreAddress) -> ObjectStore:
-    """The same for worker processes: it is opened there, so that they can start before this process has loaded what
-    speaks to the server. It is of no use here."""
+    """Give the same for worker processes: it is opened there, so that they can start before this process has loaded
+    what speaks to the server. It is of no use here."""
     options = {"endpoint": address.endpoint, **_minio_options(address)}
     return cast(ObjectStore, Later(function="lookout.object_store.minio:MinioStore", arguments=options))
 
@@ -244,30 +248,31 @@ def _minio_options(address: StoreAddress) -> dict[str, Any]:
     }
 
 
-def _open_store(program: Program, path: Path) -> tuple[ObjectStore, Bucket | None]:
-    """The store, and the bucket of pictures, if the store has it. Nothing is asked for yet."""
+def _open_store(program: Program, path: Path) -> tuple[ObjectStore, Bucket | None, MinioStore | None]:
+    """Open the store, and if it is on a server, the bucket of pictures in it; no request is sent yet."""
     settings, inputs = program.settings, program.pipeline.inputs
     if settings.store is not None:
         from lookout.object_store.minio.names import FILE_ENDINGS
         from lookout.sources.bucket import BucketSource
 
         minio = open_minio(settings.store, program.installation.buckets[1:])
-        return minio, BucketSource(minio, inputs, FILE_ENDINGS)
+        return minio, BucketSource(minio, inputs, FILE_ENDINGS), minio
     from lookout.object_store.folder.store import FolderStore
     from lookout.object_store.routing import Routes
     from lookout.sources.folder import FolderSource
 
     objects = FolderStore((path / OBJECTS_FOLDER).absolute(), durable=settings.durable)
-    return Routes({inputs: FolderSource()}, objects), None
+    return Routes({inputs: FolderSource()}, objects), None, None
 
 
 def default_workers() -> int:
-    """One worker a core that this process may use."""
+    """Give the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def find_obstacle(path: Path) -> str | None:
-    """Why the path cannot be, or become, a state folder; None when it can. Raises OSError when it cannot be seen."""
+    """Give the reason why the path cannot be, or become, a state folder; None when it can. Raises OSError when it
+    cannot be seen."""
     if not path.is_dir():
         return "is not a folder" if path.exists() or path.is_symlink() else None
     names = {entry.name for entry in path.iterdir()}

@@ -1,4 +1,4 @@
-"""What ``lookout doctor`` finds: one check a thing, and no error that ends the looking."""
+"""Checks of ``lookout doctor``: one a thing, and no error of one ends the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lookout.domain.errors import LookoutError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One thing looked at: how it is, whether that is all right, and what to do if not. A ``warning`` is all right now
+    """Check of one thing: how it is, whether that is all right, and what to do if not. A ``warning`` is all right now
     and may not stay so."""
 
     name: str
@@ -21,7 +21,7 @@ class Check:
 
 
 def attempt(name: str, checks: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """The checks, as far as they come; what stops them is a bad check of that name."""
+    """Give the checks, as far as they come; what stops them is a bad check of that name."""
     try:
         yield from checks()
     except (LookoutError, OSError) as exc:

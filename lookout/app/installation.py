@@ -20,7 +20,7 @@ from lookout.sources.watch import Watch
 
 
 class Change(Protocol):
-    """A file below a watched folder that arrived, changed or is gone. A key that ends with a slash is a folder that is
+    """File below a watched folder that arrived, changed or is gone. A key that ends with a slash is a folder that is
     gone, with everything below it."""
 
     @property
@@ -29,7 +29,7 @@ class Change(Protocol):
 
     @property
     def gone(self) -> bool:
-        """Whether nothing is there any more."""
+        """True if nothing is there any more."""
 
 
 class FolderWatch(Protocol):
@@ -48,7 +48,7 @@ class FolderWatch(Protocol):
 
 
 class PictureName(Protocol):
-    """The parts of a picture's key by which datums are chosen."""
+    """Parts of a picture's key by which datums are chosen."""
 
     @property
     def captured_at_s(self) -> float:
@@ -57,7 +57,7 @@ class PictureName(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """The parts of the product. ``sendgrid`` makes the channel of a key and a host, ``check_host`` refuses a host with
+    """Parts of the product. ``sendgrid`` makes the channel of a key and a host, ``check_host`` refuses a host with
     InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``, ``names`` opens
     a list of names, ``try_names`` tries one on a folder; ``assets`` is the package with the folders ``models`` and
     ``examples``. ``find_name`` reads a picture's key; None if it names no
@@ -108,5 +108,5 @@ class Installation:
         return path if path.exists() else None
 
     def load_folder_watch(self) -> FolderWatch:
-        """The watch on a folder; what it needs is loaded now."""
+        """Load the watch on a folder; what it needs is loaded now."""
         return cast(FolderWatch, load(self.folder_watch))

@@ -1,4 +1,5 @@
-"""A thing that is made where it arrives: another process can begin to load what that takes before this one has."""
+"""Picklable factory: the object is built in the process that receives it, which can load what that takes before this
+process has."""
 
 from __future__ import annotations
 

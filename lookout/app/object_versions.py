@@ -1,4 +1,4 @@
-"""What an object was and is: the versions in the store beside what the ledger says of them.
+"""Versions of an object: those in the store beside what the ledger says of them.
 
 Readers believe the ledger: a version that lies in the store counts only if a record names it. A store on a server can
 list the versions of a key; the one in a folder keeps them by digest only, so there the ledger's records are the list.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One version of an object, or its removal, which has no size.
+    """Version of an object, or its removal, which has no size.
 
     ``version`` is what ``lookout get --version`` takes. ``sha256`` is the ledger's word, else what the writer declared,
     else None. ``visible`` is what a reader of the plain key gets, ``named`` what the ledger names now, ``kept`` whether
@@ -41,7 +41,7 @@ class Entry:
 
 
 def find_named(opened: Deployment, bucket: str, key: str) -> ObjectRef | None:
-    """The version that the ledger names now: of a photograph the one last seen, of a result the live datum's, of a
+    """Give the version that the ledger names now: of a photograph the one last seen, of a result the live datum's, of a
     model or a rule the one in force."""
     ledger = opened.ledger
     if bucket == opened.pipeline.inputs:
@@ -64,8 +64,8 @@ def get_named(opened: Deployment, bucket: str, key: str) -> ObjectRef:
 
 
 def server_history(store: MinioStore, opened: Deployment, bucket: str, key: str) -> list[Entry]:
-    """All versions and removals that the bucket has, and those that the ledger remembers and the bucket has not any
-    more; the newest first."""
+    """Give all versions and removals that the bucket has, and those that the ledger remembers and the bucket has not
+    any more; the newest first."""
     from lookout.object_store.minio.version_history import history
 
     ledger = opened.ledger
@@ -95,7 +95,8 @@ def server_history(store: MinioStore, opened: Deployment, bucket: str, key: str)
 
 
 def folder_history(opened: Deployment, bucket: str, key: str) -> list[Entry]:
-    """What the ledger remembers, the newest first. A version is called by its digest, by which the folder keeps it."""
+    """Give what the ledger remembers, the newest first. A version is called by its digest, by which the folder keeps
+    it."""
     ledger, store = opened.ledger, opened.store
     named = find_named(opened, bucket, key)
     made = list(_made(ledger, bucket, key))

@@ -1,5 +1,5 @@
-"""What ``lookout init`` does, one step a function: buckets, users, the ledger's user, notifications. Each may be done
-again and says what it changed. Prints nothing, and gives nobody a secret."""
+"""Provisioning, as ``lookout init`` does it, one step a function: buckets, users, the ledger's user, notifications.
+Each may be done again and says what it changed. Prints nothing, and gives nobody a secret."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """One bucket or user: what was done to it in words (empty: it was right), the file of a user's credentials, and
-    what a person has to do yet."""
+    """Account of one bucket or user: what was done to it in words (empty: it was right), the file of a user's
+    credentials, and what a person has to do yet."""
 
     name: str
     full_name: str
@@ -38,7 +38,7 @@ class Prepared:
 
 
 def patiently(ask: Callable[[], T], patience_s: float) -> T:
-    """What ``ask`` gives, asked again for so long while it raises Unavailable; then that is raised."""
+    """Give what ``ask`` gives, asked again for so long while it raises Unavailable; then that is raised."""
     end_s = time.monotonic() + patience_s
     while True:
         try:
@@ -50,7 +50,7 @@ def patiently(ask: Callable[[], T], patience_s: float) -> T:
 
 
 def bucket_roles(pipeline: Pipeline) -> list[Role]:
-    """Who needs which buckets: each stage those that it reads, its references included. And who needs none."""
+    """Give the buckets that each user needs: a stage those that it reads, its references included. Some need none."""
     from lookout.object_store.minio import policies
     from lookout.object_store.minio.names import FILE_ENDINGS
 
@@ -71,14 +71,14 @@ class Provisioner:
     buckets: Sequence[str]
 
     def make_buckets(self, keep_days: int) -> list[Prepared]:
-        """All buckets of the pipeline."""
+        """Give all buckets of the pipeline."""
         from lookout.object_store.minio import buckets as making
 
         made = making.make_buckets(self.store, self.buckets, keep_days=keep_days)
         return [Prepared(name=state.bucket, full_name=state.full_name, done=state.done) for state in made]
 
     def make_logs_bucket(self, keep_days: int) -> Prepared:
-        """The bucket for the logs of a cluster's workflows."""
+        """Give the bucket for the logs of a cluster's workflows."""
         from lookout.object_store.minio.buckets import make_passing_bucket
         from lookout.object_store.minio.policies import LOGS_BUCKET
 
@@ -93,13 +93,13 @@ class Provisioner:
         return {state.bucket: state.done for state in told}
 
     def user_name(self, role: Role) -> str:
-        """The access key of a role's user."""
+        """Give the access key of a role's user."""
         from lookout.object_store.minio import admin
 
         return admin.user_name(self.store.prefix, role)
 
     def make_user_with_file(self, role: Role, credentials: Credentials, *, renew: bool) -> Prepared:
-        """One user at a time, so that each secret is in its file before the server hears of it."""
+        """Make one user at a time, so that each secret is in its file before the server hears of it."""
         from lookout.object_store.minio.admin import make_users
 
         secret = partial(credentials.write_secret, role.name, self.user_name(role), renew=renew)
@@ -118,7 +118,7 @@ class Provisioner:
         return made
 
     def make_user_as_given(self, role: Role, secrets: GivenSecrets) -> Prepared:
-        """A user with the secret that is given; one with another secret gets this one."""
+        """Make a user with the secret that is given; one with another secret gets this one."""
         from lookout.object_store.minio.admin import make_users
 
         access_key = self.user_name(role)
@@ -129,7 +129,8 @@ class Provisioner:
         return Prepared(name=role.name, full_name=access_key, done=user.done)
 
     def _is_secret(self, access_key: str, secret: str) -> bool:
-        """Whether the server lets the user in with it. A right that is denied is denied to a user that was let in."""
+        """Tell whether the server lets the user in with it. A right that is denied is denied to a user that was let
+        in."""
         from lookout.domain.errors import Denied
         from lookout.object_store.minio import MinioStore
 
@@ -153,7 +154,7 @@ class Provisioner:
 
 
 def ledger_roles(pipeline: Pipeline) -> list[LedgerRole]:
-    """Who may write what in the ledger beside its operator: each stage, the intake, and who only looks."""
+    """Give the roles of the ledger beside its operator: each stage, the intake, and who only looks."""
     from lookout.app.stage_worker import MAILS
     from lookout.ledger.etcd import roles
 
@@ -176,7 +177,8 @@ def ledger_roles(pipeline: Pipeline) -> list[LedgerRole]:
 def make_ledger_users(
     pipeline: Pipeline, address: LedgerAddress, root_password: str, secrets: GivenSecrets
 ) -> tuple[str, ...]:
-    """The ledger's own users in etcd, those whose secrets are given, and nobody without a password; what was done."""
+    """Make the ledger's own users in etcd, those whose secrets are given, and nobody without a password; what was
+    done."""
     from lookout.ledger.etcd import Address
     from lookout.ledger.etcd.roles import LedgerUser
     from lookout.ledger.etcd.users import demand_passwords
@@ -187,5 +189,5 @@ def make_ledger_users(
 
 
 def _references(pipeline: Pipeline) -> dict[str, str]:
-    """The buckets of models and rules, by the stage that reads them."""
+    """Give the buckets of models and rules, by the stage that reads them."""
     return {stage.name: stage.references.bucket for stage in pipeline.stages if stage.references is not None}

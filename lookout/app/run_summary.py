@@ -50,7 +50,7 @@ class Summary:
         return sum(counts["failed"] for counts in self.stages.values())
 
     def as_json(self) -> JsonObject:
-        """The contract of ``--json``; documented in docs/cli.md."""
+        """Give the contract of ``--json``; documented in docs/cli.md."""
         return {
             "run": self.run,
             "state": str(self.state),
@@ -73,7 +73,7 @@ class Summary:
         }
 
     def as_text(self) -> str:
-        """What a person reads."""
+        """Give the text for a person."""
         header = ("stage", "done", "skipped", "failed", "unrunnable")
         rows = [
             (name, *(counts[key] for key in ("success", "skipped", "failed", "unrunnable")))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CLOCK_WARNING_S: Final = 5.0
 CLOCK_BAD_S: Final = 15 * 60.0
-"""Where S3 begins to refuse every request."""
+"""Difference of clocks from which on S3 refuses every request."""
 FILLED_WARNING: Final = 0.7
 FILLED_BAD: Final = 0.9
 OLDEST_ETCD: Final = (3, 5)
@@ -29,7 +29,7 @@ _INIT: Final = "lookout init"
 
 
 def check_store(address: StoreAddress, buckets: Sequence[str]) -> Iterator[Check]:
-    """The server, its clock, the credentials and the buckets. Raises Unavailable when it does not answer."""
+    """Check the server, its clock, the credentials and the buckets. Raises Unavailable when it does not answer."""
     from lookout.object_store.minio.health import look
 
     store = open_minio(address)
@@ -43,7 +43,7 @@ def check_store(address: StoreAddress, buckets: Sequence[str]) -> Iterator[Check
 
 
 def check_clock(ahead_s: float | None) -> Check:
-    """How far the clocks are apart; ``ahead_s`` is the server's, to a second."""
+    """Say by how much the clocks differ; ``ahead_s`` is the server's, to a second."""
     if ahead_s is None:
         return Check(name="clock", ok=True, warning=True, found="the server does not tell the time")
     apart_s = abs(ahead_s)
@@ -112,7 +112,7 @@ def check_ledger(address: LedgerAddress) -> Iterator[Check]:
 
 
 def check_member(member: Member) -> Iterator[Check]:
-    """One member: its state, its alarms, its room."""
+    """Check one member: its state, its alarms, its room."""
     name = f"etcd {member.endpoint}"
     if member.error is not None:
         yield Check(name=name, ok=False, found=member.error, hint="is it running, and LOOKOUT_LEDGER right?")

@@ -20,8 +20,8 @@ _MISSING_HINT: Final = "check the name, and that the disk it is on is mounted; n
 
 
 def check_sources(program: Program, sources: Sequence[Path], state: Path | None) -> None:
-    """Raises InputRejected unless the sources are one folder, or files, outside the state folder; or, where the store
-    is on a server and has its own bucket of photographs, none."""
+    """Raise InputRejected unless the sources are one folder, or files, outside the state folder; or, where the store is
+    on a server and has its own bucket of photographs, none."""
     if program.settings.store is not None:
         if sources:
             what = f"the photographs come from the store {program.settings.store.url}"
@@ -45,7 +45,7 @@ def check_sources(program: Program, sources: Sequence[Path], state: Path | None)
 
 
 def check_folder(program: Program, folder: Path, state: Path | None) -> None:
-    """Raises InputRejected unless the source is one folder outside the state folder, and the store is in that too."""
+    """Raise InputRejected unless the source is one folder outside the state folder, and the store is in that too."""
     check_sources(program, (folder,), state)
     if not folder.is_dir():
         raise InputRejected("expected a folder to watch, got a file", str(folder))

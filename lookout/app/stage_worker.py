@@ -42,7 +42,7 @@ MAILS: Final = "threat-detect"
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What one worker is to do: exactly one of a batch, a picture (``key``) and the batches of a run (``pull``).
+    """Task of one worker: exactly one of a batch, a picture (``key``) and the batches of a run (``pull``).
 
     ``stage`` None means all. ``run`` is what the records name; empty: that of the batch, or a new one. ``alone`` says
     that this process may write to its stage's bucket only, and that letters which it cannot send must wait.
@@ -63,23 +63,24 @@ class Task:
 
     @property
     def size(self) -> int:
-        """How many worker processes; for one picture never more than one."""
+        """Number of worker processes; for one picture never more than one."""
         return 1 if self.key else self.workers or default_workers()
 
     def stages(self, pipeline: Pipeline) -> tuple[Stage, ...]:
-        """Those that are worked, but charts only if they alone are meant."""
+        """Give those that are worked, but charts only if they alone are meant."""
         ordinary = tuple(stage for stage in pipeline.stages if not stage.grouped)
         return ordinary if self.stage is None else (pipeline.stage(self.stage),)
 
     def by_itself(self, pipeline: Pipeline) -> bool:
-        """Whether this process runs the stage itself: a container for one picture has no other that it could harm, and
-        a process more would take as long to load as all the rest. Charts may be many, so they are drawn by another."""
+        """Tell whether this process runs the stage itself: a container for one picture has no other that it could harm,
+        and a process more would take as long to load as all the rest. Charts may be many, so they are drawn by
+        another."""
         return self.alone and bool(self.key) and not any(stage.grouped for stage in self.stages(pipeline))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """What a worker did. ``stopped`` says that a signal ended it."""
+    """Account of a worker that has ended. ``stopped`` says that a signal ended it."""
 
     pipeline: Pipeline
     run: str | None
@@ -88,7 +89,7 @@ class Ended:
     elapsed_s: float
 
     def as_counts(self) -> dict[str, dict[str, int]]:
-        """How many datums ended how, by stage."""
+        """Count the datums by stage and by the way in which they ended."""
         kinds = ("success", "skipped", "failed", "unrunnable", "retracted")
         report = self.worked.report
         return {
@@ -96,7 +97,7 @@ class Ended:
         }
 
     def as_json(self) -> JsonObject:
-        """The contract of ``--json``; documented in docs/cli.md."""
+        """Give the contract of ``--json``; documented in docs/cli.md."""
         return {
             "run": self.run,
             "batches": dict(self.worked.batches),
@@ -107,7 +108,7 @@ class Ended:
         }
 
     def as_text(self) -> str:
-        """What a person reads."""
+        """Give the text for a person."""
         counts = self.as_counts()
         columns = list(next(iter(counts.values())))
         lines = [table([(name, *row.values()) for name, row in counts.items()], ("stage", *columns)), ""]
@@ -157,7 +158,7 @@ def _work(worker: BatchWorker, task: Task) -> tuple[str | None, BatchWorkReport]
 
 
 def _one_object(worker: BatchWorker, key: str, only: Stage | None) -> tuple[str, BatchWorkReport]:
-    """One picture, as a run of its own, so that what is made of it names one."""
+    """Work on one picture, as a run of its own, so that what is made of it names one."""
     ledger, run = worker.ledger, run_id(time.time())
     ledger.start_run(RunRecord(id=run, kind="work", owner=worker.owner, started_at_s=time.time()))
     state, summary = "failed", {"object": key, "stage": None if only is None else only.name}
@@ -174,8 +175,8 @@ def _one_object(worker: BatchWorker, key: str, only: Stage | None) -> tuple[str,
 
 @contextmanager
 def _early_pool(program: Program, task: Task) -> Iterator[ProcessWorkers | None]:
-    """The worker processes of a container, which was started because there is something to do: they load what they need
-    while this process loads what speaks to the servers, and connects. None where there is no hurry."""
+    """Start the worker processes of a container, which was started because there is something to do: they load what
+    they need while this process loads what speaks to the servers, and connects. None where there is no hurry."""
     if not task.alone or task.by_itself(program.pipeline) or program.settings.store is None:
         yield None
         return
@@ -188,7 +189,7 @@ def _early_pool(program: Program, task: Task) -> Iterator[ProcessWorkers | None]
 
 
 class OwnProcess(InlineWorkers):
-    """Runs jobs in this process, and ends it when they take longer than they may. It leaves its claims as a killed one
+    """Workers in this process, which ends when jobs take longer than they may. It leaves its claims as a killed one
     does: whoever claims them next works on them alone, in a process of their own."""
 
     def submit(self, jobs: Sequence[Job], timeout_s: float, done: Done) -> None:

@@ -22,7 +22,7 @@ can be written again."""
 
 
 class LossyOutput(io.RawIOBase):
-    """A standard stream as raw bytes that raises nothing while there is no room: not for a full disk, a closed terminal
+    """Standard stream as raw bytes that raises nothing while there is no room: not for a full disk, a closed terminal
     or a quota. ``error`` and ``lost`` are the first error and the number of lines that were dropped."""
 
     def __init__(self, number: int, name: str) -> None:
@@ -66,7 +66,7 @@ class LossyOutput(io.RawIOBase):
         self._failing = self._torn = False
 
     def _note(self) -> bytes:
-        """The line that precedes the first one that can be written again."""
+        """Give the line that precedes the first one that can be written again."""
         return b""
 
     def _send(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Cutting batches: what is dirty becomes pieces of work for workers that share it. Knows no backend and no stage.
+"""Cutter of batches: it divides the backlog among workers that share it. Knows no backend and no stage.
 
 Nothing here can lose a datum. What has to be done is in the slots, which stay dirty until they are settled; a batch
 only says who looks at which of them. A cut that is killed between any two writes leaves whole batches and dirty keys
@@ -46,7 +46,7 @@ def ordinary(pipeline: Pipeline) -> tuple[Stage, ...]:
 
 @dataclass(kw_only=True)
 class Cutter:
-    """Cuts batches of ``size`` keys. The rest, fewer than that, leaves when one of them has waited for ``age_s``.
+    """Cutter of batches of ``size`` keys. Fewer than that are cut when one of them has waited for ``age_s``.
 
     ``nonce`` gives a short text that nobody else has, for ids.
     """
@@ -150,7 +150,7 @@ def ensure_run(ledger: Ledger, run: str, now_s: float, kind: str = BACKFILL, sum
     try:
         ledger.start_run(RunRecord(id=run, kind=kind, owner="", started_at_s=now_s, summary=summary))
     except ValueError:
-        log.info("run goes on", run=run)
+        log.info("run resumed", run=run)
 
 
 def abandoned(ledger: BatchLedger, before_s: float, but: str = "") -> list[Batch]:

@@ -1,22 +1,21 @@
-"""Working on batches: one worker of many takes a batch, does all of it, and takes the next. Knows no stage by name.
+"""Worker of batches: one of many takes a batch, does all of it, and takes the next. Knows no stage by name.
 
 What a batch may be worked on with is what the ledger says: its basis of each stage, the digest of recipe, model and
 rules. A worker of another recipe refuses. A model or a rule that comes into force between the cut and the end is used:
 the ledger has marked every datum for it, and to work with what was in force before would only have to be done again.
 So no result of an older basis stays: the worker compares once more when it is through, and marks and does again what
-it may have settled on the older one; and if it died before that, whoever takes the batch next does the same.
+it may have settled on the older one; and if it died before that, the next owner of the batch does the same.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from lookout.batches.closing import close, look_back
 from lookout.batches.cutter import ordinary
+from lookout.batches.held_batches import HeldBatches
 from lookout.domain.errors import ClaimLost, InputRejected, Unavailable
 from lookout.domain.pipeline import Pipeline, Stage
 from lookout.domain.records import Mark, State
@@ -33,7 +32,7 @@ from lookout.sources.input_source import InputSource
 log = get_logger(__name__)
 
 BASIS_HINT: Final = (
-    "recipe, model or rules are not those that the ledger goes by: another version is at work, or something is just"
+    "this program's recipe, model or rules differ from the ledger's: another version is at work, or a change is just"
     " coming into force; cut again with this version, or work with the other"
 )
 
@@ -45,7 +44,7 @@ class BatchWorkReport:
     report: Report = field(default_factory=Report)
     batches: dict[str, str] = field(default_factory=dict)
     closed: bool = False
-    """Whether it was this one that ended the run."""
+    """True if it was this one that ended the run."""
     busy: int = 0
     """Datums that others were still at when all else was done."""
 
@@ -78,7 +77,10 @@ class BatchWorker:
     stopped: bool = field(default=False, init=False)
     worked: BatchWorkReport = field(default_factory=BatchWorkReport, init=False)
     _engine: Engine | None = field(default=None, init=False)
-    _held: list[Batch] = field(default_factory=list, init=False)
+    _held: HeldBatches = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._held = HeldBatches(self.ledger, self.lease_s)
 
     def stop(self) -> None:
         """End soon: what runs is killed and handed back, the batch too. From any thread, in signal handlers too."""
@@ -182,7 +184,7 @@ class BatchWorker:
         return True
 
     def _batch(self, taken: Batch, scope: Sequence[Stage], run: str) -> None:
-        self._held.append(taken)
+        self._held.add(taken)
         self._mark_again(taken, scope)
         self._through(scope, taken.keys, run)
         self._send()
@@ -197,8 +199,7 @@ class BatchWorker:
 
     def _let_go(self, taken: Batch, write: Callable[[Batch], None], *, through: bool) -> None:
         """End or release a batch. One that was lost is somebody else's now; what is settled stays so."""
-        if taken in self._held:
-            self._held.remove(taken)
+        self._held.drop(taken)
         try:
             write(taken)
         except ClaimLost as exc:
@@ -208,11 +209,11 @@ class BatchWorker:
             self.worked.batches[taken.id] = (BatchState.DONE if through else BatchState.OPEN).value
 
     def _release_all(self) -> None:
-        for taken in list(self._held):
+        for taken in self._held:
             self._let_go(taken, self.ledger.release_batch, through=False)
         if self.worked.busy and not self.stopped:
             raise Unavailable(
-                f"{self.worked.busy} datums", "another worker or run is at them, so their batches are open again"
+                f"{self.worked.busy} datums", "another worker or run has claimed them, so their batches are open again"
             )
 
     def _explain(self, id_: str) -> None:
@@ -285,7 +286,7 @@ class BatchWorker:
         return ordinary(self.pipeline) if stage is None else (stage,)
 
     def _finish(self, stage: Stage | None, run: str) -> None:
-        """The charts after a single batch or object, which is no part of a run that somebody ends."""
+        """Draw the charts after a single batch or object, which is no part of a run that somebody ends."""
         grouped = [each for each in self.pipeline.stages if each.grouped and stage in (None, each)]
         self._groups(grouped, run)
 
@@ -309,33 +310,8 @@ class BatchWorker:
         self._engine = engine
         if self.stopped:
             engine.stop()
-        with self._keeping(engine):
+        with self._held.kept(engine):
             engine.work(stages, keys)
-
-    @contextmanager
-    def _keeping(self, engine: Engine) -> Iterator[None]:
-        """Keep the leases of the batches held: a thread reminds the engine's loop, whose thread has the ledger."""
-        if not self._held:
-            yield
-            return
-        over = threading.Event()
-
-        def remind() -> None:
-            while not over.wait(self.lease_s / 3):
-                engine.call(self._extend)
-
-        thread = threading.Thread(target=remind, name="batch-lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-    def _extend(self) -> None:
-        for batch, still in zip(self._held, self.ledger.extend_batches(self._held, self.lease_s), strict=True):
-            if not still:
-                log.warning("batch lost", batch=batch.id)
 
     # --- the end of a run -------------------------------------------------------------------------------------------
 

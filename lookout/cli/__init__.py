@@ -22,32 +22,32 @@ from lookout.domain.errors import EXIT_STOPPED
 from lookout.log import configure
 
 COMMANDS: Final = {
-    "demo": ("lookout.cli.demo:demo", "Take the sample photographs through all stages."),
-    "run": ("lookout.cli.run:run", "Take photographs through all stages, once."),
-    "watch": ("lookout.cli.watch:watch", "Take every photograph that lands in a folder, at once."),
-    "status": ("lookout.cli.status:status", "What is done, waiting, failed and alerted, and the last runs."),
-    "wait": ("lookout.cli.wait:wait", "Wait until a picture is through all stages, and say how it ended."),
-    "logs": ("lookout.cli.logs:logs", "Tell of a run: batches, datums, failures, alerts, and its containers' logs."),
-    "metrics": ("lookout.cli.metrics:metrics", "Say how it stands in Prometheus' format, once or by HTTP."),
+    "demo": ("lookout.cli.demo:demo", "Process the sample photographs through all stages."),
+    "run": ("lookout.cli.run:run", "Process photographs through all stages, once."),
+    "watch": ("lookout.cli.watch:watch", "Process every photograph that arrives in a folder, at once."),
+    "status": ("lookout.cli.status:status", "Show what is done, waiting, failed and alerted, and the last runs."),
+    "wait": ("lookout.cli.wait:wait", "Wait until all stages have finished a picture, and say how it ended."),
+    "logs": ("lookout.cli.logs:logs", "Show a run's timeline: batches, datums, failures, alerts, containers' logs."),
+    "metrics": ("lookout.cli.metrics:metrics", "Give the metrics for Prometheus, once or by HTTP."),
     "datums": ("lookout.cli.datums:datums", "List, show, retry and invalidate single datums."),
-    "plan": ("lookout.cli.plan:plan_command", "Say what would be done and why, and change nothing."),
+    "plan": ("lookout.cli.plan:plan_command", "Dry run: show what would be done and why, and change nothing."),
     "batches": ("lookout.cli.batches:batches", "Cut waiting work into batches for several workers, and list them."),
     "verdict": ("lookout.cli.verdict:verdict", "End a run, and say what was found and what failed."),
-    "look": ("lookout.cli.look:look", "Enter what objects of the store are now into the ledger."),
+    "look": ("lookout.cli.look:look", "Observe objects of the store and record them in the ledger."),
     "work": ("lookout.cli.work:work", "Work on one batch, one picture, or all batches of a run."),
-    "alerts": ("lookout.cli.alerts:alerts", "List alerts and send again."),
-    "trace": ("lookout.cli.trace:trace", "Where an object comes from, and what was made from it."),
+    "alerts": ("lookout.cli.alerts:alerts", "List, send, resend and cancel alerts."),
+    "trace": ("lookout.cli.trace:trace", "Show the provenance of an object, and what was made from it."),
     "verify": ("lookout.cli.verify:verify", "Make an alert again from its record, and say whether it is the same."),
-    "gc": ("lookout.cli.gc:gc", "Remove results that no record names, and old versions."),
-    "upkeep": ("lookout.cli.upkeep:upkeep", "Compare ledger, store and source, and put right what differs."),
-    "ledger": ("lookout.cli.ledger:ledger", "Save the ledger, fill one from a file, show its size."),
+    "gc": ("lookout.cli.gc:gc", "Remove orphaned results and old versions."),
+    "upkeep": ("lookout.cli.upkeep:upkeep", "Compare ledger, store and source, and correct differences."),
+    "ledger": ("lookout.cli.ledger:ledger", "Back up or restore the ledger, begin a new one, show its size."),
     "names": ("lookout.cli.names:names", "Try how names of pictures are read."),
-    "doctor": ("lookout.cli.doctor:doctor", "Check that this installation and a state are sound."),
+    "doctor": ("lookout.cli.doctor:doctor", "Check this installation, its servers and a state."),
     "init": ("lookout.cli.init:init", "Make buckets, and users for the stages, on the store's server."),
-    "upload": ("lookout.cli.upload:upload", "Bring photographs into the store's bucket."),
+    "upload": ("lookout.cli.upload:upload", "Upload photographs to the store's bucket."),
     "ls": ("lookout.cli.objects:ls", "List buckets, or the objects in one."),
     "get": ("lookout.cli.objects:get", "Read one object."),
-    "history": ("lookout.cli.objects:history", "Show the versions of one object, and what made them."),
+    "history": ("lookout.cli.objects:history", "Show the versions of one object, and the datums that made them."),
     "completion": ("lookout.cli.completion:completion", "Print the shell's completion script."),
 }
 
@@ -64,7 +64,7 @@ Exit codes:
 
 
 class LazyGroup(click.Group):
-    """Knows its commands' names and short helps, and imports one when it is needed."""
+    """Group that knows its commands' names and short helps, and imports a command when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx

@@ -1,4 +1,4 @@
-"""``lookout alerts``: the outbox, looked at and sent again."""
+"""``lookout alerts``: listing, sending, resending and canceling of alerts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lookout.text import count, printable, when
 LEFT_ALONE: Final = (AlertState.SENT, AlertState.WRITTEN, AlertState.SENDING, AlertState.CANCELED)
 
 
-@click.group(short_help="List alerts and send again.")
+@click.group(short_help="List, send, resend and cancel alerts.")
 def alerts() -> None:
     """Alerts wait in the outbox until they are sent; each is sent once."""
 
@@ -38,9 +38,9 @@ def alerts() -> None:
     "states",
     type=click.Choice([one.value for one in AlertState]),
     multiple=True,
-    help="In this state only; may be given several times.",
+    help="Only alerts in this state; may be given several times.",
 )
-@click.option("--run", help="Of this run only.")
+@click.option("--run", help="Only alerts of this run.")
 @json_option
 @click.pass_obj
 def list_alerts(program: Program, state: Path | None, states: tuple[str, ...], run: str | None, as_json: bool) -> None:
@@ -56,7 +56,7 @@ def list_alerts(program: Program, state: Path | None, states: tuple[str, ...], r
             click.echo(printable(line))
 
 
-@alerts.command("resend", short_help="Have alerts that are not certain to have arrived sent by the next run.")
+@alerts.command("resend", short_help="Have alerts that may not have arrived sent by the next run.")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @state_option
 @json_option
@@ -64,8 +64,8 @@ def list_alerts(program: Program, state: Path | None, states: tuple[str, ...], r
 def resend(program: Program, ids: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Have alerts sent by the next run, whatever they wait for. IDs may be shortened to what is unique.
 
-    What was sent or written, or is on its way, is left alone. A mail that may have arrived before says that it may be
-    a repeat.
+    Alerts that were sent or written, or are being sent, stay as they are. A mail that may have arrived before says that
+    it may be a repeat.
     """
     # A session, as its beginning lets go of what dead senders held.
     with program.open(state) as opened, opened.ledger.session():
@@ -78,16 +78,15 @@ def resend(program: Program, ids: tuple[str, ...], state: Path | None, as_json: 
     _tell_left_alone(known, chosen, number)
 
 
-@alerts.command("cancel", short_help="Call off alerts that wait or were refused.")
+@alerts.command("cancel", short_help="Cancel alerts that wait or were refused.")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @state_option
 @json_option
 @click.pass_obj
 def cancel(program: Program, ids: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Call off alerts that wait to be sent or repeated, or were refused for good. IDs may be shortened to what is
-    unique.
+    """Cancel alerts that wait to be sent or repeated, or were refused for good. IDs may be shortened to what is unique.
 
-    What was sent or written, or is on its way, is left alone.
+    Alerts that were sent or written, or are being sent, stay as they are.
     """
     # A session, as its beginning lets go of what dead senders held.
     with program.open(state) as opened, opened.ledger.session():
@@ -96,7 +95,7 @@ def cancel(program: Program, ids: tuple[str, ...], state: Path | None, as_json: 
     if as_json:
         echo_json({"canceled": number})
         return
-    click.echo(f"{count(number, 'alert')} called off")
+    click.echo(f"{count(number, 'alert')} canceled")
     _tell_left_alone(known, chosen, number)
 
 
@@ -116,7 +115,7 @@ def cancel(program: Program, ids: tuple[str, ...], state: Path | None, as_json: 
 def send(program: Program, max_mails: int, page_status: bool, state: Path | None, as_json: bool) -> None:
     """Send the alerts that are due, as every run and every worker of threat-detect does. Meant to be run on a schedule.
 
-    What cannot be sent goes on waiting: then the exit code is 75, or 1 if something was refused for good.
+    Alerts that cannot be sent go on waiting: then the exit code is 75, or 1 if one was refused for good.
     """
     program.check_channel()
     with (

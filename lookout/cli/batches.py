@@ -27,7 +27,7 @@ from lookout.domain.identity import digest
 from lookout.domain.pipeline import Refused
 from lookout.domain.records import JsonObject
 from lookout.filesystem.files import failure
-from lookout.ledger.batches import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState, with_batches
+from lookout.ledger.batches import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState
 from lookout.sources.deletion_guard import ALLOW_HINT
 from lookout.sources.reconcile import Reconciled
 from lookout.text import count, printable, when
@@ -39,11 +39,11 @@ LIVE_TAKE_OVER_S: Final = 3600.0
 
 @click.group(short_help="Cut waiting work into batches for several workers, and list them.")
 def batches() -> None:
-    """A batch is some pictures for one worker, which does all that waits of them. See lookout work."""
+    """A batch is a set of pictures for one worker, which does all their waiting datums. See lookout work."""
 
 
-@batches.command("cut", cls=Templated, short_help="Cut what waits into batches.")
-@click.option("--run", default="", metavar="ID", help="Of this run, which may be there already. [a new one]")
+@batches.command("cut", cls=Templated, short_help="Cut the backlog into batches.")
+@click.option("--run", default="", metavar="ID", help="Cut for this run, which may exist already. [a new one]")
 @click.option(
     "--kind",
     type=click.Choice([BACKFILL, LIVE]),
@@ -56,7 +56,7 @@ def batches() -> None:
     type=click.Choice([NONE, RECENT, FULL]),
     default=NONE,
     show_default=True,
-    help="Look first at what no event told of: behind the last key of each device, or everywhere.",
+    help="First compare with the source: keys after the last one of each device, or all.",
 )
 @click.option("--size", type=click.IntRange(1, MAX_KEYS), default=200, show_default=True, help="Pictures in a batch.")
 @click.option(
@@ -65,19 +65,19 @@ def batches() -> None:
     type=click.FloatRange(0),
     default=0.0,
     metavar="SECONDS",
-    help="Leave fewer than that waiting until one has waited so long. [0]",
+    help="Let fewer than --size wait until one has waited so long. [0]",
 )
 @range_options
-@click.option("--stage", type=STAGE, help="Only what waits for this stage.")
-@click.option("--force", type=bool, default=False, metavar="BOOL", help="Have what is done in this range done again.")
+@click.option("--stage", type=STAGE, help="Only the backlog of this stage.")
+@click.option("--force", type=bool, default=False, metavar="BOOL", help="Do finished datums of this range again.")
 @click.option(
     "--take-over",
     "take_over_s",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="Cut anew what other runs left, at which nobody has been for so long. [0; 3600 if live]",
+    help="Also cut batches of runs without any worker for so long. [0; 3600 if live]",
 )
-@click.option("--workers", type=click.IntRange(1), default=1, metavar="N", help="How many may work at once. [1]")
+@click.option("--workers", type=click.IntRange(1), default=1, metavar="N", help="Number of workers at once. [1]")
 @click.option("--workers-to", type=PATH, metavar="FILE", help="Write a JSON list there: 1, 2 and so on to that number.")
 @page_status_option
 @state_option
@@ -102,16 +102,16 @@ def cut(
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """Cut what waits, and is in no batch yet, into batches; by default of a new run, whose id is printed.
+    """Cut the backlog that is in no batch yet into batches; by default of a new run, whose id is printed.
 
-    Recipes, model and rules that are new are taken into account: what they touch waits too. With --reconcile, the
-    store's buckets are looked at first: pictures, models and rules. It ends with 1 if what was given there cannot be
-    used and nothing else is to be done; otherwise lookout verdict says so.
+    Datums with a new recipe, model or rules are part of the backlog. --reconcile first compares the store's buckets
+    with the ledger: pictures, models and rules. It exits with 1 if a model or rules there cannot be used and nothing
+    else is to be done; otherwise lookout verdict says so.
     """
     run = run or ("" if kind == LIVE else run_id(time.time()))
     chosen = Range(prefix=prefix, since_s=since, until_s=until)
     with program.open(state) as opened, reporting(opened, wanted=page_status):
-        ledger = with_batches(opened.ledger)
+        ledger = opened.ledger
         if run:
             ensure_run(ledger, run, time.time(), kind)
         seen, refused = _look(opened, reconcile, run)
@@ -155,7 +155,7 @@ def cut(
         said: JsonObject = {"run": run or None, "keys": keys, "batches": [_brief(batch) for batch in made]}
         echo_json({**said, "workers": wanted, "reconciled": looked, "refused": [one.reason for one in refused]})
     elif not made:
-        click.echo("Nothing waits that is in no batch.")
+        click.echo("The backlog is empty, or in batches already.")
     else:
         click.echo(f"{count(len(made), 'batch', 'batches')} of {count(keys, 'picture')}")
         click.echo(f"lookout work --pull {run}" if run else "\n".join(f"lookout work --batch {one.id}" for one in made))
@@ -175,7 +175,7 @@ def _look(opened: Deployment, how: str, run: str) -> tuple[Reconciled | None, li
 def _tell_left(seen: Reconciled | None, refused: Sequence[Refused]) -> None:
     """Tell on stderr what a look has left as it was."""
     for one in refused:
-        click.echo(f"refused, so what was in force before stays so: {printable(one.reason)}", err=True)
+        click.echo(f"refused; the references in force stay: {printable(one.reason)}", err=True)
     if seen is not None and seen.held:
         click.echo(f"held back: {count(seen.held, 'picture')} that are gone ({ALLOW_HINT})", err=True)
     for line in unlistable_lines({} if seen is None else seen.unlistable):
@@ -209,15 +209,15 @@ def _write(path: Path, text: str) -> None:
 
 
 @batches.command("list", short_help="List batches in the order of their making.")
-@click.option("--run", metavar="ID", help="Of this run only.")
+@click.option("--run", metavar="ID", help="Only batches of this run.")
 @click.option(
     "--in",
     "states",
     type=click.Choice([one.value for one in BatchState]),
     multiple=True,
-    help="In this state only; may be given several times.",
+    help="Only batches in this state; may be given several times.",
 )
-@click.option("--after", default="", metavar="ID", help="Go on after this batch.")
+@click.option("--after", default="", metavar="ID", help="Continue after this batch.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many.")
 @state_option
 @json_option
@@ -234,7 +234,7 @@ def list_batches(
     """List batches; with --json, one object a line."""
     with program.open(state) as opened:
         wanted = [BatchState(name) for name in states]
-        for batch in islice(with_batches(opened.ledger).batches(run=run, states=wanted, after=after), limit):
+        for batch in islice(opened.ledger.batches(run=run, states=wanted, after=after), limit):
             if as_json:
                 echo_json_line(_brief(batch))
             else:
@@ -243,15 +243,15 @@ def list_batches(
                 click.echo(printable(line + (f"  held by {batch.owner}" if batch.owner else "")))
 
 
-@batches.command("show", short_help="Show one batch, and what waits of it.")
+@batches.command("show", short_help="Show one batch and its backlog.")
 @click.argument("id_", metavar="ID")
 @state_option
 @json_option
 @click.pass_obj
 def show(program: Program, id_: str, state: Path | None, as_json: bool) -> None:
-    """Show one batch: its state, who holds it, its pictures, and how many datums of them wait in which stage."""
+    """Show one batch: its state, its owner, its pictures, and the number of their datums that wait in each stage."""
     with program.open(state) as opened:
-        batch = with_batches(opened.ledger).find_batches([id_]).get(id_)
+        batch = opened.ledger.find_batches([id_]).get(id_)
         if batch is None:
             raise InputRejected("no such batch", id_, "see lookout batches list")
         waiting = _waiting(opened, batch)

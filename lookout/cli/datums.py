@@ -1,4 +1,4 @@
-"""``lookout datums``: single datums, looked at and done again."""
+"""``lookout datums``: single datums, listed, shown, retried and invalidated."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ def datums() -> None:
 
 @datums.command("list", short_help="List datums, streamed in the order of stage and key.")
 @state_option
-@click.option("--stage", type=STAGE, help="Of this stage only.")
-@click.option("--in", "states", type=STATES, multiple=True, help="In this state only; may be given several times.")
-@click.option("--prefix", default="", help="Whose key starts with this.")
-@click.option("--labelled", is_flag=True, help="Remarkable ones only: invalid pictures, threats.")
-@click.option("--after", nargs=2, default=("", ""), metavar="STAGE KEY", help="Go on after this stage and key.")
+@click.option("--stage", type=STAGE, help="Only datums of this stage.")
+@click.option(
+    "--in", "states", type=STATES, multiple=True, help="Only datums in this state; may be given several times."
+)
+@click.option("--prefix", default="", help="Only datums whose key starts with this.")
+@click.option("--labelled", is_flag=True, help="Only remarkable ones: invalid pictures, threats.")
+@click.option("--after", nargs=2, default=("", ""), metavar="STAGE KEY", help="Continue after this stage and key.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many.")
 @json_option
 @click.pass_obj
@@ -97,14 +99,14 @@ def show(program: Program, stage: str, key: str, state: Path | None, as_json: bo
         click.echo(f"made      {printable(ref.path)}, {ref.size:,} bytes, sha256 {ref.sha256}")
 
 
-@datums.command("retry", short_help="Give failed datums another go in the next run.")
+@datums.command("retry", short_help="Retry failed datums in the next run.")
 @click.argument("stage", type=STAGE, required=False, metavar="STAGE")
 @click.argument("key", required=False)
 @state_option
 @json_option
 @click.pass_obj
 def retry(program: Program, stage: str | None, key: str | None, state: Path | None, as_json: bool) -> None:
-    """Give failed datums another go, with all their tries: one, those of a stage, or all."""
+    """Have failed datums retried, with all their attempts: one, those of a stage, or all."""
     with program.open(state) as opened:
         if key is not None and stage is not None:
             found: Iterable[Slot] = [_find(opened, stage, key)]
@@ -133,7 +135,7 @@ def invalidate(
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """Have finished datums done again by the next run, though nothing that they read has changed.
+    """Have finished datums done again by the next run, although their inputs have not changed.
 
     One datum, those of a prefix or of a time (or of both), or all; of one stage, or, without STAGE, of all stages.
     """

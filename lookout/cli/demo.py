@@ -16,12 +16,12 @@ from lookout.cli.run import run
 from lookout.domain.errors import InputRejected
 
 
-@click.command(short_help="Take the sample photographs through all stages.")
+@click.command(short_help="Process the sample photographs through all stages.")
 @click.argument("folder", type=PATH, metavar="[DIR]", default=Path("lookout-demo"))
 @json_option
 @click.pass_context
 def demo(context: click.Context, folder: Path, as_json: bool) -> None:
-    """Take the ten sample photographs through all stages, with the sample rules, into the state folder DIR.
+    """Process the ten sample photographs through all stages, with the sample rules, into the state folder DIR.
 
     DIR is lookout-demo unless it is named. Mails become files in it, as the addresses are made up. The last line names
     the page to open. Run it again, and everything is skipped.

@@ -1,4 +1,4 @@
-"""``lookout doctor``: is this installation sound, and this state; on servers too."""
+"""``lookout doctor``: checks of this installation, its servers and a state."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ AT_ONCE: Final = 500
 LEAST_FREE_BYTES: Final = 500 * 1024**2
 
 
-@click.command(short_help="Check that this installation and a state are sound.")
+@click.command(short_help="Check this installation, its servers and a state.")
 @state_option
 @click.option("--objects", is_flag=True, help="Read every live result and compare its sha256 as well.")
 @json_option

@@ -1,4 +1,4 @@
-"""``lookout gc``: the store freed of what nobody needs."""
+"""``lookout gc``: removal of orphaned results and old versions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lookout.cli.output import echo_json
 from lookout.text import count
 
 
-@click.command(short_help="Remove results that no record names, and old versions.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.command(short_help="Remove orphaned results and old versions.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @click.option(
     "--grace",
     "grace_s",
@@ -23,7 +23,7 @@ from lookout.text import count
     default="1h",
     show_default=True,
     metavar="TIME",
-    help="Leave alone what is younger, such as work under way.",
+    help="Keep orphans that are younger, such as work in progress.",
 )
 @click.option(
     "--older-than",
@@ -43,10 +43,11 @@ def gc(
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """Remove from the buckets of the stages what no live record names: left by crashes, late writes, or hands.
+    """Remove orphans from the buckets of the stages: results that no live record names, left by crashes, late writes,
+    or people.
 
-    It can run at any time and beside anything, and goes on where it was cut off. Removed results stay readable as old
-    versions until these are freed.
+    It can run at any time and beside any other work, and resumes where it was interrupted. Removed results stay
+    readable as old versions until these are freed.
     """
     with program.open(state) as opened:
         total = sweep_all(opened, repair=False, grace_s=grace_s, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""``lookout init``: buckets and users on the store's server, and a ledger that answers; again without harm."""
+"""``lookout init``: buckets and users on the store's server, and a check of the ledger. Can be repeated."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ LONGEST_WAIT_S: Final = 3_600
 @click.command(short_help="Make buckets, and users for the stages, on the store's server.")
 @click.option("--users", type=PATH, metavar="FOLDER", help="Make users too; their credentials become files in there.")
 @click.option("--renew", is_flag=True, help="Give every user a new secret; the old one is refused from then on.")
-@click.option("--secrets", type=PATH, metavar="FOLDER", help="Make users with the secrets in there, and the ledger's.")
+@click.option("--secrets", type=PATH, metavar="FOLDER", help="Make users with the secrets in there, also the ledger's.")
 @click.option("--logs", is_flag=True, help="Make the bucket for the logs of a cluster's workflows too.")
-@click.option("--notify", metavar="ARN", help="Let new pictures, models and rules be told to this target of MinIO's.")
+@click.option("--notify", metavar="ARN", help="Notify this target of MinIO's of new pictures, models and rules.")
 @click.option(
     "--keep-days",
     type=click.IntRange(LEAST_KEEP_DAYS, MOST_KEEP_DAYS),
     default=DEFAULT_KEEP_DAYS,
     show_default=True,
     metavar="N",
-    help="How many days the server keeps replaced and removed versions, and logs.",
+    help="Days for which the server keeps replaced and removed versions, and logs.",
 )
 @click.option(
     "--wait",
@@ -66,7 +66,7 @@ def init(
     wait_s: int,
     as_json: bool,
 ) -> None:
-    """Make the buckets on the server of LOOKOUT_STORE: versioned, and old versions go after a time.
+    """Make the buckets on the server of LOOKOUT_STORE: versioned, with old versions removed after some days.
 
     With --users or --secrets also a user a stage, one for a machine that runs all stages and one that only uploads,
     each with the least rights. This needs the server's own credentials. What is there and right is left alone.
@@ -74,7 +74,7 @@ def init(
     if program.settings.store is None:
         raise InputRejected("is not set", "LOOKOUT_STORE", "buckets are made on a server; a state folder needs none")
     if users is not None and secrets is not None:
-        raise InputRejected("cannot go with --users", "--secrets", "secrets are either written there or read there")
+        raise InputRejected("not allowed with --users", "--secrets", "secrets are either written there or read there")
     if renew and users is None:
         raise InputRejected("expected --users FOLDER with it", "--renew", "the new secrets become files in there")
     store = open_minio(program.settings.store)

@@ -1,4 +1,4 @@
-"""``lookout ledger``: the ledger saved, filled from a file, and measured."""
+"""``lookout ledger``: backup, restore and size of the ledger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lookout.text import count, printable, table, when
 from lookout.version import code_version
 
 
-@click.group(short_help="Save the ledger, fill one from a file, show its size.")
+@click.group(short_help="Back up or restore the ledger, begin a new one, show its size.")
 def ledger() -> None:
     """The ledger is the truth about what was done and who was told. Its backup is one file, for any backend.
 
@@ -26,13 +26,13 @@ def ledger() -> None:
     """
 
 
-@ledger.command("backup", short_help="Write the whole ledger into one file, while others work on it.")
+@ledger.command("backup", short_help="Write the whole ledger into one file, without stopping work.")
 @click.argument("file", type=PATH, metavar="FILE")
 @state_option
 @json_option
 @click.pass_obj
 def backup_command(program: Program, file: Path, state: Path | None, as_json: bool) -> None:
-    """Write one moment of the ledger into FILE, which must be new. Nobody has to stop for it."""
+    """Write a snapshot of the ledger into FILE, which must be new. Work need not stop for it."""
     with program.open(state) as opened:
         archived = backup(opened.ledger, file, now_s=time.time(), code=code_version())
     _say(file, archived, "saved", as_json)
@@ -46,17 +46,17 @@ def backup_command(program: Program, file: Path, state: Path | None, as_json: bo
 def restore_command(program: Program, file: Path, state: Path | None, as_json: bool) -> None:
     """Fill an empty ledger, of a new state folder or a new prefix, from FILE, which is checked to its end first.
 
-    What was running when the backup was made is free to be done again; what was sent is not sent again.
+    Work in progress at the time of the backup is free to be done again; what was sent is not sent again.
     """
     inspect(file)  # before a state folder is made for it
     with program.open(state, create=True, anew=True) as opened:
         archived = restore(opened.ledger, file)
         opened.begin_anew()
     _say(file, archived, "restored", as_json)
-    click.echo("next: lookout upkeep repair, which has made again what the store does not hold", err=True)
+    click.echo("next: lookout upkeep repair, which finds results that the store has lost", err=True)
 
 
-@ledger.command("new", short_help="Begin with an empty ledger where one was lost.")
+@ledger.command("new", short_help="Begin with an empty ledger after a loss.")
 @state_option
 @click.pass_obj
 def new_command(program: Program, state: Path | None) -> None:
@@ -67,7 +67,9 @@ def new_command(program: Program, state: Path | None) -> None:
     """
     file = (state or program.settings.state) / LEDGER_FILE
     if program.settings.ledger is None and file.exists() and file.stat().st_size:
-        raise InputRejected("there is a ledger", str(file), "move it and its -wal and -shm away, if it is of no use")
+        raise InputRejected(
+            "a ledger exists already", str(file), "if it is unusable, move it and its -wal and -shm away"
+        )
     with program.open(state, create=True, anew=True) as opened:
         if any(sum(states.values()) for states in opened.ledger.count_slots().values()):
             raise InputRejected("the ledger is not empty", "LOOKOUT_LEDGER", "give another prefix")

@@ -6,15 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from lookout.app.deployment import Deployment, Program, find_object
+from lookout.app.deployment import Program, find_object
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json_line
 from lookout.domain.errors import InputRejected
-from lookout.ledger.batches import with_batches
 from lookout.ledger.port import RunRecord
 from lookout.reports.timeline import find_run, tell
 from lookout.text import printable, when
@@ -26,46 +25,43 @@ _DAYS: Final = (-1, 0, 1)
 """Logs lie below the day on which the workflow was made, by the cluster's clock."""
 
 
-@click.command(short_help="Tell of a run: batches, datums, failures, alerts, and its containers' logs.")
+@click.command(short_help="Show a run's timeline: batches, datums, failures, alerts, containers' logs.")
 @click.argument("run", metavar="RUN")
-@click.option("--object", "name", default="", metavar="BUCKET/KEY", help="The picture that it was about.")
-@click.option("--each", is_flag=True, help="Tell of each datum that was made, not only of how many.")
-@click.option(
-    "--containers/--no-containers", default=True, show_default=True, help="Whether to show logs of containers too."
-)
+@click.option("--object", "name", default="", metavar="BUCKET/KEY", help="The picture that the run was about.")
+@click.option("--each", is_flag=True, help="Show each datum that was made, not only their number.")
+@click.option("--containers/--no-containers", default=True, show_default=True, help="Show logs of containers too.")
 @state_option
 @json_option
 @click.pass_obj
 def logs(
     program: Program, run: str, name: str, each: bool, containers: bool, state: Path | None, as_json: bool
 ) -> None:
-    """Tell what happened in a run, in the order of time.
+    """Show what happened in a run, in the order of time.
 
-    A run that was about one picture has no batch that says so: with --object it is found at once, else all datums are
-    looked through. Logs of containers are there where a cluster's workflows keep them, for a user who may read them.
+    A run about one picture has no batch that names it: --object finds its datums at once, else all datums are read.
+    Logs of containers are shown where a cluster's workflows keep them, to a user who may read them.
     """
     with program.open(state) as opened:
         found = find_run(opened.ledger, run)
         if found is None:
             raise InputRejected("no such run", run, "see lookout status --runs 100")
         keys = [find_object(program.settings, name, [program.pipeline.inputs])[1]] if name else []
-        for event in tell(opened.pipeline_in_force(), with_batches(opened.ledger), found, keys, each=each):
+        for event in tell(opened.pipeline_in_force(), opened.ledger, found, keys, each=each):
             if as_json:
                 echo_json_line({"at_s": event.at_s, "event": event.kind, "text": event.text, **event.facts})
             else:
                 click.echo(f"{when(event.at_s)}  {printable(event.text)}")
-        if containers and opened.address is not None:
-            for place, text in _kept(opened, found):
+        if containers and opened.minio is not None:
+            for place, text in _kept(opened.minio, found):
                 _show(place, text, as_json=as_json)
 
 
-def _kept(opened: Deployment, run: RunRecord) -> Iterator[tuple[str, str]]:
+def _kept(store: MinioStore, run: RunRecord) -> Iterator[tuple[str, str]]:
     """Yield the kept logs of the workflow of that name: where each is, and what it says."""
     from lookout.domain.errors import Denied
     from lookout.object_store.minio.errors import NoBucket
     from lookout.object_store.minio.policies import LOGS_BUCKET
 
-    store = cast("MinioStore", opened.store)
     began = datetime.fromtimestamp(run.started_at_s, UTC)
     try:
         for days in _DAYS:

@@ -1,4 +1,4 @@
-"""``lookout look``: single objects of the store entered into the ledger, as they are now."""
+"""``lookout look``: single objects of the store, observed and recorded in the ledger."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from lookout.sources.input_source import InputSource
 from lookout.text import printable
 
 
-@click.command(short_help="Enter what objects of the store are now into the ledger.")
+@click.command(short_help="Observe objects of the store and record them in the ledger.")
 @click.argument("objects", nargs=-1, required=True, metavar="OBJECT...")
 @state_option
 @json_option
 @click.pass_obj
 def look(program: Program, objects: tuple[str, ...], state: Path | None, as_json: bool) -> None:
-    """Enter what objects are now into the ledger, whatever was told of them: OBJECT is BUCKET/KEY.
+    """Observe objects and record them in the ledger as they are now: OBJECT is BUCKET/KEY.
 
-    Of a picture it says new, changed, gone or known, and what differs waits then for the next cut. Of a model or a rule
-    file it says whether it came into force, was refused, or is known.
+    A picture is new, changed, gone or known; a difference is work for the next cut. A model or a rule file comes into
+    force, is refused, or is known.
     """
     named = [
         (name, *find_object(program.settings, name, [program.pipeline.inputs, *program.installation.references]))

@@ -1,4 +1,4 @@
-"""``lookout metrics``: how a deployment stands, for Prometheus: once, or for as long as it is asked."""
+"""``lookout metrics``: metrics of a deployment for Prometheus, printed once or served."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lookout.cli.options import state_option
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.pipeline import Pipeline
 from lookout.filesystem.files import words
-from lookout.ledger.batches import BatchLedger, with_batches
+from lookout.ledger.batches import BatchLedger
 from lookout.log import get_logger
 from lookout.reports.status import look, pause_s
 from lookout.text import printable
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 
-@click.command(short_help="Say how it stands in Prometheus' format, once or by HTTP.")
+@click.command(short_help="Give the metrics for Prometheus, once or by HTTP.")
 @click.option("--once", is_flag=True, help="Print the metrics and end.")
-@click.option("--port", type=click.IntRange(1, 65535), default=9466, show_default=True, help="Where to answer.")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Of which address.")
+@click.option("--port", type=click.IntRange(1, 65535), default=9466, show_default=True, help="Port to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
 @click.option(
     "--every",
     "every_s",
@@ -37,7 +37,7 @@ log = get_logger(__name__)
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait between two looks at the ledger, at least.",
+    help="Least pause between two readings of the ledger.",
 )
 @state_option
 @click.pass_obj
@@ -50,7 +50,7 @@ def metrics(program: Program, once: bool, port: int, host: str, every_s: float, 
 
     signal.signal(signal.SIGTERM, _interrupt)  # the first process of a container has no other way to hear of it
     with program.open(state) as opened:
-        ledger = with_batches(opened.ledger)
+        ledger = opened.ledger
         measures = Measures(program.pipeline, follows=not once)
         if once:
             measures.take(look(program.pipeline, ledger, time.time()), ledger)
@@ -69,7 +69,7 @@ def _serve(measures: Measures, host: str, port: int) -> None:
         start_http_server(port, host, measures.registry)
     except OSError as error:
         raise InputRejected(
-            f"cannot be listened on: {words(error)}", f"{host}:{port}", "choose another --port"
+            f"cannot listen there: {words(error)}", f"{host}:{port}", "choose another --port"
         ) from error
 
 

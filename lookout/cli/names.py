@@ -1,4 +1,4 @@
-"""``lookout names``: how names of pictures are read."""
+"""``lookout names``: reading of pictures' names, and lists of names."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ MOST_EMPTY: Final = 6
 
 @click.group(short_help="Try how names of pictures are read.")
 def names() -> None:
-    """Say what the names of pictures tell: device, time and number."""
+    """Read device, time and number from the names of pictures."""
 
 
 @names.command("read", short_help="Read the names of pictures.")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--devices", type=PATH, metavar="FILE", help="A list of names: patterns, presets, zones and devices.")
-@click.option("--first-seen", "first_seen_s", type=Moment(), metavar="TIME", help="When they were first seen. [now]")
+@click.option(
+    "--first-seen", "first_seen_s", type=Moment(), metavar="TIME", help="Time of their first observation. [now]"
+)
 @json_option
 @click.pass_obj
 def read(
@@ -57,7 +59,7 @@ def read(
 def _as_text(one: JsonObject) -> str:
     path = printable(one["path"])
     if "ignored" in one:
-        return f"{path}: passed over ({one['entry']})"
+        return f"{path}: ignored ({one['entry']})"
     if "reason" in one:
         return f"{path}: {one['reason']}: {printable(one['sentence'])}"
     more = [f"number {one['seq']}"] if one["seq"] is not None else []
@@ -73,9 +75,9 @@ def _as_text(one: JsonObject) -> str:
 @json_option
 @click.pass_obj
 def try_(program: Program, folder: Path, devices: Path | None, as_json: bool) -> None:
-    """Say how each entry of a list reads what is below FOLDER, what stays unread and why, and propose a list.
+    """Show how each entry of a list reads the paths below FOLDER, which stay unread and why, and propose a list.
 
-    Nothing is changed. Also told: paths that a later entry would read otherwise, and clocks that look wrong.
+    Nothing is changed. Also shown: paths that a later entry would read differently, and clocks that look wrong.
     """
     found = program.installation.try_list(folder, devices)
     if as_json:

@@ -1,4 +1,4 @@
-"""``lookout ls``, ``get`` and ``history``: looking at objects, as a store holds them and as the ledger names them."""
+"""``lookout ls``, ``get`` and ``history``: objects as a store has them and as the ledger names them."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def _write(path: Path, data: bytes) -> None:
 # --- history ---------------------------------------------------------------------------------------------------------
 
 
-@click.command(short_help="Show the versions of one object, and what made them.")
+@click.command(short_help="Show the versions of one object, and the datums that made them.")
 @click.argument("name", metavar="BUCKET/KEY")
 @state_option
 @json_option
@@ -193,7 +193,7 @@ def history(program: Program, name: str, state: Path | None, as_json: bool) -> N
     with program.open(state) as opened:
         entries = _history(program, opened, bucket, key)
     if not entries:
-        raise InputRejected("no such object, and there was none", name, "see lookout ls")
+        raise InputRejected("no such object, now or earlier", name, "see lookout ls")
     if as_json:
         for entry in entries:
             echo_json_line(entry)

@@ -24,7 +24,7 @@ NO_RETENTION: Final = -1.0
 
 
 class Templated(click.Command):
-    """A command for templates, which name all their parameters: an option with an empty value is as if not given."""
+    """A command for templates, which name all their parameters: an option with an empty value is ignored."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [arg for arg in args if not _EMPTY.fullmatch(arg)])
@@ -36,7 +36,7 @@ def duration_s(ctx: click.Context, param: click.Parameter, value: str | None) ->
         return None
     found = re.fullmatch(r"(\d{1,9})([smhd])", value, re.ASCII)
     if found is None or (seconds := int(found[1]) * _UNITS_S[found[2]]) > _LONGEST_S:
-        raise click.BadParameter(f"{value!r} is no time such as 90s, 15m, 1h or 30d.", ctx, param)
+        raise click.BadParameter(f"{value!r} is not a valid time: expected 90s, 15m, 1h or 30d.", ctx, param)
     return seconds
 
 
@@ -137,7 +137,7 @@ def run_options(function: F) -> F:
                 "retention",
                 callback=retention_s,
                 metavar="TIME",
-                help="Expect that pictures go when they are known for so long; stays in force. [none]",
+                help="Expect deletions of pictures that are known for so long; stays in force. [none]",
             ),
         ]
     ):

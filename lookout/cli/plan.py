@@ -1,4 +1,4 @@
-"""``lookout plan``: what would be done, and why."""
+"""``lookout plan``: dry run of a run, with the reasons."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Pipeline, Refused
 from lookout.domain.records import JsonObject, Observation, Reference
 from lookout.execution.process_pool import ProcessWorkers
-from lookout.ledger.batches import with_batches
 from lookout.reports.preview import Action, Item, plan, suppose
 from lookout.sources.deletion_guard import ALLOW_HINT, DeletionGuard
 from lookout.sources.folder import scan
@@ -30,9 +29,9 @@ from lookout.text import printable, table
 KEYS_SHOWN: Final = 5
 
 
-@click.command("plan", short_help="Say what would be done and why, and change nothing.")
+@click.command("plan", short_help="Dry run: show what would be done and why, and change nothing.")
 @click.argument("source", required=False, type=PATH)
-@click.option("--scan", "look", is_flag=True, help="Look at this deployment's own source.")
+@click.option("--scan", "look", is_flag=True, help="Scan this deployment's own source too.")
 @click.option("--rules", type=PATH, metavar="PATH", help="As if these were given to run.")
 @click.option("--model", type=PATH, metavar="PATH", help="As if this were given to run.")
 @click.option("--threshold", type=PROBABILITY, metavar="P", help="As if this were given to run.")
@@ -53,11 +52,11 @@ def plan_command(
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """Say by stage which datums a run would work on, and why each: new, changed, gone, model, rules, recipe, failed
-    (tried again), forced (invalidated), outdated (its time has come).
+    """Show by stage which datums a run would work on, and why: new, changed, gone, model, rules, recipe, failed
+    (retried), forced (invalidated), outdated (its time has come).
 
-    Without SOURCE, what is known to wait. With it, or with --scan, what a look at the pictures finds too. "perhaps" are
-    those that are only done if what they read comes out different. Nothing is changed.
+    Without SOURCE, the known backlog. With it, or with --scan, also what a scan of the pictures finds. "perhaps" are
+    datums that are only done if their inputs come out different. Nothing is changed.
     """
     if source is not None:
         check_folder(program, source, state)
@@ -67,11 +66,7 @@ def plan_command(
             pipeline = pipeline.with_params({"object-detect": {"threshold": threshold}})
         references, refused = _references(opened, pipeline, {"rules": rules, "model": model})
         seen, warning = _look(opened, source, scan_own=look)
-        items = list(
-            plan(
-                pipeline, with_batches(opened.ledger), opened.store, seen=seen, references=references, now_s=time.time()
-            )
-        )
+        items = list(plan(pipeline, opened.ledger, opened.store, seen=seen, references=references, now_s=time.time()))
     if as_json:
         echo_json(_as_json(pipeline, items, refused, warning))
     else:

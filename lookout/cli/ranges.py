@@ -79,11 +79,16 @@ def range_options(function: F) -> F:
     """Add ``--prefix``, ``--since`` and ``--until``."""
     for option in reversed(
         [
-            click.option("--prefix", default="", metavar="TEXT", help="Whose key starts with this."),
+            click.option("--prefix", default="", metavar="TEXT", help="Only keys that start with this."),
             click.option(
-                "--since", type=Moment(), metavar="TIME", help="Taken then or later: UTC date, ISO time, Unix seconds."
+                "--since",
+                type=Moment(),
+                metavar="TIME",
+                help="Only pictures taken then or later: UTC date, ISO time, Unix seconds.",
             ),
-            click.option("--until", type=Moment(), metavar="TIME", help="Taken before; a date is its beginning."),
+            click.option(
+                "--until", type=Moment(), metavar="TIME", help="Only pictures taken before; a date is its beginning."
+            ),
         ]
     ):
         function = option(function)

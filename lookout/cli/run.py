@@ -1,4 +1,4 @@
-"""``lookout run``, and ``lookout watch`` where it works on what lands."""
+"""``lookout run``, and ``lookout watch`` without ``--upload``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lookout.app.deployment import Deployment, Program, default_workers
+from lookout.app.folder_watcher import FolderWatcher
 from lookout.app.page_status import status_file
 from lookout.app.process import stop_on_signals
 from lookout.app.run_summary import Summary, summarize
@@ -30,44 +33,58 @@ from lookout.text import count, printable
 from lookout.version import code_version
 
 
-@click.command(short_help="Take photographs through all stages, once.")
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options that ``run`` and ``watch`` share, by their names in ``run_options``."""
+
+    rules: Path | None
+    model: Path | None
+    threshold: float | None
+    workers: int | None
+    max_mails: int
+    allow_deletions: bool
+    retention: float | None
+
+    def order(self, opened: Deployment, sources: tuple[Path, ...], *, verify: bool = False) -> Order:
+        """Give the order for these sources; keeps the retention, if one was given."""
+        if self.retention is not None:
+            keep_retention(opened.ledger, None if self.retention == NO_RETENTION else self.retention)
+        return Order(
+            sources=sources,
+            references=opened.references(self.rules, self.model),
+            verify=verify,
+            allow_deletions=self.allow_deletions,
+            max_letters=self.max_mails,
+        )
+
+
+@click.command(short_help="Process photographs through all stages, once.")
 @click.argument("source", nargs=-1, type=PATH)
 @state_option
 @run_options
-@click.option("--verify", is_flag=True, help="Reread every picture and every result, whatever the ledger says.")
+@click.option("--verify", is_flag=True, help="Read every picture and every result again, whatever the ledger says.")
 @json_option
 @click.pass_obj
 def run(
     program: Program,
+    /,
     source: tuple[Path, ...],
     state: Path | None,
-    rules: Path | None,
-    model: Path | None,
-    threshold: float | None,
-    workers: int | None,
-    max_mails: int,
-    allow_deletions: bool,
-    retention: float | None,
     verify: bool,
     as_json: bool,
+    **given: Any,
 ) -> None:
-    """Take the photographs of SOURCE through validate, object-detect, threat-detect and plot.
+    """Process the photographs of SOURCE through validate, object-detect, threat-detect and plot.
 
-    SOURCE is a folder, whose deleted pictures take their results with them, or single files, which only add. Only what
-    is new or changed is done; run it again whenever you like. With a store in LOOKOUT_STORE its bucket of photographs
-    is the source, and none is named.
+    SOURCE is a folder, where the results of deleted pictures are removed too, or single files, which are only added.
+    Only new or changed pictures are done, so it can run at any time. With a store in LOOKOUT_STORE its bucket of
+    photographs is the source, and none is named.
     """
+    options = RunOptions(**given)
     check_sources(program, source, state)
     with program.open(state, create=True) as opened, _progress(as_json) as tell:
-        _keep_retention(opened, retention)
-        order = Order(
-            sources=source,
-            references=opened.references(rules, model),
-            verify=verify,
-            allow_deletions=allow_deletions,
-            max_letters=max_mails,
-        )
-        with _runner(program, opened, threshold, workers, tell) as runner:
+        order = options.order(opened, source, verify=verify)
+        with _runner(program, opened, options, tell) as runner:
             ran = runner.run(order)
         summary = summarize(runner.pipeline, opened, ran, time.time())
     if as_json:
@@ -78,31 +95,12 @@ def run(
 
 
 def watch_folder(
-    program: Program,
-    folder: Path,
-    state: Path | None,
-    *,
-    rules: Path | None,
-    model: Path | None,
-    threshold: float | None,
-    workers: int | None,
-    max_mails: int,
-    allow_deletions: bool,
-    retention: float | None,
-    walk_every_s: float,
-    as_json: bool,
+    program: Program, folder: Path, state: Path | None, options: RunOptions, *, walk_every_s: float, as_json: bool
 ) -> int:
     """Run ``lookout watch`` on a ledger; return the exit code."""
     check_folder(program, folder, state)
     with program.open(state, create=True) as opened:
-        _keep_retention(opened, retention)
-        order = Order(
-            sources=(folder,),
-            references=opened.references(rules, model),
-            allow_deletions=allow_deletions,
-            max_letters=max_mails,
-        )
-        folder_watch = program.installation.load_folder_watch()
+        order = options.order(opened, (folder,))
         service = ServiceManager(program.settings.notify_socket, program.settings.watchdog_s)
 
         def tell_ready(taken: IngestResult) -> None:
@@ -110,16 +108,11 @@ def watch_folder(
             click.echo(f"watching {folder}: {changed}; page: {opened.page}", err=True)
             service.ready()
 
-        with (
-            service,
-            _runner(program, opened, threshold, workers, partial(_tell_event, as_json), service.turned) as runner,
-        ):
+        with service, _runner(program, opened, options, partial(_tell_event, as_json), service.turned) as runner:
             ran = runner.watch(
                 order,
-                lambda root, on_change, on_lost: folder_watch(
-                    root,
-                    lambda change: on_change(change.key),
-                    on_lost,
+                FolderWatcher(
+                    folder_watch=program.installation.load_folder_watch(),
                     exclude=runner.exclude,
                     walk_every_s=walk_every_s,
                     tell=lambda text: click.echo(f"watch: {printable(text)}", err=True),
@@ -138,14 +131,13 @@ def watch_folder(
 def _runner(
     program: Program,
     opened: Deployment,
-    threshold: float | None,
-    workers: int | None,
+    options: RunOptions,
     tell: Callable[[Progress], None],
     on_turn: Callable[[], None] = lambda: None,
 ) -> Iterator[Runner]:
     program.check_channel()
-    pipeline = opened.pipeline_in_force(threshold)
-    pool = ProcessWorkers(store=opened.store, size=workers or default_workers())
+    pipeline = opened.pipeline_in_force(options.threshold)
+    pool = ProcessWorkers(store=opened.store, size=options.workers or default_workers())
     try:
         runner = Runner(
             pipeline=pipeline,
@@ -165,11 +157,6 @@ def _runner(
         yield runner
     finally:
         pool.stop()
-
-
-def _keep_retention(opened: Deployment, retention: float | None) -> None:
-    if retention is not None:
-        keep_retention(opened.ledger, None if retention == NO_RETENTION else retention)
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from lookout.batches.cutter import ordinary
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, Unavailable
-from lookout.ledger.batches import with_batches
 from lookout.reports.status import Backlog, Status, Waiting, look, pause_s
 from lookout.sources.deletion_guard import ALLOW_HINT
 from lookout.text import count, printable, table, when
@@ -29,7 +28,7 @@ _CLEAR: Final = "\033[H\033[2J"
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One look: numbers, and what is in force."""
+    """One reading: numbers, and the model and rules in force."""
 
     state: Path
     source: str | None
@@ -89,12 +88,12 @@ class Seen:
         return "\n".join(lines)
 
 
-@click.command(short_help="What is done, waiting, failed and alerted, and the last runs.")
+@click.command(short_help="Show what is done, waiting, failed and alerted, and the last runs.")
 @state_option
 @click.option(
     "--runs", "shown", type=click.IntRange(0, 1000), default=5, show_default=True, help="How many runs to show."
 )
-@click.option("--follow", is_flag=True, help="Look again and again, until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Refresh until Ctrl-C.")
 @click.option(
     "--every",
     "every_s",
@@ -102,7 +101,7 @@ class Seen:
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="With --follow: how long to wait between two looks, at least.",
+    help="With --follow: least pause between two readings.",
 )
 @json_option
 @click.pass_obj
@@ -127,7 +126,7 @@ def status(program: Program, state: Path | None, shown: int, follow: bool, every
 
 
 def _look(opened: Deployment, shown: int) -> Seen:
-    ledger = with_batches(opened.ledger)
+    ledger = opened.ledger
     return Seen(
         state=opened.path,
         source=ledger.find_note("source"),

@@ -17,14 +17,14 @@ from lookout.sources.ingest import SOURCE_NOTE
 from lookout.text import printable
 
 
-@click.command(short_help="Where an object comes from, and what was made from it.")
+@click.command(short_help="Show the provenance of an object, and what was made from it.")
 @click.argument("name", metavar="OBJECT")
 @click.option("--forward", is_flag=True, help="Show what was made from it instead.")
 @state_option
 @json_option
 @click.pass_obj
 def trace(program: Program, name: str, forward: bool, state: Path | None, as_json: bool) -> None:
-    """Show where OBJECT comes from: picture, model, rule, code, run and mail.
+    """Show the provenance of OBJECT: picture, model, rule, code, run and mail.
 
     OBJECT is BUCKET/KEY, such as threat-detect/porch/1763798400.jpg or images/porch_1763798400.jpg, or the path of a
     file in the state folder or the source.

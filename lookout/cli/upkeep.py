@@ -1,4 +1,4 @@
-"""``lookout upkeep``: ledger, store and source compared, and what differs put right."""
+"""``lookout upkeep``: ledger, store and source compared, and differences corrected."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     pass
 
 
-@click.group(short_help="Compare ledger, store and source, and put right what differs.")
+@click.group(short_help="Compare ledger, store and source, and correct differences.")
 def upkeep() -> None:
-    """For a clock to call: what daily work cannot notice is found by comparing. Each can run beside anything.
+    """Find by comparison what daily work cannot notice. Meant to be run on a schedule, beside any other work.
 
-    What is to be done anew is marked; the next run, or one at work, does it.
+    Datums to be done again are marked dirty; the next run, or one at work, does them.
     """
 
 
-@upkeep.command("repair", short_help="Show the named version of each result, and have lost ones made again.")
+@upkeep.command("repair", short_help="Publish the named version of each result, and have lost ones made again.")
 @click.option("--thorough", is_flag=True, help="Ask the store about every result instead of trusting its listing.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @state_option
 @json_option
 @click.pass_obj
 def repair_command(program: Program, thorough: bool, dry_run: bool, state: Path | None, as_json: bool) -> None:
-    """Compare what each bucket shows with what the ledger names, after late writes, crashes, or careless hands.
+    """Compare what each bucket shows with what the ledger names, after late writes, crashes, or manual changes.
 
-    A wrong version is replaced by the named one; the datum of a result that is nowhere is marked to be done again. It
-    goes on where it was cut off.
+    A stale version is replaced by the named one; the datum of a lost result is marked to be done again. It resumes
+    where it was interrupted.
     """
     with program.open(state) as opened:
         total = sweep_all(opened, remove=False, thorough=thorough, dry_run=dry_run)
@@ -52,22 +52,23 @@ def repair_command(program: Program, thorough: bool, dry_run: bool, state: Path 
         said = {"objects": total.objects, "stale": total.stale, "lost": total.lost, "marked": total.marked}
         echo_json({**said, "dry_run": dry_run})
         return
-    what = "to be asked for" if dry_run else "put right"
+    what = "to be checked" if dry_run else "corrected"
     click.echo(f"{count(total.objects, 'object')}: {total.stale:,} {what}, {total.lost:,} lost")
     if total.marked:
         click.echo(f"{count(total.marked, 'datum', 'datums')} will be done again by the next run")
 
 
-@upkeep.command("retract", short_help="Find results that stand on nothing any more.")
+@upkeep.command("retract", short_help="Find orphaned datums, whose input is no longer in the ledger.")
 @click.option("--allow-deletions", is_flag=True, help="Retract even when a fifth of the source is gone.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be marked.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be marked.")
 @state_option
 @json_option
 @click.pass_obj
 def retract_command(program: Program, allow_deletions: bool, dry_run: bool, state: Path | None, as_json: bool) -> None:
-    """Find datums whose picture the ledger does not know, and look for it in the source once more.
+    """Find orphaned datums, whose picture the ledger does not know, and look for it in the source once more.
 
-    What is there is taken in again; the others are marked, so that the next run retracts their results.
+    A picture that is there is recorded again; the datums of others are marked, so that the next run retracts their
+    results.
     """
     with program.open(state) as opened:
         done = retract(
@@ -87,7 +88,7 @@ def retract_command(program: Program, allow_deletions: bool, dry_run: bool, stat
 
 
 @upkeep.command("reconcile", short_help="Compare the source with the pictures that are known.")
-@click.option("--recent", is_flag=True, help="Only what lies behind the last key of each device: cheap, each minute.")
+@click.option("--recent", is_flag=True, help="Only keys after the last one of each device: cheap, each minute.")
 @click.option("--verify", is_flag=True, help="Read every picture again, whatever its listing says.")
 @click.option("--allow-deletions", is_flag=True, help="Retract even when a fifth of the source is gone.")
 @state_option
@@ -96,10 +97,10 @@ def retract_command(program: Program, allow_deletions: bool, dry_run: bool, stat
 def reconcile_command(
     program: Program, recent: bool, verify: bool, allow_deletions: bool, state: Path | None, as_json: bool
 ) -> None:
-    """Compare the whole source with what the ledger knows, so that no picture is lost, whatever events were.
+    """Compare the whole source with the ledger, so that no picture is missed for want of an event.
 
-    New, changed and deleted pictures are taken in. It goes on where it was cut off. The next run, or one at work, does
-    what follows from it.
+    New, changed and deleted pictures are recorded. It resumes where it was interrupted. The next run, or one at work,
+    does the work that follows.
     """
     if recent and (verify or allow_deletions):
         raise InputRejected("--recent neither rereads nor retracts", "lookout upkeep reconcile", "leave it out")

@@ -26,25 +26,25 @@ MOST_WORKERS: Final = 32
 _REDRAW_S: Final = 0.1
 
 
-@click.command(short_help="Bring photographs into the store's bucket.")
+@click.command(short_help="Upload photographs to the store's bucket.")
 @click.argument("path", nargs=-1, required=True, type=PATH)
-@click.option("--prefix", default="", metavar="TEXT", help="What every key begins with; end it with / for a folder.")
+@click.option("--prefix", default="", metavar="TEXT", help="Prefix of every key; end it with / for a folder.")
 @click.option(
     "--workers",
     type=click.IntRange(1, MOST_WORKERS),
     default=DEFAULT_WORKERS,
     show_default=True,
     metavar="N",
-    help="How many files are sent at once.",
+    help="Number of files sent at once.",
 )
 @json_option
 @click.pass_obj
 def upload(program: Program, path: tuple[Path, ...], prefix: str, workers: int, as_json: bool) -> None:
-    """Bring files, and all files in folders, into the bucket of photographs of LOOKOUT_STORE.
+    """Upload files, and all files in folders, to the bucket of photographs of LOOKOUT_STORE.
 
     Keys are paths below the folder named, or the names of single files. What the bucket has already is skipped by its
-    digest, so the same call again goes on where one was interrupted. A file that cannot be brought, or a
-    subfolder that cannot be listed, stops no other.
+    digest, so the same call again resumes an interrupted one. A file that cannot be uploaded, or a subfolder that
+    cannot be listed, stops no other.
     """
     if program.settings.store is None:
         hint = "or run the folder as it is: lookout run FOLDER"

@@ -20,7 +20,6 @@ from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK
 from lookout.domain.pipeline import UNNAMED
 from lookout.domain.records import JsonObject
 from lookout.filesystem.files import failure
-from lookout.ledger.batches import with_batches
 from lookout.text import count, printable
 
 MESSAGE_FILE: Final = Path("/dev/termination-log")
@@ -114,7 +113,7 @@ class Verdict:
     default=MESSAGE_FILE,
     show_default=True,
     metavar="FILE",
-    help="Where the sentence goes too, if that is there.",
+    help="Write the sentence there too, if that file exists.",
 )
 @state_option
 @json_option
@@ -131,8 +130,8 @@ def verdict(
 ) -> None:
     """End a run, and say what was found in its pictures and what failed.
 
-    What nobody holds of its batches ends; what still waits of them belongs to the next cut. It exits with 0 if all is
-    well, with 1 if datums failed or what was given cannot be used, and with 75 while somebody works on it.
+    Its batches without an owner end; their backlog belongs to the next cut. It exits with 0 on success, with 1 if
+    datums failed or a model or rules cannot be used, and with 75 while a worker holds one of its batches.
     """
     keys = [find_object(program.settings, name, [program.pipeline.inputs])[1]] if name else []
     with program.open(state) as opened:
@@ -147,7 +146,7 @@ def verdict(
 
 
 def _end(opened: Deployment, run: str, keys: list[str], batch: str) -> Verdict:
-    ledger, pipeline = with_batches(opened.ledger), opened.pipeline_in_force()
+    ledger, pipeline = opened.ledger, opened.pipeline_in_force()
     ids = [batch] if batch else []
     give_up(ledger, run, ids)
     for known in ledger.find_batches(ids).values():

@@ -1,4 +1,4 @@
-"""``lookout wait``: until all datums of one picture are settled, and how they ended."""
+"""``lookout wait``: waiting until all datums of one picture are settled, and their ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST_PAUSE_S: Final = 1.0
 _LOOK_AGAIN_S: Final = 5.0
 
 
-@click.command(short_help="Wait until a picture is through all stages, and say how it ended.")
+@click.command(short_help="Wait until all stages have finished a picture, and say how it ended.")
 @click.argument("object_", metavar="OBJECT")
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(0), metavar="SECONDS", help="Wait no longer than this. [for ever]"
@@ -36,9 +36,9 @@ _LOOK_AGAIN_S: Final = 5.0
 def wait(program: Program, object_: str, timeout_s: float | None, state: Path | None, as_json: bool) -> None:
     """Wait until all datums of a picture are settled in every stage. OBJECT is BUCKET/KEY.
 
-    The picture may have been uploaded a moment ago: what is in the store or the folder now is what is waited for, not
-    what the ledger knew before; and it may still have to come. It exits with 0 when all went well (an invalid picture
-    is an ordinary result), with 1 when a datum failed or the picture was removed, and with 75 when the time was over.
+    The picture may have been uploaded a moment ago, or be uploaded later: the command waits for its version in the
+    store or folder now, not for the one that the ledger knew before. It exits with 0 on success (an invalid picture is
+    an ordinary result), with 1 when a datum failed or the picture was removed, and with 75 at the time-out.
     """
     try:
         _, key = find_object(program.settings, object_, [program.pipeline.inputs])
@@ -92,8 +92,8 @@ def _why(opened: Deployment, key: str) -> str:
     for stage in opened.pipeline.stages:
         slot = None if stage.grouped else opened.ledger.find_slots(stage.name, [key]).get(key)
         if slot is not None and slot.dirty:
-            return f"the time is over; {stage.name} is {slot.state.value}"
-    return "the time is over, and the ledger has not heard of this picture as it is now"
+            return f"timed out; {stage.name} is {slot.state.value}"
+    return "timed out; the ledger does not know this version of the picture yet"
 
 
 def _text(ended: Ended) -> str:

@@ -1,10 +1,10 @@
-"""``lookout watch``: what lands in a folder is worked on at once, or, with ``--upload``, brought to the store."""
+"""``lookout watch``: new files of a folder are processed at once, or, with ``--upload``, sent to the store."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -14,12 +14,12 @@ from lookout.cli.options import PATH, duration_s, json_option, run_options, stat
 _OF_A_RUN: Final = ("rules", "model", "threshold", "max_mails", "allow_deletions", "retention")
 
 
-@click.command(short_help="Take every photograph that lands in a folder, at once.")
+@click.command(short_help="Process every photograph that arrives in a folder, at once.")
 @click.argument("folder", type=PATH, metavar="DIR")
 @state_option
 @run_options
-@click.option("--upload", is_flag=True, help="Only bring the files into the store's bucket; another machine works.")
-@click.option("--prefix", default="", metavar="TEXT", help="With --upload: what every key begins with.")
+@click.option("--upload", is_flag=True, help="Only upload the files to the store's bucket; another machine works.")
+@click.option("--prefix", default="", metavar="TEXT", help="With --upload: prefix of every key.")
 @click.option(
     "--walk-every",
     "walk_every_s",
@@ -27,32 +27,28 @@ _OF_A_RUN: Final = ("rules", "model", "threshold", "max_mails", "allow_deletions
     default="10m",
     show_default=True,
     metavar="TIME",
-    help="Walk through DIR so often, for what the system did not tell of.",
+    help="Longest time between two walks through DIR, for changes without an event.",
 )
 @json_option
 @click.pass_context
 def watch(
     context: click.Context,
+    /,
     folder: Path,
     state: Path | None,
-    rules: Path | None,
-    model: Path | None,
-    threshold: float | None,
-    workers: int | None,
-    max_mails: int,
-    allow_deletions: bool,
-    retention: float | None,
     walk_every_s: float,
     upload: bool,
     prefix: str,
     as_json: bool,
+    **given: Any,
 ) -> None:
-    """Take every photograph that lands in DIR, until stopped with Ctrl-C or SIGTERM.
+    """Process every photograph that arrives in DIR, until stopped with Ctrl-C or SIGTERM.
 
-    What is in DIR already is taken too; a half-copied file waits until it is whole. With --json, one line a datum.
+    Photographs that are in DIR already are processed too; a half-copied file waits until it is whole. With --json, one
+    line a datum.
 
-    With --upload nothing is worked on here: each file goes into the bucket of photographs of LOOKOUT_STORE, as soon as
-    it is whole and the store can be reached. What is deleted from DIR stays in the bucket.
+    With --upload nothing is processed here: each file goes to the bucket of photographs of LOOKOUT_STORE, as soon as it
+    is whole and the store can be reached. What is deleted from DIR stays in the bucket.
     """
     program: Program = context.obj
     # Imported here: a device has neither models nor a ledger, and what works on pictures need not speak to a store.
@@ -66,7 +62,7 @@ def watch(
                 program,
                 folder,
                 prefix=prefix,
-                workers=workers,
+                workers=given["workers"],
                 state=where,
                 walk_every_s=walk_every_s,
                 as_json=as_json,
@@ -74,21 +70,7 @@ def watch(
         )
     if prefix:
         raise click.UsageError("--prefix is for --upload; here a picture's key is its path below DIR.")
-    from lookout.cli.run import watch_folder
+    from lookout.cli.run import RunOptions, watch_folder
 
-    sys.exit(
-        watch_folder(
-            program,
-            folder,
-            state,
-            rules=rules,
-            model=model,
-            threshold=threshold,
-            workers=workers,
-            max_mails=max_mails,
-            allow_deletions=allow_deletions,
-            retention=retention,
-            walk_every_s=walk_every_s,
-            as_json=as_json,
-        )
-    )
+    options = RunOptions(**given)
+    sys.exit(watch_folder(program, folder, state, options, walk_every_s=walk_every_s, as_json=as_json))

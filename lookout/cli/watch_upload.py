@@ -1,4 +1,4 @@
-"""``lookout watch DIR --upload``: what lands in a folder goes into the bucket on the server, through any trouble.
+"""``lookout watch DIR --upload``: continuous upload of a folder to the bucket on the server, which survives outages.
 
 For a device or a gateway: it knows no ledger, no stage's code and no model, and imports none of it.
 """
@@ -97,7 +97,7 @@ def check_alone(context: click.Context, foreign: Sequence[str]) -> None:
 
 
 class _Teller:
-    """A line for each file on stderr, or with ``--json`` on stdout; trouble once, until it changes."""
+    """Teller of a line for each file on stderr, or with ``--json`` on stdout; trouble once, until it changes."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,9 +16,14 @@ from lookout.domain.errors import EXIT_OK, EXIT_STOPPED
 
 
 @click.command(short_help="Work on one batch, one picture, or all batches of a run.")
-@click.option("--batch", default="", metavar="ID", help="All that waits of this batch.")
-@click.option("--object", "key", default="", metavar="KEY", help="All that waits of this picture, looked at first.")
-@click.option("--pull", default="", metavar="RUN", help="One batch of this run after the other until none is left.")
+@click.option("--batch", default="", metavar="ID", help="Work on this batch.")
+@click.option("--object", "key", default="", metavar="KEY", help="Observe this picture, and work on it.")
+@click.option(
+    "--pull",
+    default="",
+    metavar="RUN",
+    help="Work on this run's batches, one after the other.",
+)
 @click.option("--stage", type=STAGE, help="This stage only, and its mails.")
 @click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Worker processes. [one a core]")
 @click.option(
@@ -33,22 +39,18 @@ from lookout.domain.errors import EXIT_OK, EXIT_STOPPED
 @click.pass_obj
 def work(
     program: Program,
-    batch: str,
-    key: str,
-    pull: str,
-    stage: str | None,
-    workers: int | None,
-    max_mails: int,
+    /,
     state: Path | None,
     as_json: bool,
+    **task: Any,
 ) -> None:
-    """Work on what was cut by lookout batches cut. Any number of these may work on one run at once.
+    """Work on batches that lookout batches cut has made. Any number of workers may work on one run at once.
 
-    It ends with 0 when all was worked through, though datums failed: they are in the ledger. With 75 when another holds
-    what is left, or something does not answer: then the same call may work later. Ctrl-C or SIGTERM hands back.
+    It exits with 0 when all work was done, even if datums failed: the ledger has them. It exits with 75 when another
+    worker holds the rest, or something does not answer: then the same call may work later. Ctrl-C or SIGTERM hands the
+    batch back.
     """
-    task = Task(batch=batch, key=key, pull=pull, stage=stage, workers=workers, max_mails=max_mails)
-    ended = work_through(program, task, state)
+    ended = work_through(program, Task(**task), state)
     if as_json:
         echo_json(ended.as_json())
     else:

@@ -25,7 +25,7 @@ _LEDGER_HINT: Final = "expected etcd://host:port[,host:port...] or etcds://..., 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreAddress:
-    """A MinIO server and the user to be there. ``prefix`` begins the names of all buckets."""
+    """A MinIO server and its user. ``prefix`` begins the names of all buckets."""
 
     endpoint: str
     secure: bool
@@ -51,7 +51,7 @@ class StoreAddress:
             return None
         found = _STORE.fullmatch(url)
         if found is None or not _is_host(found[2]):
-            raise InputRejected("is no address of a store", "LOOKOUT_STORE", _STORE_HINT)
+            raise InputRejected("is not a valid store address", "LOOKOUT_STORE", _STORE_HINT)
         return cls(
             endpoint=found[2],
             secure=found[1] == "https",
@@ -64,7 +64,7 @@ class StoreAddress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerAddress:
-    """The members of an etcd, and how to be let in. ``prefix`` keeps deployments in one etcd apart."""
+    """The members of an etcd, and the credentials. ``prefix`` keeps deployments in one etcd apart."""
 
     endpoints: tuple[str, ...]
     secure: bool
@@ -89,7 +89,7 @@ class LedgerAddress:
         found = _LEDGER.fullmatch(url)
         endpoints = tuple(found[2].split(",")) if found is not None else ()
         if found is None or not all(_is_host(endpoint) for endpoint in endpoints):
-            raise InputRejected("is no address of a ledger", "LOOKOUT_LEDGER", _LEDGER_HINT)
+            raise InputRejected("is not a valid ledger address", "LOOKOUT_LEDGER", _LEDGER_HINT)
         user = environment.get("LOOKOUT_LEDGER_USER") or None
         return cls(
             endpoints=endpoints,

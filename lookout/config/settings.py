@@ -44,7 +44,9 @@ class Settings:
             raise InputRejected(f"expected 0 or 1, got {durable!r}", "LOOKOUT_DURABLE")
         key = environment.get("SENDGRID_API_KEY", "").strip()
         if not key.isascii() or not key.isprintable() or " " in key:
-            raise InputRejected("has characters that no key has", "SENDGRID_API_KEY", "unset it to get .eml files")
+            raise InputRejected(
+                "has characters that are not allowed in a key", "SENDGRID_API_KEY", "unset it to get .eml files"
+            )
         return cls(
             state=Path(environment.get("LOOKOUT_STATE") or DEFAULT_STATE),
             log_level=level,

@@ -1,4 +1,4 @@
-"""The four kinds of trouble, and what each means to a caller.
+"""The four kinds of errors, and the meaning of each for a caller.
 
 Every error that leaves an adapter is one of these; foreign errors stop there (``raise ... from exc``). The kind alone
 decides whether trying again can help and which exit code a command ends with, so no caller compares messages. Each

@@ -28,7 +28,7 @@ class Run(Protocol):
 
 
 class Prepare(Protocol):
-    """Makes a stage ready for many datums: checks parameters, loads the model. Raises InputRejected, nothing else."""
+    """Function that prepares a stage for many datums: checks parameters, loads the model. Raises only InputRejected."""
 
     def __call__(self, params: JsonObject, references: Sequence[LoadedReference], /) -> Run: ...
 
@@ -51,21 +51,22 @@ class Refused:
 
 
 class Accept(Protocol):
-    """Checks files given as references: name -> bytes in, accepted and refused units out. Pure; never raises for a
-    bad file."""
+    """Function that checks files for references: name -> bytes in, accepted and refused units out. Pure; never raises
+    for a bad file."""
 
     def __call__(self, files: Mapping[str, bytes], /) -> Sequence[Accepted | Refused]: ...
 
 
 class Select(Protocol):
-    """Says which references in force apply to the datum of this key, in any order. Pure, fast, light to import."""
+    """Function that selects the references in force for the datum of this key, in any order. Pure, fast, light to
+    import."""
 
     def __call__(self, key: str, references: Sequence[Reference], /) -> Sequence[Reference]: ...
 
 
 class Outdated(Protocol):
-    """Says whether the result with these facts, of the datum of this key, would be another one if its input were seen
-    for the first time at ``now_s``. Pure, fast, light to import."""
+    """Function that tells whether the result with these facts, of the datum of this key, would differ if its input were
+    seen for the first time at ``now_s``. Pure, fast, light to import."""
 
     def __call__(self, key: str, facts: JsonObject, params: JsonObject, now_s: float, /) -> bool: ...
 

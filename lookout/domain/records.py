@@ -1,4 +1,4 @@
-"""The records that everything speaks in: objects, work, results, claims, outcomes, alerts.
+"""Records that all packages share: objects, work, results, claims, outcomes, alerts.
 
 Frozen, keyword-only, checked when made, and without any I/O: a stage's core may import this module and nothing else of
 the engine. Times are Unix seconds as float (``_s``); digests are lower-case hex sha256.

@@ -27,7 +27,7 @@ class ClaimQueue:
         self._waiting: set[str] = set()
         self._put_off: set[str] = set()
         self.alone = False
-        """Whether suspects are at work, beside which nothing else may be."""
+        """True while suspects are at work, beside which nothing else may be."""
 
     def begin(self, stages: Iterable[Stage]) -> None:
         """Look after these stages from now on, each of which may have dirty slots."""

@@ -47,7 +47,7 @@ class Committer:
 
     @property
     def has_ready(self) -> bool:
-        """Whether an outcome waits to be committed."""
+        """True if an outcome waits to be committed."""
         return bool(self._ready)
 
     def bound(self, wait_s: float) -> float:
@@ -80,7 +80,7 @@ class Committer:
                 self._after(claim, outcome, answer, discard=whole)
 
     def check(self) -> None:
-        """Raises Corrupt for a datum whose end the ledger did not take."""
+        """Raise Corrupt for a datum whose end the ledger did not take."""
         if self._unsettled:
             raise next(iter(self._unsettled.values()))
 

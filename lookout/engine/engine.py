@@ -10,7 +10,6 @@ is still dirty and is claimed again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +18,7 @@ from lookout.domain.errors import Unavailable
 from lookout.domain.isolation import apart
 from lookout.domain.pipeline import Pipeline, Stage
 from lookout.domain.records import Claim, Outcome, State
+from lookout.engine.chart_timer import ChartTimer
 from lookout.engine.claim_queue import CLAIM_LIMIT, ClaimQueue
 from lookout.engine.committer import Committer, Ended
 from lookout.engine.inbox import Inbox
@@ -121,22 +121,15 @@ class Engine:
         self._inbox.look_after = look_after
         ordinary = [stage for stage in stages if not stage.grouped]
         charts = [stage for stage in stages if stage.grouped]
-        last_s = waiting_since_s = time.monotonic()
+        timer = ChartTimer(quiet_s, patience_s)
         try:
             while not self._stopping:
                 look_after()
                 self._fill(ordinary, None)
-                now_s = time.monotonic()
-                drawing = any(self._queue.may_have(stage) for stage in charts)
-                if self._running:
-                    last_s = now_s
-                if not drawing:
-                    waiting_since_s = now_s
-                quiet = now_s - last_s >= quiet_s and not self._running
-                if drawing and (quiet or now_s - waiting_since_s >= patience_s):
+                waiting = any(self._queue.may_have(stage) for stage in charts)
+                if timer.is_due(waiting=waiting, running=bool(self._running)):
                     self._fill(charts, None, patient=True)
-                    waiting_since_s = now_s
-                self._step(block=True, wait_s=quiet_s if drawing else self._session.lease_s / 3)
+                self._step(block=True, wait_s=quiet_s if waiting else self._session.lease_s / 3)
         finally:
             self._hand_back()
         self._raise_trouble()
@@ -169,12 +162,12 @@ class Engine:
 
     @property
     def stopped(self) -> bool:
-        """Whether it was asked to stop, or could not go on."""
+        """True if it was asked to stop, or could not go on."""
         return self._stopping or self._asked_to_stop
 
     @property
     def _is_busy(self) -> bool:
-        """Whether a job runs, or waits to be committed."""
+        """True if a job runs, or waits to be committed."""
         return bool(self._running) or self._committer.has_ready
 
     def publish(self) -> None:

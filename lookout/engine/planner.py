@@ -82,7 +82,7 @@ class Planner:
         return self._in_force[stage.name].basis
 
     def check(self, stage: Stage) -> None:
-        """Raises InputRejected when the stage cannot run because nothing is in force that it needs."""
+        """Raise InputRejected when the stage cannot run because nothing is in force that it needs."""
         uses = stage.references
         if uses and uses.required and not self._in_force[stage.name].references:
             raise InputRejected(

@@ -27,7 +27,7 @@ class _KeepNotesError(Exception):
 
 
 class Publisher:
-    """Makes visible what is committed, of this engine or of one that died before it could: of ``buckets`` only, if
+    """Publisher of what was committed by this engine or by one that died before it could: of ``buckets`` only, if
     given. Each change is tried once by one publisher, until ``renew`` says that there is another version, or
     ``try_again`` that the reason may be gone."""
 

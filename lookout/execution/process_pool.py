@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from lookout.execution.supervised_pool import SpawnedPool
 
 CALL_TIMEOUT_S: Final = 120.0
-"""How long a function that is no datum may take: opening and trying a large model, for one."""
+"""Time that a function that is no datum may take: opening and trying a large model, for one."""
 PARCEL_S: Final = 0.1
 MAX_PARCEL: Final = 32
 PARCELS_EACH: Final = 4
 """Jobs go to a worker in parcels of about so much work, of so many at most, and in so many for each worker at least."""
 SPARED: Final = 2
-"""How often a job goes again without a word when all of the pool ended, which is hardly ever its fault."""
+"""Times that a job goes again without a word when all of the pool ended, which is hardly ever its fault."""
 
 
 class _PoolBrokeError(WorkerDiedError):
-    """A process ended, it is not known with which job, and the whole pool with it."""
+    """Error of a process that ended, with an unknown job, and the whole pool with it."""
 
 
 @dataclass
 class ProcessWorkers(Workers):
-    """A pool of spawned processes, started with the first job. A process that dies or overruns is replaced; its job
+    """Pool of spawned processes, started with the first job. A process that dies or overruns is replaced; its job
     ends with WorkerDiedError or StageTimeoutError and no other job is touched."""
 
     store: ObjectStore
@@ -50,7 +50,7 @@ class ProcessWorkers(Workers):
     """The last one takes jobs; those before it broke, and are about to be over. None, when nothing runs."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _usual_s: dict[str, float] = field(default_factory=dict, init=False)
-    """How long the latest job of each stage took."""
+    """Time that the latest job of each stage took."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -108,7 +108,7 @@ class ProcessWorkers(Workers):
 
     @property
     def stopped(self) -> bool:
-        """Whether no pool is at work: none was started, or ``stop`` has ended them."""
+        """True if no pool is at work: none was started, or ``stop`` has ended them."""
         return not self._pools
 
     def learn(self, stage: str, took_s: float) -> None:

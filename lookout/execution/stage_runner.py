@@ -18,7 +18,7 @@ from lookout.execution.jobs import Job, JobInput, StageRun
 from lookout.object_store.port import ObjectReader, ObjectStore
 
 PREPARED_STAGES_KEPT: Final = 32
-"""How many prepared stages a worker keeps: one a stage, and one a set of references that selects differently."""
+"""Prepared stages that a worker keeps: one a stage, and one a set of references that selects differently."""
 
 
 class StageRunner:

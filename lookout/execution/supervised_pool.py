@@ -1,4 +1,4 @@
-"""How worker processes are spawned. A module of its own, since a run that finds nothing to do need not load it.
+"""Pool of spawned worker processes. A module of its own, since a run that finds nothing to do need not load it.
 
 Nothing of a pool outlives its process, however that ends: its locks have no names in the file system, and the kernel
 ends a worker whose parent is gone.
@@ -23,11 +23,11 @@ from typing import Any, Final
 from pebble import ProcessPool
 
 LOOK_S: Final = 0.2
-"""How often a pool is looked at: it tells nobody when it breaks."""
+"""Pause between two looks at a pool: it tells nobody when it breaks."""
 
 
 class SpawnedPool:
-    """A pool of spawned processes that answers for each job, also when it breaks.
+    """Pool of spawned processes that answers for each job, also when it breaks.
 
     A process that dies between two jobs can break the pool. It then ends the jobs that it knows with BrokenProcessPool,
     but not one that was on its way into it at that moment: whoever waits for that would wait for ever. So a thread
@@ -46,12 +46,12 @@ class SpawnedPool:
 
     @property
     def over(self) -> bool:
-        """Whether it is down, and every job has ended that would."""
+        """True when it is down, and every job has ended that would."""
         return not self._keeper.is_alive()
 
     def schedule(self, function: Callable[..., Any], *arguments: object, timeout_s: float | None = None) -> Future[Any]:
-        """The end of this call, to come. Raises BrokenProcessPool when the pool takes no more, from what keeps it from
-        starting: an OSError, a MemoryError, or the RuntimeError of a thread that cannot be started."""
+        """Begin a call, and give its future. Raises BrokenProcessPool when the pool takes no more, from what keeps it
+        from starting: an OSError, a MemoryError, or the RuntimeError of a thread that cannot be started."""
         with self._lock:
             try:
                 future = self._pool.schedule(function, args=arguments, timeout=timeout_s)
@@ -89,14 +89,14 @@ class SpawnedPool:
 
 
 class _UnnamedLocks(SpawnContext):
-    """Spawns processes that share locks without names."""
+    """Context that spawns processes which share locks without names."""
 
     def RLock(self) -> Any:  # noqa: N802 - the name of the method that is replaced
         return UnnamedLock()
 
 
 class UnnamedLock:
-    """A re-entrant lock between a process and those that it spawns: a counter of the kernel that they inherit.
+    """Re-entrant lock between a process and those that it spawns: a counter of the kernel that they inherit.
 
     The locks of multiprocessing are files in /dev/shm as long as a process may be spawned, and stay there when all are
     killed; a process that begins while its parent ends looks for them in vain. This one has no name, needs no room,

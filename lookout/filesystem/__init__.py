@@ -1,1 +1,1 @@
-"""File system access for stores and sources: careful names, whole reads, paths resolved below a root."""
+"""File system access for stores and sources: safe names, whole reads, paths resolved below a root."""

@@ -140,13 +140,6 @@ class BatchLedger(Ledger):
         the first that was done later; says how many. So its cost depends on what it forgets and what is unfinished."""
 
 
-def with_batches(ledger: Ledger) -> BatchLedger:
-    """Return the ledger as one that keeps batches. Raises InputRejected for one that does not."""
-    if not isinstance(ledger, BatchLedger):
-        raise InputRejected("this ledger keeps no batches", type(ledger).__name__, "lookout run needs none")
-    return ledger
-
-
 # --- the rules -------------------------------------------------------------------------------------------------------
 
 
@@ -193,4 +186,4 @@ def check_held(known: Batch | None, claim: Batch, now_s: float) -> Batch:
     return known
 
 
-__all__ = ["LIVE", "MAX_KEYS", "UNFINISHED", "Batch", "BatchLedger", "BatchState", "with_batches"]
+__all__ = ["LIVE", "MAX_KEYS", "UNFINISHED", "Batch", "BatchLedger", "BatchState"]

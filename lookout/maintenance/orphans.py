@@ -1,10 +1,10 @@
-"""Results that stand on nothing: their input is not in the ledger any more and nobody noticed, or a stage before them
+"""Orphaned datums: their input is not in the ledger any more and nothing noticed it, or a stage before them
 has retracted what they read.
 
-It should not happen, as inputs and marks change in one transaction; a restored backup, a ledger mended by hand or an
-error of ours can bring it about. Nothing is retracted here: an input that is there after all is observed, everything
-else is marked, and the planner, which looks again, decides as it does every day. The guard against mass deletion is
-that of daily work.
+It should not happen, as inputs and marks change in one transaction; a restored backup, a ledger repaired by hand or a
+defect of Lookout can cause it. Nothing is retracted here: an input that is there after all is observed, every other
+datum is marked, and the planner decides about it as about any other. The guard against mass deletion is that of daily
+work.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def retract(
         guard.admit(len(gone))
         ledger.mark(orphans)
     for mark in orphans:
-        log.warning("stands on nothing", stage=mark.stage, key=mark.key)
+        log.warning("orphan", stage=mark.stage, key=mark.key)
     return Retracted(checked=checked, found=found, gone=len(gone), marked=len(orphans))
 
 

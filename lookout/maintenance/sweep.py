@@ -1,4 +1,4 @@
-"""The store against the ledger: results that no record names go, stale ones are put right, lost ones are made again.
+"""The store against the ledger: results that no record names go, stale ones are corrected, lost ones are made again.
 
 A crash, a late write of an engine that had been frozen, a careless hand: afterwards a bucket shows what the ledger does
 not say. One pass merges the listing of a bucket with the paths that live records name, both in the order of keys, and
@@ -170,7 +170,7 @@ class Sweep:
                 log.info("removed", object=f"{bucket}/{pair.key}")
             else:
                 swept.stale += 1
-                log.warning("put right", object=f"{bucket}/{pair.key}")
+                log.warning("corrected", object=f"{bucket}/{pair.key}")
 
     def _again(self, bucket: str, after: str, last: str) -> Iterator[Shown]:
         for item in shown(self.store, bucket, after):

@@ -82,7 +82,7 @@ class Channel(Protocol):
 
 @dataclass(kw_only=True)
 class Outbox:
-    """Sends what is due. More than ``max_letters`` alerts in one window become one digest a recipient.
+    """Outbox that sends due alerts. More than ``max_letters`` alerts in one window become one digest a recipient.
 
     ``channel`` is asked for with the first letter: most runs send none. The window is the life of this object, or the
     last ``window_s`` seconds; in a window whose letters are used up, digests leave ``digest_every_s`` apart.

@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -45,48 +44,65 @@ class Examined:
     refused: tuple[Refused, ...]
 
 
-def propose(
-    ledger: Ledger, store: ObjectStore, workers: Workers, uses: UsesReferences, path: Path
-) -> Callable[[], Activated]:
-    """Begin to bring what is at ``path`` (a file or a folder) into force in the bucket that ``uses`` names; gives the
-    function that ends it.
+class Proposal:
+    """Proposal to bring what is at a path into force: the files are being examined in a worker, and ``activate`` ends
+    that. What was examined before, and has not changed, is not examined again."""
+
+    def __init__(
+        self, ledger: Ledger, store: ObjectStore, uses: UsesReferences, path: Path, note: str, seen: str
+    ) -> None:
+        self._ledger, self._store, self._uses, self._path = ledger, store, uses, path
+        self._note, self._seen = note, seen
+        self._before: dict[str, Reference] = {}
+        self._unnamed: list[str] = []
+        self._examined: Callable[[], object] | None = None
+
+    def examine(self, workers: Workers, paths: Mapping[str, Path]) -> None:
+        """Begin to examine these files, by name, in a worker."""
+        self._before = {reference.name: reference for reference in self._ledger.references(self._uses.bucket)}
+        self._unnamed = [name for name in paths if not is_text(name)]
+        files = {name: file for name, file in paths.items() if name not in self._unnamed}
+        self._examined = workers.call(EXAMINE, self._uses, files, self._store, self._before)
+
+    def activate(self) -> Activated:
+        """Wait for the examination, and bring what was accepted into force. Raises InputRejected when nothing can be
+        used and nothing was in force before."""
+        if self._examined is None:
+            return Activated(changed=False)
+        found = tried(self._examined, self._path)
+        unnamed = (Refused(name=name, reason=f"{name!r}: its name is not valid UTF-8") for name in self._unnamed)
+        refused = (*found.refused, *unnamed)
+        if not found.accepted and not refused:
+            refused = (Refused(name=self._path.name, reason=f"{self._path}: no usable file in it"),)
+        if not found.accepted and not self._before:
+            reasons, bucket = "; ".join(answer.reason for answer in refused), self._uses.bucket
+            raise InputRejected(reasons, f"--{bucket}", f"nothing else is in force in {bucket} yet")
+        _show(self._store, found.accepted)
+        after = merge(self._before, found.accepted, refused)
+        changed = _identity(after) != _identity(self._before)
+        if changed:
+            self._ledger.enforce(self._uses.bucket, [after[name] for name in sorted(after)])
+        if not refused:
+            self._ledger.put_note(self._note, self._seen)
+        return Activated(changed=changed, refused=refused)
+
+
+def propose(ledger: Ledger, store: ObjectStore, workers: Workers, uses: UsesReferences, path: Path) -> Proposal:
+    """Begin to bring what is at ``path`` (a file or a folder) into force in the bucket that ``uses`` names.
 
     A file that was refused leaves the unit of that name as it was in force before; a unit that is no longer given is
     no longer in force. The same files again cost a few ``stat`` calls. The files are tried in a worker: a model that
-    kills or hangs whoever opens it is refused like any other. Both raise InputRejected: when the path cannot be read,
-    or when nothing of it can be used and nothing was in force before.
+    kills or hangs whoever opens it is refused like any other. Raises InputRejected when the path cannot be read.
     """
     if not is_text(str(path)):
         raise InputRejected("its name is not valid UTF-8", repr(str(path)), "rename it, or name a link to it")
     paths = find_files(uses, path)
-    unnamed = [name for name in paths if not is_text(name)]
     seen = json.dumps([str(path.absolute()), [[name, *_fingerprint(file)] for name, file in paths.items()]])
     note = f"given:{uses.bucket}"
-    if ledger.find_note(note) == seen:
-        return partial(Activated, changed=False)
-    before = {reference.name: reference for reference in ledger.references(uses.bucket)}
-    files = {name: file for name, file in paths.items() if name not in unnamed}
-    examined = workers.call(EXAMINE, uses, files, store, before)
-
-    def enforce() -> Activated:
-        found = tried(examined, path)
-        accepted, refused = found.accepted, found.refused
-        refused += tuple(Refused(name=name, reason=f"{name!r}: its name is not valid UTF-8") for name in unnamed)
-        if not accepted and not refused:
-            refused = (Refused(name=path.name, reason=f"{path}: no usable file in it"),)
-        if not accepted and not before:
-            reasons = "; ".join(answer.reason for answer in refused)
-            raise InputRejected(reasons, f"--{uses.bucket}", f"nothing else is in force in {uses.bucket} yet")
-        _show(store, accepted)
-        after = merge(before, accepted, refused)
-        changed = _identity(after) != _identity(before)
-        if changed:
-            ledger.enforce(uses.bucket, [after[name] for name in sorted(after)])
-        if not refused:
-            ledger.put_note(note, seen)
-        return Activated(changed=changed, refused=refused)
-
-    return enforce
+    proposal = Proposal(ledger, store, uses, path, note, seen)
+    if ledger.find_note(note) != seen:
+        proposal.examine(workers, paths)
+    return proposal
 
 
 def tried(examined: Callable[[], object], path: Path) -> Examined:
@@ -172,7 +188,7 @@ def _read(path: Path) -> bytes:
             data = read_open(fd, found.st_size)
             if len(data) <= found.st_size:
                 return data
-            raise InputRejected("is being written", str(path), "give it when that has ended")
+            raise InputRejected("is being written", str(path), "try again when it is complete")
         os.close(fd)
     except OSError as exc:
         text = str(exc.strerror) if isinstance(exc, LeadsOutside) else f"cannot be read: {words(exc)}"

@@ -63,7 +63,7 @@ def _bring(
             if data is not None:  # gone meanwhile: the next look sees that
                 Path(folder, key).write_bytes(data)
         try:
-            done = propose(ledger, store, workers, uses, Path(folder))()
+            done = propose(ledger, store, workers, uses, Path(folder)).activate()
         except InputRejected as exc:  # nothing is in force yet, and this cannot be: the pictures go on without
             done = Activated(changed=False, refused=(Refused(name=uses.bucket, reason=exc.what),))
         return replace(done, refused=tuple(_named(one, folder, uses.bucket) for one in done.refused))

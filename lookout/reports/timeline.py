@@ -89,7 +89,7 @@ def _of_batch(batch: Batch) -> Iterator[Event]:
         lost = f"batch {batch.id}: {batch.losses} of its workers died or were late"
         yield Event(at_s=batch.updated_at_s, kind="batch", text=lost, facts={**facts, "losses": batch.losses})
     if batch.state is BatchState.TAKEN:
-        text = f"batch {batch.id} taken by {batch.owner}, the {batch.token}. time"
+        text = f"batch {batch.id} taken by {batch.owner} (attempt {batch.token})"
     elif batch.state is BatchState.DONE:
         text = f"batch {batch.id} done"
     elif batch.token:

@@ -1,5 +1,5 @@
-"""What a watch adds to a run: changes, brought from the watcher's threads to the engine's, and walks for what no event
-told of."""
+"""Feed of changes for a run that watches: from the watcher's threads to the engine's, and walks for what no event told
+of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,41 +33,50 @@ LONGEST_WRITE_S: Final = 600.0
 """A file that nobody has changed for so long is taken though somebody holds it open."""
 JUMP_S: Final = 5.0
 TROUBLE_NOTE: Final = "watch"
-"""What went wrong with the watch at work, as JSON; empty when nothing did, or none is at work."""
+"""Note of troubles with the watch at work, as JSON; empty when nothing did, or none is at work."""
 
 
 TROUBLES: Final = ("restarts", "missed", "unwatched", "clock_jumps")
 
 
-class Watcher(Protocol):
-    """Tells of keys below a folder that have changed or gone (one that ends in ``/`` means all below it), and of
-    trouble: after Unavailable some changes may have been missed, and a walk is due; after any other error no more will
-    come."""
+class ChangeSink(Protocol):
+    """Sink of what a watcher tells. From any thread."""
 
-    def __call__(
-        self, root: Path, on_change: Callable[[str], None], on_lost: Callable[[LookoutError], None], /
-    ) -> AbstractContextManager[Watch]: ...
+    def put(self, keys: Iterable[str]) -> None:
+        """Take keys that have changed or gone; one that ends in ``/`` means all below it."""
+        ...
+
+    def lost(self, error: LookoutError) -> None:
+        """Take trouble: after Unavailable some changes may have been missed, and a walk is due; after any other error
+        no more will come."""
+        ...
+
+
+class Watcher(Protocol):
+    """Watcher of a folder, at work as long as its context: it puts what changes below ``root`` into the feed."""
+
+    def __call__(self, root: Path, feed: ChangeSink, /) -> AbstractContextManager[Watch]: ...
 
 
 @dataclass
 class ClockCheck:
-    """Compares the system's clock with one that cannot be set."""
+    """Comparison of the system's clock with one that cannot be set."""
 
     clock: Callable[[], float]
     steady: Callable[[], float] = time.monotonic
     _ahead_s: float | None = field(default=None, init=False)
 
     def jump_s(self) -> float:
-        """By how many seconds the clock was set since the last call, 0 if by few; negative is back."""
+        """Give the seconds by which the clock was set since the last call, 0 if few; negative is back."""
         ahead_s = self.clock() - self.steady()
         before_s, self._ahead_s = self._ahead_s, ahead_s
         jump_s = 0.0 if before_s is None else ahead_s - before_s
         return jump_s if abs(jump_s) >= JUMP_S else 0.0
 
 
-class Changes:
-    """What a watcher tells, from its threads, brought to the engine's thread. ``renew`` marks what time has made
-    wrong, at the beginning, with each walk, and when the clock was set."""
+class ChangeFeed:
+    """Feed from a watcher's threads to the engine's thread. ``renew`` marks what time has made wrong, at the beginning,
+    with each walk, and when the clock was set."""
 
     def __init__(
         self,
@@ -90,14 +99,16 @@ class Changes:
 
     # --- from any thread --------------------------------------------------------------------------------------------
 
-    def add(self, key: str) -> None:
+    def put(self, keys: Iterable[str]) -> None:
+        """See ``ChangeSink``."""
         with self._lock:
             first = not self._keys
-            self._keys[key] = None
+            self._keys.update(dict.fromkeys(keys))
         if first:
             self._engine.call(partial(self._guard, self._take))
 
     def lost(self, error: LookoutError) -> None:
+        """See ``ChangeSink``."""
         if not isinstance(error, Unavailable):  # else the watch says that a walk is due
             self._end(error)
 
@@ -127,7 +138,7 @@ class Changes:
             self._engine.call(partial(self._guard, partial(self._walk, self._watch)))
 
     def troubles(self) -> dict[str, int]:
-        """What went wrong with the watch so far, in numbers: see docs/cli.md."""
+        """Count what went wrong with the watch so far: see docs/cli.md."""
         watch = self._watch
         if watch is None:
             return {}
@@ -139,7 +150,7 @@ class Changes:
         }
 
     def end(self) -> dict[str, int]:
-        """No watch is at work any more; gives its troubles."""
+        """Note that no watch is at work any more; gives its troubles."""
         if self._told:
             self._note({})
         return self.troubles()
@@ -154,7 +165,7 @@ class Changes:
             self._count_at_s = min(self._count_at_s, time.monotonic() + LATE_S)
 
     def _walk(self, watch: Watch) -> None:
-        """The safety net: whatever is in the folder and was not told of is found here. What was told of comes first,
+        """Find whatever is in the folder and was not told of: the safety net. What was told of comes first,
         so that it is not taken for missed; what may not be whole is left for its event, or the next walk. Results that
         could not be made visible are tried again."""
         self._take()

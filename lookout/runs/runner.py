@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from lookout.domain.errors import InputRejected, LookoutError, ObjectChanged, ObjectMissing, ObjectUnreadable
 from lookout.domain.identity import digest
@@ -25,7 +24,6 @@ from lookout.engine.planner import MAX_LONE_LOSSES
 from lookout.engine.report import Progress, Report
 from lookout.engine.session import EngineSession
 from lookout.execution.executor import Workers
-from lookout.ledger.notes import read_note, time_s
 from lookout.ledger.port import Ledger, RunRecord
 from lookout.log import get_logger
 from lookout.maintenance.renewal import renew
@@ -34,22 +32,18 @@ from lookout.outbox.departure import uptime_s
 from lookout.outbox.outbox import Channel, Outbox
 from lookout.outbox.sender import OutboxSender
 from lookout.references.activation import propose
-from lookout.runs.change_feed import Changes, Watcher
+from lookout.runs.change_feed import ChangeFeed, Watcher
 from lookout.runs.status_file import StatusFile
+from lookout.runs.version_collector import VersionCollector
 from lookout.sources.ingest import Bucket, BucketIntake, IngestResult, Intake
 from lookout.sources.input_source import InputSource
 
 log = get_logger(__name__)
 
-KEEP_VERSIONS_S: Final = 30 * 24 * 3600.0
-"""Replaced and removed versions stay readable this long: for A -> B -> A, for alerts under way, and for proof."""
-COLLECT_EVERY_S: Final = 24 * 3600.0
-_COLLECTED_NOTE: Final = "collected"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What one run is asked to do. ``sources`` is one folder, or files; none: the runner's bucket. ``references`` are
+    """Order for one run. ``sources`` is one folder, or files; none: the runner's bucket. ``references`` are
     paths by bucket. ``allow_deletions`` is for the first look at the sources."""
 
     sources: tuple[Path, ...] = ()
@@ -61,7 +55,7 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Ran:
-    """How a run went: enough to sum it up from the ledger."""
+    """Account of a run: enough to sum it up from the ledger."""
 
     run: str
     engine: Engine
@@ -82,8 +76,6 @@ class _Session:
     owner: str
     run: str
     summary: dict[str, Json] = field(default_factory=dict)
-    collected_at_s: float | None = None
-    """When old versions were freed, as the ledger said when it was last asked."""
 
 
 @dataclass(kw_only=True)
@@ -118,7 +110,7 @@ class Runner:
 
     @property
     def stopped(self) -> bool:
-        """Whether the engine was stopped, by ``stop`` or by what kept it from going on."""
+        """True if the engine was stopped, by ``stop`` or by what kept it from going on."""
         return self._engine is not None and self._engine.stopped
 
     def run(self, order: Order) -> Ran:
@@ -141,7 +133,7 @@ class Runner:
                 if not engine.stopped:
                     sender.start()
                     engine.work([stage for stage in self.pipeline.stages if stage.grouped])
-            self._collect(session)
+            self._collector().collect()
         return Ran(
             run=session.run,
             engine=engine,
@@ -163,18 +155,19 @@ class Runner:
                 sender.start()
                 engine.on_alerts = sender.wake
                 root = order.sources[0].absolute()
-                changes = Changes(engine, intake, root, renew=self._renew)
-                with watcher(root, changes.add, changes.lost) as watch:
-                    taken = changes.begin(watch, allow_deletions=order.allow_deletions)
+                feed = ChangeFeed(engine, intake, root, renew=self._renew)
+                collector = self._collector()
+                with watcher(root, feed) as watch:
+                    taken = feed.begin(watch, allow_deletions=order.allow_deletions)
                     self._revive(None)
                     engine.rebase(self.pipeline.stages)
                     on_ready(taken)
                     sender.wake()
-                    engine.follow(self.pipeline.stages, look_after=partial(self._look_after, changes, session))
-                    troubles = session.summary["watch"] = changes.end()
-                if changes.error is not None:
-                    raise changes.error
-            self._collect(session)
+                    engine.follow(self.pipeline.stages, look_after=partial(self._look_after, feed, collector))
+                    troubles = session.summary["watch"] = feed.end()
+                if feed.error is not None:
+                    raise feed.error
+            collector.collect()
         return Ran(
             run=session.run,
             engine=engine,
@@ -185,9 +178,12 @@ class Runner:
             troubles=troubles,
         )
 
-    def _look_after(self, changes: Changes, session: _Session) -> None:
-        changes.look_after()
-        self._collect(session)
+    def _collector(self) -> VersionCollector:
+        return VersionCollector(ledger=self.ledger, store=self.store, clock=self.clock)
+
+    def _look_after(self, feed: ChangeFeed, collector: VersionCollector) -> None:
+        feed.look_after()
+        collector.collect()
         if self.status_file is not None:
             self.status_file.keep_up()
         self.on_turn()
@@ -196,7 +192,7 @@ class Runner:
 
     @contextmanager
     def _session(self, kind: str) -> Iterator[_Session]:
-        """An owner and a run for the length of the context; the run's record is closed however it ends."""
+        """Open an owner and a run for the length of the context; the run's record is closed however it ends."""
         run = f"{datetime.fromtimestamp(self.clock(), UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         with self.ledger.session() as owner:
             self.ledger.start_run(RunRecord(id=run, kind=kind, owner=owner, started_at_s=self.clock()))
@@ -227,7 +223,7 @@ class Runner:
         ordinary = [stage for stage in self.pipeline.stages if not stage.grouped]
         if self.ledger.basis(ordinary[0].name) is None:
             self.workers.start([stage.prepare.partition(":")[0] for stage in ordinary])
-        return tuple(refused for enforce in proposals for refused in enforce().refused)
+        return tuple(refused for proposal in proposals for refused in proposal.activate().refused)
 
     def _intake(self) -> Intake:
         return Intake(
@@ -277,8 +273,8 @@ class Runner:
         return intake.take_files(order.sources)
 
     def _revive(self, keys: frozenset[str] | None) -> None:
-        """A run gives what failed before another go, with all its tries: but not what kills whoever works on it, or a
-        run that is started again when it has died would die for ever. That takes ``lookout datums retry``."""
+        """Give what failed before another go, with all its tries: but not what kills whoever works on it, or a run that
+        is started again when it has died would die for ever. That takes ``lookout datums retry``."""
         if keys is None:
             failed = list(self.ledger.slots(states=(State.FAILED,)))
         else:
@@ -328,24 +324,3 @@ class Runner:
             max_letters=order.max_letters,
             **window,
         )
-
-    def _collect(self, session: _Session) -> None:
-        """Free old versions, once a day at most: a listing of them is not free. The ledger is asked when that is due,
-        as another process may have done it."""
-        now_s = self.clock()
-        if _is_collected(session, now_s):
-            return
-        session.collected_at_s = read_note(self.ledger, _COLLECTED_NOTE, "a time in seconds", time_s, None)
-        if _is_collected(session, now_s):
-            return
-        self.ledger.put_note(_COLLECTED_NOTE, repr(now_s))
-        session.collected_at_s = now_s
-        try:
-            self.store.collect(now_s - KEEP_VERSIONS_S)
-        except LookoutError as exc:
-            log.warning("old versions not freed", error=exc, then="again in a day")
-
-
-def _is_collected(session: _Session, now_s: float) -> bool:
-    """Tell whether old versions were freed within a day: what a clock that was ahead has noted holds nothing up."""
-    return session.collected_at_s is not None and 0.0 <= now_s - session.collected_at_s < COLLECT_EVERY_S

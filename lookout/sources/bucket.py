@@ -1,4 +1,4 @@
-"""A bucket of pictures as the source of inputs: looked at, compared with what is known, and read.
+"""A bucket of pictures as the source of inputs: observed, compared with the known inputs, and read.
 
 The parallel of ``source.py``, which does it for a folder. Nothing here knows a stage or decides whether a missing
 object is retracted.

@@ -28,7 +28,7 @@ WINDOW_NOTE: Final = "retracted"
 NOTES: Final = (HELD_NOTE, WINDOW_NOTE)
 """Written by whoever looks at inputs."""
 RETENTION_NOTE: Final = "retention"
-ALLOW_HINT: Final = "if they are meant to be gone, run again with --allow-deletions; if not, bring them back"
+ALLOW_HINT: Final = "if they were deleted on purpose, run again with --allow-deletions; if not, restore them"
 _HOUR_S: Final = 3600.0
 
 
@@ -46,8 +46,8 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeletionGuard:
-    """Decides what may be retracted from one source. ``readers`` are the stages that read it. ``allow`` lets all pass,
-    and begins the window anew."""
+    """Guard that decides what may be retracted from one source. ``readers`` are the stages that read it. ``allow``
+    admits all and begins the window anew."""
 
     ledger: Ledger
     bucket: str
@@ -120,7 +120,7 @@ class DeletionGuard:
         """Raise InputRejected where so many, of which the ledger knows nothing any more, may not go."""
         if self.find_objection(gone, blank=blank) is not None:
             what = f"{gone} pictures are gone that the ledger does not know; their results are kept"
-            raise InputRejected(what, self.origin, "if they are meant to be gone, run again with --allow-deletions")
+            raise InputRejected(what, self.origin, "if they were deleted on purpose, run again with --allow-deletions")
 
     def sift(self, keys: Sequence[str], *, uncounted: int = 0, blank: bool = False, whole: bool) -> list[str]:
         """Return those of the keys, all that one look found to be gone, whose results may be retracted, counted

@@ -1,4 +1,4 @@
-"""The user's own folder of pictures, as the bucket of inputs: looked at and read, never written.
+"""The user's own folder of pictures, as the bucket of inputs: observed and read, never written.
 
 ``scan`` compares the folder with what is known and rereads only what may have changed; ``observe_file`` looks at one
 file. What they see goes to the ledger, and ``FolderSource`` reads it back by digest. Nothing here knows a stage or
@@ -66,7 +66,7 @@ class Scan:
 
 
 class FolderSource(ObjectReader):
-    """Reads what ``scan`` and ``observe_file`` saw: the ref's version is the folder, its key the path below."""
+    """Reader of what ``scan`` and ``observe_file`` saw: the ref's version is the folder, its key the path below."""
 
     def get(self, ref: ObjectRef) -> bytes:
         """See the contract. Also raises InputRejected for a file that is too large to be read."""
@@ -294,7 +294,7 @@ def root_id(origin: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         raise InputRejected("no such folder", origin, "check the name, and that the disk it is on is mounted") from None
     except OSError as error:
-        raise InputRejected("the folder cannot be looked at", origin, words(error)) from error
+        raise InputRejected("the folder cannot be examined", origin, words(error)) from error
     if not stat.S_ISDIR(found.st_mode):
         raise InputRejected("expected a folder, got a file", origin)
     return f"{found.st_dev}:{found.st_ino}"

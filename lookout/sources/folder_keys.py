@@ -35,7 +35,7 @@ def name_of(root: str, key: str) -> str:
     leave the folder, ``root``."""
     name = _ESCAPE.sub(lambda found: _unescape(found[1]), key)
     if not key or "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
-        raise InputRejected("the key is no path inside the source folder", f"{root}: {key!r}")
+        raise InputRejected("the key is not a path inside the source folder", f"{root}: {key!r}")
     return name
 
 

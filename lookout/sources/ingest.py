@@ -1,4 +1,4 @@
-"""Taking a user's pictures in: a folder or a bucket, which is the whole truth, or single files, which are an addition.
+"""Intake of a user's pictures: a folder or a bucket, which is complete, or single files, which are an addition.
 
 A state belongs to one source. What looks like an accident retracts nothing and stops nothing else: of a source that is
 suddenly another and empty, or that lost more than a fifth of its pictures, what is there is taken in, and what is gone
@@ -42,7 +42,7 @@ class IngestResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Intake:
-    """Observes user folders for one ledger. ``readers`` are the stages that read the input bucket."""
+    """Intake of user folders for one ledger. ``readers`` are the stages that read the input bucket."""
 
     ledger: Ledger
     bucket: str
@@ -236,7 +236,7 @@ class Bucket(Looked, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BucketIntake:
-    """Observes the bucket of pictures for one ledger. ``readers`` are the stages that read it."""
+    """Intake of the bucket of pictures for one ledger. ``readers`` are the stages that read it."""
 
     ledger: Ledger
     source: Bucket

@@ -17,7 +17,7 @@ from lookout.log import get_logger
 log = get_logger(__name__)
 
 UNLISTABLE_NOTE: Final = "unlistable"
-UNLISTABLE_HINT: Final = "below it nothing is found or retracted; mend it, then run again"
+UNLISTABLE_HINT: Final = "nothing below it is found or retracted; make it readable, then run again"
 NAMED: Final = 50
 """So many folders are named in the note at most, the first by their keys."""
 

@@ -1,4 +1,4 @@
-"""Contract of a watch on a folder that is at work. Knows nobody who uses it."""
+"""Contract of a watch on a folder. Knows no user of it."""
 
 from __future__ import annotations
 

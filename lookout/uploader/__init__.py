@@ -1,1 +1,1 @@
-"""Uploader: brings files and folders of a device into a bucket."""
+"""Uploader of a device's files and folders to a bucket."""

@@ -66,7 +66,7 @@ class Counts:
 
 
 class FolderSync:
-    """Brings the files below ``root``, under keys that begin with ``prefix``.
+    """Upload of the files below ``root``, under keys that begin with ``prefix``.
 
     ``tell`` is told of each file that was sent, failed, or went away before; ``tell_trouble`` of trouble, with the
     pause in seconds that is made for it, and with None when the server takes files again. ``settle_s`` is for how long

@@ -51,7 +51,9 @@ class Memory:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputRejected(f"no folder for what was sent: {words(error)}", str(path.parent)) from error
+            raise InputRejected(
+                f"cannot make the folder of the log of sent files: {words(error)}", str(path.parent)
+            ) from error
         try:
             self._connection = _open(path)
         except sqlite3.Error as error:
@@ -103,7 +105,7 @@ class Memory:
         """Once, until it works again: a disk that is full is so for each picture."""
         if not self._said:
             self._said = True
-            log.error(event, file=self._path, error=error, then="what was sent may be sent again after a restart")
+            log.error(event, file=self._path, error=error, then="sent files may be sent again after a restart")
 
     def _pages(self, before_s: float) -> Iterator[list[str]]:
         sql = "SELECT key, sent_at_s FROM sent WHERE target = ? AND key > ? ORDER BY key LIMIT ?"

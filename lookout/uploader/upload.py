@@ -1,4 +1,4 @@
-"""Bringing files and folder trees into a bucket, many at once: what is there is skipped, one bad file stops no other.
+"""Upload of files and folder trees to a bucket, many at once: unchanged ones are skipped, one bad file stops no other.
 
 Names are those of ``objects/source.py``, so that a folder that was run embedded has the same keys in a bucket. A file
 is read twice: once to its end, in pieces, for its digest, and, unless the bucket has that already, once more to be
@@ -164,7 +164,7 @@ def _send(sender: Sender, file: File) -> Sent | Lost:
 
 
 class Sender:
-    """Brings one file; used by several threads at once."""
+    """Sender of single files; used by several threads at once."""
 
     def __init__(self, store: MinioStore, bucket: str) -> None:
         self._store, self._bucket = store, bucket

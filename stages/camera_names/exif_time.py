@@ -18,7 +18,7 @@ _FORM: Final = re.compile(r"[0-9]{4}:[0-9]{2}:[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2
 
 
 def find_exif_time(tags: Mapping[str, str]) -> WrittenTime | None:
-    """The time at which the picture was taken; None if the tags do not say it, or say that it is not known."""
+    """Return the time at which the picture was taken; None if the tags do not say it, or say that it is not known."""
     for time, fraction, zone in _TAGS:
         text = tags.get(time, "").rstrip("\0 ")
         if not _FORM.fullmatch(text):

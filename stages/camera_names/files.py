@@ -69,7 +69,7 @@ def _changed_at(path: Path) -> datetime | None:
 
 
 def _zone_of_machine() -> str | None:
-    """The name of this machine's zone, as a proposal: never used for a picture unless a person takes it over."""
+    """Return the name of this machine's zone, as a proposal: never used for a picture unless a person takes it over."""
     try:
         name = str(Path("/etc/localtime").readlink()).partition("/zoneinfo/")[2]
     except OSError:
@@ -88,7 +88,7 @@ def _document(file: Path) -> object:
 
 
 def _exif_of(path: Path) -> Mapping[str, str] | None:
-    """The tags of a path that is a file."""
+    """Return the tags of a path that is a file."""
     try:
         with path.open("rb") as picture:
             return find_texts(picture.read(HEADER_BYTES))

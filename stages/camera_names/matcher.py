@@ -37,7 +37,7 @@ _RUNS: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
-    """What a path says by one pattern. ``event`` is a fact and no part of the picture's identity."""
+    """Fields of a path by one pattern. ``event`` is a fact and no part of the picture's identity."""
 
     device: str | None
     time: WrittenTime | None
@@ -76,7 +76,8 @@ class Matcher:
     _texts: dict[bool, re.Pattern[str]] = field(default_factory=dict, init=False)
 
     def find(self, path: str) -> Split | None:
-        """The reading of a path below the source, composed as NFC; None if it does not match. Raises Ambiguous."""
+        """Return the reading of a path below the source, composed as NFC; None if it does not match. Raises
+        Ambiguous."""
         text = path if self.pattern.has_slash else path.rpartition("/")[2]
         if not self._is_simple:
             return self._find_among_all(text)
@@ -89,7 +90,7 @@ class Matcher:
         return self._find_among_all(text)
 
     def find_furthest(self, path: str) -> Furthest:
-        """For a path that does not match: how far it agrees."""
+        """Return how far a path that does not match agrees."""
         text = path if self.pattern.has_slash else path.rpartition("/")[2]
         search = _Search(self.pattern.tokens, text)
         search.captures(0, 0)
@@ -107,7 +108,7 @@ class Matcher:
         return readings[0] if readings else None
 
     def _read(self, captured: list[str]) -> Split | None:
-        """None if a field occurs with two values, or there is no such time."""
+        """Return the fields; None if one occurs with two values, or there is no such time."""
         found: dict[str, set[str]] = {"device": set(), "seq": set(), "event": set()}
         times = []
         for token, text in zip(self.pattern.tokens, captured, strict=True):
@@ -126,7 +127,7 @@ class Matcher:
 
     @cached_property
     def _is_simple(self) -> bool:
-        """Whether a regular expression cannot take long: more parts of any length would multiply their places."""
+        """Tell whether a regular expression cannot take long: more parts of any length would multiply their places."""
         opened, most = 0, 0
         for token in self.pattern.tokens:
             opened = 0 if token.kind == "slash" else opened + (token.is_open and not token.is_number)
@@ -160,7 +161,7 @@ def _compile(tokens: tuple[Token, ...], *, lazy: str) -> re.Pattern[str]:
 
 
 def _expression(token: Token, lazy: str) -> str:
-    """The regular expression of one part; ``lazy`` is ``?`` for the shortest match of a part of any length."""
+    """Return the regular expression of one part; ``lazy`` is ``?`` for the shortest match of a part of any length."""
     if token.kind in _PLAIN:
         return _PLAIN[token.kind]
     if token.kind in _OPEN:
@@ -190,7 +191,7 @@ class _Search:
         self.furthest = Furthest()
 
     def captures(self, number: int, at: int) -> tuple[tuple[str, ...], ...]:
-        """The texts of the parts from this one on, from this place on; parts that say nothing are empty."""
+        """Return the texts of the parts from this one on, from this place on; parts that say nothing are empty."""
         if number == len(self._tokens):
             return ((),) if at == len(self._text) else ()
         key = number, at
@@ -223,7 +224,7 @@ class _Search:
             self._note(number, at)
 
     def _open_ends(self, token: Token, at: int) -> Iterable[int] | None:
-        """Where a part of any length may end; None for a number, which ends with its digits."""
+        """Return where a part of any length may end; None for a number, which ends with its digits."""
         text = self._text
         slash = text.find("/", at)
         until = len(text) if slash < 0 else slash
@@ -244,7 +245,7 @@ class _Search:
         return None
 
     def _splits_digits(self, number: int, at: int) -> bool:
-        """Whether ``*`` and a number meet within a run of digits."""
+        """Tell whether ``*`` and a number meet within a run of digits."""
         if not number or not 0 < at < len(self._text):
             return False
         left, right = self._tokens[number - 1], self._tokens[number]

@@ -43,7 +43,7 @@ def read_list(document: object, place: str) -> Names:
 
 
 def read_entries(document: object, place: str) -> list[Entry]:
-    """The entries of one line of a list: one for a pattern, several for a preset. Raises InputRejected."""
+    """Return the entries of one line of a list: one for a pattern, several for a preset. Raises InputRejected."""
     line = _object(document, place, {"pattern", "preset", "ignore", "time", "device", "zone"})
     if ("pattern" in line) == ("preset" in line):
         raise InputRejected("expected either a pattern or a preset", place, 'as {"pattern": ...}')
@@ -51,7 +51,7 @@ def read_entries(document: object, place: str) -> list[Entry]:
 
 
 def zone_of(text: str, place: str) -> tzinfo:
-    """The zone of an IANA name, ``UTC``, or an offset such as ``+05:30``. Raises InputRejected."""
+    """Return the zone of an IANA name, ``UTC``, or an offset such as ``+05:30``. Raises InputRejected."""
     try:
         found: tzinfo | None = offset(text) if text[:1] in ("+", "-") else UTC if text == "UTC" else find_zone(text)
     except ValueError:

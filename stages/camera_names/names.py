@@ -27,7 +27,7 @@ OF_ARRIVAL: Final = "time-of-arrival"
 
 
 class TimeSource(StrEnum):
-    """Where the time of an entry's pictures comes from."""
+    """Source of the time of an entry's pictures."""
 
     NAME = "name"
     EXIF = "exif"
@@ -48,7 +48,7 @@ class NameReason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """What was read of one picture. ``entry`` is the place of the entry that decided."""
+    """Result of reading one picture's name. ``entry`` is the place of the entry that decided."""
 
     device: str
     captured_at: datetime

@@ -182,7 +182,7 @@ def _parse_conversion(form: str, at: int, place: str) -> tuple[Token, int]:
 
 
 def _with_ending(tokens: list[Token], *, is_ignored: bool) -> Iterator[Token]:
-    """The tokens of the last segment: a final ``.jpg``, or no ending, stands for ``.jpg`` and ``.jpeg``."""
+    """Yield the tokens of the last segment: a final ``.jpg``, or no ending, stands for ``.jpg`` and ``.jpeg``."""
     last = tokens[-1] if tokens else None
     if last is not None and last.kind == "text" and not last.is_time:
         found = _ENDING.search(last.text)

@@ -45,7 +45,7 @@ def propose(samples: Sequence[Sample], zone: str | None) -> JsonObject:
 
 
 def _line(name: str) -> JsonObject:
-    """The entry of a preset, with a constant device where its pictures name none."""
+    """Return the entry of a preset, with a constant device where its pictures name none."""
     has_device = any("{device" in str(entry["pattern"]) for entry in PRESETS[name].entries)
     return {"preset": name} if has_device else {"preset": name, "device": CONSTANT}
 

@@ -66,7 +66,7 @@ class Trial:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """How many paths were read, passed over, and neither."""
+        """Return the numbers of paths that were read, skipped, and neither."""
         return self._read.total(), self._ignored.total(), self._unread.total()
 
     def report(self) -> JsonObject:
@@ -103,7 +103,7 @@ class Trial:
         }
 
     def _find_entry(self, path: str) -> tuple[int, Entry | None]:
-        """The entry that decides, and its number; the number of none is -1."""
+        """Return the entry that decides, and its number; the number of none is -1."""
         for number, entry in enumerate(self._names.entries):
             try:
                 if entry.matcher.find(path) is not None:
@@ -127,7 +127,7 @@ class Trial:
             clock.samples.append((folder, found.seq or 0, path, found.captured_at, changed_at))
 
     def _look_behind(self, number: int, entry: Entry, path: str) -> None:
-        """Whether a later entry would read the path as another device or time."""
+        """Tell whether a later entry would read the path as another device or time."""
         own = entry.matcher.find(path)
         for later, other in enumerate(self._names.entries[number + 1 :], start=number + 1):
             if other.ignore:
@@ -144,7 +144,7 @@ class Trial:
 
 
 def _notes(device: str, clock: _Clock) -> list[Json]:
-    """What looks wrong with the times of a device."""
+    """Return what looks wrong with the times of a device."""
     found: list[Json] = []
     ahead = [(read - changed) for _, _, _, read, changed in clock.samples]
     hours = {round(one / timedelta(hours=1)) for one in ahead}
@@ -167,7 +167,8 @@ def _notes(device: str, clock: _Clock) -> list[Json]:
 
 
 def _find_step_back(samples: Sequence[tuple[str, int, str, datetime, datetime]]) -> str | None:
-    """The first path in a folder sorted by number whose time is more than an hour before that of the one before."""
+    """Return the first path in a folder sorted by number whose time is more than an hour before that of the one
+    before."""
     numbered = sorted(one for one in samples if one[1])
     for (folder, _, _, before, _), (other, _, path, at, _) in pairwise(numbered):
         if folder == other and before - at > _BACK:

@@ -24,7 +24,7 @@ class WrittenTime:
 
 
 def combine(parts: Iterable[tuple[str, str]]) -> WrittenTime | None:
-    """The time of conversions and their text; None if one occurs with two values, or there is no such time."""
+    """Return the time of conversions and their text; None if one occurs with two values, or there is no such time."""
     values: dict[str, str] = {}
     for kind, text in parts:
         value = text.upper() if kind in "pz" else text.lstrip("0") or "0" if kind != "f" else text
@@ -79,7 +79,8 @@ def _hour(values: dict[str, str]) -> int | None:
 
 
 def offset(text: str) -> timezone:
-    """The zone of ``Z``, ``+02``, ``+0200`` or ``+02:00``. Raises ValueError for any other text, and from a day on."""
+    """Return the zone of ``Z``, ``+02``, ``+0200`` or ``+02:00``. Raises ValueError for any other text, and from a day
+    on."""
     found = re.fullmatch(r"(?:Z|([+-])([0-9]{2}):?([0-9]{2})?)", text, re.ASCII | re.IGNORECASE)
     if found is None:
         raise ValueError(f"{text!r} is no offset such as +02:00")

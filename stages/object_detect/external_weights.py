@@ -1,4 +1,4 @@
-"""Finding tensors of an ONNX model that are stored outside of its file, without loading it.
+"""Search for tensors of an ONNX model that are stored outside of its file, without loading it.
 
 onnxruntime reads such a tensor from a path that the model names, relative to the working directory when the model comes
 as bytes: a model could have any file come out as scores. It has no option that forbids this. So the protobuf is walked

@@ -1,4 +1,4 @@
-"""Adds up the ledger's tallies into what charts and page show.
+"""Sums of the ledger's tallies for charts and page.
 
 Pure and light: knows neither matplotlib nor HTML, no clock and no run, so that the same tallies always give the same
 summary. The counts are those of the stages upstream: ``pictures``, ``valid``, ``invalid``, ``invalid:<code>``,

@@ -1,1 +1,1 @@
-"""The first stage: decides of each uploaded file whether it is a whole, usable photograph, and why not."""
+"""The first stage: it checks whether each uploaded file is a complete, usable photograph, and why not."""

@@ -1,4 +1,4 @@
-"""Tells harmless decoder warnings from lost data.
+"""Distinction of harmless decoder warnings from lost data.
 
 A decoder tells its first warning only, so a harmless one may hide a bad one. Each warning that can be harmless
 therefore has a mend, which takes its cause away in a working copy; the copy is decoded again, until the decoder is

@@ -1,4 +1,4 @@
-"""Judges bytes that are left over in a scan after all of its picture was decoded.
+"""Check of bytes that are left over in a scan after all of its picture was decoded.
 
 Some webcams leave a few bytes, or padding, before a marker. Damaged data, on the other hand, often decodes to its end
 with some of it left over. So a short rest is taken for the former and a long one for the latter, unless it is padding.

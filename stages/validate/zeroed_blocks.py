@@ -1,4 +1,4 @@
-"""Finds blocks of zeros in coded data: what a file system leaves where an upload or a disk lost its contents.
+"""Search for blocks of zeros in coded data, which a file system leaves where an upload or a disk lost its contents.
 
 Such zeros mostly decode without a warning. But they can only stand for a picture where a zero bit may end a block:
 each Huffman table has one code of zeros only, that of its first symbol, and in nearly all tables for brightness this

@@ -212,7 +212,7 @@ def _foreign(world: World) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize(("harm", "why"), [(_newer, "newer Lookout"), (_foreign, "no ledger")])
+@pytest.mark.parametrize(("harm", "why"), [(_newer, "newer Lookout"), (_foreign, "not a ledger")])
 def test_a_ledger_that_is_not_ours_is_refused_and_left_as_it_is(world: World, harm: object, why: str) -> None:
     assert callable(harm)
     harm(world)

@@ -96,7 +96,7 @@ def test_a_picture_that_just_landed_is_waited_for_until_it_is_through(world: Wor
 def test_the_time_may_be_over_and_says_what_is_missing(world: World) -> None:
     world.put(NEW)
     said = world.refused("wait", f"images/{NEW}", "--state", "state", "--timeout", 0.2, code=75)
-    assert "has not heard of this picture" in said
+    assert "does not know this version of the picture" in said
     world.lookout("datums", "invalidate", "object-detect", THREAT, "--state", "state")
     said = world.refused("wait", f"images/{THREAT}", "--state", "state", "--timeout", 0, code=75)
     assert "object-detect is success" in said

@@ -91,7 +91,7 @@ def test_a_ledger_begun_anew_makes_all_again_and_mails_nothing_again(world: Worl
 
 
 def test_a_ledger_in_use_is_not_begun_anew(world: World) -> None:
-    assert "there is a ledger" in world.refused("ledger", "new", "--state", "state")
+    assert "a ledger exists already" in world.refused("ledger", "new", "--state", "state")
 
 
 def test_an_older_backup_does_not_mail_again_what_went_out_since(world: World) -> None:

@@ -41,7 +41,7 @@ def test_names_are_read_by_a_list_as_json_and_for_people(empty_world: World) -> 
     assert (usual["device"], usual["entry"]) == ("porch", "built in")
     said = empty_world.lookout("names", "read", *paths, *options, code=1).out.splitlines()
     assert said[0] == f"{paths[0]}: cam_01, 2022-11-15T22:35:31Z ({entry}[1] (reolink))"
-    assert said[1] == f"{paths[1]}: passed over ({entry}[0])"
+    assert said[1] == f"{paths[1]}: ignored ({entry}[0])"
     assert said[3].startswith(f"{paths[3]}: name: No entry reads the name.")
 
 

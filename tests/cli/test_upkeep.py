@@ -85,7 +85,7 @@ def test_gc_removes_what_no_record_names_and_nothing_else(world: World, finished
 
 @pytest.mark.parametrize("given", ["1", "-1h", "1y", "99999999999d", "1.5h", "\u0661h", ""])
 def test_a_time_that_is_none_is_refused(world: World, given: str) -> None:
-    assert "no time such as" in world.lookout("gc", "--grace", given, "--state", "state", code=2).err
+    assert "is not a valid time" in world.lookout("gc", "--grace", given, "--state", "state", code=2).err
 
 
 def test_repair_shows_the_named_version_and_has_lost_ones_made_again(world: World, finished: Finished) -> None:
@@ -99,7 +99,7 @@ def test_repair_shows_the_named_version_and_has_lost_ones_made_again(world: Worl
     assert world.results()[JPG] == finished.results[JPG]
     assert "plot/index.html" in world.results()
     assert len(world.letters()) == 2, "nobody is told again"
-    assert "0 put right, 0 lost" in world.lookout("upkeep", "repair", "--thorough", "--state", "state").out
+    assert "0 corrected, 0 lost" in world.lookout("upkeep", "repair", "--thorough", "--state", "state").out
 
 
 def test_reconcile_takes_in_what_came_and_went_and_the_next_run_does_it(world: World) -> None:
@@ -155,7 +155,7 @@ def test_a_restored_ledger_goes_on_and_tells_nobody_twice(world: World, finished
 
 def test_a_backup_that_cannot_be_used_is_refused_and_leaves_no_state(world: World) -> None:
     world.lookout("ledger", "backup", "saved", "--state", "state")
-    assert "there already" in world.refused("ledger", "backup", "saved", "--state", "state")
+    assert "exists already" in world.refused("ledger", "backup", "saved", "--state", "state")
     assert "not empty" in world.refused("ledger", "restore", "saved", "--state", "state")
     whole = (world.root / "saved").read_bytes()
     (world.root / "cut").write_bytes(whole[: len(whole) // 2])

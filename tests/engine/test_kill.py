@@ -25,7 +25,7 @@ SHARES = 4
 
 
 def change(world: World) -> None:
-    """What the run under test has to do: a new, a changed, a worse, a deleted text, and another word."""
+    """Give the run under test its work: a new, a changed, a worse, a deleted text, and another word."""
     world.put("a/new", "alarm new")
     world.put("a/changed", "alarm other")
     world.put("b/worse", "bad")

@@ -16,8 +16,8 @@ from lookout.execution.executor import Done, InlineWorkers, Workers
 from lookout.execution.jobs import Job
 from lookout.ledger.port import Ledger
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.runs.change_feed import ClockCheck, find_troubles
-from lookout.runs.runner import COLLECT_EVERY_S, KEEP_VERSIONS_S
+from lookout.runs.change_feed import ChangeSink, ClockCheck, find_troubles
+from lookout.runs.version_collector import COLLECT_EVERY_S, KEEP_VERSIONS_S
 from lookout.sources.deletion_guard import find_held
 
 from .watch_kit import Mute, until, watching
@@ -89,9 +89,9 @@ def test_a_change_through_a_mapping_of_which_no_system_tells_is_missed_and_found
     path = world.put("a/1", "calm ")
     said: list[str] = []
 
-    def watcher(root, on_change, on_lost):
+    def watcher(root, feed):
         return SteadyWatch(
-            root, lambda change: on_change(change.key), on_lost, soon_s=0.2, walk_every_s=0.5, tell=said.append
+            root, lambda change: feed.put([change.key]), feed.lost, soon_s=0.2, walk_every_s=0.5, tell=said.append
         )
 
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 5) as mapped, watching(world, watcher) as it:
@@ -127,8 +127,8 @@ def test_a_walk_over_what_is_known_writes_nothing_and_finds_nothing(world: World
 def test_a_mass_deletion_is_held_back_and_the_watch_goes_on(world: World) -> None:
     paths = [world.put(f"a/{number:02}", "calm") for number in range(60)]
 
-    def watcher(root, on_change, on_lost):
-        return SteadyWatch(root, lambda change: on_change(change.key), on_lost, settle_s=0.1)
+    def watcher(root, feed):
+        return SteadyWatch(root, lambda change: feed.put([change.key]), feed.lost, settle_s=0.1)
 
     with watching(world, watcher):
         until(lambda: world.states().get("third") == {"success": 60})
@@ -152,8 +152,8 @@ def test_deletions_are_allowed_for_what_is_gone_when_the_watch_begins(world: Wor
     mute = Mute(600.0 if told else 0.05)
     tell: list[Callable[[str], None]] = []
 
-    def watcher(_root: Path, on_change: Callable[[str], None], _on_lost: object) -> Mute:
-        tell.append(on_change)
+    def watcher(_root: Path, feed: ChangeSink) -> Mute:
+        tell.append(lambda key: feed.put([key]))
         return mute
 
     with watching(world, watcher, allow_deletions=True):
@@ -224,8 +224,8 @@ def test_charts_are_drawn_at_the_latest_after_their_patience_though_pictures_nev
     mute = Mute(every_s=600.0)
     adders: list[Callable[[str], None]] = []
 
-    def watcher(_root, on_change, _on_lost):
-        adders.append(on_change)
+    def watcher(_root, feed):
+        adders.append(lambda key: feed.put([key]))
         return mute
 
     drawn: list[float] = []

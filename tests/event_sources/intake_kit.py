@@ -28,7 +28,7 @@ from event_sources.intake.workflow_trigger import EventSource
 from lookout.batches.worker import BatchWorker
 from lookout.domain.errors import LookoutError, Unavailable
 from lookout.domain.records import Observation
-from lookout.ledger.batches import Batch, BatchLedger, with_batches
+from lookout.ledger.batches import Batch, BatchLedger
 from lookout.ledger.port import Ledger
 from lookout.sources.folder import observe_file
 from tests.engine.world import World
@@ -91,7 +91,7 @@ class Play:
     posts: Posts = field(default_factory=Posts)
 
     def ledger(self) -> BatchLedger:
-        return with_batches(self.world.open_ledger())
+        return self.world.open_ledger()
 
     def dispatcher(
         self, nonce: str = "aaaa", pace: Pace = PACE, open_ledger: Callable[[], BatchLedger] | None = None
@@ -126,7 +126,7 @@ class Play:
 
     def batches(self, **which: Any) -> list[Batch]:
         with self.world.ledger() as ledger:
-            return list(with_batches(ledger).batches(**which))
+            return list(ledger.batches(**which))
 
     def work(self, *ids: str) -> None:
         """Workflows: each works through a batch, in all stages."""
@@ -134,7 +134,7 @@ class Play:
             for id_ in ids:
                 BatchWorker(
                     pipeline=self.world.pipeline,
-                    ledger=with_batches(runner.ledger),
+                    ledger=runner.ledger,
                     store=runner.store,
                     workers=runner.workers,
                     owner=owner,
@@ -275,7 +275,7 @@ class RealWorld(World):
 def make_intake(world: World, pictures: Pictures, url: str, **more: Any) -> Intake:
     """An intake of the world's texts, which stand for pictures, and of its words, which stand for rules."""
     where = Where(
-        open_ledger=lambda: with_batches(world.open_ledger()),
+        open_ledger=lambda: world.open_ledger(),
         pictures=pictures,
         pipeline=world.pipeline,
         buckets=Buckets(pictures="texts", references=frozenset(["words"])),

@@ -43,8 +43,8 @@ def test_all_can_be_given_and_an_empty_value_is_as_if_not_given() -> None:
     ("name", "value", "said"),
     [
         ("TOKEN", "", "is not set (what MinIO's webhook target shows)"),
-        ("TOKEN", "two words", "has characters that no token has"),
-        ("TOKEN", "t\u00f6ken", "has characters that no token has"),
+        ("TOKEN", "two words", "has characters that are not allowed in a token"),
+        ("TOKEN", "t\u00f6ken", "has characters that are not allowed in a token"),
         ("POST_TOKEN", "", "is not set"),
         ("POST_TO", "", "expected http://host:port"),
         ("POST_TO", "uploads:12000", "expected http://host:port"),

@@ -1,4 +1,4 @@
-"""What is no batch is refused when it is made."""
+"""A batch that cannot be is refused when it is made."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How members of an etcd are told, by what they answer: an election under way is waited for, and no leader is bad."""
+"""Members of an etcd are told apart by what they answer: an election under way is waited for, and no leader is bad."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOST_IT_NOW = (1, "RAFT NO LEADER")
 CHANGED_IT_NOW = (1, "QGET ERROR:etcdserver: leader changed")
 
 Said = tuple[int, str]
-"""Whether a member sees a leader, by its metrics, and the reason that its ``/health`` gives for not being well."""
+"""Sight of a leader, by its metrics, and the reason that its ``/health`` gives for not being well."""
 
 
 def answers(said: Sequence[Said]) -> type[BaseHTTPRequestHandler]:

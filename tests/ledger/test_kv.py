@@ -79,9 +79,23 @@ class Worker:
                 self.published += [(change.bucket, change.key) for change in changes]
 
 
+interleavings = given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(1, 3), st.integers(1, 3))
+
+
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(1, 3), st.integers(1, 3))
+@interleavings
 def test_two_workers_interleaved_between_any_two_requests_do_all_and_each_once(turns, first, second):
+    work_interleaved(turns, first, second)
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, deadline=None)
+@interleavings
+def test_two_workers_interleaved_in_many_more_ways(turns, first, second):
+    work_interleaved(turns, first, second)
+
+
+def work_interleaved(turns, first, second):
     """``turns`` says, round and round, how many requests of the one worker are let pass before the other has a step."""
     store, clock = MemoryStore(), ManualClock()
     store.longest_wait_s = 0.0

@@ -333,7 +333,7 @@ def test_another_sqlite_file_is_refused(path):
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE photos (id)")
     connection.close()
-    with pytest.raises(InputRejected, match="no ledger"):
+    with pytest.raises(InputRejected, match="not a ledger"):
         SqliteLedger(path)
 
 

@@ -27,7 +27,7 @@ KILLS = 6
 
 
 def change(site: Site) -> None:
-    """What the run under test has to do: a new and a deleted photograph, and another rule."""
+    """Give the run under test its work: a new and a deleted photograph, and another rule."""
     site.put("porch_1763884800.jpg")
     (site.root / "photos" / CUP).unlink()
     site.put_rule("yard", rule("yard", "dog"))

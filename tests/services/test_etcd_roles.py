@@ -12,7 +12,7 @@ from devkit.servers.etcd import encode
 from devkit.servers.for_tests import EtcdServer
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import Mark, Observation, State
-from lookout.ledger.batches import UNFINISHED, Batch, BatchLedger, with_batches
+from lookout.ledger.batches import UNFINISHED, Batch, BatchLedger
 from lookout.ledger.etcd import EtcdLedger, roles
 from lookout.ledger.etcd.roles import LedgerUser
 from lookout.ledger.etcd.users import demand_passwords
@@ -48,7 +48,7 @@ class Handles:
     def __call__(self, role: str) -> BatchLedger:
         ledger = EtcdLedger(address(self._etcd, self._prefix, role), f"/{self._prefix}")
         self._stack.callback(ledger.close)
-        return with_batches(ledger)
+        return ledger
 
     def begin(self, ledger: BatchLedger) -> str:
         return self._stack.enter_context(ledger.session())

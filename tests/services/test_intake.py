@@ -17,7 +17,7 @@ import pytest
 
 from devkit.servers.for_tests import EtcdServer, MinioServer
 from devkit.servers.ports import free_port
-from lookout.ledger.batches import UNFINISHED, Batch, BatchLedger, BatchState, with_batches
+from lookout.ledger.batches import UNFINISHED, Batch, BatchLedger, BatchState
 from tests.cli.shell import CALM, PHOTOS
 from tests.cli.stages_kit import run_stage
 from tests.event_sources.intake_kit import POST_TOKEN, TOKEN, Bus, call, event, serving_bus
@@ -73,7 +73,7 @@ class Chain:
         from lookout.config.settings import Settings
 
         settings = Settings.from_environment(self.site.environment)
-        return with_batches(open_ledger(settings, settings.state))
+        return open_ledger(settings, settings.state)
 
     def batches(self) -> list[Batch]:
         ledger = self.ledger()

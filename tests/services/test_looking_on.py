@@ -43,7 +43,7 @@ def test_a_picture_that_was_just_uploaded_is_waited_for(site: Site, prefix: str)
     site.put(THREAT)
     site.lookout("upload", "photos")
     name = f"{prefix}images/{THREAT}"
-    assert "has not heard" in site.refused("wait", name, "--timeout", 0, code=75)
+    assert "does not know this version" in site.refused("wait", name, "--timeout", 0, code=75)
     with site.start("wait", name, "--timeout", 60, "--json") as waiting:
         site.work("--rules", RULES)
         assert waiting.wait() == 0

@@ -54,7 +54,7 @@ def backup(ledger: UpkeepLedger, path: Path, *, now_s: float, code: str) -> Arch
     survives a power cut. Raises InputRejected when the file is there already or cannot be made, Unavailable when the
     disk or the ledger fails."""
     if path.exists():
-        raise InputRejected("is there already", str(path), "name a new file")
+        raise InputRejected("exists already", str(path), "name a new file")
     part = path.with_name(f"{path.name}.part-{os.getpid()}")
     counts: Counter[str] = Counter()
     digest = hashlib.sha256()

@@ -43,7 +43,7 @@ class Address:
 
     @classmethod
     def of(cls, told: LedgerAddress) -> Address:
-        """What the environment told, but for the prefix. Raises InputRejected for half of a pair."""
+        """Read what the environment told, but for the prefix. Raises InputRejected for half of a pair."""
         return cls(
             endpoints=told.endpoints,
             tls=told.secure,

@@ -134,7 +134,7 @@ class Etcd(KeyValues):
         raise Unavailable(self.address.name, f"a transaction was sent {_SENDS} times and never answered")
 
     def _find_out(self, nonce: bytes) -> bool:
-        """Whether the write was applied. If not, it never will be."""
+        """Tell whether the write was applied. If not, it never will be."""
         while True:
             kvs = self._send(wire.txn((), [wire.operation(Range(self._writer))])).get(0).kvs
             mod = kvs[0].mod_revision if kvs else 0

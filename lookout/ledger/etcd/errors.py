@@ -1,4 +1,4 @@
-"""What an error of etcd means: worth another try, or what to tell a person who has to do something about it."""
+"""Errors of etcd and what each means: worth another try, or what to tell a person who has to do something about it."""
 
 from __future__ import annotations
 

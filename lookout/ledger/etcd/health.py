@@ -1,4 +1,4 @@
-"""How each member of an etcd is, for a person who looks: asked one by one, over HTTP, on the port of all clients.
+"""Health of each member of an etcd, for a person who looks: asked one by one, over HTTP, on the port of all clients.
 
 The ledger speaks gRPC with whichever member answers; here one that does not must be seen. Read are ``/version``,
 ``/metrics`` and ``/health``, which need no user and tell the quota, which no call of gRPC does. etcd's JSON gateway
@@ -23,7 +23,7 @@ from lookout.domain.errors import InputRejected
 from lookout.ledger.etcd.address import Address
 
 ELECTION_S: Final = 5.0
-"""How long members that see no leader are looked at: etcd's own settings give an election 2 s, and some need two."""
+"""Time for members that see no leader: etcd's own settings give an election 2 s, and some need two."""
 _AGAIN_S: Final = 0.2
 _WAIT_S: Final = 10.0
 """For one answer: longer than the 7 s in which etcd looks for a leader before ``/health`` says that there is none."""
@@ -138,7 +138,7 @@ def _text(connection: http.client.HTTPConnection, path: str) -> bytes:
 
 
 def tls_context(address: Address) -> ssl.SSLContext:
-    """Whom to trust, and what to show. Raises InputRejected for files that are of no use."""
+    """Return whom to trust, and what to show. Raises InputRejected for files that are of no use."""
     try:
         context = ssl.create_default_context(cafile=None if address.ca is None else str(address.ca))
         if address.cert is not None:

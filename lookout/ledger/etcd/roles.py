@@ -47,7 +47,7 @@ class LedgerRole:
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerUser:
-    """Who is to be let in, and in which role."""
+    """User who is to be let in, and in which role."""
 
     name: str
     password: str
@@ -68,7 +68,7 @@ def reader() -> LedgerRole:
 
 
 def intake(inputs: str, readers: Sequence[str], notes: Sequence[str]) -> LedgerRole:
-    """What lands, with the notes of whoever looks at inputs; marks of the stages that read it, and batches of it."""
+    """Intake: what lands, with the notes of those that look at inputs; marks of its readers, and batches of it."""
     batches = (keys.BATCH, keys.BATCH_STATE, keys.BATCH_RUN)
     return LedgerRole(
         name="intake",

@@ -1,4 +1,4 @@
-"""Who may use an etcd: users for the ledger, and nobody without a password. For ``lookout init``, as etcd's root.
+"""Users of an etcd: users for the ledger, and nobody without a password. For ``lookout init``, as etcd's root.
 
 Asked over etcd's JSON gateway, as administration needs neither speed nor the ledger's patience. Where etcd demands
 client certificates, which its gateway does not pass on, users are made by its own tools.
@@ -24,7 +24,7 @@ ROOT: Final = "root"
 _READ, _WRITE, _READWRITE = "READ", "WRITE", "READWRITE"
 
 Right = tuple[str, bytes, bytes]
-"""How, and the range of keys."""
+"""Kind of access, and the range of keys."""
 
 
 def demand_passwords(
@@ -60,7 +60,7 @@ def demand_passwords(
 
 
 def rights(prefix: str, role: LedgerRole) -> frozenset[Right]:
-    """What etcd has to grant to a role in the ledger of this prefix."""
+    """Return what etcd has to grant to a role in the ledger of this prefix."""
     begin = keys.text(prefix.rstrip("/"))
     if b"" in role.writes:
         return frozenset({(_READWRITE, begin, keys.after(begin))})
@@ -98,7 +98,7 @@ def _set_rights(gateway: _Gateway, role: str, wanted: frozenset[Right]) -> list[
 
 
 class _Refused(Exception):
-    """What etcd answered instead of doing it."""
+    """Refusal of etcd, with its answer."""
 
 
 class _Gateway:
@@ -142,7 +142,7 @@ class _Gateway:
         return is_new
 
     def rights(self, role: str) -> frozenset[Right]:
-        """What a role has now."""
+        """Return what a role has now."""
         perms = self.ask("auth/role/get", {"role": role}).get("perm", [])
         return frozenset(
             (str(perm.get("permType", _READ)), _bytes(perm.get("key", "")), _bytes(perm.get("range_end", "")))

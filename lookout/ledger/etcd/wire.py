@@ -1,4 +1,4 @@
-"""Transactions of etcd as bytes, and their answers back: the one message that all of the ledger's work goes through.
+"""Messages of transactions as bytes, and their answers back: all of the ledger's work goes through this one kind.
 
 Written by hand for one reason: the generated classes are pure Python with the protobuf that etcd3 needs, and take ten
 times as long for the same bytes; a claim of 200 slots is 400 keys. The numbers are those of etcd's public ``rpc.proto``
@@ -33,9 +33,19 @@ MAX_OPS: Final = 128
 # --- encoding --------------------------------------------------------------------------------------------------------
 
 
+_SMALL: Final = [bytes((number,)) for number in range(128)]
+_UNCHANGED: Final = b"\x10\x02\x1a"
+"""Compare, target MOD, tag of the key; equal, which is 0, is not written."""
+_SAME_LIFE: Final = b"\x10\x01\x1a"
+_EXISTS: Final = b"\x08\x01\x10\x01\x1a"
+"""Greater than create revision 0."""
+_NONE_NEWER: Final = b"\x08\x02\x10\x02\x1a"
+"""Less than the mod revision after."""
+
+
 def _number(value: int) -> bytes:
     if value < 128:
-        return bytes((value,))
+        return _SMALL[value]
     parts = bytearray()
     while value > 127:
         parts.append(value & 127 | 128)
@@ -44,61 +54,70 @@ def _number(value: int) -> bytes:
     return bytes(parts)
 
 
-def _text(tag: int, data: bytes) -> bytes:
-    return _number(tag << 3 | 2) + _number(len(data)) + data
+def _text(mark: bytes, data: bytes) -> bytes:
+    size = len(data)
+    return mark + (_SMALL[size] if size < 128 else _number(size)) + data
 
 
-def _int(tag: int, value: int) -> bytes:
-    return _number(tag << 3) + _number(value) if value else b""
+def _int(mark: bytes, value: int) -> bytes:
+    return mark + _number(value) if value else b""
 
 
 def operation(op: Range | Op) -> bytes:
     """One operation of a transaction."""
-    match op:
-        case Put(key, value, lease):
-            return _text(2, _text(1, key) + _text(2, value) + _int(3, lease))
-        case Delete(key, end):
-            return _text(3, _text(1, key) + (_text(2, end) if end else b""))
-        case Range():
-            return _text(1, _range(op))
-        case Guarded(compares, writes):
-            return _text(4, txn(list(map(comparison, compares)), list(map(operation, writes))))
+    if type(op) is Put:
+        key, value, lease = op
+        body = _text(b"\x0a", key) + _text(b"\x12", value)
+        return _text(b"\x12", body + _int(b"\x18", lease) if lease else body)
+    if type(op) is Range:
+        return _text(b"\x0a", _range(op))
+    if type(op) is Delete:
+        return _text(b"\x1a", _text(b"\x0a", op.key) + (_text(b"\x12", op.end) if op.end else b""))
+    if type(op) is Guarded:
+        return _nested(txn([comparison(each) for each in op.compares], [operation(each) for each in op.writes]))
+    raise TypeError(f"expected an operation, got {op!r}")
+
+
+def _nested(body: bytes) -> bytes:
+    return _text(b"\x22", body)
 
 
 def _range(op: Range) -> bytes:
-    body = _text(1, op.key)
-    if op.end:
-        body += _text(2, op.end)
-    return body + _int(3, op.limit) + _int(4, op.revision) + _int(8, op.keys_only) + _int(9, op.count_only)
+    key, end, limit, revision, keys_only, count_only = op
+    body = _text(b"\x0a", key)
+    if end:
+        body += _text(b"\x12", end)
+    if limit or revision:
+        body += _int(b"\x18", limit) + _int(b"\x20", revision)
+    if keys_only or count_only:
+        body += _int(b"\x40", keys_only) + _int(b"\x48", count_only)
+    return body
 
 
 def txn(compares: Sequence[bytes], success: Sequence[bytes], failure: Sequence[bytes] = ()) -> bytes:
     """A whole transaction."""
     return b"".join(
-        [_text(1, each) for each in compares]
-        + [_text(2, each) for each in success]
-        + [_text(3, each) for each in failure]
+        [_text(b"\x0a", each) for each in compares]
+        + [_text(b"\x12", each) for each in success]
+        + [_text(b"\x1a", each) for each in failure]
     )
-
-
-_LESS: Final = 2
-_GREATER: Final = 1
-_CREATE: Final = 1
-_MOD: Final = 2
 
 
 def comparison(compare: Compare) -> bytes:
     """One comparison of a transaction."""
-    # A oneof must be on the wire even when it is 0, so these numbers are written in full.
-    match compare:
-        case Unchanged(key, revision):
-            return _int(2, _MOD) + _text(3, key) + b"\x30" + _number(revision)
-        case Exists(key):
-            return _int(1, _GREATER) + _int(2, _CREATE) + _text(3, key) + b"\x28\x00"
-        case SameLife(key, revision):
-            return _int(2, _CREATE) + _text(3, key) + b"\x28" + _number(revision)
-        case NoneNewer(start, end, revision):
-            return _int(1, _LESS) + _int(2, _MOD) + _text(3, start) + b"\x30" + _number(revision + 1) + _text(64, end)
+    # A oneof must be on the wire even when it is 0, so the revisions are written in full.
+    key = compare[0]
+    size = len(key)
+    named = (_SMALL[size] if size < 128 else _number(size)) + key
+    if type(compare) is Unchanged:
+        return _UNCHANGED + named + b"\x30" + _number(compare.mod_revision)
+    if type(compare) is Exists:
+        return _EXISTS + named + b"\x28\x00"
+    if type(compare) is SameLife:
+        return _SAME_LIFE + named + b"\x28" + _number(compare.create_revision)
+    if type(compare) is NoneNewer:
+        return _NONE_NEWER + named + b"\x30" + _number(compare.revision + 1) + _text(b"\x82\x04", compare.end)
+    raise TypeError(f"expected a comparison, got {compare!r}")
 
 
 # --- decoding --------------------------------------------------------------------------------------------------------
@@ -218,4 +237,4 @@ def folded(compares: int, ops: Sequence[bytes]) -> Sequence[bytes]:
     deep = MAX_OPS - _ATOM - wide
     if deep < 1 or len(ops) > wide * deep:
         raise ValueError(f"expected at most {wide * max(deep, 0)} operations, got {len(ops)}")
-    return [_text(4, txn((), ops[start : start + deep])) for start in range(0, len(ops), deep)]
+    return [_nested(txn((), ops[start : start + deep])) for start in range(0, len(ops), deep)]

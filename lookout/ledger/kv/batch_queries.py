@@ -239,5 +239,5 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
 
 
 def _revision_of(found: Found) -> int:
-    """When the key that was asked for was written; 0 if it is not there."""
+    """Return when the key that was asked for was written; 0 if it is not there."""
     return found.kvs[0].mod_revision if found.kvs else 0

@@ -87,7 +87,7 @@ def index_names(draft: TransactionBuilder, batch: Batch) -> tuple[bytes, bytes]:
 
 
 def read_batch(id_: str, kv: Kv, body: Kv) -> Kept:
-    """What ``put_batch`` wrote. Raises Corrupt."""
+    """Read what ``put_batch`` wrote. Raises Corrupt."""
     basis, names = read_body(body)
     return build_batch(id_, kv, basis, names)
 
@@ -126,7 +126,7 @@ def build_batch(id_: str, kv: Kv, basis: Mapping[str, str], names: tuple[str, ..
 
 
 def read_index(kv: Kv) -> tuple[str | None, float, float]:
-    """What an index says of a batch: who holds it until when, and since when it is as it is."""
+    """Read what an index says of a batch: who holds it until when, and since when it is as it is."""
 
     def build(value: Any) -> tuple[str | None, float, float]:
         owner, lease_end_s, updated_at_s = value

@@ -30,7 +30,7 @@ REMEMBERED = 5000
 
 @dataclass
 class Choice:
-    """What a claim may take, as it was at one revision."""
+    """Slots that a claim may take, as they were at one revision."""
 
     revision: int
     token: int = 0
@@ -115,7 +115,7 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         return draft, taken
 
     def _choose(self, stage: str, owner: str, limit: int, only: Sequence[str] | None, before: Sequence[str]) -> Choice:
-        """What to take: fresh slots, else a portion of the largest cohort of suspects."""
+        """Choose what to take: fresh slots, else a portion of the largest cohort of suspects."""
         while True:
             token_name = self._name(keys.TOKEN, stage)
             answer = self._kv.read(
@@ -274,5 +274,5 @@ def _page(limit: int) -> int:
 
 
 def _rests(seat: SlotView) -> bool:
-    """Whether nothing but its mark says that the slot waits."""
+    """Tell whether nothing but its mark says that the slot waits."""
     return seat.kept is not None and seat.kept.rests

@@ -32,7 +32,7 @@ NEWEST = 64
 
 @dataclass
 class Read:
-    """What a book reads through."""
+    """Slots, paths, alerts and tallies as they were read."""
 
     seats: dict[Name, SlotView] = field(default_factory=dict)
     paths: dict[Name, Path] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Read:
     """By path, those that have it as a folder."""
     tallies: dict[str, Shards] = field(default_factory=dict)
     revision: int = 0
-    """When the paths were read."""
+    """Revision at which the paths were read."""
 
 
 class CommitUnit:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -15,7 +14,7 @@ from lookout.ledger.kv.port import MAX_BYTES, Kv, Put
 from lookout.ledger.kv.slot_reader import KvBase
 from lookout.ledger.kv.tallies import SHARDS
 from lookout.ledger.kv.transaction import TransactionBuilder
-from lookout.ledger.rules import slots as settling
+from lookout.ledger.rules.inputs import Name, compare
 
 TOGETHER: Final = 90
 """Observations in one transaction: each is compared."""
@@ -63,64 +62,34 @@ class InputsPart(KvBase):
 
     def _observe(self, batch: Sequence[Observation], readers: Sequence[str]) -> int:
         for attempt in self._attempts("observing"):
-            found: dict[tuple[str, str], Kv] = {}
-            before: dict[tuple[str, str], Observation] = {}
+            found: dict[Name, Kv] = {}
+            known: dict[Name, Observation] = {}
             for bucket in {seen.bucket for seen in batch}:
                 kvs = self._find_kvs(bucket, {seen.key for seen in batch if seen.bucket == bucket})
                 found.update(((bucket, key), kv) for key, kv in kvs.items())
-                before.update(
+                known.update(
                     ((bucket, seen.key), seen) for seen in record_values.read_inputs(bucket, list(kvs.items()))
                 )
-            known: dict[tuple[str, str], Observation | None] = dict(before)
-            changed: list[str] = []
-            moved: dict[tuple[str, str], None] = {}
-            for seen in batch:
-                name = (seen.bucket, seen.key)
-                first = known.get(name)
-                was, now = settling.content(first), settling.content(seen)
-                kept = seen
-                if was != now:
-                    changed.append(seen.key)
-                elif first is None or first == seen:
-                    continue
-                else:
-                    kept = replace(seen, observed_at_s=first.observed_at_s)
-                moved[name] = None
-                known[name] = kept if now != (None, None) else None
-            if not moved:
+            changes = compare(known, batch)
+            if not changes.writes:
                 return 0
             draft = TransactionBuilder(self._prefix)
-            self._draft_inputs(draft, [(name, known[name], found.get(name)) for name in moved])
+            for name, seen in changes.writes.items():
+                key, kv = draft.name(keys.INPUT, *name), found.get(name)
+                draft.expect(key, kv.mod_revision if kv is not None else 0)
+                draft.puts[key] = record_values.write_input(seen) if seen is not None else None
             if attempt:
                 self._shard = attempt % SHARDS
-            self._count_inputs(draft, [(before.get(name), known[name]) for name in moved])
-            again = self._draft_marks(draft, readers, changed)
+            self._draft_counts(draft, changes.counts)
+            again = self._draft_marks(draft, readers, changes.changed)
             if self._write(draft.compares, draft.ops).succeeded:
                 for marks in again:
                     self._put_marks(marks)
-                return len(changed)
+                return len(changes.changed)
         return 0
 
-    def _draft_inputs(
-        self, draft: TransactionBuilder, moved: Iterable[tuple[tuple[str, str], Observation | None, Kv | None]]
-    ) -> None:
-        for name, seen, kv in moved:
-            key = draft.name(keys.INPUT, *name)
-            draft.expect(key, kv.mod_revision if kv is not None else 0)
-            draft.puts[key] = record_values.write_input(seen) if seen is not None else None
-
-    def _count_inputs(
-        self, draft: TransactionBuilder, moved: Iterable[tuple[Observation | None, Observation | None]]
-    ) -> None:
-        counts: Counter[tuple[str, str]] = Counter()
-        for old, new in moved:
-            if old is not None:
-                counts[old.bucket, old.origin] -= 1
-            if new is not None:
-                counts[new.bucket, new.origin] += 1
-        names = {
-            draft.name(keys.INPUTS, *name) + bytes((self._shard,)): count for name, count in counts.items() if count
-        }
+    def _draft_counts(self, draft: TransactionBuilder, counts: Mapping[Name, int]) -> None:
+        names = {draft.name(keys.INPUTS, *name) + bytes((self._shard,)): count for name, count in counts.items()}
         found = self._kv.get_many(names)
         for name, count in names.items():
             kv = found.get(name)

@@ -150,7 +150,7 @@ def token_part(token: int, part: int) -> bytes:
 
 
 def read_token_part(data: bytes) -> tuple[int, int]:
-    """What ``token_part`` wrote. Raises Corrupt."""
+    """Read what ``token_part`` wrote. Raises Corrupt."""
     if len(data) != 12:
         raise Corrupt("a key of a claim in etcd", "12 bytes", repr(data[:120]))
     token, part = struct.unpack(">QI", data)
@@ -163,7 +163,7 @@ def cohort(suspect: int, token: int) -> bytes:
 
 
 def read_cohort(part: bytes) -> tuple[int, int]:
-    """What ``cohort`` was given. Raises Corrupt."""
+    """Read what ``cohort`` was given. Raises Corrupt."""
     if len(part) != 12:
         raise Corrupt("a key of a suspect in etcd", "12 bytes", repr(part[:120]))
     suspect, token = struct.unpack(">IQ", part)
@@ -201,7 +201,7 @@ def hash_part(hash_: str) -> bytes:
 
 
 def read_hash_part(data: bytes) -> str:
-    """What ``hash_part`` wrote. Raises Corrupt."""
+    """Read what ``hash_part`` wrote. Raises Corrupt."""
     if data[:1] == b"\x00" and len(data) == 33:
         return data[1:].hex()
     return parts(data[1:], 1)[0]

@@ -24,7 +24,7 @@ class Life:
         self._ttl_s = ttl_s
         self._over = threading.Event()
         self.lost = False
-        """Whether it was found gone: what lived by it is dead."""
+        """True if it was found gone: what lived by it is dead."""
         try:
             self.lease = self._kv.grant(ttl_s)
         except BaseException:

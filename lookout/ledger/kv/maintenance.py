@@ -33,10 +33,10 @@ PAGE: Final = 300
 TOGETHER: Final = 90
 """Paths in one transaction: each is compared."""
 COPIES: Final = 5
-"""How often a copy that was compacted away is begun anew."""
+"""Number of times that a copy that was compacted away is begun anew."""
 
 _OURS: Final = (keys.META, keys.WRITER, keys.OWNER, keys.ALIVE)
-"""What an empty ledger may hold."""
+"""Kinds of keys that an empty ledger may hold."""
 
 
 class UpkeepPart(SessionsPart, PublishingPart, ViewsPart, UpkeepLedger):
@@ -59,7 +59,7 @@ class UpkeepPart(SessionsPart, PublishingPart, ViewsPart, UpkeepLedger):
             start = keys.behind(found.kvs[-1].key)
 
     def _said(self, bucket: str, paths: dict[str, Kv]) -> dict[str, Named | None]:
-        """What live records say of these paths."""
+        """Return what live records say of these paths."""
         holders = {key: record_values.read_path(kv).holder for key, kv in paths.items()}
         live: dict[tuple[str, str], Record] = {}
         for record in self._live_records({holder for holder in holders.values() if holder is not None}):

@@ -1,4 +1,4 @@
-"""Handing out what commits want published: by one session at a time, and by none while a commit touches the paths.
+"""Publication of what commits have changed: by one session at a time, and by none while a commit touches the paths.
 
 Whoever publishes puts one key, which lives by a lease of its own, with the paths that are handed out. A commit reads it
 and compares it: one that touches a path in it waits until the key is gone. A publisher that dies holds others up until
@@ -23,7 +23,7 @@ from lookout.object_store.port import Publish
 
 PathName = tuple[str, str]
 WAIT_S = 60.0
-"""How long to wait for another session that publishes, in all."""
+"""Time to wait for another session that publishes, in all."""
 
 
 class PublishingPart(HistoryPart):
@@ -103,7 +103,7 @@ class PublishingPart(HistoryPart):
         return self._life
 
     def _is_mine(self, kv: Kv) -> bool:
-        """Whether this ledger put the key: a publication of ours that could not be ended when the store was away."""
+        """Tell whether this ledger put the key: it could not be ended when the store was away."""
         return slot_values.load(kv, _publisher)[0] == self._kv.id
 
     def _wait_for_publisher(self, kv: Kv, revision: int) -> None:
@@ -170,7 +170,7 @@ class PublishingPart(HistoryPart):
 
 
 def _publisher(value: Any) -> tuple[str, set[PathName]]:
-    """Who publishes, and which paths."""
+    """Return who publishes, and which paths."""
     by, paths = value
     return by, {(bucket, key) for bucket, key in paths}
 

@@ -23,7 +23,7 @@ from lookout.object_store.port import Publish
 
 @dataclass(slots=True)
 class Path:
-    """Who holds a path and who made it: the newest makers last, older ones in blocks of their own."""
+    """Path with who holds it and who made it: the newest makers last, older ones in blocks of their own."""
 
     holder: tuple[str, str] | None = None
     makers: list[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ def write_path(path: Path) -> bytes:
 
 
 def read_path(kv: Kv) -> Path:
-    """What ``write_path`` wrote."""
+    """Read what ``write_path`` wrote."""
 
     def build(value: Any) -> Path:
         stage, key, *makers = value
@@ -58,7 +58,7 @@ def write_changes(changes: list[Publish]) -> bytes:
 
 
 def read_changes(kv: Kv) -> list[Publish]:
-    """What ``write_changes`` wrote."""
+    """Read what ``write_changes`` wrote."""
 
     def build(value: Any) -> list[Publish]:
         return [
@@ -81,7 +81,7 @@ def write_input(seen: Observation) -> bytes:
 
 
 def read_inputs(bucket: str, named: Sequence[tuple[str, Kv]]) -> list[Observation]:
-    """What ``write_input`` wrote, of many keys, in their order. Raises Corrupt for the first that cannot be read."""
+    """Read what ``write_input`` wrote, of many keys. Raises Corrupt for the first that cannot be read."""
     try:
         said = codec.decode_all([text_of(kv.value) for _, kv in named])
         rows = [_input(key, value) for (key, _), value in zip(named, said, strict=True)]
@@ -103,7 +103,7 @@ def write_references(references: Sequence[Reference]) -> bytes:
 
 
 def read_references(bucket: str, kv: Kv) -> tuple[Reference, ...]:
-    """What ``write_references`` wrote, in the order of their names."""
+    """Read what ``write_references`` wrote, in the order of their names."""
 
     def build(value: Any) -> tuple[Reference, ...]:
         return tuple(codec.read_reference(bucket, each, text) for each, text in value)
@@ -142,7 +142,7 @@ def write_alert(kept: KeptAlert) -> bytes:
 
 
 def read_alert(id_: str, kv: Kv) -> KeptAlert:
-    """What ``write_alert`` wrote."""
+    """Read what ``write_alert`` wrote."""
     try:
         head, _, body = text_of(kv.value).partition("\n")
         state, tries, due_at_s, message_id, error, settled_at_s, owner, withdrawn, *doubts = json.loads(head)
@@ -175,7 +175,7 @@ def write_run(run: RunRecord) -> bytes:
 
 
 def read_run(id_: str, kv: Kv) -> RunRecord:
-    """What ``write_run`` wrote."""
+    """Read what ``write_run`` wrote."""
 
     def build(value: Any) -> RunRecord:
         kind, owner, started_at_s, ended_at_s, state, summary = value

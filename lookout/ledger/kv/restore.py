@@ -137,7 +137,7 @@ class Filler:
             )
 
     def _keep_history(self) -> None:
-        """What no slot has taken is history."""
+        """Write what no slot has taken: history."""
         for hash_ in self._bodies.names():
             if (body := self._bodies.take(hash_)) is not None:
                 self._put(self._draft.name(keys.RECORD) + keys.hash_part(hash_), slot_values.pack(body))

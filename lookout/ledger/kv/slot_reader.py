@@ -44,7 +44,7 @@ FILLING: Final = b"filling"
 GETS: Final = 120
 """Ranges asked for at once: under the limit of one transaction, with room for some beside them."""
 TRIES: Final = 60
-"""How often a transaction is tried against others that change the same keys: each failure is another's success."""
+"""Tries of a transaction against others that change the same keys: each failure is another's success."""
 
 
 @dataclass(slots=True)
@@ -65,12 +65,12 @@ class SlotView:
     row: Row
     kept: Kept | None
     version: int
-    """How many puts its mark has."""
+    """Number of puts that its mark has."""
     part: ClaimPart | None
     record: Record | None = None
     """The one that was live."""
     touched: bool = False
-    """Whether this transaction marks it."""
+    """True if this transaction marks it."""
 
 
 class KvBase(Ledger):

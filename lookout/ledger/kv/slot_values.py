@@ -31,7 +31,7 @@ _WORDS: Final = (
     b'["picture","validate","valid/","object-detect",".jpg","threat-detect",".json","'
     b'],0,0,0,0,0,"",null,17,1,1,[]]\n["'
 )
-"""What deflate starts with, so that short texts shrink too. Part of the form of the ledger: never changed in place."""
+"""Words that deflate starts with, so that short texts shrink too. Part of the ledger's form: never changed in place."""
 
 encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 """A JSON value as text."""
@@ -70,7 +70,7 @@ def pack(data: bytes) -> bytes:
 
 
 def unpack(data: bytes) -> bytes:
-    """What ``pack`` was given. Raises ValueError."""
+    """Read what ``pack`` was given. Raises ValueError."""
     if data[:1] == _PLAIN:
         return data[1:]
     if data[:1] != _DEFLATED:
@@ -87,7 +87,7 @@ def text_of(data: bytes) -> str:
 
 
 def load(kv: Kv, build: Callable[[Any], T]) -> T:
-    """What the value of the key stands for. Raises Corrupt with the key."""
+    """Return what the value of the key stands for. Raises Corrupt with the key."""
     try:
         return build(json.loads(text_of(kv.value)))
     except (ValueError, TypeError, KeyError, IndexError) as exc:
@@ -116,9 +116,9 @@ class Kept:
 
     row: Row
     base: int = 0
-    """What the counter is beside the puts of its mark."""
+    """Counter of the slot beside the puts of its mark."""
     rests: bool = True
-    """Whether it was settled: the next mark begins its tries anew."""
+    """True if it was settled: the next mark begins its tries anew."""
     loose: tuple[str, ...] = ()
     """Alerts that came with its record without being named in it."""
     body: str | None = field(default=None, repr=False)
@@ -251,7 +251,7 @@ def write_mark(now_s: float) -> bytes:
 
 
 def read_mark(kv: Kv) -> float:
-    """When the slot was marked last."""
+    """Return when the slot was marked last."""
     try:
         return float(kv.value)
     except ValueError as exc:
@@ -304,7 +304,7 @@ def write_lease(part: ClaimPart) -> bytes:
 
 
 def read_part(stage: str, token: int, number: int, kv: Kv) -> ClaimPart:
-    """What ``write_part`` wrote, without its lease."""
+    """Read what ``write_part`` wrote, without its lease."""
 
     def build(value: Any) -> ClaimPart:
         owner, claimed_at_s, held = value

@@ -197,7 +197,7 @@ class ViewsPart(KvBase):
         return counts
 
     def _count_without_row(self, stage: str, held: Collection[str]) -> int:
-        """How many slots are marked, not held, and have no row: new ones."""
+        """Count the slots that are marked, not held, and have no row: new ones."""
         count = 0
         start, end = self._range(keys.DIRTY, stage)
         for page in self._kv.pages(start, end, keys_only=True):

@@ -26,7 +26,7 @@ COPIED: Final = (
 PAGE: Final = 300
 
 Tail = tuple[bytes, bytes, Any]
-"""What comes after the kind in a key, of which kind it is, and what lies there."""
+"""Rest of a key after its kind, the kind, and what lies there."""
 
 
 class Snapshot:

@@ -78,7 +78,7 @@ class Bodies:
             return self._file.read(place[1])
 
     def names(self) -> list[str]:
-        """What is left, in the order in which it came."""
+        """Return what is left, in the order in which it came."""
         return list(self._places)
 
     def close(self) -> None:

@@ -38,7 +38,7 @@ def write_shard(shard: Shard) -> bytes:
 
 
 def read_each(found: Sequence[Kv]) -> list[Shard]:
-    """What ``write_shard`` wrote, of many keys, in their order."""
+    """Read what ``write_shard`` wrote, of many keys, in their order."""
     shards = slot_values.load_all(found, _shard)
     for shard, kv in zip(shards, found, strict=True):
         shard.mod_revision = kv.mod_revision
@@ -78,7 +78,7 @@ def read_shards(found: Sequence[Kv]) -> Shards:
 
 
 class GroupSums:
-    """What one transaction changes in one group."""
+    """Changes of one transaction in one group."""
 
     def __init__(self, group: str) -> None:
         self._group = group
@@ -136,7 +136,7 @@ class GroupSums:
 
 
 def is_member(record: Record) -> bool:
-    """Whether a live record is among the members of its group."""
+    """Tell whether a live record is among the members of its group."""
     return record.at_s is not None or bool(record.outputs)
 
 
@@ -151,5 +151,5 @@ def at_part(at_s: float | None) -> bytes:
 
 
 def read_at_part(data: bytes) -> float | None:
-    """What ``at_part`` wrote."""
+    """Read what ``at_part`` wrote."""
     return keys.read_moment(keys.inverse(data[1:9])) if data[:1] == b"a" else None

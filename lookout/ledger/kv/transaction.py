@@ -190,7 +190,7 @@ class TransactionBuilder:
 
 
 def _says_nothing(kept: Kept) -> bool:
-    """Whether a slot is what one without a row is: marked, never tried."""
+    """Tell whether a slot is what one without a row is: marked, never tried."""
     row = kept.row
     return (
         row.state is State.PENDING

@@ -18,7 +18,6 @@ from lookout.domain.records import (
     Claim,
     Mark,
     ObjectRef,
-    Observation,
     Outcome,
     Record,
     Slot,
@@ -134,20 +133,6 @@ class Book(Protocol):
 def is_tallied(record: Record) -> bool:
     """Tell whether a record counts in the tally of its group, and so keeps the group alive."""
     return record.at_s is not None or any(record.counts.values())
-
-
-def content(seen: Observation | None) -> tuple[str | None, str | None]:
-    """Return the part of an observation that readers depend on: the same for an unknown key as for a deleted one.
-
-    Raises ValueError for a ref of another object.
-    """
-    if seen is None:
-        return None, None
-    if seen.ref is None:
-        return None, seen.error
-    if (seen.ref.bucket, seen.ref.key) != (seen.bucket, seen.key):
-        raise ValueError(f"expected a ref of {seen.bucket}/{seen.key}, got one of {seen.ref.path}")
-    return seen.ref.sha256, seen.error
 
 
 # --- marking, holding, losing ----------------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ class Database:
         if {"meta", "slots"} <= tables:
             form = next(iter(connection.execute("SELECT value FROM meta WHERE name = 'form'")), None)
         if form is None:
-            raise InputRejected("an SQLite file, but no ledger", where, "name another state folder")
+            raise InputRejected("is an SQLite file, but not a ledger", where, "name another state folder")
         if not form[0].isdigit():
             raise Corrupt(where, "a number as form", repr(form[0]), DAMAGED_HINT)
         if int(form[0]) > FORM:
@@ -222,7 +222,7 @@ class Database:
         except sqlite3.DatabaseError as exc:
             raise self._error(exc) from exc
         except UnicodeEncodeError as exc:
-            raise InputRejected(f"a name or text that has no UTF-8 form: {exc.object[:80]!r}", str(self.path)) from exc
+            raise InputRejected(f"a name or text is not valid UTF-8: {exc.object[:80]!r}", str(self.path)) from exc
 
     def _error(self, exc: sqlite3.DatabaseError) -> LookoutError:
         code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
@@ -251,7 +251,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def _os_error(path: Path, exc: OSError) -> LookoutError:
     if isinstance(exc, PermissionError | FileExistsError | NotADirectoryError) or exc.errno == 30:  # EROFS
-        return InputRejected(f"no place for a ledger: {exc.strerror}", str(path), _READ_ONLY_HINT)
+        return InputRejected(f"the ledger cannot be created: {exc.strerror}", str(path), _READ_ONLY_HINT)
     return Unavailable(str(path), exc.strerror or str(exc))
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
 from lookout.domain.records import Observation, Reference
 from lookout.ledger import codec
-from lookout.ledger.rules import slots as settling
+from lookout.ledger.rules.inputs import Name, compare
 from lookout.ledger.sqlite.database import by_first, select_in
 from lookout.ledger.sqlite.rows import MARK, Part
 
@@ -72,36 +71,19 @@ class InputsPart(Part):
     def _observe(self, batch: Sequence[Observation], readers: Sequence[str]) -> int:
         now_s = self._clock()
         with self._db.write() as connection:
-            known: dict[tuple[str, str], Observation | None] = {}
+            known: dict[Name, Observation] = {}
             for bucket, keys in by_first([(seen.bucket, seen.key) for seen in batch]).items():
                 known.update(((bucket, key), seen) for key, seen in _find(connection, bucket, keys).items())
-            before = dict(known)
-            changed: list[str] = []
-            moved: dict[tuple[str, str], None] = {}
-            for seen in batch:
-                name = (seen.bucket, seen.key)
-                first = known.get(name)
-                new: Observation | None = seen
-                was, now = settling.content(first), settling.content(seen)
-                if was != now:
-                    changed.append(seen.key)
-                elif first is None or first == seen:
-                    continue
-                else:
-                    new = _first_seen(seen, first)
-                moved[name] = None
-                known[name] = new if now != (None, None) else None
-            counts = Counter((new.bucket, new.origin) for name in moved if (new := known[name]) is not None)
-            counts.subtract((old.bucket, old.origin) for name in moved if (old := before.get(name)) is not None)
-            gone = [name for name in moved if known[name] is None]
-            connection.executemany(_KEEP, [_fields(kept) for name in moved if (kept := known[name]) is not None])
+            changes = compare(known, batch)
+            gone = [name for name, seen in changes.writes.items() if seen is None]
+            connection.executemany(_KEEP, [_fields(seen) for seen in changes.writes.values() if seen is not None])
             connection.executemany("DELETE FROM inputs WHERE bucket = ? AND key = ?", gone)
             connection.executemany(
                 "INSERT INTO input_counts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
-                [(*name, count) for name, count in counts.items() if count],
+                [(*name, count) for name, count in changes.counts.items()],
             )
-            connection.executemany(MARK, [(stage, key, now_s) for stage in readers for key in changed])
-        return len(changed)
+            connection.executemany(MARK, [(stage, key, now_s) for stage in readers for key in changes.changed])
+        return len(changes.changed)
 
     # --- references and bases ---------------------------------------------------------------------------------------
 
@@ -154,15 +136,3 @@ def _fields(seen: Observation) -> tuple[object, ...]:
     ref = seen.ref
     content = (ref.sha256, ref.size, ref.version) if ref is not None else (None, None, None)
     return (seen.bucket, seen.key, seen.origin, *content, seen.fingerprint, seen.observed_at_s, seen.error)
-
-
-def _first_seen(seen: Observation, first: Observation) -> Observation:
-    return Observation(
-        bucket=seen.bucket,
-        key=seen.key,
-        origin=seen.origin,
-        ref=seen.ref,
-        fingerprint=seen.fingerprint,
-        observed_at_s=first.observed_at_s,
-        error=seen.error,
-    )

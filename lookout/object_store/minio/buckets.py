@@ -1,4 +1,4 @@
-"""Making the buckets: versioned, with lifecycle rules, again and again without harm.
+"""Creation of the buckets: versioned, with lifecycle rules. Can be repeated.
 
 **Why the lifecycle rule cannot remove what is live.** It removes a version only some days after another version or a
 delete marker was put over it. What a ledger names as live lies on top, because ``publish`` puts it there; so its age

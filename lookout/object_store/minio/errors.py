@@ -45,7 +45,7 @@ _KEYS_HINT: Final = "check LOOKOUT_STORE_ACCESS_KEY and LOOKOUT_STORE_SECRET_KEY
 _WORDS: Final = {
     "NoSuchBucket": "there is no such bucket; run `lookout init` to make it",
     "AccessDenied": "these credentials may not do that here; run `lookout init`, or use the user meant for this",
-    "AllAccessDisabled": "these credentials may not do that here; ask whoever runs the server",
+    "AllAccessDisabled": "these credentials may not do that here; ask the server's administrator",
     "InvalidAccessKeyId": f"the server does not know the access key; {_KEYS_HINT}",
     "SignatureDoesNotMatch": f"the secret key is not the one of this access key; {_KEYS_HINT}",
     "ExpiredToken": "the credentials have expired; set new ones",
@@ -94,7 +94,7 @@ def failure(server: str, bucket: str, error: Exception) -> Unavailable:
     if isinstance(error, ServerError):
         return Unavailable(where, f"the server answered with HTTP status {error.status_code}")
     if isinstance(error, InvalidResponseError):
-        return Unavailable(where, "what answers there is not an object store")
+        return Unavailable(where, "the server there is not an object store")
     return Unavailable(server, _network_words(error))
 
 

@@ -74,4 +74,4 @@ def _find_version(access: Access) -> str | None:
     except HTTPError as error:
         raise failure(access.url, "", error) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise Unavailable(access.url, "its answer to an administrator is none of MinIO's") from error
+        raise Unavailable(access.url, "its answer to an administrator is not one of MinIO's") from error

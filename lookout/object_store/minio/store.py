@@ -1,7 +1,7 @@
 """Objects in versioned buckets of a MinIO server.
 
 ``put`` writes straight to the key, so a version may be what a reader of the plain key gets before the ledger names it:
-a bucket has no drawer to hide it in, and a copy for each object would double the writes. The ledger names versions by
+a bucket cannot hide it, and a copy for each object would double the writes. The ledger names versions by
 id and its readers ask by id, so they never see it. ``publish`` makes the named version the visible one: usually it is
 already, which one HEAD an object tells. When another one lies on top (a late PUT of an engine that had been frozen, a
 delete marker, a newer record), the named one is copied over it on the server; the copy says of which version it is

@@ -1,4 +1,4 @@
-"""Looking back at what a key of a bucket held: for people, not for the engine.
+"""History of a key of a bucket: for people, not for the engine.
 
 The digest that a writer declared in the metadata is shown and not believed (see ``bucket.py``).
 """

@@ -1,4 +1,4 @@
-"""Puts the page together: one HTML file with its style, its program and the sums inside, and partitions beside it.
+"""Page: one HTML file with its style, its program and the sums inside, and partitions beside it.
 
 Everything is in one file so that it works from a folder as from a bucket and is never half new. The policy in its head
 allows exactly this style and this program, by their hashes, and scripts that the program itself asks for. Data never

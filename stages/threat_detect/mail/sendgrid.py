@@ -50,7 +50,7 @@ MAX_WAIT_S: Final = 3600.0
 """A limit that ends later than this is not believed: clocks differ."""
 _MAX_ERROR: Final = 500
 
-_KEY_HINT: Final = "check that SENDGRID_API_KEY is a whole, living key with the permission Mail Send"
+_KEY_HINT: Final = "check that SENDGRID_API_KEY is a complete, active key with the permission Mail Send"
 _SENDER_HINT: Final = f"{_KEY_HINT}, and that the sender's address is verified"
 
 
@@ -72,7 +72,9 @@ class SendGridChannel:
         checks the mail and sends nothing. Raises InputRejected for a key or a host that cannot be one."""
         api_key = api_key.strip()
         if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-            raise InputRejected("the SendGrid key is empty or has characters that no key has", "SENDGRID_API_KEY")
+            raise InputRejected(
+                "the SendGrid key is empty or has characters that are not allowed in one", "SENDGRID_API_KEY"
+            )
         self._target = target(f"{host.rstrip('/')}/v3/mail/send")
         if not timeout_s > 0:
             raise InputRejected(f"expected a time limit above 0 s, got {timeout_s}", "timeout_s")

@@ -190,7 +190,7 @@ def _check_once(values: Sequence[str | int], place: tuple[int | str, ...]) -> No
     seen: dict[str | int, int] = {}
     for index, value in enumerate(values):
         if value in seen:
-            raise InputRejected(f"{show(value)} is said in {path((*place, seen[value]))} too", path((*place, index)))
+            raise InputRejected(f"{show(value)} is in {path((*place, seen[value]))} too", path((*place, index)))
         seen[value] = index
 
 
