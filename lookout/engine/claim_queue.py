@@ -62,14 +62,17 @@ class ClaimQueue:
             return self._ledger.claim(stage.name, owner, room, lease_s, None, ())
         return self._ledger.claim(stage.name, owner, room, lease_s, keys, self._pipeline.upstream(stage.name))
 
-    def accept(self, stage: Stage, claims: Sequence[Claim]) -> bool:
-        """Tell whether these claims, just made, are to be worked on now. With suspects among them they are to be handed
-        back, and the stage is put off."""
-        if not claims:
-            self._waiting.discard(stage.name)
-            self._put_off.discard(stage.name)
-        elif not self.alone and any(claim.suspect for claim in claims):
-            self._waiting.discard(stage.name)
-            self._put_off.add(stage.name)
-            return False
-        return bool(claims)
+    def are_to_wait(self, claims: Sequence[Claim]) -> bool:
+        """Tell whether these claims have to be given back until all else is done, as there are suspects among them."""
+        return not self.alone and any(claim.suspect for claim in claims)
+
+    def put_off(self, stage: Stage) -> None:
+        """Put the stage off until all else is done. To be said after its claims were given back, since a commit has
+        the stage looked at again."""
+        self._waiting.discard(stage.name)
+        self._put_off.add(stage.name)
+
+    def found_none(self, stage: Stage) -> None:
+        """Note that the stage has no dirty slot left, not even a suspect."""
+        self._waiting.discard(stage.name)
+        self._put_off.discard(stage.name)

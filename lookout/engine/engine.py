@@ -214,10 +214,18 @@ class Engine:
 
     def _claim(self, stage: Stage, room: int, keys: Collection[str] | None) -> None:
         claims = self._queue.claim(stage, room, keys)
-        if self._keeps_up(stage) and self._queue.accept(stage, claims):
+        if not self._keeps_up(stage):
+            self._give_back(claims)
+        elif not claims:
+            self._queue.found_none(stage)
+        elif self._queue.are_to_wait(claims):
+            self._give_back(claims)
+            self._queue.put_off(stage)
+        else:
             self._begin_work(stage, claims)
-        elif claims:
-            self._commit([(claim, Outcome(state=State.PENDING)) for claim in claims])
+
+    def _give_back(self, claims: Sequence[Claim]) -> None:
+        self._commit([(claim, Outcome(state=State.PENDING)) for claim in claims])
 
     def _begin_work(self, stage: Stage, claims: Sequence[Claim]) -> None:
         settled: list[Ended] = []
