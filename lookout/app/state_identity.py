@@ -18,7 +18,7 @@ from lookout.object_store.port import ObjectStore
 STATE_NOTE: Final = "state"
 STATE_FILE: Final = "state.id"
 LEDGER_FILE: Final = "ledger.sqlite"
-_REMEDY: Final = "restore a backup of it, or begin anew by `lookout ledger new`"
+_REMEDY: Final = "fill it with `lookout ledger restore BACKUP`, or begin anew with `lookout ledger new`"
 
 
 def check_ledger_file(pipeline: Pipeline, folder: Path, ledger_file: Path, objects: Path) -> None:
