@@ -19,9 +19,12 @@ def test_a_picture_alone_is_one_workflow_of_one_batch(deployment: Deployment, em
     (workflow,) = deployment.finished(run)
     assert workflow["status"]["phase"] == "Succeeded"
     batch = parameters(workflow["spec"]["arguments"])["batch"]["value"]
-    assert run == f"pipeline-{batch}-1"
+    name, _, attempt = run.rpartition("-")
+    # While others have the cluster at its limit of workflows for a minute, the intake posts another attempt: whichever
+    # begins first does the work.
+    assert name == f"pipeline-{batch}"
     told = workflow["metadata"]["annotations"]["workflows.argoproj.io/description"]
-    assert told == "1 landed, attempt 1"
+    assert told == f"1 landed, attempt {attempt}"
     assert_equal(deployment, embedded, "alone")
 
 
