@@ -7,7 +7,7 @@ a zone, or another source of the time. What no entry reads is refused with a rea
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -95,6 +95,15 @@ class Entry:
     zone: tzinfo | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Match:
+    """Entry that matches a path: its number in the list, and what it reads, or the two readings that differ."""
+
+    number: int
+    entry: Entry
+    split: Split | Ambiguous
+
+
 @dataclass(frozen=True, kw_only=True)
 class Names:
     """All entries in the order in which they are tried, and the devices. ``zone`` is for devices that have none."""
@@ -107,18 +116,37 @@ class Names:
         self, path: str, *, first_seen: datetime | None = None, exif: Mapping[str, str] | None = None
     ) -> Reading | Unread | Ignored:
         """Read the path of a picture below its source. ``exif``: the tags of the picture, if they are known."""
+        return self.read_match(path, next(self.matches(path), None), first_seen=first_seen, exif=exif)
+
+    def matches(self, path: str) -> Iterator[Match]:
+        """Yield the entries that match the path, in their order; the first decides. None does for one that is too
+        long."""
         text = unicodedata.normalize("NFC", path)
         if is_too_long(text):
-            return Unread(reason=NameReason.NAME, sentence="The path is longer than 1,024 bytes, or a name in it is.")
-        for entry in self.entries:
+            return
+        for number, entry in enumerate(self.entries):
             try:
-                split = entry.matcher.find(text)
+                split: Split | Ambiguous | None = entry.matcher.find(text)
             except Ambiguous as both:
-                return _ambiguous(entry, both)
-            if split is None:
-                continue
-            return Ignored(entry=entry.place) if entry.ignore else self._read(entry, split, first_seen, exif)
-        return Unread(reason=NameReason.NAME, sentence=_why_no_entry(self.entries, text))
+                split = both
+            if split is not None:
+                yield Match(number=number, entry=entry, split=split)
+
+    def read_match(
+        self, path: str, match: Match | None, *, first_seen: datetime | None, exif: Mapping[str, str] | None
+    ) -> Reading | Unread | Ignored:
+        """Read a path by the first of its ``matches``; None if there is none."""
+        if match is None:
+            text = unicodedata.normalize("NFC", path)
+            if is_too_long(text):
+                sentence = "The path is longer than 1,024 bytes, or a name in it is."
+                return Unread(reason=NameReason.NAME, sentence=sentence)
+            return Unread(reason=NameReason.NAME, sentence=_why_no_entry(self.entries, text))
+        if isinstance(match.split, Ambiguous):
+            return _ambiguous(match.entry, match.split)
+        if match.entry.ignore:
+            return Ignored(entry=match.entry.place)
+        return self._read(match.entry, match.split, first_seen, exif)
 
     def _read(
         self, entry: Entry, split: Split, first_seen: datetime | None, exif: Mapping[str, str] | None

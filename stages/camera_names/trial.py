@@ -6,7 +6,7 @@ Memory does not grow with the number of paths: examples and samples are kept up 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -14,7 +14,8 @@ from typing import Final
 
 from lookout.domain.records import Json, JsonObject
 from stages.camera_names.matcher import Ambiguous
-from stages.camera_names.names import Entry, Ignored, Names, Reading
+from stages.camera_names.names import Ignored, Match, Names, Reading, Unread
+from stages.camera_names.written_time import WrittenTime
 
 EXAMPLES: Final = 3
 MOST_DEVICES: Final = 1_000
@@ -51,23 +52,18 @@ class Trial:
 
     def add(self, path: str, changed_at: datetime, exif: Mapping[str, str] | None = None) -> None:
         """Take a path that was last changed at a time."""
-        number, entry = self._find_entry(path)
-        found = self._names.read(path, first_seen=changed_at, exif=exif)
+        matches = self._names.matches(path)
+        first = next(matches, None)
+        found = self._names.read_match(path, first, first_seen=changed_at, exif=exif)
         if isinstance(found, Ignored):
             self._ignored[found.entry] += 1
-        elif isinstance(found, Reading):
-            self._count(number, path, found, changed_at)
-            if entry is not None:
-                self._look_behind(number, entry, path)
-        else:
+        elif isinstance(found, Reading) and first is not None:
+            self._count(first.number, path, found, changed_at)
+            self._compare(path, first, matches)
+        elif isinstance(found, Unread):
             self._unread[found.reason] += 1
             if len(self._why[found.reason]) < EXAMPLES:
                 self._why[found.reason].append({"path": path, "sentence": found.sentence})
-
-    @property
-    def counts(self) -> tuple[int, int, int]:
-        """Return the numbers of paths that were read, skipped, and neither."""
-        return self._read.total(), self._ignored.total(), self._unread.total()
 
     def report(self) -> JsonObject:
         """Return what was found, as ``lookout names try --json`` shows it."""
@@ -102,16 +98,6 @@ class Trial:
             "clocks": [note for device, clock in sorted(self._clocks.items()) for note in _notes(device, clock)],
         }
 
-    def _find_entry(self, path: str) -> tuple[int, Entry | None]:
-        """Return the entry that decides, and its number; the number of none is -1."""
-        for number, entry in enumerate(self._names.entries):
-            try:
-                if entry.matcher.find(path) is not None:
-                    return number, entry
-            except Ambiguous:
-                return number, entry
-        return -1, None
-
     def _count(self, number: int, path: str, found: Reading, changed_at: datetime) -> None:
         self._read[number] += 1
         if len(self._examples[number]) < EXAMPLES:
@@ -126,21 +112,20 @@ class Trial:
             folder = path.rpartition("/")[0]
             clock.samples.append((folder, found.seq or 0, path, found.captured_at, changed_at))
 
-    def _look_behind(self, number: int, entry: Entry, path: str) -> None:
-        """Tell whether a later entry would read the path as another device or time."""
-        own = entry.matcher.find(path)
-        for later, other in enumerate(self._names.entries[number + 1 :], start=number + 1):
-            if other.ignore:
-                continue
-            try:
-                split = other.matcher.find(path)
-            except Ambiguous:
-                continue
-            if split is None or own is None:
-                continue
-            if (entry.device or own.device, own.time) != (other.device or split.device, split.time):
-                self._shadowed[number, later] += 1
-                self._shadowed_example.setdefault((number, later), path)
+    def _compare(self, path: str, first: Match, later: Iterable[Match]) -> None:
+        """Count the later entries that would read the path as another device or time."""
+        own = _device_and_time(first)
+        for match in later:
+            other = None if match.entry.ignore else _device_and_time(match)
+            if other not in (None, own):
+                self._shadowed[first.number, match.number] += 1
+                self._shadowed_example.setdefault((first.number, match.number), path)
+
+
+def _device_and_time(match: Match) -> tuple[str | None, WrittenTime | None] | None:
+    """Return what an entry reads; None if it reads two things."""
+    split = match.split
+    return None if isinstance(split, Ambiguous) else (match.entry.device or split.device, split.time)
 
 
 def _notes(device: str, clock: _Clock) -> list[Json]:

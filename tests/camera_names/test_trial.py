@@ -64,3 +64,8 @@ def test_a_proposal_reads_all_that_presets_read_with_few_of_them() -> None:
     assert proposed["zone"] == "Europe/Vienna"
     found = report(proposed["names"], [(path, SEEN) for path in paths])
     assert found["read"] == 3
+
+
+def test_a_name_in_decomposed_form_is_counted_with_its_entry() -> None:
+    found = report([{"preset": "reolink"}], [(f"Ku\u0308che_{at(0):%Y%m%d%H%M%S}.jpg", at(0))])
+    assert (found["entries"][0]["count"], found["devices"]) == (1, {"K\u00fcche": 1})
