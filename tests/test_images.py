@@ -83,7 +83,7 @@ def test_packages_come_by_their_hashes_only() -> None:
 
 
 def test_the_targets_differ_only_in_what_they_are() -> None:
-    """What all need is in a stage that they share; what is said for each is said in the same steps."""
+    """Steps that all images need are in stages that they share; those of each image are alike."""
 
     def steps(image: str) -> str:
         text = STAGES[f"FROM runtime AS {image}"].rstrip()

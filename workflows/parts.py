@@ -65,7 +65,7 @@ RETRYABLE: Final = (
     f' || lastRetry.message matches "{_OWN_WORD}(70|75|130|137|143)[)]"'
     f' || !(lastRetry.message matches "{_OWN_WORD}")'
 )
-"""What a container said by its exit code is final, but for 75 (unavailable), 70 (a defect in a thread has ended the
+"""Exit codes of containers: each is final, but for 75 (unavailable), 70 (a defect in a thread has ended the
 process: what it held is free, as after a kill) and for being stopped or killed. What befell the pod, an eviction or a
 lost node, is not. The code comes from the message, because Argo knows only that of ``main``, which ends with one of its
 own when a container before it failed. A message begins with the container's name, so no picture's name can imitate

@@ -76,14 +76,15 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
     thread: it may set a mark or put something into a queue, and wait for nothing."""
 
     def handle(number: int, _: FrameType | None) -> None:
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
         stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handle)
 
 
-def _interrupt(number: int, _: FrameType | None) -> None:
+def interrupt(number: int, _: FrameType | None) -> None:
+    """Handle a signal by ending the main thread at once, as Ctrl-C does."""
     raise KeyboardInterrupt(number)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from lookout.app.deployment import Program
+from lookout.app.process import interrupt
 from lookout.cli.options import state_option
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.pipeline import Pipeline
@@ -48,7 +48,7 @@ def metrics(program: Program, once: bool, port: int, host: str, every_s: float, 
     """
     from lookout.reports.metrics import Measures  # here, as it takes a while, and --help need not wait
 
-    signal.signal(signal.SIGTERM, _interrupt)  # the first process of a container has no other way to hear of it
+    signal.signal(signal.SIGTERM, interrupt)  # the first process of a container has no other way to hear of it
     with program.open(state) as opened:
         ledger = opened.ledger
         measures = Measures(program.pipeline, follows=not once)
@@ -87,7 +87,3 @@ def _follow(pipeline: Pipeline, measures: Measures, ledger: BatchLedger, every_s
         else:
             was_up, wait_s = True, pause_s(every_s, time.monotonic() - began_s)
         time.sleep(wait_s)
-
-
-def _interrupt(number: int, _: FrameType | None) -> None:
-    raise KeyboardInterrupt(number)

@@ -84,7 +84,7 @@ class _File:
         self._path = path
         self._read_to = 0
         self._head = b""
-        """How the file began that was read: each one that is written anew begins in its own way."""
+        """Beginning of the file that was read: each one that is written anew begins in its own way."""
         self.lines = _Lines()
 
     def read(self) -> None:

@@ -55,7 +55,7 @@ def test_a_picture_that_is_seen_at_once_has_its_own_instant_on_the_days_of_all_c
 
 
 def _identities(matcher: Matcher, path: str) -> int:
-    """How many readings there are: none, one, or two that differ."""
+    """Count the readings: none, one, or two that differ."""
     try:
         return int(matcher.find(path) is not None)
     except Ambiguous as both:

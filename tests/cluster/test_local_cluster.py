@@ -24,7 +24,7 @@ from .cluster import Cluster
 
 IMAGE = "lookout/lookout:dev"
 FREE = "--namespace=default"
-"""Where no policy says to whom a pod may speak."""
+"""Namespace in which no policy limits the connections of a pod."""
 READY_S = 60.0
 NAMES = """
 import socket, time

@@ -240,8 +240,8 @@ REACHED = {
     "stranger": set(),
     "elsewhere": {("minio", 9000), ("argo-server", 2746), (API, 443), ("kubelet", 10250), (DEVICE, 443), (DEVICE, 80)},
 }
-"""What pods with the labels of others reach of the deployment itself, by the names of its services. Of others whom no
-service selects by these labels: a service would send to the pod what is meant for them."""
+"""Services of the deployment itself that pods with the labels of others reach, by the names of these services. Of
+others whom no service selects by these labels: a service would send to the pod what is meant for them."""
 
 
 @pytest.fixture

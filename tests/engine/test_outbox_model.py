@@ -105,7 +105,7 @@ class Service:
     name: str = "service"
     arrived: list[tuple[str, bool]] = field(default_factory=list)
     freeze: Callable[[], None] = lambda: None
-    """What others do while the process is frozen."""
+    """Work of others while the process is frozen."""
 
     def begin(self, letter: Letter) -> Call | Delivered:
         with self.fates.at("begin"):
@@ -217,7 +217,7 @@ def play(make: Callable[[ManualClock], Ledger], plan: Sequence[Sequence[tuple[st
 
 
 def check_ends(ledger: Ledger, service: Service) -> None:
-    """What holds when nothing waits any more."""
+    """Check what holds when nothing waits any more."""
     arrived = {id_ for id_, _ in service.arrived}
     for one in ledger.alerts():
         assert one.state in (AlertState.SENT, AlertState.DEAD), one

@@ -67,7 +67,7 @@ def file_of(world: World) -> Path:
 
 
 def report(world: World) -> dict[str, object]:
-    """What the file says, but for the time."""
+    """Return the content of the file, but for the time."""
     return {name: value for name, value in parse(file_of(world).read_bytes()).items() if name != "at_s"}
 
 

@@ -1,4 +1,4 @@
-"""What the page says of Lookout itself: a banner when something is wrong, and when it last reported."""
+"""Status of Lookout itself on the page: a banner when something is wrong, and when it last reported."""
 
 from __future__ import annotations
 

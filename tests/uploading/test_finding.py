@@ -1,4 +1,4 @@
-"""Which files an upload brings, and what it says of those that it cannot."""
+"""Files that an upload brings, and its report of those that it cannot."""
 
 from __future__ import annotations
 
