@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import socketserver
 import threading
@@ -190,3 +191,16 @@ def test_stopping_ends_what_is_open(target: str) -> None:
             connection.recv(1)
     with pytest.raises(ConnectionRefusedError):
         connect(proxy).close()
+
+
+def test_it_may_be_stopped_while_clients_connect(target: str) -> None:
+    """No connection is left without an owner, whatever it was doing: pytest makes an unclosed one an error."""
+    for _ in range(50):
+        with Proxy(target) as proxy:
+            clients = [socket.socket() for _ in range(20)]
+            for client in clients:
+                client.setblocking(False)
+                client.connect_ex(("127.0.0.1", proxy.port))
+        for client in clients:
+            client.close()
+    gc.collect()

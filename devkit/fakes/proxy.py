@@ -6,9 +6,11 @@ Knows no protocol. Runs in a thread of its own; its switches may be turned from 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, Self, TypeVar
 
@@ -17,6 +19,7 @@ from lookout.domain.errors import Unavailable
 
 _CHUNK_BYTES: Final = 64 * 1024
 _WAITING_CHUNKS: Final = 16
+_BACKLOG: Final = 100
 _RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends a reset, as a lost peer's kernel would."""
 _TRIES: Final = 5
@@ -43,8 +46,8 @@ class Proxy:
         """Connections taken so far."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
-        self._open: set[asyncio.Task[Any]] = set()
-        self._listener: asyncio.Server | None = None
+        self._open: dict[asyncio.Task[None], socket.socket] = {}
+        self._listener: socket.socket | None = None
         self._passing = asyncio.Event()
 
     # ---- switches ----
@@ -123,28 +126,45 @@ class Proxy:
 
     async def _listen(self) -> None:
         if self._listener is None:
-            self._listener = await asyncio.start_server(self._serve, LOOPBACK, self.port)
+            self._listener = socket.create_server((LOOPBACK, self.port), backlog=_BACKLOG)
+            self._listener.setblocking(False)
+            self._loop.add_reader(self._listener, self._take, self._listener)
 
     async def _close_listener(self) -> None:
         if self._listener is not None:
+            self._loop.remove_reader(self._listener)
             self._listener.close()
             self._listener = None
 
+    def _take(self, listener: socket.socket) -> None:
+        """Take one connection. In one step, so that no connection is between the listener and ``_open``.
+
+        ``asyncio.start_server`` has such a gap in Python 3.11, and loses a connection that is in it when it is closed.
+        """
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            client, _ = listener.accept()
+            client.setblocking(False)
+            self.accepted += 1
+            connection = self._loop.create_task(self._serve(client))
+            self._open[connection] = client
+            connection.add_done_callback(self._open.pop)
+
     async def _cut(self) -> None:
-        connections = list(self._open)
+        connections = dict(self._open)
         for connection in connections:
             connection.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
+        for client in connections.values():
+            # A connection that was cut before its first step has no transport that would close it.
+            _reset_on_close(client)
+            client.close()
 
-    async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+    async def _serve(self, client: socket.socket) -> None:
         """One connection, until both ends have closed it, one has reset it, or it is cut."""
-        self.accepted += 1
-        connection = asyncio.current_task()
-        if connection is None:
-            raise RuntimeError("a connection is served outside a task")
-        self._open.add(connection)
-        ends = [to_client]
+        ends: list[asyncio.StreamWriter] = []
         try:
+            from_client, to_client = await asyncio.open_connection(sock=client)
+            ends.append(to_client)
             host, _, port = self.target.rpartition(":")
             from_server, to_server = await asyncio.open_connection(host, int(port))
             ends.append(to_server)
@@ -159,7 +179,6 @@ class Proxy:
         finally:
             for end in ends:
                 end.close()
-            self._open.discard(connection)
 
     async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, back: bool) -> None:
         """One direction. Reading and writing are apart, so that a delay holds up each byte, not the next ones too."""
@@ -204,6 +223,11 @@ class Proxy:
 def _reset(ends: list[asyncio.StreamWriter]) -> None:
     for end in ends:
         connection = end.get_extra_info("socket")
-        if connection is not None and connection.fileno() >= 0:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        if connection is not None:
+            _reset_on_close(connection)
         end.transport.abort()
+
+
+def _reset_on_close(connection: socket.socket | TransportSocket) -> None:
+    if connection.fileno() >= 0:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
