@@ -60,7 +60,7 @@ def make_state(state: Path, source: Path, rules: Path, known: Iterable[Observati
 
 def enforce(opened: Deployment, rules: Path) -> None:
     """Bring the rules into force, and the shipped model if none is yet."""
-    paths = opened.references(rules, None)
+    paths = opened.references({"rules": rules})
     for stage in PIPELINE.stages:
         uses = stage.references
         if uses is not None and uses.bucket in paths:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lookout.domain.errors import InputRejected
-from lookout.domain.pipeline import OVERVIEW, Accepted, Pipeline, Reads, Refused, Run, Stage, UsesReferences
+from lookout.domain.pipeline import OVERVIEW, Accepted, Pipeline, Reads, Refused, Run, Selection, Stage, UsesReferences
 from lookout.domain.records import AlertDraft, JsonObject, LoadedReference, Output, Reference, Result, Work
 
 HERE: Final = "devkit.toy_pipeline"
@@ -112,9 +112,13 @@ def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
     ]
 
 
-def select(key: str, references: Sequence[Reference]) -> list[Reference]:
-    """Return the words whose name without its ending starts the key; ``all`` applies to all."""
-    return [unit for unit in references if unit.name == "all.txt" or key.startswith(unit.name.removesuffix(".txt"))]
+def select(references: Sequence[Reference]) -> Selection:
+    """Prepare a selection of the words whose name without its ending starts the key; ``all`` applies to all."""
+
+    def choose(key: str, _group: str, /) -> list[Reference]:
+        return [unit for unit in references if unit.name == "all.txt" or key.startswith(unit.name.removesuffix(".txt"))]
+
+    return choose
 
 
 def toy_pipeline(*, mark: str = "", version: int = 1, tries: int = 3, timeout_s: float = 30.0) -> Pipeline:

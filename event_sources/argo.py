@@ -18,7 +18,7 @@ BATCHES: Final = "batches"
 """The event by which an intake asks for a workflow for a batch; without one, nobody sends it."""
 PORT: Final = 12000
 PICTURES: Final = "images$"
-REFERENCES: Final = "(model|rules)$"
+REFERENCES: Final = "(devices|model|rules)$"
 """The end of a bucket's name, before which a deployment may have a prefix."""
 PLAIN: Final = r"^[^\x00-\x1f\x7f\\{}]+$"
 """Keys that can be a workflow's parameter. Argo would take braces for a template, of which it would evaluate what

@@ -1,34 +1,43 @@
-"""The one reading of a picture's name: ``[folder/]<device>_<unix seconds>.jpg``.
+"""Names of pictures for the stages: by the form ``[folder/]<device>_<unix seconds>.jpg``, or as validate says.
 
 Shared by the stages and the graph; pure and light, as planning calls it for every key.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
 
 from lookout.domain.pipeline import UNNAMED
+from lookout.domain.records import JsonObject, Work
 
-_NAME = re.compile(
-    r"(?P<device>[A-Za-z0-9][A-Za-z0-9.-]{0,62})_(?P<stamp>[0-9]{13}|[0-9]{10})\.(?:jpg|jpeg)", re.ASCII | re.IGNORECASE
+ROLE: Final = "name"
+"""Role of the document in which validate says the name of a picture, where another form than the built-in one does."""
+_NAME: Final = re.compile(
+    r"(?P<device>(?!\s)[^/\x00-\x1f\x7f]{1,63}(?<!\s))_(?P<stamp>[0-9]{13}|[0-9]{10})\.(?P<ending>jpg|jpeg)",
+    re.ASCII | re.IGNORECASE,
 )
+_ENDING: Final = "jpg"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PictureName:
-    """Name of a picture, parsed from its key: ``folder`` is empty or ends with a slash; ``stamp`` is the time as
-    written."""
+    """Name of a picture.
 
-    folder: str
+    ``captured_at_s`` is in Unix seconds. ``stem`` is the key of what is derived from the picture, without its ending:
+    it begins with the device's folder. ``subject`` identifies the picture beside its bytes, wherever it lies: device
+    and time as the name says them, and number.
+    """
+
     device: str
-    stamp: str
-
-    @property
-    def captured_at_s(self) -> float:
-        """Unix seconds; 13 digits are milliseconds."""
-        return int(self.stamp) / (1000 if len(self.stamp) == 13 else 1)
+    captured_at_s: float
+    stem: str
+    subject: str
 
     @property
     def day(self) -> str:
@@ -36,21 +45,76 @@ class PictureName:
         return datetime.fromtimestamp(self.captured_at_s, UTC).date().isoformat()
 
     @property
-    def stem(self) -> str:
-        """The key of what is derived from the picture, without its ending: ``[folder/]<device>/<stamp>``."""
-        return f"{self.folder}{self.device}/{self.stamp}"
+    def group(self) -> str:
+        """The group in which the picture is counted: ``<device>/<day in UTC>``."""
+        return f"{self.device}/{self.day}"
 
 
 def find_name(key: str) -> PictureName | None:
-    """Return the parts of a key, or None if its last part is not a picture's name."""
+    """Return the name that a key has in the built-in form, or None."""
     folder, slash, name = key.rpartition("/")
-    found = _NAME.fullmatch(name)
+    found = _NAME.fullmatch(unicodedata.normalize("NFC", name))
     if found is None:
         return None
-    return PictureName(folder=folder + slash, device=found["device"], stamp=found["stamp"])
+    device, stamp = found["device"], found["stamp"]
+    at_s = int(stamp) / (1000 if len(stamp) == 13 else 1)
+    # Two names that differ in their ending only are two pictures; the usual one keeps the plain stem.
+    more = "" if found["ending"] == _ENDING else f"-{short_digest(key)}"
+    return PictureName(
+        device=device,
+        captured_at_s=at_s,
+        stem=f"{folder}{slash}{device}/{stamp}{more}",
+        subject=subject_of(device, datetime.fromtimestamp(at_s, UTC), None),
+    )
 
 
 def group_of(key: str) -> str:
-    """Return the group in which a picture is counted: ``<device>/<day in UTC>``, or ``-/-``."""
+    """Return the group of a picture that no stage has read yet: by the built-in form, or ``-/-``."""
     name = find_name(key)
-    return f"{name.device}/{name.day}" if name else f"{UNNAMED}/{UNNAMED}"
+    return name.group if name else f"{UNNAMED}/{UNNAMED}"
+
+
+def subject_of_key(key: str) -> str | None:
+    """Return the subject of a picture by its key, in the built-in form."""
+    name = find_name(key)
+    return None if name is None else name.subject
+
+
+def device_of(group: str) -> str:
+    """Return the device of a group."""
+    return group.rpartition("/")[0]
+
+
+def name_of(work: Work) -> PictureName | None:
+    """Return the name of the picture that a stage works on: as validate's document says it, or by its key."""
+    document = work.inputs.get(ROLE)
+    if document is None:
+        return find_name(work.key)
+    said = json.loads(document.data)
+    return PictureName(
+        device=said["device"], captured_at_s=said["captured_at_s"], stem=said["stem"], subject=said["subject"]
+    )
+
+
+def as_document(name: PictureName, more: JsonObject) -> bytes:
+    """Return the document that ``name_of`` reads, with more facts for people."""
+    said = {
+        **more,
+        "device": name.device,
+        "captured_at_s": name.captured_at_s,
+        "stem": name.stem,
+        "subject": name.subject,
+    }
+    return (json.dumps(said, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def subject_of(said: str, written: datetime, seq: int | None) -> str:
+    """Return the identity of a picture beside its bytes: the device that its name says, the time as written (in UTC if
+    it is an instant), and the number. Zones, clocks and names of devices change none of them."""
+    at = written if written.tzinfo is None else written.astimezone(UTC)
+    return json.dumps([said, at.isoformat(), seq], ensure_ascii=True)
+
+
+def short_digest(key: str) -> str:
+    """Return the first 8 hex digits of a key's sha256, to tell derived files of different keys apart."""
+    return sha256(key.encode(errors="surrogatepass")).hexdigest()[:8]

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Final
 
 from lookout.domain.identity import MAX_INPUT_BYTES
 from lookout.domain.pipeline import Pipeline, Reads, Stage, UsesReferences
-from stages.picture_names import group_of
+from stages.picture_names import ROLE, group_of, subject_of_key
 
 MAX_PICTURE_BYTES: Final = MAX_INPUT_BYTES
+PRESETS_EDITION: Final = 1
+"""Raised when a preset changes: a test holds their digest."""
+NAME: Final = Reads(role=ROLE, bucket="validate", pattern="names/*.json", optional=True)
+"""Name of a picture where a devices file, and not the built-in form, says it."""
 
 PIPELINE: Final = Pipeline(
     inputs="images",
     group_of=group_of,
+    subject_of=subject_of_key,
     stages=(
         Stage(
             name="validate",
             version=1,
             prepare="stages.validate.core:prepare",
             reads=(Reads(role="picture", bucket="images", max_bytes=MAX_PICTURE_BYTES),),
+            references=UsesReferences(
+                bucket="devices",
+                accept="stages.validate.devices_file:accept",
+                context=f"tzdata {version('tzdata')}, presets {PRESETS_EDITION}",
+                select="stages.validate.devices_file:select",
+                required=False,
+            ),
             params={"max_bytes": MAX_PICTURE_BYTES},
             outdated="stages.validate.times:is_outdated",
         ),
@@ -26,7 +39,7 @@ PIPELINE: Final = Pipeline(
             name="object-detect",
             version=1,
             prepare="stages.object_detect.core:prepare",
-            reads=(Reads(role="picture", bucket="validate", pattern="valid/*"),),
+            reads=(Reads(role="picture", bucket="validate", pattern="valid/*"), NAME),
             references=UsesReferences(bucket="model", accept="stages.object_detect.manifest:accept", companions=True),
             params={"threshold": 0.5},
         ),
@@ -37,6 +50,7 @@ PIPELINE: Final = Pipeline(
             reads=(
                 Reads(role="picture", bucket="validate", pattern="valid/*"),
                 Reads(role="detections", bucket="object-detect", pattern="*.json"),
+                NAME,
             ),
             references=UsesReferences(
                 bucket="rules",

@@ -20,7 +20,7 @@ from lookout.domain.identity import (
     slot_id,
     unread_digest,
 )
-from lookout.domain.records import InputRef, Member, ObjectRef, Reference, Tally
+from lookout.domain.records import AlertDraft, InputRef, Member, ObjectRef, Reference, Tally
 
 ONE, TWO = sha256(b"1"), sha256(b"2")
 
@@ -35,6 +35,20 @@ MODEL = Reference(bucket="model", name="ssd", files={"model": ref("m.onnx", ONE)
 RULE = Reference(bucket="rules", name="gate", files={"rule": ref("gate.json", TWO)})
 TALLIES = (Tally(group="porch/2025-11-22", counts={"pictures": 2, "valid": 1}, last_at_s=1.5), Tally(group="a/b"))
 MEMBERS = (Member(stage="threat-detect", key="b", hash=TWO), Member(stage="threat-detect", key="a", hash=ONE))
+
+
+def draft(user, rule, key, recipient, subject=None):
+    return AlertDraft(
+        user=user,
+        rule=rule,
+        picture_key=key,
+        picture_sha256=ONE,
+        sender="s@example.org",
+        recipient=recipient,
+        evidence="e.jpg",
+        subject=subject,
+    )
+
 
 PINNED = [
     (digest("empty/1"), "a838521935fd446dd1c85ff51d50ea6837afc226218990c3ea22d84fc6dcf8ed"),
@@ -66,8 +80,12 @@ PINNED = [
     (group_digest([], []), "0345dc85df673263d040a0beb4f29fba9db32da841750c87dff8fae10aeed67c"),
     (group_digest(TALLIES, MEMBERS), "eab4668555255cae19463fc23deea7faccda9a7e114dda185e2d595df5de2d8b"),
     (
-        alert_id("ann", "gate", "porch_1.jpg", ONE, "ann@example.org"),
+        alert_id(draft("ann", "gate", "porch_1.jpg", "ann@example.org")),
         "56c9a164c7249d92009cd0069e19995fac39f7bedcb71a04fd7ea56669f25f9e",
+    ),
+    (
+        alert_id(draft("ann", "gate", "porch_1.jpg", "ann@example.org", subject="porch at noon")),
+        "dae9f8d59fcd1ed40cae4788590e9ef5a04f2cd2a99c084dfc98f1315097b974",
     ),
 ]
 
@@ -156,7 +174,12 @@ def test_parts_cannot_run_into_each_other():
     assert slot_id("ab", "c") != slot_id("a", "bc")
     assert digest("k/1", "a", "b") != digest("k/1", ["a", "b"]) != digest("k/1", "a,b")
     assert digest("k/1", 'a","b') != digest("k/1", "a", "b")
-    assert alert_id("a", "b c", "d", ONE, "e") != alert_id("a b", "c", "d", ONE, "e")
+    assert alert_id(draft("a", "b c", "d", "e")) != alert_id(draft("a b", "c", "d", "e"))
+
+
+def test_an_alert_with_a_subject_is_the_same_wherever_its_picture_lies():
+    here, there = (draft("a", "b", key, "e", subject="x") for key in ("x_1.jpg", "day/x_1.jpg"))
+    assert alert_id(here) == alert_id(there)
 
 
 def test_the_kind_and_its_version_make_a_difference():

@@ -228,6 +228,37 @@ class OutboxContract:
         desk.settle("k", GONE)
         assert self._state(desk, "a") is AlertState.CANCELED
 
+    def test_an_alert_that_two_datums_need_is_canceled_with_the_last_of_them(self, desk: Desk) -> None:
+        self._enter(desk, "a")
+        self._enter(desk, "a", key="moved", hash_="hash of moved")
+        assert self._get(desk, "a").keys == ("k", "moved")
+        desk.settle("k", GONE)
+        assert self._get(desk, "a").keys == ("moved",)
+        assert self._state(desk, "a") is AlertState.PENDING
+        desk.settle("moved", GONE)
+        assert self._state(desk, "a") is AlertState.CANCELED
+        self._enter(desk, "a", key="moved", hash_="hash of moved")
+        assert self._state(desk, "a") is AlertState.PENDING
+        desk.settle("moved", GONE)
+        assert self._state(desk, "a") is AlertState.CANCELED
+
+    def test_an_alert_on_its_way_is_kept_for_the_datum_that_came_to_need_it(self, desk: Desk) -> None:
+        self._enter(desk, "a")
+        desk.ledger.claim_alerts(desk.owner, 1, 100.0)
+        desk.ledger.begin_sending(desk.owner, ["a"])
+        self._enter(desk, "a", key="moved", hash_="hash of moved")
+        desk.settle("k", GONE)
+        desk.ledger.settle_alerts(desk.owner, {"a": RETRY}, 100.0)
+        assert self._state(desk, "a") is AlertState.PENDING
+        assert self._get(desk, "a").due_at_s == 500.0
+
+    def test_an_alert_that_was_sent_is_not_entered_again_for_another_datum(self, desk: Desk) -> None:
+        self._enter(desk, "a")
+        self._send(desk, SENT)
+        self._enter(desk, "a", key="moved", hash_="hash of moved")
+        desk.settle("k", GONE)
+        assert self._state(desk, "a") is AlertState.SENT
+
     def test_a_skip_or_failure_cancels_nothing(self, desk: Desk) -> None:
         self._enter(desk, "a")
         desk.settle("k", Outcome(state=State.SUCCESS))

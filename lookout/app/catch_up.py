@@ -47,7 +47,7 @@ def take_references(opened: Deployment, among: Collection[str] | None = None) ->
         for bucket in uses if among is None else among:
             done = take_given(opened.ledger, opened.minio, pool, uses[bucket])
             if bucket == "model" and not opened.ledger.references(bucket):
-                shipped = opened.references(None, None)[bucket]
+                shipped = opened.references({})[bucket]
                 done = propose(opened.ledger, opened.store, pool, uses[bucket], shipped).activate()
             changed += [bucket] if done.changed else []
             refused += done.refused

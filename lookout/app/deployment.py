@@ -106,9 +106,10 @@ class Deployment:
             channel = cast(Channel, load(self.installation.mail_folder)(self.path / OUTBOX_FOLDER))
         return JournaledChannel(channel, self.path / JOURNAL_FILE)
 
-    def references(self, rules: Path | None, model: Path | None) -> dict[str, Path]:
-        """Give the paths to bring into force: those given, and the shipped model where none is in force yet."""
-        given = {name: path for name, path in (("rules", rules), ("model", model)) if path is not None}
+    def references(self, paths: Mapping[str, Path | None]) -> dict[str, Path]:
+        """Give the paths to bring into force by bucket: those given, and the shipped model where none is in force
+        yet."""
+        given = {bucket: path for bucket, path in paths.items() if path is not None}
         if "model" not in given and not self.ledger.references("model"):
             shipped = self.installation.find_asset("models")
             if shipped is None:

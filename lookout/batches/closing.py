@@ -40,11 +40,13 @@ def look_back(pipeline: Pipeline, ledger: BatchLedger, run: str, keys: Iterable[
     found = Found()
     for some in _pieces(ledger, run, keys):
         found.pictures += len(some)
-        found.groups.update(pipeline.group_of(key) for key in some)
+        groups = {key: pipeline.group_of(key) for key in some}
         for stage in ordinary(pipeline):
             slots = ledger.find_slots(stage.name, some)
+            groups.update((key, slot.group) for key, slot in slots.items() if slot.record is not None)
             found.waiting += sum(slot.dirty > 0 for slot in slots.values())
             _count(found, slots, run)
+        found.groups.update(groups.values())
     if found.groups:
         for stage in pipeline.stages:
             if stage.grouped:

@@ -183,7 +183,11 @@ def _tell_left(seen: Reconciled | None, refused: Sequence[Refused]) -> None:
 
 
 def _has(opened: Deployment, chosen: Range, key: str) -> bool:
-    return chosen.has(key, opened.installation.find_name)
+    if not chosen.is_timed:
+        return True
+    slots = [opened.ledger.find_slots(stage, [key]).get(key) for stage in opened.installation.readers]
+    at_s = next((slot.record.at_s for slot in slots if slot is not None and slot.record is not None), None)
+    return chosen.has(key, at_s, opened.installation.find_name)
 
 
 def _is_in(opened: Deployment, chosen: Range, key: str) -> bool:

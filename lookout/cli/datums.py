@@ -161,7 +161,11 @@ def invalidate_range(opened: Deployment, stage: str | None, chosen: Range, salt:
     found = (
         slot
         for slot in slots
-        if (chosen.has_group(slot.key) if slot.stage in grouped else chosen.has(slot.key, find_name))
+        if (
+            chosen.has_group(slot.key)
+            if slot.stage in grouped
+            else chosen.has(slot.key, slot.record.at_s if slot.record is not None else None, find_name)
+        )
     )
     return opened.ledger.mark(list(_marks(found)), revive=True, salt=salt)
 

@@ -112,6 +112,7 @@ def run_options(function: F) -> F:
         [
             click.option("--rules", type=PATH, metavar="PATH", help="A rule file or a folder of them; stays in force."),
             click.option("--model", type=PATH, metavar="PATH", help="A model's manifest or folder; stays in force."),
+            click.option("--devices", type=PATH, metavar="PATH", help="A devices file; stays in force."),
             click.option(
                 "--threshold",
                 type=PROBABILITY,

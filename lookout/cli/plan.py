@@ -34,6 +34,7 @@ KEYS_SHOWN: Final = 5
 @click.option("--scan", "look", is_flag=True, help="Scan this deployment's own source too.")
 @click.option("--rules", type=PATH, metavar="PATH", help="As if these were given to run.")
 @click.option("--model", type=PATH, metavar="PATH", help="As if this were given to run.")
+@click.option("--devices", type=PATH, metavar="PATH", help="As if this were given to run.")
 @click.option("--threshold", type=PROBABILITY, metavar="P", help="As if this were given to run.")
 @click.option(
     "--limit", type=click.IntRange(0), default=KEYS_SHOWN, show_default=True, help="Keys to name for each reason."
@@ -47,6 +48,7 @@ def plan_command(
     look: bool,
     rules: Path | None,
     model: Path | None,
+    devices: Path | None,
     threshold: float | None,
     limit: int,
     state: Path | None,
@@ -64,7 +66,7 @@ def plan_command(
         pipeline = opened.pipeline_in_force()
         if threshold is not None:
             pipeline = pipeline.with_params({"object-detect": {"threshold": threshold}})
-        references, refused = _references(opened, pipeline, {"rules": rules, "model": model})
+        references, refused = _references(opened, pipeline, {"rules": rules, "model": model, "devices": devices})
         seen, warning = _look(opened, source, scan_own=look)
         items = list(plan(pipeline, opened.ledger, opened.store, seen=seen, references=references, now_s=time.time()))
     if as_json:

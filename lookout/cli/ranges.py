@@ -51,13 +51,15 @@ class Range:
     def is_timed(self) -> bool:
         return self.since_s is not None or self.until_s is not None
 
-    def has(self, key: str, find_name: Callable[[str], PictureName | None]) -> bool:
-        """Tell whether the time range includes the datum of this picture. A picture without a time in its name is in
-        none."""
+    def has(self, key: str, at_s: float | None, find_name: Callable[[str], PictureName | None]) -> bool:
+        """Tell whether the time range includes the datum of this picture, which was taken ``at_s``, if a stage has said
+        so, or when its name says. A picture whose time nothing says is in none."""
         if not self.is_timed:
             return True
-        name = find_name(key)
-        return name is not None and self._has(name.captured_at_s, name.captured_at_s)
+        if at_s is None:
+            name = find_name(key)
+            at_s = None if name is None else name.captured_at_s
+        return at_s is not None and self._has(at_s, at_s)
 
     def has_group(self, group: str) -> bool:
         """Tell whether the time range overlaps the day of ``<device>/<day>``."""

@@ -39,6 +39,7 @@ class RunOptions:
 
     rules: Path | None
     model: Path | None
+    devices: Path | None
     threshold: float | None
     workers: int | None
     max_mails: int
@@ -51,7 +52,7 @@ class RunOptions:
             keep_retention(opened.ledger, None if self.retention == NO_RETENTION else self.retention)
         return Order(
             sources=sources,
-            references=opened.references(self.rules, self.model),
+            references=opened.references({"rules": self.rules, "model": self.model, "devices": self.devices}),
             verify=verify,
             allow_deletions=self.allow_deletions,
             max_letters=self.max_mails,

@@ -18,6 +18,7 @@ from lookout.batches.cutter import ordinary
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, Unavailable
+from lookout.domain.pipeline import unit_names
 from lookout.reports.status import Backlog, Status, Waiting, look, pause_s
 from lookout.sources.deletion_guard import ALLOW_HINT
 from lookout.text import count, printable, table, when
@@ -130,7 +131,7 @@ def _look(opened: Deployment, shown: int) -> Seen:
     return Seen(
         state=opened.path,
         source=ledger.find_note("source"),
-        in_force={bucket: [unit.name for unit in ledger.references(bucket)] for bucket in ("model", "rules")},
+        in_force={bucket: unit_names(ledger.references(bucket)) for bucket in opened.installation.references},
         ordinary=tuple(stage.name for stage in ordinary(opened.pipeline)),
         status=look(opened.pipeline, ledger, time.time(), runs=shown),
     )

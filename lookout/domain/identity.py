@@ -12,7 +12,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from lookout.domain.records import InputRef, Json, JsonObject, Member, Reference, Tally
+from lookout.domain.records import AlertDraft, InputRef, Json, JsonObject, Member, Reference, Tally
 
 MAX_INPUT_BYTES: Final = 32 * 1024 * 1024
 """No stage reads a larger input, so none is read for its digest either: see ``unread_digest``."""
@@ -80,10 +80,12 @@ def _object(value: Mapping[str, int]) -> dict[str, Json]:
     return value if isinstance(value, dict) else dict(value)
 
 
-def alert_id(user: str, rule: str, picture_key: str, picture_sha256: str, recipient: str) -> str:
-    """Return the identity of an alert: a new model, a new rule version or a rerun gives the same, so no mail is
-    repeated."""
-    return digest("alert/1", user, rule, picture_key, picture_sha256, recipient)
+def alert_id(draft: AlertDraft) -> str:
+    """Return the identity of an alert: a new model, a new rule version, a rerun or another place of the picture gives
+    the same, so no mail is repeated."""
+    if draft.subject is None:
+        return digest("alert/1", draft.user, draft.rule, draft.picture_key, draft.picture_sha256, draft.recipient)
+    return digest("alert/2", draft.user, draft.rule, draft.subject, draft.picture_sha256, draft.recipient)
 
 
 _PLAIN: Final = frozenset((str, int, float, bool, type(None)))

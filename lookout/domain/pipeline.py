@@ -57,11 +57,16 @@ class Accept(Protocol):
     def __call__(self, files: Mapping[str, bytes], /) -> Sequence[Accepted | Refused]: ...
 
 
-class Select(Protocol):
-    """Function that selects the references in force for the datum of this key, in any order. Pure, fast, light to
-    import."""
+class Selection(Protocol):
+    """Function that selects the references that apply to the datum of a key in a group, in any order. Pure and fast."""
 
-    def __call__(self, key: str, references: Sequence[Reference], /) -> Sequence[Reference]: ...
+    def __call__(self, key: str, group: str, /) -> Sequence[Reference]: ...
+
+
+class Select(Protocol):
+    """Function that prepares a selection among the references in force. Pure, light to import."""
+
+    def __call__(self, references: Sequence[Reference], /) -> Selection: ...
 
 
 class Outdated(Protocol):
@@ -76,7 +81,8 @@ class Reads:
     """One input of a stage: of the object in ``bucket`` that belongs to the datum's key and matches ``pattern``.
 
     ``bucket`` is the pipeline's input bucket or an upstream stage's name; ``pattern`` is a glob over whole keys in
-    which ``*`` crosses folders. A datum exists when each of its reads finds exactly one object.
+    which ``*`` crosses folders. A datum exists when each of its reads finds exactly one object; an ``optional`` one may
+    find none.
     """
 
     role: str
@@ -84,6 +90,7 @@ class Reads:
     pattern: str = "*"
     max_bytes: int | None = None
     """A larger object is handed over without its data; its ``ref.size`` tells."""
+    optional: bool = False
 
     def find(self, outputs: Sequence[ObjectRef]) -> ObjectRef | None:
         """Return the one output that matches, or None. Raises ValueError when several do: the declaration is wrong."""
@@ -95,10 +102,14 @@ class Reads:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UsesReferences:
-    """The references that a stage depends on: their bucket, how a set is accepted, and which apply to a datum."""
+    """The references that a stage depends on: their bucket, how a set is accepted, and which apply to a datum.
+
+    ``context`` names what ``accept`` makes use of beside the files: when it changes, the same files are examined again.
+    """
 
     bucket: str
     accept: str
+    context: str = ""
     select: str | None = None
     required: bool = True
     """Whether the stage cannot run at all while nothing is in force in the bucket."""
@@ -141,12 +152,15 @@ class Stage:
 class Pipeline:
     """Stages in an order in which each reads only the input bucket and stages before it.
 
-    ``group_of`` names the group of an input key, for tallies and grouped stages: a pure function of the key.
+    ``group_of`` names the group of an input key, for tallies and grouped stages: a pure function of the key. It holds
+    unless the stage that reads the input says another group, and for keys that no stage has done yet.
     """
 
     inputs: str
     stages: tuple[Stage, ...]
     group_of: Callable[[str], str]
+    subject_of: Callable[[str], str | None] = lambda _key: None
+    """The subject of a picture by its key, for alerts that were kept before they had one."""
 
     def __post_init__(self) -> None:
         known = {self.inputs}
@@ -189,7 +203,12 @@ class Pipeline:
         stages = tuple(
             replace(stage, params={**stage.params, **overrides.get(stage.name, {})}) for stage in self.stages
         )
-        return Pipeline(inputs=self.inputs, stages=stages, group_of=self.group_of)
+        return replace(self, stages=stages)
+
+
+def unit_names(references: Sequence[Reference]) -> list[str]:
+    """Return the names under which references were given: a unit whose name has a slash is a part of another one."""
+    return [reference.name for reference in references if "/" not in reference.name]
 
 
 def load(path: str) -> Any:

@@ -66,6 +66,8 @@ class Input:
     data: bytes
     observed_at_s: float | None = None
     """When the ledger first saw this content of an input bucket; None for what a stage made."""
+    planned_at_s: float | None = None
+    """The later of that time and of the one at which the work was planned: the clock may have been behind at first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,10 +121,13 @@ class Work:
 
     An ordinary stage gets ``inputs`` by role. A grouped stage gets no inputs but ``tallies`` and ``members``: of its
     one group, or, for the overview datum (``key == ""``), the tallies of all groups, sorted by group, and no members.
+    ``known`` has the facts of the last result of the same recipe from the same inputs under other references, if there
+    is one: what does not depend on references need not be found again.
     """
 
     key: str
     inputs: Mapping[str, Input] = field(default_factory=dict)
+    known: JsonObject | None = None
     tallies: tuple[Tally, ...] = ()
     members: tuple[Member, ...] = ()
 
@@ -144,7 +149,8 @@ class Output:
 class AlertDraft:
     """One alert for one recipient: identity, addresses, what happened, and which of the outputs shows it.
 
-    ``subject`` is the identity beside the rule and the recipient: the picture's key and sha256. ``detail`` is what a
+    The identity beside the rule and the recipient is the picture: its sha256 and its ``subject``, what names it
+    wherever it lies; alerts of older versions have none, and are known by the picture's key. ``detail`` is what a
     channel renders; the engine adds nothing to it. ``evidence`` is the key of the output that shows the threat.
     """
 
@@ -156,6 +162,7 @@ class AlertDraft:
     recipient: str
     evidence: str
     detail: JsonObject = field(default_factory=dict)
+    subject: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,7 +171,7 @@ class Result:
 
     ``label`` is a short text by which the ledger finds remarkable datums again (``invalid: truncated``), None for the
     ordinary; ``facts`` are kept with the record; ``counts`` are added to the tally of the datum's group; ``at_s`` is
-    when the subject happened.
+    when the subject happened. ``group`` is the datum's group, where its content and not its key says it.
     """
 
     outputs: tuple[Output, ...] = ()
@@ -172,6 +179,7 @@ class Result:
     counts: Mapping[str, int] = field(default_factory=dict)
     label: str | None = None
     at_s: float | None = None
+    group: str | None = None
     alerts: tuple[AlertDraft, ...] = ()
 
     def __post_init__(self) -> None:
@@ -297,8 +305,9 @@ class AlertState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Alert:
-    """An alert as the outbox keeps it. ``id`` is H(user, rule, picture key and sha256, recipient). ``tries`` counts
-    tries of any end, ``doubts`` those that may have arrived; ``settled_at_s`` is the end of the last one."""
+    """An alert as the outbox keeps it. ``id`` is the digest of its draft's identity. ``tries`` counts tries of any end,
+    ``doubts`` those that may have arrived; ``settled_at_s`` is the end of the last one. ``keys`` are those of the
+    datums that need it, of one picture that lies in several places; none: the one of its draft."""
 
     id: str
     draft: AlertDraft
@@ -314,6 +323,7 @@ class Alert:
     message_id: str | None = None
     error: str | None = None
     settled_at_s: float | None = None
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -46,7 +46,8 @@ class DownstreamMarks:
             reads = [read for read in stage.reads if read.bucket == claim.stage]
             moved = any(_member(read, old) != _member(read, new) for read in reads)
             if tallied or moved:
-                yield Mark(stage=stage.name, key=self._pipeline.group_of(claim.key))
+                for group in {record.group: None for record in (old, new) if record is not None}:
+                    yield Mark(stage=stage.name, key=group)
             if tallied:
                 yield Mark(stage=stage.name, key=OVERVIEW)
 
@@ -56,9 +57,11 @@ def _sha256(read: Reads, record: Record | None) -> str | None:
     return found.sha256 if found is not None else None
 
 
-def _tallied(record: Record | None) -> tuple[dict[str, int], float | None]:
-    return (dict(record.counts), record.at_s) if record is not None else ({}, None)
+def _tallied(record: Record | None) -> tuple[str, dict[str, int], float | None]:
+    if record is None or not (record.counts or record.at_s is not None):
+        return "", {}, None
+    return record.group, dict(record.counts), record.at_s
 
 
-def _member(read: Reads, record: Record | None) -> str | None:
-    return record.hash if record is not None and read.find(record.outputs) is not None else None
+def _member(read: Reads, record: Record | None) -> tuple[str, str] | None:
+    return (record.group, record.hash) if record is not None and read.find(record.outputs) is not None else None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lookout.domain.identity import digest, references_digest
-from lookout.domain.pipeline import Pipeline, Select, Stage, load
+from lookout.domain.pipeline import Pipeline, Select, Selection, Stage, load
 from lookout.domain.records import Reference
 
 
@@ -29,13 +29,16 @@ class InForce:
         self.basis = digest("basis/1", stage.recipe, references_digest(self.references))
         """Digest of all that the stage's datums depend on beside their inputs: recipe and references."""
         uses = stage.references
-        self._select: Select | None = load(uses.select) if uses and uses.select else None
+        self._selection: Selection | None = None
+        if uses and uses.select:
+            prepare: Select = load(uses.select)
+            self._selection = prepare(self.references)
         self._recipe = stage.recipe
         self._digests: dict[tuple[str, ...], tuple[str, str]] = {}
 
-    def select(self, key: str) -> Selected:
-        """Choose what applies to the datum of this key."""
-        chosen = self.references if self._select is None else tuple(self._select(key, self.references))
+    def select(self, key: str, group: str) -> Selected:
+        """Choose what applies to the datum of this key, in this group."""
+        chosen = self.references if self._selection is None else tuple(self._selection(key, group))
         names = tuple(sorted(reference.name for reference in chosen))
         digests = self._digests.get(names)
         if digests is None:

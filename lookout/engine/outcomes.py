@@ -13,6 +13,7 @@ from lookout.domain.isolation import is_outage, reason
 from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import Alert, AlertState, Claim, Mark, Outcome, Record, State
 from lookout.engine.downstream import DownstreamMarks
+from lookout.engine.earlier_alerts import EarlierAlerts
 from lookout.engine.planner import PlannedDatum
 from lookout.engine.session import EngineSession
 from lookout.execution.jobs import StageRun
@@ -49,9 +50,11 @@ class Outcomes:
 
     def _success(self, planned: PlannedDatum, run: StageRun) -> Outcome:
         evidence = {ref.key: ref for ref in run.outputs}
+        earlier = EarlierAlerts(self._pipeline, self._ledger, run.alerts)
+        drafts = [earlier.identified(draft) for draft in run.alerts]
         alerts = tuple(
             Alert(
-                id=alert_id(draft.user, draft.rule, draft.picture_key, draft.picture_sha256, draft.recipient),
+                id=alert_id(draft),
                 draft=draft,
                 evidence=evidence[draft.evidence],
                 datum_hash=planned.hash,
@@ -60,7 +63,7 @@ class Outcomes:
                 created_at_s=self._session.clock(),
                 state=AlertState.PENDING,
             )
-            for draft in run.alerts
+            for draft in drafts
         )
         record = self._record(planned, run, tuple(alert.id for alert in alerts))
         # Charts of a group that gets pictures all the time would be superseded for ever: each is shown, then made anew.
@@ -73,7 +76,7 @@ class Outcomes:
             hash=planned.hash,
             stage=planned.claim.stage,
             key=planned.claim.key,
-            group=planned.group,
+            group=planned.group if run.group is None else run.group,
             recipe=planned.recipe,
             inputs=planned.inputs,
             outputs=run.outputs,

@@ -17,6 +17,7 @@ from lookout.domain.pipeline import OVERVIEW, Pipeline, Reads, Stage
 from lookout.domain.records import (
     Claim,
     InputRef,
+    JsonObject,
     Member,
     ObjectRef,
     Observation,
@@ -67,7 +68,7 @@ class PlanningLedger(Protocol):
 class Planner:
     """Planner for the claims of one pipeline. What is in force is read once, when made: a batch pins it.
 
-    A job is told the later of the first sight of its input and now, as the clock may have been behind at first sight.
+    A job is told both the first sight of its input and the later of that and now.
     """
 
     def __init__(
@@ -137,11 +138,13 @@ class Planner:
                 outputs = slot.record.outputs if slot is not None and slot.record is not None else ()
                 ref = read.find(outputs)
                 found = None if ref is None else JobInput(role=read.role, ref=ref, max_bytes=read.max_bytes)
-            if found is None:
+            if found is not None:
+                inputs.append(found)
+            elif not read.optional:
                 return Outcome(state=State.RETRACTED)
-            inputs.append(found)
         refs = tuple(InputRef(role=item.role, ref=item.ref) for item in inputs)
-        selected = self._in_force[stage.name].select(claim.key)
+        group = self._group(stage, claim.key, upstream)
+        selected = self._in_force[stage.name].select(claim.key, group)
         hash_ = datum_hash(stage.name, claim.key, refs, selected.digest, selected.recipe, claim.slot.salt)
         if _is_live(claim, hash_):
             return _SKIP  # before a job is put together that nobody would run
@@ -154,15 +157,25 @@ class Planner:
             token=claim.token,
             references=selected.references,
             inputs=tuple(inputs),
+            known=_known_facts(claim.slot, refs, selected.recipe),
         )
         return PlannedDatum(
             claim=claim,
             job=job,
             hash=hash_,
-            group=self._pipeline.group_of(claim.key),
+            group=group,
             recipe=selected.recipe,
             inputs=refs + tuple(_reference_inputs(selected.references)),
         )
+
+    def _group(self, stage: Stage, key: str, upstream: Mapping[str, Mapping[str, Slot]]) -> str:
+        """Give the group of a datum: that of the datum whose output it reads; by the key, if it reads the input."""
+        for read in stage.reads:
+            if read.bucket != self._pipeline.inputs:
+                record = upstream[read.bucket][key].record
+                if record is not None:
+                    return record.group
+        return self._pipeline.group_of(key)
 
     # --- grouped stages ---------------------------------------------------------------------------------------------
 
@@ -185,7 +198,7 @@ class Planner:
                     for member in self._ledger.members(read.bucket, claim.key)
                     if read.find(member.outputs) is not None
                 ]
-        selected = self._in_force[stage.name].select(claim.key)
+        selected = self._in_force[stage.name].select(claim.key, claim.key)
         listed = group_digest(tallies, members)
         content = digest("grouped/1", listed, selected.digest)
         return PlannedDatum(
@@ -257,8 +270,24 @@ def _manifest(stage: Stage, group: str, listed: str, size: int) -> InputRef:
 def _job_input(read: Reads, seen: Observation, now_s: float) -> JobInput | None:
     if seen.ref is None:
         return None
-    observed_at_s = max(seen.observed_at_s, now_s)
-    return JobInput(role=read.role, ref=seen.ref, max_bytes=read.max_bytes, observed_at_s=observed_at_s)
+    return JobInput(
+        role=read.role,
+        ref=seen.ref,
+        max_bytes=read.max_bytes,
+        observed_at_s=seen.observed_at_s,
+        planned_at_s=max(seen.observed_at_s, now_s),
+    )
+
+
+def _known_facts(slot: Slot, inputs: Sequence[InputRef], recipe: str) -> JsonObject | None:
+    """Give the facts of the live record if it was made by this recipe from these inputs, under whichever references;
+    None for a datum that somebody wanted to be done again."""
+    record = slot.record
+    if record is None or record.recipe != recipe or slot.salt:
+        return None
+    roles = {item.role for item in inputs}
+    read = {item.role: item.ref.sha256 for item in record.inputs if item.role in roles}
+    return record.facts if read == {item.role: item.ref.sha256 for item in inputs} else None
 
 
 def _reference_inputs(references: Iterable[Reference]) -> Iterable[InputRef]:

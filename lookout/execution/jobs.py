@@ -16,6 +16,7 @@ class JobInput:
     ref: ObjectRef
     max_bytes: int | None = None
     observed_at_s: float | None = None
+    planned_at_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +34,7 @@ class Job:
     inputs: tuple[JobInput, ...] = ()
     tallies: tuple[Tally, ...] = ()
     members: tuple[Member, ...] = ()
+    known: JsonObject | None = None
     made_by: Mapping[str, str] = field(default_factory=dict)
     """Facts that the store keeps with each output, for whoever finds it without the ledger."""
 
@@ -52,6 +54,7 @@ class StageRun:
     counts: Mapping[str, int] = field(default_factory=dict)
     label: str | None = None
     at_s: float | None = None
+    group: str | None = None
     alerts: tuple[AlertDraft, ...] = ()
     started_at_s: float = 0.0
     finished_at_s: float = 0.0

@@ -17,7 +17,7 @@ from lookout.domain.records import Input, LoadedReference, ObjectRef, Reference,
 from lookout.execution.jobs import Job, JobInput, StageRun
 from lookout.object_store.port import ObjectReader, ObjectStore
 
-PREPARED_STAGES_KEPT: Final = 32
+PREPARED_STAGES_KEPT: Final = 256
 """Prepared stages that a worker keeps: one a stage, and one a set of references that selects differently."""
 
 
@@ -33,7 +33,7 @@ class StageRunner:
         started_at_s = time.time()
         stage = self.prepare(job)
         inputs = {item.role: self._read(item) for item in job.inputs}
-        result = stage(Work(key=job.key, inputs=inputs, tallies=job.tallies, members=job.members))
+        result = stage(Work(key=job.key, inputs=inputs, known=job.known, tallies=job.tallies, members=job.members))
         outputs: list[ObjectRef] = []
         try:
             for output in result.outputs:
@@ -57,6 +57,7 @@ class StageRunner:
             counts=dict(result.counts),
             label=result.label,
             at_s=result.at_s,
+            group=result.group,
             alerts=result.alerts,
             started_at_s=started_at_s,
             finished_at_s=time.time(),
@@ -98,7 +99,9 @@ class StageRunner:
     def _read(self, item: JobInput) -> Input:
         too_large = item.max_bytes is not None and item.ref.size > item.max_bytes
         data = b"" if too_large else self._store.get(item.ref)
-        return Input(role=item.role, ref=item.ref, data=data, observed_at_s=item.observed_at_s)
+        return Input(
+            role=item.role, ref=item.ref, data=data, observed_at_s=item.observed_at_s, planned_at_s=item.planned_at_s
+        )
 
 
 def _digest_of(data: bytes, inputs: Iterable[Input]) -> str | None:

@@ -18,6 +18,7 @@ from lookout.domain.records import (
     AlertDraft,
     AlertState,
     InputRef,
+    Json,
     JsonObject,
     ObjectRef,
     Observation,
@@ -191,16 +192,22 @@ def build(kind: type[T], count: int, **columns: Iterable[object]) -> list[T]:
 
 
 def write_alert(alert: Alert) -> str:
-    """Encode the fields of an alert that never change, without its id: draft, evidence, datum, run, code, creation."""
+    """Encode the fields of an alert that do not change as it is delivered, without its id: draft, evidence, datum, run,
+    code, creation, keys."""
     draft = alert.draft
     return _encode(
         [
-            [draft.user, draft.rule, draft.picture_key, draft.picture_sha256],
+            [draft.user, draft.rule, draft.picture_key, draft.picture_sha256, *_some(draft.subject)],
             [draft.sender, draft.recipient, draft.evidence, draft.detail],
             _ref_fields(alert.evidence),
-            [alert.datum_hash, alert.run, alert.code, alert.created_at_s],
+            [alert.datum_hash, alert.run, alert.code, alert.created_at_s, *_some(alert.keys or None)],
         ]
     )
+
+
+def _some(value: Json) -> list[Json]:
+    """Give a last field only where there is one, as in forms that had no such field."""
+    return [] if value is None else [value]
 
 
 def read_alert(id_: str, text: str) -> Alert:
@@ -209,8 +216,8 @@ def read_alert(id_: str, text: str) -> Alert:
 
 
 def _alert(id_: str, parts: Any) -> Alert:
-    (user, rule, picture_key, picture_sha256), (sender, recipient, evidence, detail), ref, origin = parts
-    datum_hash, run, code, created_at_s = origin
+    (user, rule, picture_key, picture_sha256, *subject), (sender, recipient, evidence, detail), ref, origin = parts
+    datum_hash, run, code, created_at_s, *keys = origin
     return Alert(
         id=id_,
         draft=AlertDraft(
@@ -222,6 +229,7 @@ def _alert(id_: str, parts: Any) -> Alert:
             recipient=recipient,
             evidence=evidence,
             detail=detail,
+            subject=subject[0] if subject else None,
         ),
         evidence=_ref(ref),
         datum_hash=datum_hash,
@@ -229,6 +237,7 @@ def _alert(id_: str, parts: Any) -> Alert:
         code=code,
         created_at_s=created_at_s,
         state=AlertState.PENDING,
+        keys=tuple(keys[0]) if keys else (),
     )
 
 

@@ -105,7 +105,7 @@ def _without_result(stage: Stage, pipeline: Pipeline, ledger: Ledger, slots: Col
     """Return the keys for which a stage before has nothing to read, and is not about to change that."""
     baseless: set[str] = set()
     for read in stage.reads:
-        if read.bucket == pipeline.inputs:
+        if read.bucket == pipeline.inputs or read.optional:
             continue
         before = ledger.find_slots(read.bucket, slots)
         for key in slots:

@@ -97,7 +97,8 @@ def propose(ledger: Ledger, store: ObjectStore, workers: Workers, uses: UsesRefe
     if not is_text(str(path)):
         raise InputRejected("its name is not valid UTF-8", repr(str(path)), "rename it, or name a link to it")
     paths = find_files(uses, path)
-    seen = json.dumps([str(path.absolute()), [[name, *_fingerprint(file)] for name, file in paths.items()]])
+    about = [[uses.context]] if uses.context else []
+    seen = json.dumps([str(path.absolute()), [[name, *_fingerprint(file)] for name, file in paths.items()], *about])
     note = f"given:{uses.bucket}"
     proposal = Proposal(ledger, store, uses, path, note, seen)
     if ledger.find_note(note) != seen:
@@ -117,9 +118,10 @@ def tried(examined: Callable[[], object], path: Path) -> Examined:
 def merge(
     before: Mapping[str, Reference], accepted: Sequence[Reference], refused: Sequence[Refused]
 ) -> dict[str, Reference]:
-    """Return the references that are in force afterwards, by name."""
+    """Return the references that are in force afterwards, by name; a part, ``unit/part``, stays with its unit."""
     given = {unit.name: unit for unit in accepted}
-    kept = {answer.name: before[answer.name] for answer in refused if answer.name in before}
+    names = {answer.name for answer in refused}
+    kept = {name: unit for name, unit in before.items() if name in names or name.partition("/")[0] in names}
     if not given and not kept:
         return dict(before)  # nothing given can be used: the last good ones stay
     return {**kept, **given}

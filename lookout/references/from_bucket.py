@@ -35,7 +35,8 @@ def take_given(ledger: Ledger, store: MinioStore, workers: Workers, uses: UsesRe
     given = {entry.key: entry for entry in _at_the_top(store, uses.bucket)}
     if not given and next(store.versions(uses.bucket), None) is None:
         return Activated(changed=False)  # no trace of an older version either: it was made anew, or wiped
-    seen = json.dumps(sorted([key, entry.version] for key, entry in given.items()))
+    about = [[uses.context]] if uses.context and given else []
+    seen = json.dumps([*sorted([key, entry.version] for key, entry in given.items()), *about])
     note = f"{_NOTE}{uses.bucket}"
     if seen == (ledger.find_note(note) or _UNTOUCHED):
         return Activated(changed=False)

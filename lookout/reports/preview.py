@@ -185,8 +185,6 @@ class _Foresight:
             while some := list(islice(keys, AT_ONCE)):
                 for item in self._plan(stage, some):
                     self._doing[stage.name][item.key] = item
-                    if not stage.grouped and item.action is not Action.FAIL:
-                        self._groups.update({self._pipeline.group_of(item.key): None, OVERVIEW: None})
                     yield item
 
     def _candidates(self, stage: Stage) -> Iterator[Iterable[str]]:
@@ -209,8 +207,20 @@ class _Foresight:
         claims = [_claim(slots.get(key) or Slot(stage=stage.name, key=key, state=State.PENDING)) for key in keys]
         for claim, decision in zip(claims, self._planner.plan(stage, claims), strict=True):
             item = self._item(claim.slot, decision, self._before(stage, claim.key))
-            if item is not None:
-                yield item
+            if item is None:
+                continue
+            if not stage.grouped and item.action is not Action.FAIL:
+                self._groups.update(dict.fromkeys((*self._groups_of(claim.slot, decision), OVERVIEW)))
+            yield item
+
+    def _groups_of(self, slot: Slot, decision: Decision) -> Iterator[str]:
+        """Yield the group that counts the datum now, and the one that would; a result may yet say another."""
+        if slot.record is not None:
+            yield slot.group
+        if isinstance(decision, PlannedDatum):
+            yield decision.group
+        elif slot.record is None:
+            yield self._pipeline.group_of(slot.key)
 
     def _before(self, stage: Stage, key: str) -> Item | None:
         """Return the work of earlier stages that this datum depends on; for a group, only whether there is any."""

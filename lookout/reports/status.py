@@ -116,8 +116,8 @@ def look_at_backlog(pipeline: Pipeline, ledger: BatchLedger, most: int = MOST) -
         keys = ledger.dirty(stage.name)
         for piece in _pieces(islice(keys, most)):
             pictures.update(piece)
-            for key in piece:
-                devices.setdefault(device_of(pipeline, key), Counter())[stage.name] += 1
+            for device in devices_of(pipeline, ledger, piece).values():
+                devices.setdefault(device, Counter())[stage.name] += 1
             slots, seen = ledger.find_slots(stage.name, piece), ledger.find_inputs(pipeline.inputs, piece)
             for key in piece:
                 since_s = _landed_s(slots.get(key), seen.get(key))
@@ -132,9 +132,13 @@ def look_at_backlog(pipeline: Pipeline, ledger: BatchLedger, most: int = MOST) -
     return Backlog(pictures=len(pictures), landed=landed, devices=by_device, oldest=oldest, whole=whole)
 
 
-def device_of(pipeline: Pipeline, key: str) -> str:
-    """Return the device of a picture: the first part of its group."""
-    return pipeline.group_of(key).partition("/")[0]
+def devices_of(pipeline: Pipeline, ledger: BatchLedger, keys: Sequence[str]) -> dict[str, str]:
+    """Return the devices of pictures: as the stage that read them says, or else by their keys."""
+    groups = {key: pipeline.group_of(key) for key in keys}
+    for stage in pipeline.readers(pipeline.inputs):
+        slots = ledger.find_slots(stage.name, keys)
+        groups.update((key, slot.group) for key, slot in slots.items() if slot.record is not None)
+    return {key: group.partition("/")[0] for key, group in groups.items()}
 
 
 def _landed_s(slot: Slot | None, seen: Observation | None) -> float | None:

@@ -66,9 +66,10 @@ def _slots(pipeline: Pipeline, ledger: Ledger, run: RunRecord, keys: Sequence[st
             if _is_of(slot, run) or (slot.state in (*_BAD, State.RETRACTED) and _is_during(slot, run)):
                 yield slot
         return
-    groups = [*sorted({pipeline.group_of(key) for key in keys}), OVERVIEW]
+    groups = {key: pipeline.group_of(key) for key in keys}
     for stage in pipeline.stages:
-        found = ledger.find_slots(stage.name, groups if stage.grouped else keys)
+        found = ledger.find_slots(stage.name, [*sorted(set(groups.values())), OVERVIEW] if stage.grouped else keys)
+        groups.update((key, slot.group) for key, slot in found.items() if key in groups and slot.record is not None)
         yield from (found[key] for key in sorted(found))
 
 

@@ -13,6 +13,16 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Final
 
+from stages.camera_names.clock import (
+    CORRECTED,
+    UNKNOWN,
+    Correction,
+    OtherZone,
+    Void,
+    as_written,
+    correct,
+    find_correction,
+)
 from stages.camera_names.exif_time import find_exif_time
 from stages.camera_names.instant import to_instant
 from stages.camera_names.matcher import Ambiguous, Matcher, Split, is_too_long
@@ -48,10 +58,16 @@ class NameReason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """Result of reading one picture's name. ``entry`` is the place of the entry that decided."""
+    """Result of reading one picture's name. ``entry`` is the place of the entry that decided.
+
+    ``said`` and ``written`` are device and time before any correction: what does not change when zones, clocks and
+    names of devices do. ``written`` has no zone where none is said.
+    """
 
     device: str
+    said: str
     captured_at: datetime
+    written: datetime
     seq: int | None
     event: str | None
     flags: tuple[str, ...]
@@ -60,11 +76,13 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unread:
-    """A picture that cannot be read: ``reason`` and a sentence that says what to do."""
+    """A picture that cannot be read: ``reason`` and a sentence that says what to do. ``captured_at`` is a time that
+    cannot be true."""
 
     reason: NameReason
     sentence: str
     entry: str | None = None
+    captured_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,17 +99,21 @@ class Device:
     name: str
     zone: tzinfo | None = None
     earliest: datetime | None = None
+    clock: tuple[Correction, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One line of the list. ``place`` names it in messages."""
+    """One line of the list. ``place`` names it in messages; ``device_from`` are EXIF tags of which the first that is
+    there names the device."""
 
     place: str
     matcher: Matcher
     ignore: bool = False
     time: TimeSource = TimeSource.NAME
     device: str | None = None
+    device_from: tuple[str, ...] = ()
     zone: tzinfo | None = None
 
 
@@ -111,12 +133,20 @@ class Names:
     entries: Sequence[Entry]
     devices: Mapping[str, Device] = field(default_factory=dict)
     zone: tzinfo | None = None
+    earliest: datetime = EARLIEST
+    tolerance: timedelta = TOLERANCE
 
     def read(
-        self, path: str, *, first_seen: datetime | None = None, exif: Mapping[str, str] | None = None
+        self,
+        path: str,
+        *,
+        first_seen: datetime | None = None,
+        latest: datetime | None = None,
+        exif: Mapping[str, str] | None = None,
     ) -> Reading | Unread | Ignored:
-        """Read the path of a picture below its source. ``exif``: the tags of the picture, if they are known."""
-        return self.read_match(path, next(self.matches(path), None), first_seen=first_seen, exif=exif)
+        """Read the path of a picture below its source. ``exif``: the tags of the picture, if they are known. A picture
+        is of the future a day after ``latest``, or else after it was first seen."""
+        return self.read_match(path, next(self.matches(path), None), first_seen=first_seen, latest=latest, exif=exif)
 
     def matches(self, path: str) -> Iterator[Match]:
         """Yield the entries that match the path, in their order; the first decides. None does for one that is too
@@ -133,7 +163,13 @@ class Names:
                 yield Match(number=number, entry=entry, split=split)
 
     def read_match(
-        self, path: str, match: Match | None, *, first_seen: datetime | None, exif: Mapping[str, str] | None
+        self,
+        path: str,
+        match: Match | None,
+        *,
+        first_seen: datetime | None,
+        exif: Mapping[str, str] | None,
+        latest: datetime | None = None,
     ) -> Reading | Unread | Ignored:
         """Read a path by the first of its ``matches``; None if there is none."""
         if match is None:
@@ -146,19 +182,37 @@ class Names:
             return _ambiguous(match.entry, match.split)
         if match.entry.ignore:
             return Ignored(entry=match.entry.place)
-        return self._read(match.entry, match.split, first_seen, exif)
+        found = self._read(match.entry, match.split, first_seen, exif)
+        if isinstance(found, Unread):
+            return found
+        return self._clock_fault(found, first_seen if latest is None else latest) or found
+
+    def _clock_fault(self, found: Reading, seen: datetime | None) -> Unread | None:
+        """Return why a picture's time cannot be true: before the earliest, or a day after it was seen."""
+        at, name, device = found.captured_at, found.device, self.devices.get(found.said)
+        earliest = self.earliest if device is None or device.earliest is None else device.earliest
+        if at < earliest:
+            sentence = (
+                f"{name}'s picture says {_utc(at)}, before the earliest time allowed, {_utc(earliest)}: "
+                "its clock is probably not set."
+            )
+            return Unread(reason=NameReason.TOO_EARLY, sentence=sentence, entry=found.entry, captured_at=at)
+        if seen is not None and at > seen + self.tolerance:
+            sentence = f"{name}'s picture says {_utc(at)}, and it was seen at {_utc(seen)}: its clock is ahead."
+            return Unread(reason=NameReason.IN_FUTURE, sentence=sentence, entry=found.entry, captured_at=at)
+        return None
 
     def _read(
         self, entry: Entry, split: Split, first_seen: datetime | None, exif: Mapping[str, str] | None
     ) -> Reading | Unread:
-        said = entry.device or split.device
+        said = entry.device or split.device or _device_of(entry, exif or {})
         if said is None:
-            return Unread(reason=NameReason.DEVICE_MISSING, sentence="Nothing names the device.", entry=entry.place)
+            tags = f" (EXIF {', '.join(entry.device_from)})" if entry.device_from else ""
+            sentence = f"Nothing names the device{tags}."
+            return Unread(reason=NameReason.DEVICE_MISSING, sentence=sentence, entry=entry.place)
         device = self.devices.get(said, Device(name=said))
-        flags: list[str] = []
         if entry.time is TimeSource.ARRIVAL:
             written = None if first_seen is None else WrittenTime(at=first_seen)
-            flags.append(OF_ARRIVAL)
         else:
             written = split.time if entry.time is TimeSource.NAME else find_exif_time(exif or {})
         if written is None:
@@ -166,26 +220,49 @@ class Names:
                 f"The time of {device.name}'s picture is to come from {_SOURCES[entry.time]}, which does not say it."
             )
             return Unread(reason=NameReason.TIME_MISSING, sentence=sentence, entry=entry.place)
-        at = written.at
-        if written.is_local:
-            zone = entry.zone or device.zone or self.zone
-            if zone is None:
-                sentence = f"The time of {device.name}'s picture is local, and no zone is set: give the device a zone."
-                return Unread(reason=NameReason.WITHOUT_ZONE, sentence=sentence, entry=entry.place)
-            instant = to_instant(at, zone, first_seen)
-            at, flags = instant.at, [*flags, *([instant.flag] if instant.flag else [])]
-        at = at.astimezone(UTC)
-        refused = _check_bounds(at, device, first_seen, entry)
-        if refused is not None:
-            return refused
+        try:
+            instant = self._instant(written, entry, device, first_seen)
+        except OverflowError:
+            instant = datetime.max.replace(tzinfo=UTC), ()
+        if instant is None:
+            sentence = f"The time of {device.name}'s picture is local, and no zone is set: give the device a zone."
+            return Unread(reason=NameReason.WITHOUT_ZONE, sentence=sentence, entry=entry.place)
+        at, flags = instant
         return Reading(
             device=device.name,
-            captured_at=at,
+            said=said,
+            captured_at=at.astimezone(UTC),
+            written=written.at,
             seq=split.seq,
             event=split.event,
-            flags=tuple(flags),
+            flags=(*([OF_ARRIVAL] if entry.time is TimeSource.ARRIVAL else []), *flags),
             entry=entry.place,
         )
+
+    def _instant(
+        self, written: WrittenTime, entry: Entry, device: Device, first_seen: datetime | None
+    ) -> tuple[datetime, tuple[str, ...]] | None:
+        """Return the instant of a written time, with flags; None if no zone is known."""
+        how = find_correction(device.clock, as_written(written.at))
+        if isinstance(how, Void) and first_seen is not None:
+            return first_seen, (UNKNOWN,)
+        at, flags, zone = written.at, list[str](), written.at.tzinfo
+        if zone is None:
+            zone = how.zone if isinstance(how, OtherZone) else entry.zone or device.zone or self.zone
+            if zone is None:
+                return None
+            instant = to_instant(at, zone, first_seen)
+            at = instant.at
+            flags += [instant.flag] if instant.flag else []
+        if how is None or isinstance(how, Void):
+            return at, tuple(flags)
+        if not isinstance(how, OtherZone):
+            at = correct(at, how, zone if written.is_local else UTC)
+        return at, (*flags, CORRECTED)
+
+
+def _device_of(entry: Entry, exif: Mapping[str, str]) -> str | None:
+    return next((text for tag in entry.device_from if (text := exif.get(tag, "").strip())), None)
 
 
 _SOURCES: Final = {
@@ -205,22 +282,6 @@ def _ambiguous(entry: Entry, both: Ambiguous) -> Unread:
         what = "two times"
     sentence = f"The name can be read in two ways by {entry.matcher.pattern.text}: {what}."
     return Unread(reason=NameReason.AMBIGUOUS, sentence=sentence, entry=entry.place)
-
-
-def _check_bounds(at: datetime, device: Device, first_seen: datetime | None, entry: Entry) -> Unread | None:
-    earliest = device.earliest or EARLIEST
-    if at < earliest:
-        sentence = (
-            f"{device.name}'s picture says {_utc(at)}, before the earliest time allowed, {_utc(earliest)}: "
-            "its clock is probably not set."
-        )
-        return Unread(reason=NameReason.TOO_EARLY, sentence=sentence, entry=entry.place)
-    if first_seen is not None and at > first_seen + TOLERANCE:
-        sentence = (
-            f"{device.name}'s picture says {_utc(at)}, and it was seen at {_utc(first_seen)}: its clock is ahead."
-        )
-        return Unread(reason=NameReason.IN_FUTURE, sentence=sentence, entry=entry.place)
-    return None
 
 
 def _utc(at: datetime) -> str:

@@ -20,7 +20,7 @@ from stages.object_detect.detector import Detection, detect
 from stages.object_detect.manifest import MANIFEST, WEIGHTS
 from stages.object_detect.manifest_schema import HINT, parse_manifest
 from stages.object_detect.onnx_model import Network, open_network
-from stages.picture_names import PictureName, find_name
+from stages.picture_names import PictureName, name_of
 
 _PARAMS: Final = {"threshold"}
 
@@ -62,7 +62,7 @@ class ObjectDetect:
 
     def __call__(self, work: Work, /) -> Result:
         """Detect in the picture of role ``picture``. Raises InputRejected if it cannot be read or named."""
-        name = find_name(work.key)
+        name = name_of(work)
         if name is None:
             raise InputRejected("not a picture's name", work.key)
         given = work.inputs["picture"]

@@ -14,7 +14,7 @@ from typing import Final
 
 from lookout.domain.errors import Corrupt, InputRejected, ObjectChanged
 from lookout.domain.records import AlertDraft, Input, JsonObject, LoadedReference, Output, Result, Work
-from stages.picture_names import find_name
+from stages.picture_names import PictureName, name_of
 from stages.threat_detect.detections import Detections, Seen, read
 from stages.threat_detect.local_time import local_time
 from stages.threat_detect.rules.rules import ROLE, Rule, Wanted, parse
@@ -74,7 +74,7 @@ class _ThreatDetect:
         """
         picture, document = work.inputs["picture"], work.inputs["detections"]
         key = picture.ref.key.removeprefix(_VALID)
-        name = find_name(key)
+        name = name_of(work)
         if name is None:
             raise InputRejected("expected a picture named <device>_<unix seconds>.jpg", key)
         found = read(document.data, document.ref.path)
@@ -87,7 +87,7 @@ class _ThreatDetect:
         ]
         if not hits:
             return Result(at_s=found.captured_at_s)
-        return _result(key, name.stem, picture, found, hits)
+        return _result(key, name, picture, found, hits)
 
 
 def _matter(rule: Rule, found: Detections) -> tuple[int, ...]:
@@ -104,7 +104,7 @@ def _holds(wanted: Wanted, seen: Seen, found: Detections) -> bool:
 
 
 def _result(
-    key: str, stem: str, picture: Input, found: Detections, hits: Sequence[tuple[_InForce, tuple[int, ...]]]
+    key: str, name: PictureName, picture: Input, found: Detections, hits: Sequence[tuple[_InForce, tuple[int, ...]]]
 ) -> Result:
     names_at: dict[int, list[str]] = {}
     for item, matter in hits:
@@ -126,10 +126,10 @@ def _result(
         "height": found.image.height,
     }
     model: JsonObject = {"name": found.model.name, "sha256": found.model.sha256}
-    evidence = f"{stem}.jpg"
+    evidence = f"{name.stem}.jpg"
     return Result(
         outputs=(
-            Output(key=f"{stem}.json", data=json.dumps(document).encode("ascii"), content_type="application/json"),
+            Output(key=f"{name.stem}.json", data=json.dumps(document).encode("ascii"), content_type="application/json"),
             Output(key=evidence, data=_draw(picture, found, set(places), hits), content_type="image/jpeg"),
         ),
         facts={
@@ -144,7 +144,7 @@ def _result(
         counts={"threats": 1, **{f"threat:{label}": count for label, count in labels.items()}},
         label=f"threat: {', '.join(labels)}",
         at_s=found.captured_at_s,
-        alerts=tuple(_drafts(hits, evidence, subject, model, found)),
+        alerts=tuple(_drafts(hits, evidence, subject, model, found, name.subject)),
     )
 
 
@@ -196,6 +196,7 @@ def _drafts(
     picture: JsonObject,
     model: JsonObject,
     found: Detections,
+    name: str,
 ) -> Iterable[AlertDraft]:
     for item, matter in hits:
         detail: JsonObject = {
@@ -219,4 +220,5 @@ def _drafts(
                 recipient=recipient,
                 evidence=evidence,
                 detail=detail,
+                subject=name,
             )

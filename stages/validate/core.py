@@ -10,24 +10,25 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Run
 from lookout.domain.records import Input, JsonObject, LoadedReference, Output, Result, Work
-from stages.picture_names import PictureName, find_name
+from stages.camera_names.names import Ignored
 from stages.validate import jpeg
 from stages.validate import output_keys as keys
 from stages.validate.decoder import DecoderComplaint, size_px
 from stages.validate.decoder_warnings import decode
+from stages.validate.devices_file import read_settings
 from stages.validate.file_type import is_jpeg, looks_like
+from stages.validate.foreign_files import is_foreign
 from stages.validate.jpeg import Frame, Structure
 from stages.validate.limits import Limits
-from stages.validate.reasons import Flag, Reason, Refused
+from stages.validate.name_reader import Named, NameReader
+from stages.validate.reasons import EDITION, Flag, Reason, Refused
 from stages.validate.zeroed_blocks import find_zeroed
 
 ROLE: Final = "picture"
@@ -38,35 +39,60 @@ GREY_TOLERANCE: Final = 4
 def prepare(params: JsonObject, references: Sequence[LoadedReference], /) -> Run:
     """Return the stage with its parameters checked; see ``Limits`` for their names, units and defaults.
 
-    Raises InputRejected naming the parameter that cannot be used, or when references are given: it has none.
+    ``references`` are parts of a devices file. Raises InputRejected naming what cannot be used.
     """
-    if references:
-        raise InputRejected(f"expected no references, got {len(references)}", "validate")
-    return _Validate(Limits.from_params(params))
+    limits = Limits.from_params(params)
+    return _Validate(NameReader(limits, read_settings(references, limits)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Validate:
-    limits: Limits
+    names: NameReader
 
     def __call__(self, work: Work, /) -> Result:
         """Inputs: role ``picture``. Raises Unavailable when memory runs out, and nothing for whatever the input is."""
         picture = work.inputs[ROLE]
-        name = find_name(work.key)
+        if is_foreign(work.key, picture.data):
+            return _ignored("no photograph")
+        named: Named | None = None
         try:
-            captured_at_s = _check_name(work.key, name, picture.observed_at_s, self.limits)
-            frame, flags = _check_bytes(picture, self.limits)
+            found = self.names.read(work.key, picture)
+            if isinstance(found, Ignored):
+                return _ignored(found.entry)
+            named = found
+            known = _known_facts(work.known, named)
+            facts = _check_bytes(picture, named.limits) if known is None else known
         except Refused as refused:
-            return _invalid(work.key, picture, refused, _credible_time(name, refused.reason))
-        return Result(
-            outputs=(Output(key=f"valid/{work.key}", data=picture.data, content_type="image/jpeg"),),
-            facts={"flags": flags, "width": frame.width, "height": frame.height},
-            counts={"pictures": 1, "valid": 1},
-            at_s=captured_at_s,
-        )
+            return _invalid(work.key, picture, refused, named)
+        return _valid(work.key, picture, named, facts)
 
 
-def _invalid(key: str, picture: Input, refused: Refused, at_s: float | None) -> Result:
+def _valid(key: str, picture: Input, named: Named, facts: JsonObject) -> Result:
+    outputs = [Output(key=f"valid/{key}", data=picture.data, content_type="image/jpeg")]
+    if named.document is not None:
+        outputs.append(Output(key=f"names/{key}.json", data=named.document, content_type="application/json"))
+    return Result(
+        outputs=tuple(outputs),
+        facts={**facts, **named.facts},
+        counts={"pictures": 1, "valid": 1},
+        at_s=named.name.captured_at_s,
+        group=named.name.group,
+    )
+
+
+def _known_facts(known: JsonObject | None, named: Named) -> JsonObject | None:
+    """Return what was found of the same bytes under the same limits; None if nothing was, or they were refused."""
+    if known is None or "flags" not in known or known.get("limits") != named.facts.get("limits"):
+        return None
+    return {name: known[name] for name in ("flags", "width", "height")}
+
+
+def _ignored(why: str) -> Result:
+    """Return the result of a file that is left alone: it is counted nowhere, and its label says that it is there."""
+    return Result(facts={"ignored": why, "edition": EDITION}, label="ignored")
+
+
+def _invalid(key: str, picture: Input, refused: Refused, named: Named | None) -> Result:
     """Return the reason as JSON, and the picture itself, with its digest, unless it was too large to be read."""
     safe = f"invalid/{keys.safe_key(key)}"
     whole = len(picture.data) == picture.ref.size
@@ -83,51 +109,22 @@ def _invalid(key: str, picture: Input, refused: Refused, at_s: float | None) -> 
     if whole:
         kind = "image/jpeg" if is_jpeg(picture.data) else "application/octet-stream"
         outputs.insert(0, Output(key=safe, data=picture.data, content_type=kind))
+    said = {name: refused.facts[name] for name in ("captured_at_s",) if name in refused.facts}
     return Result(
         outputs=tuple(outputs),
-        facts={"reason": refused.reason.value, "sentence": refused.sentence},
+        facts={"reason": refused.reason.value, "sentence": refused.sentence, "edition": EDITION, **said},
         counts={"pictures": 1, "invalid": 1, f"invalid:{refused.reason}": 1},
         label=f"invalid: {refused.reason}",
-        at_s=at_s,
+        at_s=None if named is None else named.name.captured_at_s,
+        group=None if named is None else named.name.group,
     )
-
-
-# --- the name --------------------------------------------------------------------------------------------------------
-
-
-def _check_name(key: str, name: PictureName | None, observed_at_s: float | None, limits: Limits) -> float:
-    """Return the time at which the picture was taken, in Unix seconds. Raises Refused: NAME, TIME_TOO_EARLY,
-    TIME_IN_FUTURE."""
-    if name is None:
-        last = keys.shown(key.rpartition("/")[2])
-        raise Refused(Reason.NAME, detail=f"expected <device>_<unix seconds>.jpg, got {last}")
-    fault = keys.find_fault(key)
-    if fault:
-        raise Refused(Reason.NAME, detail=f"its folder cannot be kept, as {fault}")
-    at_s = name.captured_at_s
-    if at_s < limits.earliest_s:
-        raise Refused(Reason.TIME_TOO_EARLY, time=_utc(at_s), earliest=_utc(limits.earliest_s))
-    if observed_at_s is not None and at_s > observed_at_s + limits.future_tolerance_s:
-        raise Refused(Reason.TIME_IN_FUTURE, time=_utc(at_s), tolerance_s=limits.future_tolerance_s)
-    return at_s
-
-
-def _credible_time(name: PictureName | None, reason: Reason) -> float | None:
-    """Return the time at which the picture was taken, None where that is the defect."""
-    if name is None or reason in (Reason.TIME_TOO_EARLY, Reason.TIME_IN_FUTURE):
-        return None
-    return name.captured_at_s
-
-
-def _utc(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 # --- the bytes -------------------------------------------------------------------------------------------------------
 
 
-def _check_bytes(picture: Input, limits: Limits) -> tuple[Frame, list[str]]:
-    """Return the frame and the flags of a whole, usable picture. Raises Refused with any other reason."""
+def _check_bytes(picture: Input, limits: Limits) -> JsonObject:
+    """Return flags and size of a whole, usable picture. Raises Refused with any other reason."""
     data, size = picture.data, picture.ref.size
     if size == 0:
         raise Refused(Reason.EMPTY)
@@ -143,7 +140,8 @@ def _check_bytes(picture: Input, limits: Limits) -> tuple[Frame, list[str]]:
     if zeroed_at is not None:
         raise Refused(Reason.DAMAGED, detail=f"zeros stand in the place of picture data from byte {zeroed_at} on")
     small, flags = decode(data, structure, limits.max_stray_bytes)
-    return frame, [flag.value for flag in (*flags, *_find_oddities(data, structure, small))]
+    found = [flag.value for flag in (*flags, *_find_oddities(data, structure, small))]
+    return {"flags": found, "width": frame.width, "height": frame.height}
 
 
 def _check_frame(frame: Frame, limits: Limits) -> None:

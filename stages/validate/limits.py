@@ -5,7 +5,9 @@ Knows no picture; only checks that the numbers make sense.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Final
 
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import JsonObject
@@ -20,8 +22,8 @@ class Limits:
     """Width times height as the header says; checked before anything is decoded."""
     min_width_px: int = 64
     min_height_px: int = 64
-    earliest_s: int = 946_684_800
-    """Unix seconds; 2000-01-01 UTC. Devices without a clock start at 1970, 1980 or so."""
+    earliest_s: int = 978_307_200
+    """Unix seconds; 2001-01-01 UTC. Clocks that were reset show times up to the year 2000."""
     future_tolerance_s: int = 86_400
     """How far a device's clock may be ahead of the time at which its picture was first seen."""
     max_stray_bytes: int = 8
@@ -34,6 +36,22 @@ class Limits:
             if type(value) is not int or value < low:
                 raise InputRejected(f"expected a whole number of at least {low}, got {value!r}", _place(name))
 
+    def replaced(self, changes: object, place: str) -> Limits:
+        """Return the limits with some of them changed, as a devices file says. Raises InputRejected with the place."""
+        if not isinstance(changes, Mapping):
+            raise InputRejected(f"expected an object, got {changes!r}", place)
+        for name in changes:
+            if name not in CHANGEABLE:
+                raise InputRejected(f"unknown name {name!r}", place, f"there are {', '.join(CHANGEABLE)}")
+        try:
+            return replace(self, **changes)
+        except InputRejected as exc:
+            raise InputRejected(exc.what, f"{place}: {(exc.where or '').rpartition(' ')[2]}", exc.hint) from exc
+
+    def changes_of(self, other: Limits) -> JsonObject:
+        """Return the limits that differ from other ones."""
+        return {name: getattr(self, name) for name in CHANGEABLE if getattr(self, name) != getattr(other, name)}
+
     @classmethod
     def from_params(cls, params: JsonObject) -> Limits:
         """Make limits of parameters. Raises InputRejected naming the parameter that is unknown or not usable."""
@@ -42,6 +60,10 @@ class Limits:
             if name not in known:
                 raise InputRejected("unknown parameter", _place(name), f"one of {', '.join(known)}")
         return cls(**params)  # type: ignore[arg-type]  # each value is checked when the record is made
+
+
+CHANGEABLE: Final = ("max_pixels", "min_width_px", "min_height_px", "max_stray_bytes")
+"""Limits of the picture itself, which a devices file may change. ``max_bytes`` decides what is read at all."""
 
 
 def _place(name: str) -> str:

@@ -11,9 +11,10 @@ holds only what is named by its digest.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from typing import Final
+
+from stages.strict_json import printable
 
 MAX_PART_BYTES: Final = 200
 MAX_KEY_BYTES: Final = 900
@@ -24,8 +25,8 @@ _PLAIN_ENDING: Final = re.compile(r"\.[A-Za-z0-9]{1,8}\Z", re.ASCII)
 
 
 def shown(text: str) -> str:
-    """Return the text in quotes for a sentence: printable ASCII on one line, shortened to about 60 characters."""
-    return json.dumps(text if len(text) <= 60 else text[:59] + "\u2026")
+    """Return the text in quotes for a sentence: on one line, shortened to about 60 characters."""
+    return f'"{printable(text if len(text) <= 60 else text[:59] + "…")}"'
 
 
 def find_fault(key: str) -> str | None:

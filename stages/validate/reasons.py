@@ -15,6 +15,10 @@ class Reason(StrEnum):
     """Reason to refuse a picture, in the order of the checks."""
 
     NAME = "name"
+    NAME_AMBIGUOUS = "name-ambiguous"
+    DEVICE_MISSING = "device-missing"
+    TIME_MISSING = "time-missing"
+    TIME_WITHOUT_ZONE = "time-without-zone"
     TIME_TOO_EARLY = "time-too-early"
     TIME_IN_FUTURE = "time-in-future"
     EMPTY = "empty"
@@ -33,6 +37,10 @@ class Reason(StrEnum):
 
 SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.NAME: "The name does not say which device took the picture and when: {detail}.",
+    Reason.NAME_AMBIGUOUS: "{text}",
+    Reason.DEVICE_MISSING: "{text}",
+    Reason.TIME_MISSING: "{text}",
+    Reason.TIME_WITHOUT_ZONE: "{text}",
     Reason.TIME_TOO_EARLY: "The name says that the picture was taken at {time}, before the earliest time allowed, "
     "{earliest}: the device's clock is probably not set.",
     Reason.TIME_IN_FUTURE: "The name says that the picture was taken at {time}, more than {tolerance_s} s after it was "
@@ -50,7 +58,13 @@ SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.TOO_MANY_SCANS: "The picture is coded in more than {limit} scans, which would take too long to decode.",
     Reason.DAMAGED: "The picture's data is damaged: {detail}.",
 }
-"""One sentence a code; the names in braces are the facts of the refusal."""
+"""One sentence a code; the names in braces are the facts of the refusal. The fact ``text`` is a whole sentence, which
+the reader of a devices file has made."""
+
+
+EDITION: Final = 2
+"""Edition of the checks: raised when files that were refused, for reasons of ``times.RECONSIDERED``, may be accepted
+now. These are checked once more; the recipe and all other results stay."""
 
 
 class Flag(StrEnum):
@@ -85,13 +99,13 @@ FLAG_MEANINGS: Final[Mapping[Flag, str]] = {
 class Refused(Exception):
     """A picture is refused. Raised by the checks, caught by the stage; never leaves it."""
 
-    def __init__(self, reason: Reason, **facts: str | int) -> None:
+    def __init__(self, reason: Reason, **facts: str | float) -> None:
         super().__init__(reason, facts)
         self.reason, self.facts = reason, facts
 
     @property
     def sentence(self) -> str:
-        return SENTENCES[self.reason].format_map(self.facts)
+        return str(self.facts.get("text") or SENTENCES[self.reason].format_map(self.facts))
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.sentence}"

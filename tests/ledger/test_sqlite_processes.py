@@ -261,10 +261,10 @@ def test_many_processes_may_make_the_file_at_once(path):
 def test_a_newer_form_is_refused_with_what_to_do(path):
     SqliteLedger(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE meta SET value = '4'")
+    connection.execute("UPDATE meta SET value = '5'")
     connection.commit()
     connection.close()
-    with pytest.raises(InputRejected, match=r"newer.*4.*knows 3.*update"):
+    with pytest.raises(InputRejected, match=r"newer.*5.*knows 4.*update"):
         SqliteLedger(path)
 
 

@@ -70,6 +70,17 @@ class Site:
         (self.root / "rules").mkdir(parents=True, exist_ok=True)
         (self.root / "rules" / f"{name}.json").write_text(text)
 
+    def put_as(self, name: str, place: str) -> None:
+        """Put a sample photograph into the source under another path."""
+        path = self.root / "photos" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "examples" / "photos" / name, path)
+
+    def put_devices(self, document: object) -> None:
+        """Put the devices file."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / "devices.json").write_text(json.dumps(document))
+
     def begin(self, *names: str) -> None:
         """Put the photographs and the rules that the tests begin with."""
         self.put(*names)
@@ -109,8 +120,9 @@ class Site:
                 code="test",
                 clock=self.clock,
             )
-            rules = {"rules": self.root / "rules"} if (self.root / "rules").is_dir() else {}
-            order = Order(sources=(self.root / "photos",), references={"model": self.model, **rules})
+            given = {"rules": self.root / "rules", "devices": self.root / "devices.json"}
+            references = {"model": self.model, **{bucket: path for bucket, path in given.items() if path.exists()}}
+            order = Order(sources=(self.root / "photos",), references=references)
             return runner.run(order).engine.report
 
     # --- what is there afterwards -----------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def alerts(result: Result, created_at_s: float = 1763798401.0) -> list[Alert]:
     data = {output.key: output.data for output in result.outputs}
     return [
         Alert(
-            id=alert_id(draft.user, draft.rule, draft.picture_key, draft.picture_sha256, draft.recipient),
+            id=alert_id(draft),
             draft=draft,
             evidence=ObjectRef(bucket="threat-detect", key=draft.evidence, sha256=sha256(data[draft.evidence]), size=1),
             datum_hash="da" * 32,

@@ -287,16 +287,14 @@ def referenced(files: dict[str, bytes]) -> list[Reference]:
 
 
 @pytest.mark.parametrize(
-    ("key", "expected"),
+    ("group", "expected"),
     [
-        ("porch_1763798400.jpg", ["all.json", "porch.json"]),
-        ("x/gate-2_1763798400.JPEG", ["all.json", "gates.json"]),
-        ("valid/porch_1763798400.jpg", ["all.json", "porch.json"]),
-        ("yard_1763798400.jpg", ["all.json"]),
-        ("IMG_0001.jpg", []),
+        ("porch/2025-11-22", ["all.json", "porch.json"]),
+        ("gate-2/2025-11-22", ["all.json", "gates.json"]),
+        ("yard/2025-11-22", ["all.json"]),
     ],
 )
-def test_select_gives_the_files_with_a_rule_for_the_device(key: str, expected: list[str]) -> None:
+def test_select_gives_the_files_with_a_rule_for_the_device(group: str, expected: list[str]) -> None:
     references = referenced(
         {
             "all.json": rule_file({"user": "u1"}),
@@ -304,9 +302,10 @@ def test_select_gives_the_files_with_a_rule_for_the_device(key: str, expected: l
             "porch.json": rule_file({"user": "u4", "devices": ["por*"]}),
         }
     )
-    assert [reference.name for reference in select(key, references)] == expected
+    assert [reference.name for reference in select(references)("any.jpg", group)] == expected
 
 
 def test_select_leaves_out_references_whose_meta_says_nothing() -> None:
     reference = Reference(bucket="rules", name="x", files={}, meta={"rules": [{"devices": "porch"}, 5]})
-    assert select("porch_1763798400.jpg", [reference, Reference(bucket="rules", name="y", files={})]) == []
+    references = [reference, Reference(bucket="rules", name="y", files={})]
+    assert select(references)("any.jpg", "porch/2025-11-22") == []

@@ -95,7 +95,8 @@ def work(data, key=KEY, observed_at_s: float | None = SEEN_AT_S, size=None):
     ref = ObjectRef(
         bucket="images", key=key, sha256=hashlib.sha256(data).hexdigest(), size=len(data) if size is None else size
     )
-    return Work(key=key, inputs={"picture": Input(role="picture", ref=ref, data=data, observed_at_s=observed_at_s)})
+    seen = Input(role="picture", ref=ref, data=data, observed_at_s=observed_at_s, planned_at_s=observed_at_s)
+    return Work(key=key, inputs={"picture": seen})
 
 
 def validate(data, key=KEY, params: JsonObject | None = None, **more) -> Result:

@@ -81,7 +81,6 @@ def test_two_runs_over_the_same_bytes_give_the_same_bytes_whenever_they_were_see
         "porch_1763798400.png",
         "porch_1763798400.jpg\n",
         "porch_\u0661\u0667\u0666\u0663\u0667\u0669\u0668\u0664\u0660\u0660.jpg",
-        "\u7384\u95a2_1763798400.jpg",
         f"{'d' * 1000}_1763798400.jpg",
         "../porch_1763798400.jpg",
         "/porch_1763798400.jpg",
@@ -103,7 +102,15 @@ def test_a_name_that_says_nothing_or_cannot_be_kept_is_refused(key):
 
 
 @pytest.mark.parametrize(
-    "key", ["porch_1763798400.JPEG", "porch_1763798400123.jpg", "\u7384\u95a2/1 2/porch_1763798400.jpg"]
+    "key",
+    [
+        "porch_1763798400.JPEG",
+        "porch_1763798400123.jpg",
+        "\u7384\u95a2/1 2/porch_1763798400.jpg",
+        "front_door_1763798400.jpg",
+        "\u7384\u95a2_1763798400.jpg",
+        "Front Door_1763798400.jpg",
+    ],
 )
 def test_other_good_names_are_accepted(key):
     result = validate(photo(), key)
@@ -119,8 +126,8 @@ def test_a_folder_that_cannot_be_kept_is_named_in_the_sentence():
 @pytest.mark.parametrize(
     ("stamp", "reason"),
     [
-        ("0946684799", "time-too-early"),
-        ("0946684800", None),
+        ("0978307199", "time-too-early"),
+        ("0978307200", None),
         ("0000000000", "time-too-early"),
         (f"{int(SEEN_AT_S) + 86_400}", None),
         (f"{int(SEEN_AT_S) + 86_401}", "time-in-future"),

@@ -156,10 +156,10 @@ class CommitUnit:
         elif delivery.is_open(kept.alert):
             self._put[id_] = KeptAlert(delivery.canceled(kept.alert, now_s))
 
-    def keep_alert(self, id_: str) -> None:
-        kept = self._put.get(id_) or self._read.alerts[id_]
-        if kept.withdrawn:
-            self._put[id_] = KeptAlert(kept.alert, kept.owner)
+    def share_alert(self, alert: Alert) -> None:
+        kept = self._put.get(alert.id) or self._read.alerts[alert.id]
+        if kept.withdrawn or kept.alert is not alert:
+            self._put[alert.id] = KeptAlert(alert, kept.owner)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 

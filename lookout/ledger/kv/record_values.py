@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -146,15 +146,8 @@ def read_alert(id_: str, kv: Kv) -> KeptAlert:
     try:
         head, _, body = text_of(kv.value).partition("\n")
         state, tries, due_at_s, message_id, error, settled_at_s, owner, withdrawn, *doubts = json.loads(head)
-        made = codec.read_alert(id_, body)
-        alert = Alert(
-            id=id_,
-            draft=made.draft,
-            evidence=made.evidence,
-            datum_hash=made.datum_hash,
-            run=made.run,
-            code=made.code,
-            created_at_s=made.created_at_s,
+        alert = replace(
+            codec.read_alert(id_, body),
             state=AlertState(state),
             tries=tries,
             # A form without doubts is older: what it calls unknown may have arrived.

@@ -35,10 +35,11 @@ from lookout.ledger.kv.slot_values import ClaimPart, Kept
 from lookout.ledger.port import Ledger
 from lookout.ledger.rules.slots import Row
 
-FORM: Final = 3
+FORM: Final = 4
 """Raised whenever an older program could misread what a newer one wrote: keys, values, or the forms of ``codec``."""
-OLDER: Final = (2,)
-"""Forms of which everything can be read as it is: without doubts of alerts, and with held alerts among the others."""
+OLDER: Final = (2, 3)
+"""Forms of which everything can be read as it is: 2 has no doubts of alerts, and held alerts among the others; in 3
+alerts have no subject."""
 FILLING: Final = b"filling"
 """In the place of the form while a ledger is filled from a backup."""
 GETS: Final = 120

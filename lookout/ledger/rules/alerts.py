@@ -101,6 +101,23 @@ def abandoned(alert: Alert, now_s: float, *, withdrawn: bool = False) -> Alert:
     return delivered(alert, how, now_s, withdrawn=withdrawn)
 
 
+def keys_of(alert: Alert) -> tuple[str, ...]:
+    """Return the keys of the datums that need the alert."""
+    return alert.keys or (alert.draft.picture_key,)
+
+
+def needed(alert: Alert, key: str) -> Alert:
+    """Return the alert as one that the datum of this key needs too."""
+    keys = keys_of(alert)
+    return alert if key in keys else replace(alert, keys=(*keys, key))
+
+
+def unneeded(alert: Alert, key: str) -> Alert | None:
+    """Return the alert as one that the datum of this key needs no more; None if no other does."""
+    keys = tuple(other for other in keys_of(alert) if other != key)
+    return replace(alert, keys=keys) if keys else None
+
+
 def canceled(alert: Alert, now_s: float) -> Alert:
     """Return the alert that nobody needs any more."""
     return replace(alert, state=AlertState.CANCELED, due_at_s=0.0, settled_at_s=now_s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lookout.domain.records import (
@@ -126,8 +126,9 @@ class Book(Protocol):
     def withdraw_alert(self, id_: str, now_s: float) -> None:
         """Cancel the alert if it is waiting; if it is being sent, cancel what would be tried again."""
 
-    def keep_alert(self, id_: str) -> None:
-        """Undo ``withdraw_alert`` of an alert that is being sent: its picture is back."""
+    def share_alert(self, alert: Alert) -> None:
+        """Keep which datums need an alert that is not certain to have arrived; undo ``withdraw_alert`` of one that is
+        being sent."""
 
 
 def is_tallied(record: Record) -> bool:
@@ -296,11 +297,11 @@ def _replace(book: Book, row: Row, outcome: Outcome, now_s: float) -> None:
                 book.hold_path(ref, None)
                 book.publish(Publish(bucket=ref.bucket, key=ref.key, ref=None))
         book.tally(old, -1)
-    _replace_alerts(book, old, outcome, now_s)
+    _replace_alerts(book, row.key, old, outcome, now_s)
     row.record = new
 
 
-def _replace_alerts(book: Book, old: Record | None, outcome: Outcome, now_s: float) -> None:
+def _replace_alerts(book: Book, key: str, old: Record | None, outcome: Outcome, now_s: float) -> None:
     carried = {alert.id: alert for alert in outcome.alerts}
     again = set(outcome.record.alert_ids).difference(carried) if outcome.record is not None else set()
     for id_ in carried.keys() | again:
@@ -308,9 +309,17 @@ def _replace_alerts(book: Book, old: Record | None, outcome: Outcome, now_s: flo
         # A record of history comes back by itself, without its alerts: what was canceled in between waits again.
         entering = carried.get(id_, known)
         if entering is not None and (known is None or known.state is AlertState.CANCELED):
-            book.put_alert(delivery.renewed(entering, doubts=0 if known is None else known.doubts))
-        elif known is not None and known.state is AlertState.SENDING:
-            book.keep_alert(id_)
+            new = replace(entering, keys=() if entering.draft.picture_key == key else (key,))
+            book.put_alert(delivery.renewed(new, doubts=0 if known is None else known.doubts))
+        elif known is not None and known.state in delivery.NOT_SENT:
+            shared = delivery.needed(known, key)
+            if shared is not known or known.state is AlertState.SENDING:
+                book.share_alert(shared)
     if old is not None:
         for id_ in {*old.alert_ids, *book.alerts_of(old)} - carried.keys() - again:
-            book.withdraw_alert(id_, now_s)
+            known = book.alert(id_)
+            left = None if known is None else delivery.unneeded(known, key)
+            if left is None:
+                book.withdraw_alert(id_, now_s)
+            elif left.state in delivery.NOT_SENT:
+                book.share_alert(left)

@@ -100,6 +100,7 @@ class _Book:
         self._alerts: dict[str, Alert] = {}
         self._of_datum: dict[str, list[str]] = {}
         self._put: dict[str, Alert] = {}
+        self._shared: dict[str, Alert] = {}
         self._withdrawn: dict[str, bool] = {}
         self._read(outcomes)
 
@@ -213,8 +214,13 @@ class _Book:
         elif delivery.is_open(alert):
             self.put_alert(delivery.canceled(alert, now_s))
 
-    def keep_alert(self, id_: str) -> None:
-        self._withdrawn[id_] = False
+    def share_alert(self, alert: Alert) -> None:
+        self._alerts[alert.id] = alert
+        self._withdrawn[alert.id] = False
+        if alert.id in self._put:
+            self._put[alert.id] = alert
+        else:
+            self._shared[alert.id] = alert
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -239,6 +245,10 @@ class _Book:
             [_change_fields(change) for change in self._changes.values()],
         )
         self._write_tallies()
+        many(
+            "UPDATE alerts SET body = ? WHERE id = ?",
+            [(codec.write_alert(alert), alert.id) for alert in self._shared.values()],
+        )
         save_alerts(self._connection, self._put.values())
         withdrawn = [(flag, id_) for id_, flag in self._withdrawn.items()]
         many("UPDATE alerts SET withdrawn = ? WHERE id = ?", withdrawn)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-FORM: Final = 3
+FORM: Final = 4
 """Raised whenever an older program could misread what a newer one wrote: tables, or the forms of ``codec``."""
 
 _BATCHES: Final = """
@@ -30,7 +30,7 @@ UPDATE alerts SET state = 'unknown' WHERE state = 'pending' AND doubts = 1;
 UPDATE alerts SET open = 1 WHERE state = 'unknown';
 """
 
-UPGRADES: Final = {1: _BATCHES, 2: _DOUBTS}
+UPGRADES: Final = {1: _BATCHES, 2: _DOUBTS, 3: ""}
 """What makes the tables of a form into those of the next one: only ever additions, so that a kill leaves either."""
 
 _FIRST: Final = """

@@ -28,6 +28,7 @@ from lookout.domain.records import (
     Result,
     Work,
 )
+from lookout.engine.earlier_alerts import same_recipient
 from lookout.ledger.port import Ledger
 from lookout.object_store.port import ObjectReader
 from lookout.reports.proof.findings import Findings, Proof, Step
@@ -82,8 +83,7 @@ class _Attempt:
     def _check_alert(self, record: Record) -> None:
         """The alert is the one that its draft says, and hangs on its datum and its picture by digests."""
         draft = self.alert.draft
-        id_ = alert_id(draft.user, draft.rule, draft.picture_key, draft.picture_sha256, draft.recipient)
-        self.found.compare("the alert's id", self.alert.id, id_)
+        self.found.compare("the alert's id", self.alert.id, alert_id(draft))
         if self.alert.id not in record.alert_ids:
             self.found.differ(f"the alerts of {_name(record)}", self.alert.id, None)
         evidence = {ref.key: ref.sha256 for ref in record.outputs}
@@ -184,18 +184,23 @@ class _Attempt:
             if data is None:
                 complete = False
                 continue
-            observed_at_s = self._observed_at_s(item.ref, record)
-            inputs[item.role] = Input(role=item.role, ref=item.ref, data=data, observed_at_s=observed_at_s)
+            seen_at_s = self._observed_at_s(item.ref)
+            inputs[item.role] = Input(
+                role=item.role,
+                ref=item.ref,
+                data=data,
+                observed_at_s=seen_at_s,
+                planned_at_s=None if seen_at_s is None else max(seen_at_s, record.started_at_s),
+            )
         return Work(key=record.key, inputs=inputs) if complete else None
 
-    def _observed_at_s(self, ref: ObjectRef, record: Record) -> float | None:
-        """Return the later of the first sight of a picture and the time at which the datum was made, as its stage was
-        told."""
+    def _observed_at_s(self, ref: ObjectRef) -> float | None:
+        """Return when a picture was first seen."""
         if ref.bucket != self.pipelines[0].inputs:
             return None
         known = self.ledger.find_inputs(ref.bucket, [ref.key]).get(ref.key)
         same = known is not None and known.ref is not None and known.ref.sha256 == ref.sha256
-        return max(known.observed_at_s, record.started_at_s) if known is not None and same else None
+        return known.observed_at_s if known is not None and same else None
 
     def _load(self, stage: Stage, record: Record) -> list[LoadedReference] | None:
         loaded = []
@@ -260,12 +265,11 @@ class _Attempt:
             self.found.compare(where, was, now)
 
     def _compare_alert(self, result: Result) -> None:
-        for draft in result.alerts:
-            id_ = alert_id(draft.user, draft.rule, draft.picture_key, draft.picture_sha256, draft.recipient)
-            if id_ == self.alert.id:
-                self.found.compare("the alert", dataclasses.asdict(self.alert.draft), dataclasses.asdict(draft))
-                return
-        self.found.differ("the alert", self.alert.id, None)
+        draft = same_recipient(result.alerts, self.alert.draft)
+        if draft is None:
+            self.found.differ("the alert", self.alert.id, None)
+        else:
+            self.found.compare("the alert", dataclasses.asdict(self.alert.draft), dataclasses.asdict(draft))
 
 
 def _name(record: Record) -> str:

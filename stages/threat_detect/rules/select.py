@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from lookout.domain.pipeline import Selection
 from lookout.domain.records import Json, Reference
-from stages.picture_names import find_name
+from stages.picture_names import device_of
 
 
-def select(key: str, references: Sequence[Reference]) -> list[Reference]:
-    """Return the rule files with at least one rule for the device that the picture's key names; none for a nameless
-    key.
+def select(references: Sequence[Reference]) -> Selection:
+    """Prepare a selection of the rule files with at least one rule for the device of a picture's group.
 
     Goes by what ``rules:accept`` extracted: ``meta["rules"][i]["devices"]``, a list of globs.
     """
-    name = find_name(key)
-    if name is None:
-        return []
-    return [reference for reference in references if _watches(reference.meta.get("rules"), name.device)]
+    by_device: dict[str, list[Reference]] = {}
+
+    def choose(_key: str, group: str, /) -> Sequence[Reference]:
+        device = device_of(group)
+        found = by_device.get(device)
+        if found is None:
+            found = [reference for reference in references if _watches(reference.meta.get("rules"), device)]
+            by_device[device] = found
+        return found
+
+    return choose
 
 
 def watches(globs: Sequence[str], device: str) -> bool:

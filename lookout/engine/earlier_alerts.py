@@ -1,0 +1,68 @@
+"""Alerts about the same picture that the ledger has already: the identity by which a new one is known as one of them.
+
+A picture keeps its alerts when it is moved or copied, and when its name is read otherwise than before. Reads only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from lookout.domain.pipeline import Pipeline
+from lookout.domain.records import AlertDraft, Record
+from lookout.ledger.port import Ledger
+
+
+class EarlierAlerts:
+    """Alerts of all datums that have read the pictures of these drafts, by their bytes."""
+
+    def __init__(self, pipeline: Pipeline, ledger: Ledger, drafts: Sequence[AlertDraft]) -> None:
+        self._pipeline = pipeline
+        digests = {draft.picture_sha256 for draft in drafts}
+        ids = {id_ for digest in digests for record in _readers(ledger, digest) for id_ in record.alert_ids}
+        self._alerts = list(ledger.alerts(ids=ids)) if ids else []
+
+    def identified(self, draft: AlertDraft) -> AlertDraft:
+        """Return the draft with the identity of an earlier alert of the same rule for the same recipient, if there is
+        one: about the picture of that subject, wherever it lay, or about the one of that key, however it was read."""
+        of_key: AlertDraft | None = None
+        for alert in self._alerts:
+            known = alert.draft
+            if not _is_for_same(known, draft):
+                continue
+            if draft.subject is not None and self._subject(known) == draft.subject:
+                return _as_known(draft, known)
+            if known.picture_key == draft.picture_key:
+                of_key = of_key or known
+        return draft if of_key is None else _as_known(draft, of_key)
+
+    def _subject(self, known: AlertDraft) -> str | None:
+        return self._pipeline.subject_of(known.picture_key) if known.subject is None else known.subject
+
+
+def _readers(ledger: Ledger, sha256: str) -> Iterator[Record]:
+    after = ""
+    while page := ledger.users(sha256, after=after):
+        yield from page
+        after = page[-1].hash
+
+
+def _is_for_same(known: AlertDraft, draft: AlertDraft) -> bool:
+    return (known.user, known.rule, known.recipient, known.picture_sha256) == (
+        draft.user,
+        draft.rule,
+        draft.recipient,
+        draft.picture_sha256,
+    )
+
+
+def _as_known(draft: AlertDraft, known: AlertDraft) -> AlertDraft:
+    """Return the draft with what identifies the known one: its subject, or, where it has none, its key."""
+    if known.subject is None:
+        return replace(draft, subject=None, picture_key=known.picture_key)
+    return replace(draft, subject=known.subject)
+
+
+def same_recipient(drafts: Iterable[AlertDraft], known: AlertDraft) -> AlertDraft | None:
+    """Return the draft that is meant for the same recipient by the same rule, as the known one is identified."""
+    return next((_as_known(draft, known) for draft in drafts if _is_for_same(known, draft)), None)
