@@ -50,7 +50,7 @@ def test_anything_else_is_refused(text: str) -> None:
 def test_a_picture_is_in_a_range_by_the_time_in_its_name(
     since_s: float | None, until_s: float | None, key: str, expected: bool
 ) -> None:
-    assert Range(since_s=since_s, until_s=until_s).has(key, find_name) is expected
+    assert Range(since_s=since_s, until_s=until_s).has(key, None, find_name) is expected
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,9 @@ def test_a_day_is_in_a_range_that_has_a_part_of_it(
 def test_a_range_is_all_only_without_any_limit() -> None:
     assert Range().is_all
     assert not any(one.is_all for one in (Range(prefix="x"), Range(since_s=0.0), Range(until_s=0.0)))
+
+
+def test_a_picture_is_in_a_range_by_the_time_that_a_stage_has_found() -> None:
+    range_ = Range(since_s=1763769600.0, until_s=1763769600.0 + 10)
+    assert range_.has("IMG_0001.jpg", 1763769600.0, find_name)
+    assert not range_.has(f"porch_{int(1763769600.0)}.jpg", 1763769600.0 + 20, find_name)

@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stages.validate.foreign_files import is_foreign
 from stages.validate.reasons import Flag, Reason
 from tests.validate.jpeg_maker import END, encoded, photo, scene, validate, with_restarts, without_tables
 
@@ -52,6 +53,10 @@ def check(data, key="porch_1763798400.jpg"):
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         assert decoded is not None
         assert decoded.shape == (result.facts["height"], result.facts["width"], 3)
+    elif result.label == "ignored":
+        assert is_foreign(key, data)
+        assert not result.outputs
+        assert not result.counts
     else:
         picture, report = result.outputs
         assert picture.data == data
