@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from lookout.app.installation import Installation
-from lookout.app.lazy import Later
 from lookout.app.state_identity import (
     LEDGER_FILE,
     STATE_FILE,
@@ -225,27 +224,18 @@ def open_ledger(settings: Settings, path: Path, *, writing: bool = True) -> Open
 
 
 def open_minio(address: StoreAddress, collected: Sequence[str] = ()) -> MinioStore:
-    """Open the store on the server, which frees old versions of the buckets ``collected``; nothing is sent yet."""
-    from lookout.object_store.minio import MinioStore
+    """Open the store on the server, which frees old versions of the buckets ``collected``; nothing is sent, and
+    nothing that speaks to the server is loaded yet."""
+    from lookout.object_store.minio import Access, MinioStore
 
-    return MinioStore(address.endpoint, collected=collected, **_minio_options(address))
-
-
-def minio_later(address: StoreAddress) -> ObjectStore:
-    """Give the same for worker processes: it is opened there, so that they can start before this process has loaded
-    what speaks to the server. It is of no use here."""
-    options = {"endpoint": address.endpoint, **_minio_options(address)}
-    return cast(ObjectStore, Later(function="lookout.object_store.minio:MinioStore", arguments=options))
-
-
-def _minio_options(address: StoreAddress) -> dict[str, Any]:
-    return {
-        "access_key": address.access_key,
-        "secret_key": address.secret_key,
-        "secure": address.secure,
-        "prefix": address.prefix,
-        "ca": None if address.ca is None else str(address.ca),
-    }
+    access = Access(
+        endpoint=address.endpoint,
+        access_key=address.access_key,
+        secret_key=address.secret_key,
+        secure=address.secure,
+        ca=None if address.ca is None else str(address.ca),
+    )
+    return MinioStore(access, prefix=address.prefix, collected=collected)
 
 
 def _open_store(program: Program, path: Path) -> tuple[ObjectStore, Bucket | None, MinioStore | None]:

@@ -16,7 +16,7 @@ from typing import Final
 import click
 
 from lookout.app.batch_mails import BatchMails
-from lookout.app.deployment import Deployment, Program, default_workers, minio_later
+from lookout.app.deployment import Deployment, Program, default_workers, open_minio
 from lookout.app.input_source import input_source
 from lookout.app.process import stop_on_signals
 from lookout.batches.cutter import ensure_run, run_id
@@ -180,9 +180,10 @@ def _early_pool(program: Program, task: Task) -> Iterator[ProcessWorkers | None]
     if not task.alone or task.by_itself(program.pipeline) or program.settings.store is None:
         yield None
         return
-    pool = ProcessWorkers(store=minio_later(program.settings.store), size=task.size)
+    pool = ProcessWorkers(store=open_minio(program.settings.store), size=task.size)
     try:
-        pool.start([stage.prepare.partition(":")[0] for stage in task.stages(program.pipeline)])
+        stages = [stage.prepare.partition(":")[0] for stage in task.stages(program.pipeline)]
+        pool.start(["lookout.object_store.minio.client", *stages])
         yield pool
     finally:
         pool.stop()

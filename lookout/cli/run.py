@@ -6,10 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -20,7 +18,7 @@ from lookout.app.process import stop_on_signals
 from lookout.app.run_summary import Summary, summarize
 from lookout.app.service_manager import ServiceManager
 from lookout.app.source_checks import check_folder, check_sources
-from lookout.cli.options import NO_RETENTION, PATH, json_option, run_options, state_option
+from lookout.cli.options import NO_RETENTION, PATH, RunOptions, json_option, run_options, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputRejected, Unavailable
 from lookout.domain.records import State
@@ -31,31 +29,6 @@ from lookout.sources.deletion_guard import keep_retention
 from lookout.sources.ingest import IngestResult
 from lookout.text import count, printable
 from lookout.version import code_version
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Options that ``run`` and ``watch`` share, by their names in ``run_options``."""
-
-    rules: Path | None
-    model: Path | None
-    threshold: float | None
-    workers: int | None
-    max_mails: int
-    allow_deletions: bool
-    retention: float | None
-
-    def order(self, opened: Deployment, sources: tuple[Path, ...], *, verify: bool = False) -> Order:
-        """Give the order for these sources; keeps the retention, if one was given."""
-        if self.retention is not None:
-            keep_retention(opened.ledger, None if self.retention == NO_RETENTION else self.retention)
-        return Order(
-            sources=sources,
-            references=opened.references(self.rules, self.model),
-            verify=verify,
-            allow_deletions=self.allow_deletions,
-            max_letters=self.max_mails,
-        )
 
 
 @click.command(short_help="Process photographs through all stages, once.")
@@ -72,7 +45,7 @@ def run(
     state: Path | None,
     verify: bool,
     as_json: bool,
-    **given: Any,
+    options: RunOptions,
 ) -> None:
     """Process the photographs of SOURCE through validate, object-detect, threat-detect and plot.
 
@@ -80,10 +53,9 @@ def run(
     Only new or changed pictures are done, so it can run at any time. With a store in LOOKOUT_STORE its bucket of
     photographs is the source, and none is named.
     """
-    options = RunOptions(**given)
     check_sources(program, source, state)
     with program.open(state, create=True) as opened, _progress(as_json) as tell:
-        order = options.order(opened, source, verify=verify)
+        order = _order(opened, source, options, verify=verify)
         with _runner(program, opened, options, tell) as runner:
             ran = runner.run(order)
         summary = summarize(runner.pipeline, opened, ran, time.time())
@@ -100,7 +72,7 @@ def watch_folder(
     """Run ``lookout watch`` on a ledger; return the exit code."""
     check_folder(program, folder, state)
     with program.open(state, create=True) as opened:
-        order = options.order(opened, (folder,))
+        order = _order(opened, (folder,), options)
         service = ServiceManager(program.settings.notify_socket, program.settings.watchdog_s)
 
         def tell_ready(taken: IngestResult) -> None:
@@ -125,6 +97,19 @@ def watch_folder(
     else:
         click.echo(summary.as_text(), err=True)
     return _exit_code(summary, ran)
+
+
+def _order(opened: Deployment, sources: tuple[Path, ...], options: RunOptions, *, verify: bool = False) -> Order:
+    """Return the order for these sources; the retention is kept, if one was given."""
+    if options.retention is not None:
+        keep_retention(opened.ledger, None if options.retention == NO_RETENTION else options.retention)
+    return Order(
+        sources=sources,
+        references=opened.references(options.rules, options.model),
+        verify=verify,
+        allow_deletions=options.allow_deletions,
+        max_letters=options.max_mails,
+    )
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -34,6 +33,7 @@ from urllib3.response import BaseHTTPResponse
 
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.identity import MAX_INPUT_BYTES, unread_digest
+from lookout.object_store.minio.access import Access, Found
 from lookout.object_store.minio.blame import blame, may_be_of_one
 from lookout.object_store.minio.errors import GONE, code_of, failure, translated
 
@@ -57,41 +57,6 @@ _MIN_PART_BYTES: Final = 5 * 1024 * 1024
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """Address and credentials of a server. ``endpoint`` is ``host:port``; the secret is not shown by repr.
-
-    ``ca`` is a PEM file of the authorities to trust instead of the system's. ``threads`` bounds the requests at once.
-    """
-
-    endpoint: str
-    access_key: str
-    secret_key: str = field(repr=False)
-    secure: bool = True
-    ca: str | None = None
-    region: str = "us-east-1"
-    threads: int = 8
-    timeout_s: float = 30.0
-
-    @property
-    def url(self) -> str:
-        return f"{'https' if self.secure else 'http'}://{self.endpoint}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """Metadata of one version: ``sha256`` and ``copy_of`` are what its writer declared, None if nothing."""
-
-    version: str
-    size: int
-    etag: str
-    modified_at_s: float
-    content_type: str
-    sha256: str | None
-    copy_of: str | None
-    metadata: Mapping[str, str]
 
 
 class Connection:
