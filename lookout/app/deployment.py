@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from lookout.domain.records import Json
 from lookout.filesystem.files import words
 from lookout.ledger.notes import read_note
 from lookout.object_store.port import ObjectStore
+from lookout.outbox.factory import OutboxFactory
 from lookout.outbox.outbox import Channel
 from lookout.outbox.sent_journal import JournaledChannel
 from lookout.sources.ingest import Bucket
@@ -55,7 +57,7 @@ THRESHOLD_NOTE: Final = "threshold"
 class Deployment:
     """Deployment, opened: its ledger and its store, in the state folder or on servers. ``path`` is the folder for what
     stays on this machine. ``open_ledger`` gives further connections; ``bucket`` is the one of pictures, if the store
-    has it."""
+    has it; ``outboxes`` makes outboxes with the usual limits."""
 
     installation: Installation
     settings: Settings
@@ -63,6 +65,7 @@ class Deployment:
     ledger: OpenedLedger
     open_ledger: Callable[[], OpenedLedger]
     store: ObjectStore
+    outboxes: OutboxFactory
     bucket: Bucket | None = None
     minio: MinioStore | None = None
     """The store, when it is not in the folder."""
@@ -95,15 +98,6 @@ class Deployment:
             return self.pipeline
         overrides: Mapping[str, Mapping[str, Json]] = {"object-detect": {"threshold": kept}}
         return self.pipeline.with_params(overrides)
-
-    def channel(self) -> Channel:
-        """SendGrid when there is a key, else files in the state folder."""
-        if self.settings.sendgrid_api_key:
-            options = {"host": self.settings.sendgrid_host} if self.settings.sendgrid_host else {}
-            channel = cast(Channel, load(self.installation.sendgrid)(self.settings.sendgrid_api_key, **options))
-        else:
-            channel = cast(Channel, load(self.installation.mail_folder)(self.path / OUTBOX_FOLDER))
-        return JournaledChannel(channel, self.path / JOURNAL_FILE)
 
     def references(self, rules: Path | None, model: Path | None) -> dict[str, Path]:
         """Give the paths to bring into force: those given, and the shipped model where none is in force yet."""
@@ -162,6 +156,7 @@ class Program:
                 ledger=ledger,
                 open_ledger=another,
                 store=store,
+                outboxes=OutboxFactory(store=store, channel=partial(_open_channel, self, path), clock=time.time),
                 bucket=bucket,
                 minio=minio,
                 address=settings.store,
@@ -253,6 +248,17 @@ def _open_store(program: Program, path: Path) -> tuple[ObjectStore, Bucket | Non
 
     objects = FolderStore((path / OBJECTS_FOLDER).absolute(), durable=settings.durable)
     return Routes({inputs: FolderSource()}, objects), None, None
+
+
+def _open_channel(program: Program, path: Path) -> Channel:
+    """Open SendGrid when there is a key, else files in the state folder."""
+    settings, installation = program.settings, program.installation
+    if settings.sendgrid_api_key:
+        options = {"host": settings.sendgrid_host} if settings.sendgrid_host else {}
+        channel = cast(Channel, load(installation.sendgrid)(settings.sendgrid_api_key, **options))
+    else:
+        channel = cast(Channel, load(installation.mail_folder)(path / OUTBOX_FOLDER))
+    return JournaledChannel(channel, path / JOURNAL_FILE)
 
 
 def default_workers() -> int:

@@ -9,7 +9,7 @@ import faulthandler
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -233,7 +233,8 @@ def _find_sender(opened: Deployment, owner: str, task: Task) -> BatchMails | Non
     if task.alone and not opened.settings.sendgrid_api_key:
         log.warning("no mail", why="SENDGRID_API_KEY is not set", then="alerts wait in the outbox")
         return None
-    return BatchMails(opened=opened, owner=owner, max_mails=task.max_mails)
+    outboxes = replace(opened.outboxes, max_letters=task.max_mails)
+    return BatchMails(outboxes=outboxes, ledger=opened.ledger, owner=owner)
 
 
 def _tell(progress: Progress) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -108,7 +109,6 @@ def _order(opened: Deployment, sources: tuple[Path, ...], options: RunOptions, *
         references=opened.references(options.rules, options.model),
         verify=verify,
         allow_deletions=options.allow_deletions,
-        max_letters=options.max_mails,
     )
 
 
@@ -130,7 +130,7 @@ def _runner(
             open_ledger=opened.open_ledger,
             store=opened.store,
             workers=pool,
-            channel=opened.channel,
+            outboxes=replace(opened.outboxes, max_letters=options.max_mails),
             code=code_version(),
             bucket=opened.bucket,
             exclude=(opened.path.absolute(),),

@@ -57,7 +57,7 @@ def made(tmp_path_factory):
             open_ledger=opened.open_ledger,
             store=opened.store,
             workers=workers,
-            channel=opened.channel,
+            outboxes=opened.outboxes,
             code="test",
         )
         runner.run(Order(sources=(source,), references={"model": ROOT / "models", "rules": RULES}))
