@@ -17,7 +17,7 @@ from lookout.ledger.kv.leases import LeasesPart
 from lookout.ledger.kv.marks import MarksPart
 from lookout.ledger.kv.port import Compacted, Found, Kv, Range
 from lookout.ledger.kv.sessions import SessionsPart
-from lookout.ledger.kv.slot_reader import SlotView, seats
+from lookout.ledger.kv.slot_reader import SlotView, views
 from lookout.ledger.kv.slot_values import ClaimPart
 from lookout.ledger.kv.transaction import MAX_BYTES, TransactionBuilder
 from lookout.ledger.rules import slots as settling
@@ -66,7 +66,7 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
             careful = attempt >= 5
             if careful:
                 choice.chosen = choice.chosen[:ONE_BY_ONE]
-                choice.runs = [(seat.key, seat.key) for seat in choice.chosen]
+                choice.runs = [(view.key, view.key) for view in choice.chosen]
             if not choice.chosen:
                 return []
             now_s = self._clock()
@@ -74,14 +74,14 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
             draft, taken = self._draft_claim(choice, part, one_by_one=careful)
             if self._write(draft.compares, draft.ops).succeeded:
                 self._remember(taken, part.token)
-                return [settling.hold(seat.row, owner, part.token, now_s, lease_s) for seat in taken]
+                return [settling.hold(view.row, owner, part.token, now_s, lease_s) for view in taken]
         return []
 
     def _remember(self, taken: Sequence[SlotView], token: int) -> None:
         """Keep the rows for the commit, which need not read them again."""
-        for seat in taken:
-            if seat.kept is not None:
-                self._claimed[seat.stage, seat.key, token] = seat.kept.copy()
+        for view in taken:
+            if view.kept is not None:
+                self._claimed[view.stage, view.key, token] = view.kept.copy()
         while len(self._claimed) > REMEMBERED:
             del self._claimed[next(iter(self._claimed))]
 
@@ -90,12 +90,12 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
     ) -> tuple[TransactionBuilder, list[SlotView]]:
         stage, size = part.stage, 0
         taken: list[SlotView] = []
-        for seat in choice.chosen:
-            size += 3 * len(seat.key.encode()) + 64
+        for view in choice.chosen:
+            size += 3 * len(view.key.encode()) + 64
             if size > MAX_BYTES and taken:
                 break
-            taken.append(seat)
-            part.held[seat.key] = (seat.row.dirty, seat.kept.letter if seat.kept is not None else "")
+            taken.append(view)
+            part.held[view.key] = (view.row.dirty, view.kept.letter if view.kept is not None else "")
         draft = TransactionBuilder(self._prefix)
         token = self._name(keys.TOKEN, stage)
         draft.expect(token, choice.token_mod)
@@ -103,9 +103,9 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         draft.expect_marks(taken, choice.revision, one_by_one=one_by_one)
         draft.put(token, b"%d" % part.token)
         draft.put_part(part)
-        for seat in taken:
-            if seat.row.suspect:
-                draft.delete(draft.suspect_name(seat))
+        for view in taken:
+            if view.row.suspect:
+                draft.delete(draft.suspect_name(view))
         last = taken[-1].key.encode()
         for first, end in choice.runs:
             if first.encode() > last:
@@ -142,7 +142,7 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         choice = Choice(answer.revision)
         for kv in tokens.kvs:
             if not kv.value.isdigit():
-                raise Corrupt(f"the key {kv.key!r} in etcd", "a number", repr(kv.value[:40]))
+                raise Corrupt(f"the key {kv.key!r} of the ledger", "a number", repr(kv.value[:40]))
             choice.token, choice.token_mod = int(kv.value), kv.mod_revision
         start = len(self._prefix) + 1
         named = {kv.key[start:] for kv in claims.kvs}
@@ -177,10 +177,10 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
             waiting = self._waiting(before, list(page), choice.revision)
             free = [key for key in page if key not in held and key not in waiting]
             rows = self._pick(self._name(keys.SLOT, stage), free, choice.revision)
-            found = seats(stage, free, rows, page, [])
+            found = views(stage, free, rows, page, [])
             fresh = {key for key in free if not found[key].row.suspect}
             if choice.revived is None:
-                choice.revived = next((seat for seat in found.values() if seat.row.suspect and _rests(seat)), None)
+                choice.revived = next((view for view in found.values() if view.row.suspect and _rests(view)), None)
             together = False
             for key in page:
                 if len(choice.chosen) >= limit:
@@ -257,15 +257,15 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         together = [key for cohort, key in free if cohort == free[0][0]]
         rows = self._pick(self._name(keys.SLOT, stage), together, choice.revision)
         marks = self._pick(self._name(keys.DIRTY, stage), together, choice.revision)
-        known = seats(stage, together, rows, marks, [])
+        known = views(stage, together, rows, marks, [])
         if len(known) < len(together):
-            raise Corrupt("a suspect in etcd", "its slot", "none")
+            raise Corrupt("a suspect of the ledger", "its slot", "none")
         suspect, token = keys.read_cohort(free[0][0])
-        for seat in known.values():
-            if seat.row.damage is not None:
-                seat.row.suspect, seat.row.cohort = suspect, token
+        for view in known.values():
+            if view.row.damage is not None:
+                view.row.suspect, view.row.cohort = suspect, token
         choice.chosen = [known[key] for key in together[: min(limit, settling.portion(suspect))]]
-        choice.runs = [(seat.key, seat.key) for seat in choice.chosen if seat.version]
+        choice.runs = [(view.key, view.key) for view in choice.chosen if view.version]
 
 
 def _page(limit: int) -> int:
@@ -273,6 +273,6 @@ def _page(limit: int) -> int:
     return max(limit, 100)
 
 
-def _rests(seat: SlotView) -> bool:
+def _rests(view: SlotView) -> bool:
     """Tell whether nothing but its mark says that the slot waits."""
-    return seat.kept is not None and seat.kept.rests
+    return view.kept is not None and view.kept.rests

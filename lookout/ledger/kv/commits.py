@@ -19,7 +19,7 @@ from lookout.ledger.kv.commit_unit import CommitUnit, Name, Read, below_path
 from lookout.ledger.kv.port import Found, Kv, Range
 from lookout.ledger.kv.publishing import PublishingPart
 from lookout.ledger.kv.record_values import Path
-from lookout.ledger.kv.slot_reader import GETS, seat_of
+from lookout.ledger.kv.slot_reader import GETS, view_of
 from lookout.ledger.kv.slot_values import Kept
 from lookout.ledger.kv.tallies import SHARDS, Shards, read_shards
 from lookout.ledger.kv.transaction import TransactionBuilder
@@ -58,19 +58,19 @@ class CommitsPart(ClaimsPart, PublishingPart):
             one_by_one = attempt >= 4 and len(piece) <= 40
             draft = TransactionBuilder(self._prefix)
             now_s = self._clock()
-            read, revision = self._read_seats(piece, draft)
+            read, revision = self._read_views(piece, draft)
             self._read_rest(piece, read)
             self._avoid_others(before, read.tallies)
             before = read.tallies
-            book = CommitUnit(draft, read, bodies, now_s, self._shard)
-            answers = [self._settle(book, claim, outcome, now_s) for claim, outcome in piece]
-            settled = book.write()
+            unit = CommitUnit(draft, read, bodies, now_s, self._shard)
+            answers = [self._settle(unit, claim, outcome, now_s) for claim, outcome in piece]
+            settled = unit.write()
             if not settled:
                 return answers
             draft.expect_marks(settled, revision, one_by_one=one_by_one)
-            if book.changes:
-                draft.put(self._change_name(), record_values.write_changes(list(book.changes.values())))
-                self._expect_unpublished(draft, book.changes.keys())
+            if unit.changes:
+                draft.put(self._change_name(), record_values.write_changes(list(unit.changes.values())))
+                self._expect_unpublished(draft, unit.changes.keys())
             if not draft.fits():
                 return self._split(piece, bodies)
             if self._write(draft.compares, draft.ops).succeeded:
@@ -79,8 +79,8 @@ class CommitsPart(ClaimsPart, PublishingPart):
                 return self._split(piece, bodies)
         return []
 
-    def _settle(self, book: CommitUnit, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
-        return settling.settle(book, claim, outcome, now_s)
+    def _settle(self, unit: CommitUnit, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
+        return settling.settle(unit, claim, outcome, now_s)
 
     def _avoid_others(self, before: Mapping[str, Shards], now: Mapping[str, Shards]) -> None:
         """Add to another shard when somebody else has just written to ours."""
@@ -101,15 +101,15 @@ class CommitsPart(ClaimsPart, PublishingPart):
     def _refuse(self, claim: Claim, outcome: Outcome) -> Settled:
         """Fail a datum whose outcome no transaction can take: it must not stop the others, nor be tried for ever."""
         if outcome.record is None:
-            raise InputRejected("too many marks for one transaction of etcd", f"{claim.stage}/{claim.key}")
-        error = "its outcome is too large for one transaction of etcd: make fewer outputs or smaller facts"
+            raise InputRejected("too many marks for one transaction of the ledger", f"{claim.stage}/{claim.key}")
+        error = "its outcome is too large for one transaction of the ledger: make fewer outputs or smaller facts"
         failed = Outcome(state=State.FAILED, error=error, marks=outcome.marks_if_refused)
         (answer,) = self._commit([(claim, failed)], {})
         return Settled.CONFLICT if answer is Settled.DONE else answer
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def _read_seats(self, piece: Sequence[Pair], draft: TransactionBuilder) -> tuple[Read, int]:
+    def _read_views(self, piece: Sequence[Pair], draft: TransactionBuilder) -> tuple[Read, int]:
         """The slots of the claims that are still held by a session that is alive; and since when they are known."""
         claims = [claim for claim, _ in piece]
         wanted = {stage: {claim.key for claim in claims if claim.stage == stage} for stage in {c.stage for c in claims}}
@@ -125,9 +125,9 @@ class CommitsPart(ClaimsPart, PublishingPart):
             }
             rows = self._rows_of(stage, held, marks)
             for key, claim in held.items():
-                seat = seat_of(stage, key, rows.get(key), marks.get(key), parts[stage, key, claim.token])
-                if seat is not None:
-                    read.seats[stage, key] = seat
+                view = view_of(stage, key, rows.get(key), marks.get(key), parts[stage, key, claim.token])
+                if view is not None:
+                    read.views[stage, key] = view
         for owner in {claim.owner for claim in claims} & alive:
             draft.expect_there(self._name(keys.ALIVE, owner))
         return read, revision
@@ -167,10 +167,10 @@ class CommitsPart(ClaimsPart, PublishingPart):
         alerts: set[str] = set()
         groups: set[str] = set()
         for claim, outcome in piece:
-            seat = read.seats.get((claim.stage, claim.key))
-            if seat is None:
+            view = read.views.get((claim.stage, claim.key))
+            if view is None:
                 continue
-            was = seat.row.record
+            was = view.row.record
             for record in (was, outcome.record):
                 if record is not None and (outcome.record is not None or outcome.state is not outcome.state.SUCCESS):
                     paths.update((ref.bucket, ref.key) for ref in record.outputs)
@@ -179,7 +179,7 @@ class CommitsPart(ClaimsPart, PublishingPart):
             if outcome.record is not None:
                 made.update((ref.bucket, ref.key) for ref in outcome.record.outputs)
             alerts.update(alert.id for alert in outcome.alerts)
-            alerts.update(seat.kept.loose if seat.kept is not None else ())
+            alerts.update(view.kept.loose if view.kept is not None else ())
         paths.update((bucket, folder) for bucket, key in made for folder in settling.folders(key))
         self._read_paths(read, sorted(paths), sorted(made))
         read.alerts = self._find_alerts(alerts) if alerts else {}

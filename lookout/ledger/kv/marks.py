@@ -8,9 +8,9 @@ from typing import Final
 
 from lookout.domain.records import Mark
 from lookout.ledger.kv import keys, slot_values
-from lookout.ledger.kv.slot_reader import KvBase, SlotView, seats
+from lookout.ledger.kv.slot_reader import KvBase, SlotView, views
 from lookout.ledger.kv.transaction import TransactionBuilder
-from lookout.ledger.rules.slots import Row
+from lookout.ledger.rules.slots import SlotState
 
 BATCH: Final = 600
 """Marks in one transaction."""
@@ -56,26 +56,26 @@ class MarksPart(KvBase):
             draft = TransactionBuilder(self._prefix)
             for stage, wanted in stages.items():
                 rows = self._pick(self._name(keys.SLOT, stage), wanted)
-                known = seats(stage, wanted, rows, {}, [])
+                known = views(stage, wanted, rows, {}, [])
                 for key in wanted:
                     name = self._name(keys.SLOT, stage, key)
                     draft.expect(name, rows[key].mod_revision if key in rows else 0)
                     draft.mark(stage, key, now_s)
-                    seat = known.get(key) or SlotView(stage, key, Row(stage, key), None, 0, None)
-                    self._write_change(draft, seat, revive, salt)
+                    view = known.get(key) or SlotView(stage, key, SlotState(stage, key), None, 0, None)
+                    self._write_change(draft, view, revive, salt)
             if self._write(draft.compares, draft.ops).succeeded:
                 return
 
-    def _write_change(self, draft: TransactionBuilder, seat: SlotView, revive: bool, salt: str | None) -> None:
-        if seat.row.damage is not None:
+    def _write_change(self, draft: TransactionBuilder, view: SlotView, revive: bool, salt: str | None) -> None:
+        if view.row.damage is not None:
             return  # what it says is not known, so it stays as it is
-        kept = seat.kept or slot_values.Kept(seat.row)
+        kept = view.kept or slot_values.Kept(view.row)
         if revive:
-            seat.row.tries = seat.row.losses = 0
+            view.row.tries = view.row.losses = 0
         if salt is not None:
-            seat.row.salt = salt
-        if seat.kept is None and salt is None:
+            view.row.salt = salt
+        if view.kept is None and salt is None:
             return
-        if seat.kept is None:
-            draft.put(draft.name(keys.STATE, seat.stage, "p", seat.key))
-        draft.put(draft.name(keys.SLOT, seat.stage, seat.key), slot_values.write_slot(kept))
+        if view.kept is None:
+            draft.put(draft.name(keys.STATE, view.stage, "p", view.key))
+        draft.put(draft.name(keys.SLOT, view.stage, view.key), slot_values.write_slot(kept))

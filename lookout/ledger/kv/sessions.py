@@ -21,7 +21,7 @@ from lookout.ledger.kv.liveness import Life, log
 from lookout.ledger.kv.outbox import OutboxPart
 from lookout.ledger.kv.port import Delete, Kv, NotPermitted, Put, Range
 from lookout.ledger.kv.runs import RunsPart
-from lookout.ledger.kv.slot_reader import SlotView, seats
+from lookout.ledger.kv.slot_reader import SlotView, views
 from lookout.ledger.kv.slot_values import ClaimPart, read_lease
 from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.rules import slots as settling
@@ -64,8 +64,8 @@ class SessionsPart(OutboxPart, RunsPart):
 
     def _leave(self, owner: str) -> None:
         def let_go(left: Collection[SlotView], now_s: float) -> None:
-            for seat in left:
-                settling.let_go(seat.row, State.KILLED, now_s)
+            for view in left:
+                settling.let_go(view.row, State.KILLED, now_s)
 
         self._take_back(lambda _end_s, of: of == owner, let_go)
         self._end_owner(owner, "stopped")
@@ -119,7 +119,7 @@ class SessionsPart(OutboxPart, RunsPart):
         self._take_back(lambda end_s, _owner: end_s <= now_s, self._lose)
 
     def _lose(self, late: Collection[SlotView], now_s: float) -> None:
-        settling.lose([seat.row for seat in late], now_s)
+        settling.lose([view.row for view in late], now_s)
 
     def _take_back(
         self, chosen: Callable[[float, str], bool], change: Callable[[Collection[SlotView], float], None]
@@ -162,22 +162,22 @@ class SessionsPart(OutboxPart, RunsPart):
         parts = [part for part in self._read_parts(claims, leases) if chosen(part.lease_end_s, part.owner)]
         held = [key for part in parts for key in part.held]
         answer = self._kv.read([Range(self._name(keys.META))])
-        lost = self._seats_of(stage, held, parts)
+        lost = self._views_of(stage, held, parts)
         now_s = self._clock()
         change(lost, now_s)
-        todo = sorted(lost, key=lambda seat: (seat.part.number if seat.part else 0, seat.key))
+        todo = sorted(lost, key=lambda view: (view.part.number if view.part else 0, view.key))
         for start in range(0, len(todo), TOGETHER):
             some = todo[start : start + TOGETHER]
             draft = TransactionBuilder(self._prefix)
             draft.expect_marks(some, answer.revision, one_by_one=False)
-            for seat in some:
-                draft.keep(seat, now_s)
+            for view in some:
+                draft.keep(view, now_s)
             draft.release(some)
             if not self._write(draft.compares, draft.ops).succeeded:
                 return  # the caller looks again
-            for seat in some:  # what was written is what the next piece compares
-                if seat.part is not None:
-                    seat.part.held.pop(seat.key, None)
+            for view in some:  # what was written is what the next piece compares
+                if view.part is not None:
+                    view.part.held.pop(view.key, None)
             if start + TOGETHER < len(todo):
                 self._refresh(parts)
 
@@ -188,8 +188,8 @@ class SessionsPart(OutboxPart, RunsPart):
             part.mod_revision = claim.mod_revision if claim is not None else 0
             part.lease_mod_revision = lease.mod_revision if lease is not None else 0
 
-    def _seats_of(self, stage: str, held: Collection[str], parts: Sequence[ClaimPart]) -> list[SlotView]:
-        """The seats of slots that these claims hold."""
+    def _views_of(self, stage: str, held: Collection[str], parts: Sequence[ClaimPart]) -> list[SlotView]:
+        """The views of slots that these claims hold."""
         rows = self._pick(self._name(keys.SLOT, stage), held)
         marks = self._pick(self._name(keys.DIRTY, stage), held)
-        return list(seats(stage, held, rows, marks, parts).values())
+        return list(views(stage, held, rows, marks, parts).values())

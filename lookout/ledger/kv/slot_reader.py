@@ -33,7 +33,7 @@ from lookout.ledger.kv.port import (
 )
 from lookout.ledger.kv.slot_values import ClaimPart, Kept
 from lookout.ledger.port import Ledger
-from lookout.ledger.rules.slots import Row
+from lookout.ledger.rules.slots import SlotState
 
 FORM: Final = 3
 """Raised whenever an older program could misread what a newer one wrote: keys, values, or the forms of ``codec``."""
@@ -62,7 +62,7 @@ class SlotView:
 
     stage: str
     key: str
-    row: Row
+    row: SlotState
     kept: Kept | None
     version: int
     """Number of puts that its mark has."""
@@ -265,7 +265,7 @@ class KvBase(Ledger):
         asked = [Range(*self._range(kind, stage)) for kind in (keys.CLAIM, keys.LEASE)]
         found = self._pick_each([self._name(kind, stage) for kind in (keys.SLOT, keys.DIRTY)], wanted, asked)
         rows, marks = found.picked
-        return seats(stage, wanted, rows, marks, self._read_parts(*[each.kvs for each in found.besides]))
+        return views(stage, wanted, rows, marks, self._read_parts(*[each.kvs for each in found.besides]))
 
 
 def runs(order: Sequence[bytes]) -> list[list[bytes]]:
@@ -282,7 +282,7 @@ def runs(order: Sequence[bytes]) -> list[list[bytes]]:
     return found
 
 
-def seats(
+def views(
     stage: str, wanted: Collection[str], rows: Mapping[str, Kv], marks: Mapping[str, Kv], parts: Sequence[ClaimPart]
 ) -> dict[str, SlotView]:
     """Slots put together from what was read at one revision; a row that cannot be read harms no other."""
@@ -290,17 +290,17 @@ def seats(
     holders = {key: part for part in parts for key in part.held}
     found = {}
     for key in wanted:
-        seat = seat_of(stage, key, kept.get(key), marks.get(key), holders.get(key))
-        if seat is not None:
-            found[key] = seat
+        view = view_of(stage, key, kept.get(key), marks.get(key), holders.get(key))
+        if view is not None:
+            found[key] = view
     return found
 
 
-def seat_of(stage: str, key: str, kept: Kept | None, mark: Kv | None, part: ClaimPart | None) -> SlotView | None:
+def view_of(stage: str, key: str, kept: Kept | None, mark: Kv | None, part: ClaimPart | None) -> SlotView | None:
     """One slot put together; None if it is nowhere."""
     if kept is None and mark is None and part is None:
         return None
-    row = kept.row if kept is not None else Row(stage, key)
+    row = kept.row if kept is not None else SlotState(stage, key)
     version = mark.version if mark is not None else 0
     base = part.held[key][0] if part is not None else kept.base if kept is not None else 0
     row.dirty = base + version

@@ -16,7 +16,7 @@ from lookout.domain.errors import Corrupt
 from lookout.domain.records import State
 from lookout.ledger import codec
 from lookout.ledger.kv.port import Kv
-from lookout.ledger.rules.slots import Row
+from lookout.ledger.rules.slots import SlotState
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ def load_all(kvs: Sequence[Kv], build: Callable[[Any], T]) -> list[T]:
 
 def corrupt(kv: Kv, exc: Exception) -> Corrupt:
     """The error for a value that cannot be read."""
-    return Corrupt(f"the key {kv.key!r} in etcd", "what was written", f"{kv.value[:60]!r} ({exc})")
+    return Corrupt(f"the key {kv.key!r} of the ledger", "what was written", f"{kv.value[:60]!r} ({exc})")
 
 
 # --- slots -----------------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def corrupt(kv: Kv, exc: Exception) -> Corrupt:
 class Kept:
     """A slot as its key holds it: the row, without what the keys of marks and claims add to it."""
 
-    row: Row
+    row: SlotState
     base: int = 0
     """Counter of the slot beside the puts of its mark."""
     rests: bool = True
@@ -133,7 +133,7 @@ class Kept:
     def copy(self) -> Kept:
         """Another with a row of its own. Written out, for ``replace`` would be the largest cost of a skip."""
         row = self.row
-        again = Row(
+        again = SlotState(
             row.stage, row.key, row.state, row.record, row.dirty, row.token, row.owner, row.lease_end_s, row.tries,
             row.losses, row.suspect, row.cohort, row.salt, row.error, row.updated_at_s, row.proven, row.damage,
         )  # fmt: skip
@@ -201,7 +201,7 @@ def read_slots_apart(named: list[tuple[str, str, Kv]]) -> list[Kept]:
         if len(named) == 1:
             stage, key, _ = named[0]
             why = str(exc)
-            row = Row(stage, key, state=State.FAILED, error=why, proven=True, damage=why)
+            row = SlotState(stage, key, state=State.FAILED, error=why, proven=True, damage=why)
             return [Kept(row, letter=LETTERS[State.FAILED])]
     half = len(named) // 2
     return [*read_slots_apart(named[:half]), *read_slots_apart(named[half:])]
@@ -229,7 +229,7 @@ def _heads(named: list[tuple[str, str, Kv]], texts: list[tuple[str, str]]) -> li
 
 def _slot(stage: str, key: str, head: Any) -> tuple[Kept, str | None]:
     letter, base, rests, tries, losses, suspect, cohort, salt, error, proven, loose, hash_, updated_at_s = head
-    row = Row(
+    row = SlotState(
         stage,
         key,
         state=STATES[letter],

@@ -13,7 +13,7 @@ from typing import Final
 from lookout.domain.records import Slot, State
 from lookout.ledger.kv import keys
 from lookout.ledger.kv.port import Kv, Range
-from lookout.ledger.kv.slot_reader import KvBase, seats
+from lookout.ledger.kv.slot_reader import KvBase, views
 from lookout.ledger.kv.slot_values import LETTERS, STATES
 
 PAGE: Final = 500
@@ -25,7 +25,7 @@ class ViewsPart(KvBase):
     """See ``Ledger``."""
 
     def find_slots(self, stage: str, keys: Collection[str]) -> dict[str, Slot]:
-        return {key: seat.row.slot() for key, seat in self._see(stage, set(keys)).items()}
+        return {key: view.row.slot() for key, view in self._see(stage, set(keys)).items()}
 
     def slots(
         self,
@@ -155,7 +155,7 @@ class ViewsPart(KvBase):
                 for key in {*rows, *marks, *held}
                 if begin <= (tail := keys.text(key)) and (stop is None or tail <= stop)
             )
-            found = seats(stage, page, _only(rows, page), _only(marks, page), parts)
+            found = views(stage, page, _only(rows, page), _only(marks, page), parts)
             yield from (found[key].row.slot() for key in page)
             if stop is None:
                 return

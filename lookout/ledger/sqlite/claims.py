@@ -9,7 +9,7 @@ from typing import Final
 
 from lookout.domain.records import Claim, Mark, State
 from lookout.ledger.rules import slots as settling
-from lookout.ledger.rules.slots import Row
+from lookout.ledger.rules.slots import SlotState
 from lookout.ledger.sqlite import liveness as owners
 from lookout.ledger.sqlite.database import select_in
 from lookout.ledger.sqlite.outbox import free_alerts
@@ -151,7 +151,7 @@ def _end(connection: sqlite3.Connection, owner: str, run_state: str, now_s: floa
 
 def _choose(
     connection: sqlite3.Connection, stage: str, limit: int, keys: Collection[str] | None, behind: Sequence[str]
-) -> list[Row]:
+) -> list[SlotState]:
     """Return the slots that a claim takes: those nobody suspects, else a portion of the largest cohort of suspects."""
     slot = SLOT.format(index="")
     ready, names = _ready(behind), (stage, *behind)
@@ -191,5 +191,5 @@ def _ready(behind: Sequence[str]) -> str:
     return f"{_FREE} AND NOT EXISTS ({waits})"
 
 
-def _key(row: Row) -> str:
+def _key(row: SlotState) -> str:
     return row.key
