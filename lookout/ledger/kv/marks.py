@@ -8,7 +8,8 @@ from typing import Final
 
 from lookout.domain.records import Mark
 from lookout.ledger.kv import keys, slot_values
-from lookout.ledger.kv.slot_reader import KvBase, SlotView, views
+from lookout.ledger.kv.keyspace import Keyspace
+from lookout.ledger.kv.slot_reader import SlotView, views
 from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.rules.slots import SlotState
 
@@ -18,11 +19,14 @@ ONE_BY_ONE: Final = 80
 """Slots in one transaction that compares each."""
 
 
-class MarksPart(KvBase):
-    """See ``Ledger``."""
+class Marks:
+    """Marks of slots. See ``Ledger``."""
+
+    def __init__(self, space: Keyspace) -> None:
+        self._space = space
 
     def mark(self, marks: Iterable[Mark], *, revive: bool = False, salt: str | None = None) -> int:
-        self._check_writing()
+        self._space.check_writing()
         source = iter(marks)
         count = 0
         while batch := list(islice(source, BATCH)):
@@ -37,12 +41,12 @@ class MarksPart(KvBase):
         return count
 
     def _mark(self, marks: Sequence[Mark], revive: bool, salt: str | None) -> None:
-        now_s = self._clock()
+        now_s = self._space.clock()
         if not revive and salt is None:
-            draft = TransactionBuilder(self._prefix)
+            draft = TransactionBuilder(self._space.prefix)
             for mark in marks:
                 draft.mark(mark.stage, mark.key, now_s)
-            self._write([], draft.ops)
+            self._space.write([], draft.ops)
             return
         for start in range(0, len(marks), ONE_BY_ONE):
             self._change(marks[start : start + ONE_BY_ONE], revive, salt, now_s)
@@ -52,18 +56,18 @@ class MarksPart(KvBase):
         stages: dict[str, list[str]] = {}
         for mark in marks:
             stages.setdefault(mark.stage, []).append(mark.key)
-        for _attempt in self._attempts("marking"):
-            draft = TransactionBuilder(self._prefix)
+        for _attempt in self._space.attempts("marking"):
+            draft = TransactionBuilder(self._space.prefix)
             for stage, wanted in stages.items():
-                rows = self._pick(self._name(keys.SLOT, stage), wanted)
+                rows = self._space.pick(self._space.name(keys.SLOT, stage), wanted)
                 known = views(stage, wanted, rows, {}, [])
                 for key in wanted:
-                    name = self._name(keys.SLOT, stage, key)
+                    name = self._space.name(keys.SLOT, stage, key)
                     draft.expect(name, rows[key].mod_revision if key in rows else 0)
                     draft.mark(stage, key, now_s)
                     view = known.get(key) or SlotView(stage, key, SlotState(stage, key), None, 0, None)
                     self._write_change(draft, view, revive, salt)
-            if self._write(draft.compares, draft.ops).succeeded:
+            if self._space.write(draft.compares, draft.ops).succeeded:
                 return
 
     def _write_change(self, draft: TransactionBuilder, view: SlotView, revive: bool, salt: str | None) -> None:
