@@ -7,19 +7,21 @@ matter. Claims of one stage follow one another by its token; everything else may
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from lookout.domain.errors import Corrupt
 from lookout.domain.records import Claim
 from lookout.ledger.kv import keys
+from lookout.ledger.kv.free_slots import FreeSlots, Moment, page_size
 from lookout.ledger.kv.keyspace import Keyspace
-from lookout.ledger.kv.port import Compacted, Found, Kv, Range
+from lookout.ledger.kv.port import Compacted, Range
 from lookout.ledger.kv.sessions import Sessions
-from lookout.ledger.kv.slot_reader import SlotView, views
+from lookout.ledger.kv.slot_reader import SlotView
 from lookout.ledger.kv.slot_values import ClaimPart, Kept
 from lookout.ledger.kv.transaction import MAX_BYTES, TransactionBuilder
 from lookout.ledger.rules import slots as settling
+from lookout.ledger.rules.claims import choose
 
 ONE_BY_ONE = 80
 """As many slots a claim takes when marks in between keep spoiling it, and it compares them one by one."""
@@ -37,8 +39,6 @@ class Choice:
     chosen: list[SlotView] = field(default_factory=list)
     runs: list[tuple[str, str]] = field(default_factory=list)
     """First and last key of marks that lie together."""
-    revived: SlotView | None = None
-    """The first of those that were given up as suspects and have been marked since: they are in no cohort."""
 
 
 class Claims:
@@ -119,7 +119,7 @@ class Claims:
         return draft, taken
 
     def _choose(self, stage: str, owner: str, limit: int, only: Sequence[str] | None, before: Sequence[str]) -> Choice:
-        """Choose what to take: fresh slots, else a portion of the largest cohort of suspects."""
+        """Choose what to take by the rule of all backends, after the slots of the dead and the late were freed."""
         while True:
             token_name = self._space.name(keys.TOKEN, stage)
             answer = self._space.kv.read(
@@ -130,7 +130,7 @@ class Claims:
                     Range(*self._space.span(keys.CLAIM, stage)),
                     Range(*self._space.span(keys.SUSPECT, stage), keys_only=True),
                     Range(token_name),
-                    Range(*self._space.span(keys.DIRTY, stage), limit=_page(limit)),
+                    Range(*self._space.span(keys.DIRTY, stage), limit=page_size(limit)),
                 ]
             )
             known, alive, leases, claims, suspects, tokens, marks = (answer.get(n) for n in range(7))
@@ -151,123 +151,12 @@ class Claims:
         start = len(self._space.prefix) + 1
         named = {kv.key[start:] for kv in claims.kvs}
         parts = self._space.read_parts(claims.kvs, [kv for kv in leases.kvs if kv.key[start:] in named])
-        held = {key for part in parts for key in part.held}
-        self._choose_fresh(choice, stage, limit, only, before, held, marks)
-        if not choice.chosen and suspects.kvs and limit:
-            self._choose_suspects(choice, stage, limit, only, before, held, suspects.kvs)
-        if not choice.chosen and choice.revived is not None:
-            choice.chosen, choice.runs = [choice.revived], [(choice.revived.key, choice.revived.key)]
+        moment = Moment(
+            revision=answer.revision,
+            held=frozenset(key for part in parts for key in part.held),
+            suspects=suspects.kvs,
+            marks=marks,
+        )
+        free = FreeSlots(self._space, stage, moment, only, before)
+        choice.chosen, choice.runs = list(choose(free, limit)), free.runs
         return choice
-
-    def _choose_fresh(
-        self,
-        choice: Choice,
-        stage: str,
-        limit: int,
-        only: Sequence[str] | None,
-        before: Sequence[str],
-        held: Collection[str],
-        marks: Found,
-    ) -> None:
-        for page in self._marked(stage, limit, only, choice.revision, marks):
-            waiting = self._waiting(before, list(page), choice.revision)
-            free = [key for key in page if key not in held and key not in waiting]
-            rows = self._space.pick(self._space.name(keys.SLOT, stage), free, choice.revision)
-            found = views(stage, free, rows, page, [])
-            fresh = {key for key in free if not found[key].row.suspect}
-            if choice.revived is None:
-                choice.revived = next((view for view in found.values() if view.row.suspect and _rests(view)), None)
-            together = False
-            for key in page:
-                if len(choice.chosen) >= limit:
-                    return
-                if key not in fresh:
-                    together = False
-                    continue
-                choice.chosen.append(found[key])
-                if together and only is None:
-                    choice.runs[-1] = (choice.runs[-1][0], key)
-                else:
-                    choice.runs.append((key, key))
-                together = True
-            if len(choice.chosen) >= limit:
-                return
-
-    def _marked(
-        self, stage: str, limit: int, only: Sequence[str] | None, revision: int, page: Found
-    ) -> Iterator[dict[str, Kv]]:
-        """Marks in the order of their keys: of these keys, or of all, page by page, the first of which is there."""
-        if not limit:
-            return
-        prefix = self._space.name(keys.DIRTY, stage)
-        if only is not None:
-            found = self._space.pick(prefix, only, revision)
-            yield {key: found[key] for key in only if key in found}
-            return
-        while True:
-            yield {keys.parts(kv.key[len(prefix) :], 1)[0]: kv for kv in page.kvs}
-            if not page.more:
-                return
-            start = keys.behind(page.kvs[-1].key)
-            again = Range(start, keys.after(prefix), limit=_page(limit), revision=revision)
-            page = self._space.kv.read([again]).get(0)
-
-    def _waiting(self, before: Sequence[str], wanted: Sequence[str], revision: int) -> set[str]:
-        """Those of the keys that are not settled in one of the stages before."""
-        waiting: set[str] = set()
-        if not wanted:
-            return waiting
-        for stage in before:
-            asked = [
-                Range(*self._space.span(keys.CLAIM, stage), revision=revision),
-                Range(*self._space.span(keys.SUSPECT, stage), revision=revision, keys_only=True),
-            ]
-            found = self._space.pick_each(
-                [self._space.name(keys.DIRTY, stage)], wanted, asked, revision, keys_only=True
-            )
-            claims, suspects = found.besides
-            waiting.update(found.picked[0])
-            waiting.update(key for part in self._space.read_parts(claims.kvs, []) for key in part.held)
-            waiting.update(key for _, key in self._space.read_suspects(stage, suspects.kvs))
-        return waiting
-
-    def _choose_suspects(
-        self,
-        choice: Choice,
-        stage: str,
-        limit: int,
-        only: Sequence[str] | None,
-        before: Sequence[str],
-        held: Collection[str],
-        found: Sequence[Kv],
-    ) -> None:
-        wanted = None if only is None else set(only)
-        listed = [
-            (cohort, key) for cohort, key in self._space.read_suspects(stage, found) if wanted is None or key in wanted
-        ]
-        waiting = self._waiting(before, [key for _, key in listed], choice.revision)
-        free = [(cohort, key) for cohort, key in listed if key not in waiting and key not in held]
-        if not free:
-            return
-        together = [key for cohort, key in free if cohort == free[0][0]]
-        rows = self._space.pick(self._space.name(keys.SLOT, stage), together, choice.revision)
-        marks = self._space.pick(self._space.name(keys.DIRTY, stage), together, choice.revision)
-        known = views(stage, together, rows, marks, [])
-        if len(known) < len(together):
-            raise Corrupt("a suspect of the ledger", "its slot", "none")
-        suspect, token = keys.read_cohort(free[0][0])
-        for view in known.values():
-            if view.row.damage is not None:
-                view.row.suspect, view.row.cohort = suspect, token
-        choice.chosen = [known[key] for key in together[: min(limit, settling.portion(suspect))]]
-        choice.runs = [(view.key, view.key) for view in choice.chosen if view.version]
-
-
-def _page(limit: int) -> int:
-    """Marks to read at once for a claim of so many slots."""
-    return max(limit, 100)
-
-
-def _rests(view: SlotView) -> bool:
-    """Tell whether nothing but its mark says that the slot waits."""
-    return view.kept is not None and view.kept.rests

@@ -176,11 +176,6 @@ def let_go(row: SlotState, state: State, now_s: float) -> None:
     row.state, row.owner, row.updated_at_s = state, None, now_s
 
 
-def portion(suspect: int) -> int:
-    """Return how many slots of one dead owner, ``suspect`` in number, may be claimed at once."""
-    return max(1, suspect // 2)
-
-
 # --- settling --------------------------------------------------------------------------------------------------------
 
 
