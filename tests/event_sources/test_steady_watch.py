@@ -25,7 +25,7 @@ BEAT_S = 0.02
 
 
 class Told:
-    """What a watch told."""
+    """Record of what a watch told."""
 
     def __init__(self) -> None:
         self.changes: queue.Queue[Change] = queue.Queue()

@@ -223,7 +223,7 @@ def test_a_user_may(users: Site, role: str, act: str, bucket: str) -> None:
 
 
 def metrics(site: Site, token: str | None) -> int:
-    """What MinIO answers to who asks for its metrics."""
+    """Return MinIO's answer to a request for its metrics."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     url = f"{site.store.access.url}/minio/v2/metrics/cluster"
     return urllib3.request("GET", url, headers=headers, retries=False).status

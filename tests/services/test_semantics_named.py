@@ -1,4 +1,4 @@
-"""What the system that this one replaces promised and tests/engine does not say yet; the names in brackets are its."""
+"""Promises of the system that this one replaces, as far as tests/engine does not test them; in brackets its names."""
 
 from __future__ import annotations
 
