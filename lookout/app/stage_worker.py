@@ -59,7 +59,7 @@ class Task:
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.batch, self.key, self.pull))) != 1:
-            raise InputRejected("expected one of --batch, --object and --pull", "what to work on")
+            raise InputRejected("expected one of --batch, --object and --pull", "lookout work")
 
     @property
     def size(self) -> int:
@@ -231,7 +231,7 @@ def _find_sender(opened: Deployment, owner: str, task: Task) -> BatchMails | Non
     if task.stage not in (None, MAILS):
         return None
     if task.alone and not opened.settings.sendgrid_api_key:
-        log.warning("no mail", why="SENDGRID_API_KEY is not set", then="alerts wait in the outbox")
+        log.warning("mail disabled", why="SENDGRID_API_KEY is not set", then="alerts wait in the outbox")
         return None
     outboxes = replace(opened.outboxes, max_letters=task.max_mails)
     return BatchMails(outboxes=outboxes, ledger=opened.ledger, owner=owner)

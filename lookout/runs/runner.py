@@ -239,7 +239,7 @@ class Runner:
     def _bucket_intake(self) -> BucketIntake:
         if self.bucket is None:
             raise InputRejected(
-                "no folder and no file was named", "SOURCE", "only a store in LOOKOUT_STORE has its own"
+                "expected a folder or files", "SOURCE", "only a store in LOOKOUT_STORE is a source by itself"
             )
         return BucketIntake(
             ledger=self.ledger,
@@ -299,7 +299,7 @@ class Runner:
             for ref in outputs:
                 lost = self._find_loss(ref)
                 if lost is not None:
-                    log.warning("lost", object=ref.path, error=lost)
+                    log.warning("result lost", object=ref.path, error=lost)
                     salt = digest("lost/1", ref.path, self.clock())[:12]
                     self.ledger.mark([Mark(stage=slot.stage, key=slot.key)], salt=salt)
                     break

@@ -239,7 +239,7 @@ def test_a_temporary_folder_without_room_is_told(etcd, make, prefix, tmp_path):
 
 def test_a_restore_that_was_killed_is_told_to_whoever_opens_the_ledger(etcd, make, prefix, process):
     with process("etcd_batch_worker", "fill") as filler:
-        with pytest.raises(InputRejected, match="being restored into it, or that was cut off"):
+        with pytest.raises(InputRejected, match="being restored into it, or its restore was interrupted"):
             make(etcd.endpoint, prefix)
         filler.kill()
         filler.wait()

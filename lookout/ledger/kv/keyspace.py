@@ -78,7 +78,7 @@ class Keyspace:
             return
         if kv.value == FILLING:
             raise InputRejected(
-                "a backup is being restored into it, or that was cut off",
+                "a backup is being restored into it, or its restore was interrupted",
                 where,
                 "wait; or restore into another prefix, or remove all keys of this one first",
             )
@@ -146,7 +146,7 @@ class Keyspace:
         for attempt in range(TRIES):
             yield attempt
             self._pause.wait(random.uniform(0, min(0.002 * (attempt + 1), 0.05)))  # noqa: S311
-        raise Unavailable(self.kv.name, f"{what}: others changed the same {TRIES} times")
+        raise Unavailable(self.kv.name, f"{what} failed {TRIES} times: other processes changed the same keys")
 
     @contextmanager
     def handing_out(self) -> Iterator[None]:

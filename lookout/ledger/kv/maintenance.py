@@ -154,7 +154,7 @@ class Maintenance:
 
         def write(draft: TransactionBuilder) -> None:
             if not self._space.write([same, *draft.compares], draft.ops).succeeded:
-                raise Unavailable(self._space.kv.name, "somebody else has ended the restoring of this ledger")
+                raise Unavailable(self._space.kv.name, "another process has ended the restore of this ledger")
 
         try:
             with closing(Filler(self._space.prefix, write, self._space.kv.get_many)) as filler:
@@ -178,7 +178,7 @@ class Maintenance:
             form = answer.get(0).kvs
             where = f"{self._space.kv.name}, prefix {self._space.prefix[:-1].decode()!r}"
             if answer.get(1).kvs:
-                raise InputRejected("others work on the ledger", where, "restore into a new prefix")
+                raise InputRejected("other processes use the ledger", where, "stop them, or restore into a new prefix")
             if not form or form[0].value == FILLING or self._holds_any(kinds):
                 raise refuse_filled(where)
             # Nothing is newer than revision 0 where nothing is.

@@ -154,7 +154,7 @@ class Publishing:
 
     def _publish_again(self, paths: Collection[PathName]) -> None:
         """Have what is live at these paths published: they may hold what a late publisher put there."""
-        log.warning("published late", paths=len(paths))
+        log.warning("published after the lease had ended", paths=len(paths))
         changes: list[Publish] = []
         for bucket, key in sorted(paths):
             name = self._space.name(keys.PATH, bucket, key)

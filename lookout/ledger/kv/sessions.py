@@ -92,7 +92,8 @@ class Sessions:
             return
         if owner in self._open:
             raise Unavailable(
-                self._space.kv.name, f"the session {owner} has ended: it was not heard of for {self._space.ttl_s} s"
+                self._space.kv.name,
+                f"the session {owner} has ended: its lease was not extended for {self._space.ttl_s} s",
             )
         raise ValueError(f"expected the owner of an open session, got {owner!r}")
 
@@ -120,7 +121,7 @@ class Sessions:
                 log.info("owner lost", owner=owner)
             else:
                 self._not_ours.add(owner)
-                log.info("owner lost", owner=owner, then="left to others, who may take back all that it held")
+                log.info("owner lost", owner=owner, then="left to users who may take back all that it held")
 
     def _end_dead(self, owner: str) -> bool:
         """Close what a dead owner leaves behind; False when this user may not: alerts that it was sending, say."""
