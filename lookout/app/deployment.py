@@ -33,7 +33,7 @@ from lookout.object_store.port import ObjectStore
 from lookout.outbox.factory import OutboxFactory
 from lookout.outbox.outbox import Channel
 from lookout.outbox.sent_journal import JournaledChannel
-from lookout.sources.ingest import Bucket
+from lookout.sources.merge import Bucket
 
 if TYPE_CHECKING:
     from lookout.ledger.etcd import EtcdLedger

@@ -35,8 +35,9 @@ from lookout.references.activation import propose
 from lookout.runs.change_feed import ChangeFeed, Watcher
 from lookout.runs.status_file import StatusFile
 from lookout.runs.version_collector import VersionCollector
-from lookout.sources.ingest import Bucket, BucketIntake, IngestResult, Intake
+from lookout.sources.ingest import BucketIntake, IngestResult, Intake
 from lookout.sources.input_source import InputSource
+from lookout.sources.merge import Bucket
 
 log = get_logger(__name__)
 

@@ -28,7 +28,7 @@ from lookout.outbox.factory import OutboxFactory
 from lookout.outbox.outbox import Letter, Request
 from lookout.runs.runner import Order, Ran, Runner
 from lookout.sources.folder import FolderSource
-from lookout.sources.ingest import Bucket
+from lookout.sources.merge import Bucket
 
 Test = TypeVar("Test", bound=Callable[..., None])
 

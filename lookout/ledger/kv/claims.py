@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from lookout.domain.errors import Corrupt
 from lookout.domain.records import Claim
 from lookout.ledger.kv import keys
+from lookout.ledger.kv.claim_values import ClaimPart
 from lookout.ledger.kv.free_slots import FreeSlots, Moment, page_size
 from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.port import Compacted, Range
 from lookout.ledger.kv.sessions import Sessions
 from lookout.ledger.kv.slot_reader import SlotView
-from lookout.ledger.kv.slot_values import ClaimPart, Kept
+from lookout.ledger.kv.slot_values import Kept
 from lookout.ledger.kv.transaction import MAX_BYTES, TransactionBuilder
 from lookout.ledger.rules import slots as settling
 from lookout.ledger.rules.claims import choose

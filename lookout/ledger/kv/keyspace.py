@@ -11,7 +11,8 @@ from threading import Event
 from typing import Final
 
 from lookout.domain.errors import InputRejected, Unavailable
-from lookout.ledger.kv import keys, slot_values
+from lookout.ledger.kv import claim_values, keys
+from lookout.ledger.kv.claim_values import ClaimPart
 from lookout.ledger.kv.port import (
     Answer,
     Compacted,
@@ -27,7 +28,6 @@ from lookout.ledger.kv.port import (
     Unchanged,
 )
 from lookout.ledger.kv.slot_reader import SlotView, views
-from lookout.ledger.kv.slot_values import ClaimPart
 
 FORM: Final = 3
 """Raised whenever an older program could misread what a newer one wrote: keys, values, or the forms of ``codec``."""
@@ -232,10 +232,10 @@ class Keyspace:
         parts = []
         for kv in claims:
             stage, token, number = self.claim_name(kv.key)
-            part = slot_values.read_part(stage, token, number, kv)
+            part = claim_values.read_part(stage, token, number, kv)
             lease = ends.get(kv.key[start:])
             if lease is not None:
-                _, part.lease_end_s, _ = slot_values.read_lease(lease)
+                _, part.lease_end_s, _ = claim_values.read_lease(lease)
                 part.lease_mod_revision = lease.mod_revision
             parts.append(part)
         return parts

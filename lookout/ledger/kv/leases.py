@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from lookout.domain.records import Claim
-from lookout.ledger.kv import keys, slot_values
+from lookout.ledger.kv import claim_values, keys
+from lookout.ledger.kv.claim_values import ClaimPart
 from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.port import Found, Range
-from lookout.ledger.kv.slot_values import ClaimPart
 from lookout.ledger.kv.transaction import TransactionBuilder
 
 
@@ -58,7 +58,7 @@ class Leases:
     ) -> None:
         draft.expect_part(part)
         if names == part.held.keys():
-            draft.put(draft.part_names(part)[1], slot_values.write_lease(replace(part, lease_end_s=end_s)))
+            draft.put(draft.part_names(part)[1], claim_values.write_lease(replace(part, lease_end_s=end_s)))
             return
         # A part of the call goes on by itself: it may outlive the rest.
         numbers[part.stage, part.token] += 1

@@ -18,13 +18,13 @@ from lookout.domain.errors import LookoutError, Unavailable
 from lookout.domain.records import State
 from lookout.ledger.kv import keys
 from lookout.ledger.kv.batch_queries import BatchLists
+from lookout.ledger.kv.claim_values import ClaimPart, read_lease
 from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.liveness import Life, log
 from lookout.ledger.kv.outbox import Alerts
 from lookout.ledger.kv.port import Delete, Kv, NotPermitted, Put, Range
 from lookout.ledger.kv.runs import Runs
 from lookout.ledger.kv.slot_reader import SlotView, views
-from lookout.ledger.kv.slot_values import ClaimPart, read_lease
 from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.rules import slots as settling
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from lookout.domain.records import Record, State
 from lookout.ledger.kv import slot_values
+from lookout.ledger.kv.claim_values import ClaimPart
 from lookout.ledger.kv.port import Kv
-from lookout.ledger.kv.slot_values import ClaimPart, Kept
+from lookout.ledger.kv.slot_values import Kept
 from lookout.ledger.rules.slots import SlotState
 
 

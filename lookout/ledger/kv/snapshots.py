@@ -11,10 +11,10 @@ from typing import Any, Final
 from lookout.domain.records import Record
 from lookout.ledger import codec
 from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv.claim_values import ClaimPart
 from lookout.ledger.kv.history import read_makers
 from lookout.ledger.kv.port import Kv
 from lookout.ledger.kv.slot_reader import view_of
-from lookout.ledger.kv.slot_values import ClaimPart
 from lookout.ledger.kv.spool import Spool
 from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note, at_rest, ended
 

@@ -12,10 +12,11 @@ from typing import Final
 
 from lookout.domain.records import State
 from lookout.ledger import codec
-from lookout.ledger.kv import keys, slot_values
+from lookout.ledger.kv import claim_values, keys, slot_values
+from lookout.ledger.kv.claim_values import ClaimPart
 from lookout.ledger.kv.port import Compare, Delete, Exists, Guarded, NoneNewer, Op, Put, Unchanged, most_ops, size_of
 from lookout.ledger.kv.slot_reader import SlotView
-from lookout.ledger.kv.slot_values import LETTERS, ClaimPart, Kept
+from lookout.ledger.kv.slot_values import LETTERS, Kept
 
 MAX_COMPARES: Final = 100
 """Below the limit of one transaction, with room for the session."""
@@ -105,8 +106,8 @@ class TransactionBuilder:
     def put_part(self, part: ClaimPart) -> None:
         """Keep a claim and its lease; one that holds nothing goes."""
         claim, lease = self.part_names(part)
-        self.puts[claim] = slot_values.write_part(part) if part.held else None
-        self.puts[lease] = slot_values.write_lease(part) if part.held else None
+        self.puts[claim] = claim_values.write_part(part) if part.held else None
+        self.puts[lease] = claim_values.write_lease(part) if part.held else None
 
     def release(self, views: Iterable[SlotView]) -> None:
         """Take slots out of the claims that held them, which must be as they were."""
