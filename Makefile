@@ -91,6 +91,7 @@ check: .venv/dev.stamp ## Style, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/docstrings.py
+	$(BIN)/python scripts/functions.py
 
 audit: .venv/dev.stamp ## Known vulnerabilities in the locked dependencies
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt

@@ -20,6 +20,7 @@ from lookout.ledger.sqlite import SqliteLedger
 from lookout.object_store.folder.store import FolderStore
 from lookout.object_store.port import ObjectStore
 from lookout.object_store.routing import Routes
+from lookout.outbox.factory import OutboxFactory
 from lookout.outbox.outbox import Channel
 from lookout.runs.runner import Order, Ran, Runner
 from lookout.sources.folder import FolderSource
@@ -144,7 +145,7 @@ def _run(state: Path, source: Path, meter: Meter) -> Ran:
             open_ledger=open_ledger,
             store=cast(ObjectStore, Metered(store, meter, "store")),
             workers=MeteredWorkers(workers, meter),
-            channel=no_channel,
+            outboxes=OutboxFactory(store=store, channel=no_channel, clock=time.time),
             code="bench",
         )
         return runner.run(Order(sources=(source,)))

@@ -132,7 +132,7 @@ def _run_here(opened: Deployment, workers: InlineWorkers, path: Path) -> float:
         open_ledger=opened.open_ledger,
         store=opened.store,
         workers=workers,
-        channel=opened.channel,
+        outboxes=opened.outboxes,
         code=code_version(),
     )
     ran = runner.run(Order(sources=(path,)))

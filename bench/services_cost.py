@@ -27,7 +27,7 @@ from lookout.execution.executor import InlineWorkers, Workers
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.ledger.etcd import Address, EtcdLedger
 from lookout.ledger.port import Ledger
-from lookout.object_store.minio import MinioStore
+from lookout.object_store.minio import Access, MinioStore
 from lookout.object_store.minio.buckets import make_buckets
 from lookout.object_store.port import ObjectStore
 
@@ -109,14 +109,8 @@ def _place(started: Servers, prefix: str) -> Place:
 
 
 def _open_store(place: Place) -> MinioStore:
-    return MinioStore(
-        place.endpoint,
-        access_key=place.access_key,
-        secret_key=place.secret_key,
-        secure=False,
-        prefix=place.prefix,
-        collected=BUCKETS[1:],
-    )
+    access = Access(endpoint=place.endpoint, access_key=place.access_key, secret_key=place.secret_key, secure=False)
+    return MinioStore(access, prefix=place.prefix, collected=BUCKETS[1:])
 
 
 class _Ours:

@@ -214,7 +214,7 @@ def _run_here(opened: Deployment, workers: InlineWorkers) -> Ran:
         open_ledger=opened.open_ledger,
         store=opened.store,
         workers=workers,
-        channel=opened.channel,
+        outboxes=opened.outboxes,
         code=code_version(),
         bucket=opened.bucket,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-FOLDERS: Final = ("lookout", "stages", "event_sources", "workflows", "k8s", "devkit", "bench", "scripts")
+FOLDERS: Final = ("lookout", "stages", "event_sources", "workflows", "k8s", "devkit", "bench", "scripts", "tests")
 REFUSED: Final = frozenset({"How", "What", "When", "Where", "Whether", "Which", "Who", "Whom", "Whose", "Why"})
 
 

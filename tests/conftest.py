@@ -1,4 +1,4 @@
-"""What all tests share: the suites for any backend tell their failures in detail, and no test leaves traces."""
+"""Fixtures of all tests: the suites for any backend tell their failures in detail, and no test leaves traces."""
 
 from __future__ import annotations
 

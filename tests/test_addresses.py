@@ -1,4 +1,4 @@
-"""What the environment says of the store and the ledger: which texts are addresses, and that no secret is shown."""
+"""Addresses of the store and the ledger in the environment: which texts are addresses, and that no secret is shown."""
 
 from __future__ import annotations
 

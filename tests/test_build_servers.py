@@ -57,7 +57,7 @@ def build(environment: dict[str, str]) -> Build:
 
 
 def builds(environment: dict[str, str]) -> list[str]:
-    """What Go was told to build, by the last word of each call."""
+    """Return the names of what Go was told to build, by the last word of each call."""
     file = Path(environment["GO_CALLS"])
     lines = file.read_text().splitlines() if file.exists() else []
     return [line.split()[-1] for line in lines if not line.startswith(("env", "mod", "list"))]

@@ -44,7 +44,7 @@ def options(command: click.Command) -> list[click.Option]:
 
 
 def rows(text: str) -> list[str]:
-    """What stands between backticks at the beginning of each row of a table."""
+    """Return the texts between backticks at the beginning of each row of a table."""
     return re.findall(r"^\| `([^`]+)` \|", text, flags=re.MULTILINE)
 
 

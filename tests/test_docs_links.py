@@ -1,4 +1,4 @@
-"""What the documents point at is there: files, headings, paths of this repository, targets of make."""
+"""Targets of links in the documents: files, headings, paths of this repository, targets of make."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def box(left, top, right, bottom, *, label="person", score=0.87, class_id=1, thr
 
 
 def changed(picture, drawn):
-    """Where the picture's part of the drawing differs from it: (H, W) bool."""
+    """Return the pixels at which the picture's part of the drawing differs from it: (H, W) bool."""
     return (drawn[: picture.shape[0]] != picture).any(axis=2)
 
 

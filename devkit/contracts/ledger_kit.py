@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypedDict, Unpack
 
 from lookout.domain.identity import sha256
 from lookout.domain.records import (
@@ -77,6 +78,15 @@ def seen(
     )
 
 
+class Shown(TypedDict, total=False):
+    """Fields of a record from which charts and lists are made; each has the record's own default."""
+
+    counts: Mapping[str, int]
+    at_s: float | None
+    label: str | None
+    facts: JsonObject
+
+
 def record(
     key: str,
     hash_: str = "",
@@ -85,11 +95,8 @@ def record(
     outputs: Sequence[ObjectRef] | None = None,
     reads: Sequence[ObjectRef] = (),
     group: str = "g",
-    counts: Mapping[str, int] | None = None,
-    at_s: float | None = None,
-    label: str | None = None,
-    facts: JsonObject | None = None,
     alerts: Sequence[Alert] = (),
+    **shown: Unpack[Shown],
 ) -> Record:
     """A record with one output of its own, if not told otherwise."""
     return Record(
@@ -100,15 +107,12 @@ def record(
         recipe="r",
         inputs=tuple(InputRef(role="picture", ref=item) for item in reads),
         outputs=(ref(stage, f"{key}.json", hash_),) if outputs is None else tuple(outputs),
-        facts=facts or {},
-        counts=counts or {},
-        label=label,
-        at_s=at_s,
         run="run-1",
         code="code",
         started_at_s=1.0,
         finished_at_s=2.0,
         alert_ids=tuple(alert.id for alert in alerts),
+        **shown,
     )
 
 

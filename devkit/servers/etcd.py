@@ -28,9 +28,8 @@ class EtcdServer(Server):
     """One etcd, or one member of a cluster.
 
     ``fsync=False`` is faster and loses data when the machine (not the process) crashes: for tests.
-    ``client_certificates`` asks every client for a certificate of ``tls``. ``compaction`` is etcd's own compaction of
-    old revisions, such as ``("periodic", "5m")`` or ``("revision", "1000")``; None leaves it to the clients.
-    ``arguments`` are more of etcd's flags; nothing secret may be among them.
+    ``client_certificates`` asks every client for a certificate of ``tls``. ``arguments`` are more of etcd's flags;
+    nothing secret may be among them.
     """
 
     program: ClassVar[str] = "etcd"
@@ -43,7 +42,6 @@ class EtcdServer(Server):
         tls: Certificates | None = None,
         client_certificates: bool = False,
         fsync: bool = True,
-        compaction: tuple[str, str] | None = None,
         arguments: Sequence[str] = (),
         name: str = "etcd",
         outlives: bool = False,
@@ -56,7 +54,6 @@ class EtcdServer(Server):
         self._members: Mapping[str, str] = {}
         self.client_certificates = client_certificates
         self._fsync = fsync
-        self._compaction = compaction
         self._arguments = tuple(arguments)
 
     # ---- the process ----
@@ -101,8 +98,6 @@ class EtcdServer(Server):
             flags |= files | {f"peer-{flag}": value for flag, value in (files | demands).items()}
             if self.client_certificates:
                 flags |= demands
-        if self._compaction is not None:
-            flags["auto-compaction-mode"], flags["auto-compaction-retention"] = self._compaction
         if not self._fsync:
             flags["unsafe-no-fsync"] = "true"
         return [*(f"--{flag}={value}" for flag, value in flags.items()), *self._arguments]

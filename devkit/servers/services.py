@@ -35,7 +35,7 @@ _PASSWORDS: Final = ("minio_root", "etcd_root", "etcd")
 _WITH_TLS: Final = ("LOOKOUT_STORE_CA", "LOOKOUT_LEDGER_CA")
 _HEALTH_WAIT_S: Final = 5.0
 _DOWN_FIRST: Final = "run make services-down first"
-_COMPACTION: Final = ("periodic", "1h")
+_COMPACTION: Final = ("--auto-compaction-mode=periodic", "--auto-compaction-retention=1h")
 """etcd's own, for the ledger's user may not compact: old revisions go after one hour to two."""
 
 
@@ -120,7 +120,7 @@ class Services:
         password = self._passwords()["minio_root"]
         return (
             MinioServer(self.folder / "minio", port=asked.minio_port, root_password=password, tls=tls, outlives=True),
-            EtcdServer(self.folder / "etcd", port=asked.etcd_port, tls=tls, compaction=_COMPACTION, outlives=True),
+            EtcdServer(self.folder / "etcd", port=asked.etcd_port, tls=tls, arguments=_COMPACTION, outlives=True),
         )
 
     def _start(self, server: Server) -> None:

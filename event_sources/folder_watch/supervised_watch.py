@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -28,8 +29,21 @@ _SHARE: Final = 20.0
 """A walk takes at most one part in so many of the time."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Periods:
+    """Periods of a watch in seconds. ``settle_s`` and ``check_s`` are those of FolderWatch; a walk is due ``soon_s``
+    after trouble."""
+
+    settle_s: float = 2.0
+    check_s: float = CHECK_S
+    soon_s: float = SOON_S
+
+
+_USUAL: Final = Periods()
+
+
 class SteadyWatch:
-    """A FolderWatch, see there for ``on_change``, ``on_lost``, ``exclude`` and ``settle_s``, for a ``with`` block.
+    """A FolderWatch, see there for ``on_change``, ``on_lost`` and ``exclude``, for a ``with`` block.
 
     ``check`` is for the consumer's loop, each second or so: it begins a broken watch anew and says when a walk is due:
     ``soon_s`` after the beginning and after any trouble, then after pauses that double up to ``walk_every_s``, and each
@@ -44,15 +58,13 @@ class SteadyWatch:
         on_lost: Callable[[LookoutError], None],
         *,
         exclude: Sequence[Path] = (),
-        settle_s: float = 2.0,
         walk_every_s: float = WALK_EVERY_S,
-        soon_s: float = SOON_S,
-        check_s: float = CHECK_S,
+        periods: Periods = _USUAL,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._root, self._on_change, self._on_lost, self._tell = root, on_change, on_lost, tell
-        self._exclude, self._settle_s = exclude, settle_s
-        self._walk_every_s, self._soon_s, self._check_s = walk_every_s, min(soon_s, walk_every_s), check_s
+        self._exclude, self._settle_s, self._check_s = exclude, periods.settle_s, periods.check_s
+        self._walk_every_s, self._soon_s = walk_every_s, min(periods.soon_s, walk_every_s)
         self._watch: FolderWatch | None = None
         self._identity: tuple[int, int] | None = None
         self._lock = threading.Lock()

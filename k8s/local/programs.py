@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ PAUSE_IMAGE: Final = "lookout/pause:dev"
 CONTAINERD_SOCKET: Final = "/run/containerd/containerd.sock"
 _CNI_PLUGINS: Final = "/usr/lib/cni"
 _ETCD: Final = "127.0.0.1:2379"
+_API: Final = f"{NODE_IP}:6443"
 
 # Of its own cgroup the kubelet makes one for each class of pods; where this one is, cluster-down ends and removes them.
 _KUBELET: Final = f"""\
@@ -115,74 +117,86 @@ def write_configuration(site: Site) -> None:
 
 def programs(site: Site) -> tuple[Program, ...]:
     """Return all programs of the node, in the order in which they start. Raises Refused for one that is missing."""
-    pki, config = site.pki, site.config
-    api = f"{NODE_IP}:6443"
+    return (*_control_plane(site), *_node(site))
 
-    def program(name: str, *flags: str, after: str = "", found: Path | None = None) -> Program:
-        command = (str(found or site.program(name)), *flags)
-        return Program(name=name, command=command, log=str(site.logs / f"{name}.log"), after=after)
 
-    def controller(name: str, *flags: str) -> Program:
-        return program(name, f"--kubeconfig={config}/{name}.kubeconfig", "--leader-elect=false", *flags, after=api)
-
-    return (
-        program(
-            "etcd",
-            "--data-dir=/var/lib/etcd",
-            f"--listen-client-urls=http://{_ETCD}",
-            f"--advertise-client-urls=http://{_ETCD}",
-            "--listen-peer-urls=http://127.0.0.1:2380",
-            # What a killed process has written is kept; what a machine loses with its power, a new cluster replaces.
-            "--unsafe-no-fsync",
-            "--log-level=warn",
-        ),
-        program("containerd", f"--config={config}/containerd.toml", found=_installed("containerd")),
-        program(
-            "kube-apiserver",
-            f"--etcd-servers=http://{_ETCD}",
-            f"--advertise-address={NODE_IP}",
-            "--authorization-mode=Node,RBAC",
-            "--anonymous-auth=false",
-            "--enable-admission-plugins=NodeRestriction",
-            "--allow-privileged=true",
-            f"--service-cluster-ip-range={SERVICES}",
-            f"--client-ca-file={pki}/ca.crt",
-            f"--tls-cert-file={pki}/apiserver.crt",
-            f"--tls-private-key-file={pki}/apiserver.key",
-            f"--kubelet-certificate-authority={pki}/ca.crt",
-            f"--kubelet-client-certificate={pki}/apiserver-to-kubelet.crt",
-            f"--kubelet-client-key={pki}/apiserver-to-kubelet.key",
-            "--kubelet-preferred-address-types=InternalIP",
-            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-            f"--service-account-key-file={pki}/service-accounts.pub",
-            f"--service-account-signing-key-file={pki}/service-accounts.key",
-            after=_ETCD,
-        ),
-        controller(
-            "kube-controller-manager",
-            f"--root-ca-file={pki}/ca.crt",
-            f"--service-account-private-key-file={pki}/service-accounts.key",
-            "--use-service-account-credentials=true",
-        ),
-        controller("kube-scheduler"),
-        program(
-            "kubelet",
-            f"--config={config}/kubelet.yaml",
-            f"--kubeconfig={config}/kubelet.kubeconfig",
-            f"--hostname-override={NODE}",
-            f"--node-ip={NODE_IP}",
-            after=CONTAINERD_SOCKET,
-        ),
-        program("kube-proxy", f"--config={config}/kube-proxy.yaml", after=api),
-        # It enforces NetworkPolicies, and does nothing else.
-        program(
-            "kube-router",
-            f"--kubeconfig={config}/kube-router.kubeconfig",
-            f"--hostname-override={NODE}",
-            f"--service-cluster-ip-range={SERVICES}",
-            after=api,
-        ),
+def _control_plane(site: Site) -> Iterator[Program]:
+    pki = site.pki
+    yield _program(
+        site,
+        "etcd",
+        "--data-dir=/var/lib/etcd",
+        f"--listen-client-urls=http://{_ETCD}",
+        f"--advertise-client-urls=http://{_ETCD}",
+        "--listen-peer-urls=http://127.0.0.1:2380",
+        # What a killed process has written is kept; what a machine loses with its power, a new cluster replaces.
+        "--unsafe-no-fsync",
+        "--log-level=warn",
     )
+    yield _program(site, "containerd", f"--config={site.config}/containerd.toml", found=_installed("containerd"))
+    yield _program(
+        site,
+        "kube-apiserver",
+        f"--etcd-servers=http://{_ETCD}",
+        f"--advertise-address={NODE_IP}",
+        "--authorization-mode=Node,RBAC",
+        "--anonymous-auth=false",
+        "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged=true",
+        f"--service-cluster-ip-range={SERVICES}",
+        f"--client-ca-file={pki}/ca.crt",
+        f"--tls-cert-file={pki}/apiserver.crt",
+        f"--tls-private-key-file={pki}/apiserver.key",
+        f"--kubelet-certificate-authority={pki}/ca.crt",
+        f"--kubelet-client-certificate={pki}/apiserver-to-kubelet.crt",
+        f"--kubelet-client-key={pki}/apiserver-to-kubelet.key",
+        "--kubelet-preferred-address-types=InternalIP",
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        f"--service-account-key-file={pki}/service-accounts.pub",
+        f"--service-account-signing-key-file={pki}/service-accounts.key",
+        after=_ETCD,
+    )
+    yield _controller(
+        site,
+        "kube-controller-manager",
+        f"--root-ca-file={pki}/ca.crt",
+        f"--service-account-private-key-file={pki}/service-accounts.key",
+        "--use-service-account-credentials=true",
+    )
+    yield _controller(site, "kube-scheduler")
+
+
+def _node(site: Site) -> Iterator[Program]:
+    config = site.config
+    yield _program(
+        site,
+        "kubelet",
+        f"--config={config}/kubelet.yaml",
+        f"--kubeconfig={config}/kubelet.kubeconfig",
+        f"--hostname-override={NODE}",
+        f"--node-ip={NODE_IP}",
+        after=CONTAINERD_SOCKET,
+    )
+    yield _program(site, "kube-proxy", f"--config={config}/kube-proxy.yaml", after=_API)
+    # It enforces NetworkPolicies, and does nothing else.
+    yield _program(
+        site,
+        "kube-router",
+        f"--kubeconfig={config}/kube-router.kubeconfig",
+        f"--hostname-override={NODE}",
+        f"--service-cluster-ip-range={SERVICES}",
+        after=_API,
+    )
+
+
+def _program(site: Site, name: str, *flags: str, after: str = "", found: Path | None = None) -> Program:
+    command = (str(found or site.program(name)), *flags)
+    return Program(name=name, command=command, log=str(site.logs / f"{name}.log"), after=after)
+
+
+def _controller(site: Site, name: str, *flags: str) -> Program:
+    kubeconfig = f"--kubeconfig={site.config}/{name}.kubeconfig"
+    return _program(site, name, kubeconfig, "--leader-elect=false", *flags, after=_API)
 
 
 def _installed(name: str) -> Path:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from lookout.app.deployment import Deployment
-from lookout.outbox.outbox import Outbox
+from lookout.ledger.port import Ledger
+from lookout.outbox.factory import OutboxFactory
 
 PATIENCE_S: Final = 15.0
 """Time that a process waits for mails in all: for what could not be sent, and can be tried again so soon."""
@@ -16,23 +16,17 @@ PATIENCE_S: Final = 15.0
 
 @dataclass(kw_only=True)
 class BatchMails:
-    """Sender of what is due when a batch is worked through; each batch may have ``max_mails`` that leave singly."""
+    """Sender of what is due when a batch is worked through. Each batch has an outbox of its own, and so its own number
+    of alerts that leave singly."""
 
-    opened: Deployment
+    outboxes: OutboxFactory
+    ledger: Ledger
     owner: str
-    max_mails: int
     patience_s: float = PATIENCE_S
 
     def send(self, is_stopped: Callable[[], bool]) -> None:
         """Try what is due, and again what can be tried again soon, until ``is_stopped``."""
-        outbox = Outbox(
-            ledger=self.opened.ledger,
-            store=self.opened.store,
-            channel=self.opened.channel,
-            owner=self.owner,
-            clock=time.time,
-            max_letters=self.max_mails,
-        )
+        outbox = self.outboxes.open(self.ledger, self.owner)
         while not is_stopped():
             due_at_s = outbox.dispatch(is_stopped)
             if due_at_s is None or due_at_s > time.time() + self.patience_s:

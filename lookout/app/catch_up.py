@@ -81,7 +81,7 @@ def source_of(opened: Deployment) -> Source:
     root = opened.ledger.find_note(SOURCE_NOTE)
     if root is None:
         raise InputRejected(
-            "this state has no source to compare with", str(opened.path), "it was given single files, or nothing yet"
+            "this state has no source to compare with", str(opened.path), "run lookout on a folder first"
         )
     identity = opened.ledger.find_note(SOURCE_ID_NOTE)
     return FolderPictures(root=Path(root), bucket=opened.pipeline.inputs, identity=identity, exclude=(opened.path,))

@@ -49,7 +49,7 @@ class Credentials:
             what = f"cannot be a folder for credentials: {words(error)}"
             raise find_lack(error) or InputRejected(what, str(self.folder)) from error
         if not os.access(self.folder, os.W_OK | os.X_OK):
-            raise InputRejected("may not be written to", str(self.folder), "choose another folder")
+            raise InputRejected("is not writable", str(self.folder), "choose another folder")
         for role, access_key in users.items():
             found = self._read(self.path(role))
             if found and (found.get(_URL), found.get(_ACCESS_KEY)) != (self._store.url, access_key):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from lookout.app.installation import Installation
-from lookout.app.lazy import Later
 from lookout.app.state_identity import (
     LEDGER_FILE,
     STATE_FILE,
@@ -30,9 +30,10 @@ from lookout.domain.records import Json
 from lookout.filesystem.files import words
 from lookout.ledger.notes import read_note
 from lookout.object_store.port import ObjectStore
+from lookout.outbox.factory import OutboxFactory
 from lookout.outbox.outbox import Channel
 from lookout.outbox.sent_journal import JournaledChannel
-from lookout.sources.ingest import Bucket
+from lookout.sources.merge import Bucket
 
 if TYPE_CHECKING:
     from lookout.ledger.etcd import EtcdLedger
@@ -56,7 +57,7 @@ THRESHOLD_NOTE: Final = "threshold"
 class Deployment:
     """Deployment, opened: its ledger and its store, in the state folder or on servers. ``path`` is the folder for what
     stays on this machine. ``open_ledger`` gives further connections; ``bucket`` is the one of pictures, if the store
-    has it."""
+    has it; ``outboxes`` makes outboxes with the usual limits."""
 
     installation: Installation
     settings: Settings
@@ -64,6 +65,7 @@ class Deployment:
     ledger: OpenedLedger
     open_ledger: Callable[[], OpenedLedger]
     store: ObjectStore
+    outboxes: OutboxFactory
     bucket: Bucket | None = None
     minio: MinioStore | None = None
     """The store, when it is not in the folder."""
@@ -96,15 +98,6 @@ class Deployment:
             return self.pipeline
         overrides: Mapping[str, Mapping[str, Json]] = {"object-detect": {"threshold": kept}}
         return self.pipeline.with_params(overrides)
-
-    def channel(self) -> Channel:
-        """SendGrid when there is a key, else files in the state folder."""
-        if self.settings.sendgrid_api_key:
-            options = {"host": self.settings.sendgrid_host} if self.settings.sendgrid_host else {}
-            channel = cast(Channel, load(self.installation.sendgrid)(self.settings.sendgrid_api_key, **options))
-        else:
-            channel = cast(Channel, load(self.installation.mail_folder)(self.path / OUTBOX_FOLDER))
-        return JournaledChannel(channel, self.path / JOURNAL_FILE)
 
     def references(self, paths: Mapping[str, Path | None]) -> dict[str, Path]:
         """Give the paths to bring into force by bucket: those given, and the shipped model where none is in force
@@ -164,6 +157,7 @@ class Program:
                 ledger=ledger,
                 open_ledger=another,
                 store=store,
+                outboxes=OutboxFactory(store=store, channel=partial(_open_channel, self, path), clock=time.time),
                 bucket=bucket,
                 minio=minio,
                 address=settings.store,
@@ -226,27 +220,18 @@ def open_ledger(settings: Settings, path: Path, *, writing: bool = True) -> Open
 
 
 def open_minio(address: StoreAddress, collected: Sequence[str] = ()) -> MinioStore:
-    """Open the store on the server, which frees old versions of the buckets ``collected``; nothing is sent yet."""
-    from lookout.object_store.minio import MinioStore
+    """Open the store on the server, which frees old versions of the buckets ``collected``; nothing is sent, and
+    nothing that speaks to the server is loaded yet."""
+    from lookout.object_store.minio import Access, MinioStore
 
-    return MinioStore(address.endpoint, collected=collected, **_minio_options(address))
-
-
-def minio_later(address: StoreAddress) -> ObjectStore:
-    """Give the same for worker processes: it is opened there, so that they can start before this process has loaded
-    what speaks to the server. It is of no use here."""
-    options = {"endpoint": address.endpoint, **_minio_options(address)}
-    return cast(ObjectStore, Later(function="lookout.object_store.minio:MinioStore", arguments=options))
-
-
-def _minio_options(address: StoreAddress) -> dict[str, Any]:
-    return {
-        "access_key": address.access_key,
-        "secret_key": address.secret_key,
-        "secure": address.secure,
-        "prefix": address.prefix,
-        "ca": None if address.ca is None else str(address.ca),
-    }
+    access = Access(
+        endpoint=address.endpoint,
+        access_key=address.access_key,
+        secret_key=address.secret_key,
+        secure=address.secure,
+        ca=None if address.ca is None else str(address.ca),
+    )
+    return MinioStore(access, prefix=address.prefix, collected=collected)
 
 
 def _open_store(program: Program, path: Path) -> tuple[ObjectStore, Bucket | None, MinioStore | None]:
@@ -264,6 +249,17 @@ def _open_store(program: Program, path: Path) -> tuple[ObjectStore, Bucket | Non
 
     objects = FolderStore((path / OBJECTS_FOLDER).absolute(), durable=settings.durable)
     return Routes({inputs: FolderSource()}, objects), None, None
+
+
+def _open_channel(program: Program, path: Path) -> Channel:
+    """Open SendGrid when there is a key, else files in the state folder."""
+    settings, installation = program.settings, program.installation
+    if settings.sendgrid_api_key:
+        options = {"host": settings.sendgrid_host} if settings.sendgrid_host else {}
+        channel = cast(Channel, load(installation.sendgrid)(settings.sendgrid_api_key, **options))
+    else:
+        channel = cast(Channel, load(installation.mail_folder)(path / OUTBOX_FOLDER))
+    return JournaledChannel(channel, path / JOURNAL_FILE)
 
 
 def default_workers() -> int:

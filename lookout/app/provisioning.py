@@ -134,14 +134,8 @@ class Provisioner:
         from lookout.domain.errors import Denied
         from lookout.object_store.minio import MinioStore
 
-        access = self.store.access
         theirs = MinioStore(
-            access.endpoint,
-            access_key=access_key,
-            secret_key=secret,
-            secure=access.secure,
-            prefix=self.store.prefix,
-            ca=access.ca,
+            replace(self.store.access, access_key=access_key, secret_key=secret), prefix=self.store.prefix
         )
         try:
             theirs.exists(self.pipeline.inputs)

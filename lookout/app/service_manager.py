@@ -60,4 +60,4 @@ class ServiceManager:
                 sender.settimeout(_LONGEST_WAIT_S)
                 sender.sendto(state.encode(), name)
         except OSError as exc:
-            log.warning("service manager not told", state=state, error=exc)
+            log.warning("service manager not notified", state=state, error=exc)

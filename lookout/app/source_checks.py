@@ -25,10 +25,12 @@ def check_sources(program: Program, sources: Sequence[Path], state: Path | None)
     if program.settings.store is not None:
         if sources:
             what = f"the photographs come from the store {program.settings.store.url}"
-            raise InputRejected(what, str(sources[0]), "bring them there by lookout upload, then run without SOURCE")
+            raise InputRejected(what, str(sources[0]), "upload them with lookout upload, then run without SOURCE")
         return
     if not sources:
-        raise InputRejected("name a folder or files", "SOURCE", "or set LOOKOUT_STORE, whose bucket is the source then")
+        raise InputRejected(
+            "expected a folder or files", "SOURCE", "or set LOOKOUT_STORE, whose bucket is the source then"
+        )
     state = state or program.settings.state
     for source in sources:
         where = str(source)
@@ -41,7 +43,7 @@ def check_sources(program: Program, sources: Sequence[Path], state: Path | None)
         elif not stat.S_ISREG(mode):
             raise InputRejected("is neither a folder nor a file", where)
         if Path(os.path.realpath(source)).is_relative_to(os.path.realpath(state)):
-            raise InputRejected(f"is in the state folder {state}", where, "name pictures, not what was made of them")
+            raise InputRejected(f"is in the state folder {state}", where, "name pictures, not results")
 
 
 def check_folder(program: Program, folder: Path, state: Path | None) -> None:
@@ -55,7 +57,7 @@ def _mode(source: Path) -> int:
     try:
         return source.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        what = "is a link to nothing" if source.is_symlink() else "no such file or folder"
+        what = "is a broken link" if source.is_symlink() else "no such file or folder"
         raise InputRejected(what, str(source), _MISSING_HINT) from None
     except OSError as exc:
-        raise find_lack(exc) or InputRejected(f"cannot be looked at: {words(exc)}", str(source)) from exc
+        raise find_lack(exc) or InputRejected(f"cannot be inspected: {words(exc)}", str(source)) from exc

@@ -9,14 +9,14 @@ import faulthandler
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import click
 
 from lookout.app.batch_mails import BatchMails
-from lookout.app.deployment import Deployment, Program, default_workers, minio_later
+from lookout.app.deployment import Deployment, Program, default_workers, open_minio
 from lookout.app.input_source import input_source
 from lookout.app.process import stop_on_signals
 from lookout.batches.cutter import ensure_run, run_id
@@ -59,7 +59,7 @@ class Task:
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.batch, self.key, self.pull))) != 1:
-            raise InputRejected("expected one of --batch, --object and --pull", "what to work on")
+            raise InputRejected("expected one of --batch, --object and --pull", "lookout work")
 
     @property
     def size(self) -> int:
@@ -180,9 +180,10 @@ def _early_pool(program: Program, task: Task) -> Iterator[ProcessWorkers | None]
     if not task.alone or task.by_itself(program.pipeline) or program.settings.store is None:
         yield None
         return
-    pool = ProcessWorkers(store=minio_later(program.settings.store), size=task.size)
+    pool = ProcessWorkers(store=open_minio(program.settings.store), size=task.size)
     try:
-        pool.start([stage.prepare.partition(":")[0] for stage in task.stages(program.pipeline)])
+        stages = [stage.prepare.partition(":")[0] for stage in task.stages(program.pipeline)]
+        pool.start(["lookout.object_store.minio.client", *stages])
         yield pool
     finally:
         pool.stop()
@@ -230,9 +231,10 @@ def _find_sender(opened: Deployment, owner: str, task: Task) -> BatchMails | Non
     if task.stage not in (None, MAILS):
         return None
     if task.alone and not opened.settings.sendgrid_api_key:
-        log.warning("no mail", why="SENDGRID_API_KEY is not set", then="alerts wait in the outbox")
+        log.warning("mail disabled", why="SENDGRID_API_KEY is not set", then="alerts wait in the outbox")
         return None
-    return BatchMails(opened=opened, owner=owner, max_mails=task.max_mails)
+    outboxes = replace(opened.outboxes, max_letters=task.max_mails)
+    return BatchMails(outboxes=outboxes, ledger=opened.ledger, owner=owner)
 
 
 def _tell(progress: Progress) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,6 @@ from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
 from lookout.domain.records import AlertState
 from lookout.ledger.rules.alerts import WAITING
-from lookout.outbox.outbox import Outbox
 from lookout.outbox.unsent import find_unsent
 from lookout.text import count, printable, when
 
@@ -126,14 +126,7 @@ def send(program: Program, max_mails: int, page_status: bool, state: Path | None
         due = sum(1 for _ in opened.ledger.alerts(states=WAITING))
         if due and program.settings.ledger is not None and not program.settings.sendgrid_api_key:
             raise InputRejected(f"is not set, and {count(due, 'alert')} wait", "SENDGRID_API_KEY", "they go on waiting")
-        Outbox(
-            ledger=opened.ledger,
-            store=opened.store,
-            channel=opened.channel,
-            owner=owner,
-            clock=time.time,
-            max_letters=max_mails,
-        ).drain()
+        replace(opened.outboxes, max_letters=max_mails).open(opened.ledger, owner).drain()
         unsent = find_unsent(opened.ledger, time.time())
     if as_json:
         echo_json({"due": due, "waiting": unsent.waiting, "unsent": unsent.as_json()})

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Final
 
 import click
 
-from lookout.app.catch_up import keep_refused, take_pictures, take_references
+from lookout.app.batch_cutting import FULL, NONE, RECENT, CutRequest, CutResult, cut_backlog
 from lookout.app.deployment import Deployment, Program
 from lookout.app.page_status import reporting
+from lookout.app.ranges import Range
 from lookout.app.run_summary import unlistable_lines
-from lookout.batches.cutter import BACKFILL, Cutter, abandoned, end_open, ensure_run, ordinary, run_id
-from lookout.cli.datums import invalidate_range
-from lookout.cli.options import PATH, STAGE, Templated, json_option, page_status_option, state_option
+from lookout.batches.cutter import BACKFILL, ordinary
+from lookout.cli.options import PATH, STAGE, Templated, gather, json_option, page_status_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
-from lookout.cli.ranges import Range, range_options
+from lookout.cli.ranges import range_options
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
-from lookout.domain.identity import digest
 from lookout.domain.pipeline import Refused
 from lookout.domain.records import JsonObject
 from lookout.filesystem.files import failure
-from lookout.ledger.batches import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState
+from lookout.ledger.batches import LIVE, MAX_KEYS, Batch, BatchState
 from lookout.sources.deletion_guard import ALLOW_HINT
 from lookout.sources.reconcile import Reconciled
 from lookout.text import count, printable, when
-
-NONE, RECENT, FULL = "none", "recent", "full"
-LIVE_TAKE_OVER_S: Final = 3600.0
-"""Longer than the work on live batches waits for its turn."""
 
 
 @click.group(short_help="Cut waiting work into batches for several workers, and list them.")
@@ -82,21 +74,12 @@ def batches() -> None:
 @page_status_option
 @state_option
 @json_option
+@gather("request", CutRequest)
 @click.pass_obj
 def cut(
     program: Program,
-    run: str,
-    kind: str,
-    reconcile: str,
-    size: int,
-    age_s: float,
-    prefix: str,
-    since: float | None,
-    until: float | None,
-    stage: str | None,
-    force: bool,
-    take_over_s: float | None,
-    workers: int,
+    request: CutRequest,
+    chosen: Range,
     workers_to: Path | None,
     page_status: bool,
     state: Path | None,
@@ -108,68 +91,37 @@ def cut(
     with the ledger: pictures, models and rules. It exits with 1 if a model or rules there cannot be used and nothing
     else is to be done; otherwise lookout verdict says so.
     """
-    run = run or ("" if kind == LIVE else run_id(time.time()))
-    chosen = Range(prefix=prefix, since_s=since, until_s=until)
     with program.open(state) as opened, reporting(opened, wanted=page_status):
-        ledger = opened.ledger
-        if run:
-            ensure_run(ledger, run, time.time(), kind)
-        seen, refused = _look(opened, reconcile, run)
-        if force:
-            invalidate_range(opened, stage, chosen, digest("invalidate/1", run or time.time_ns())[:16])
-        idle_s = take_over_s if take_over_s is not None else LIVE_TAKE_OVER_S if kind == LIVE else 0.0
-        cutter = Cutter(
-            pipeline=opened.pipeline_in_force(),
-            ledger=ledger,
-            store=opened.store,
-            clock=time.time,
-            size=size,
-            age_s=age_s,
-        )
-        now_s = time.time()
-        left = abandoned(ledger, now_s - idle_s, but=run)
-        if take_over_s is None:
-            # What was cut live and has no run yet is still to be begun: a backfill must not put it behind itself.
-            left = [one for one in left if one.run or one.kind != LIVE or one.updated_at_s <= now_s - LIVE_TAKE_OVER_S]
-        end_open(ledger, [batch for batch in left if any(_is_in(opened, chosen, key) for key in batch.keys)])
-        made = cutter.cut(
-            kind=kind,
-            run=run,
-            prefix=prefix,
-            wanted=partial(_has, opened, chosen),
-            stages=None if stage is None else (stage,),
-        )
-        wanted = _workers(opened, ledger, run, made, at_most=workers, charts=kind == BACKFILL)
-        if run and not wanted:
-            ledger.close_run(run, "failed" if refused else "success", time.time(), {"batches": 0, "failed": 0})
+        result = cut_backlog(opened, request, chosen)
     if workers_to is not None:
-        _write(workers_to, json.dumps(wanted))
-    _tell_left(seen, refused)
-    keys = sum(len(batch.keys) for batch in made)
+        _write(workers_to, json.dumps(result.workers))
+    _tell_left(result.seen, result.refused)
     if as_json:
-        looked = (
-            None
-            if seen is None
-            else {"seen": seen.seen, "changed": seen.changed, "gone": seen.gone, "held_back": seen.held}
-        )
-        said: JsonObject = {"run": run or None, "keys": keys, "batches": [_brief(batch) for batch in made]}
-        echo_json({**said, "workers": wanted, "reconciled": looked, "refused": [one.reason for one in refused]})
-    elif not made:
+        echo_json(_as_json(result))
+    elif not result.batches:
         click.echo("The backlog is empty, or in batches already.")
     else:
-        click.echo(f"{count(len(made), 'batch', 'batches')} of {count(keys, 'picture')}")
+        run, made = result.run, result.batches
+        click.echo(f"{count(len(made), 'batch', 'batches')} of {count(result.keys, 'picture')}")
         click.echo(f"lookout work --pull {run}" if run else "\n".join(f"lookout work --batch {one.id}" for one in made))
-    sys.exit(EXIT_DATUM_FAILED if refused and not wanted else EXIT_OK)
+    sys.exit(EXIT_DATUM_FAILED if result.refused and not result.workers else EXIT_OK)
 
 
-def _look(opened: Deployment, how: str, run: str) -> tuple[Reconciled | None, list[Refused]]:
-    """Compare the store's buckets with the ledger and record what is new."""
-    if how == NONE:
-        return None, []
-    seen = take_pictures(opened, full=how == FULL)
-    _, refused = take_references(opened)
-    keep_refused(opened.ledger, run, refused)
-    return seen, refused
+def _as_json(result: CutResult) -> JsonObject:
+    seen = result.seen
+    looked = (
+        None
+        if seen is None
+        else {"seen": seen.seen, "changed": seen.changed, "gone": seen.gone, "held_back": seen.held}
+    )
+    return {
+        "run": result.run or None,
+        "keys": result.keys,
+        "batches": [_brief(batch) for batch in result.batches],
+        "workers": result.workers,
+        "reconciled": looked,
+        "refused": [one.reason for one in result.refused],
+    }
 
 
 def _tell_left(seen: Reconciled | None, refused: Sequence[Refused]) -> None:
@@ -180,29 +132,6 @@ def _tell_left(seen: Reconciled | None, refused: Sequence[Refused]) -> None:
         click.echo(f"held back: {count(seen.held, 'picture')} that are gone ({ALLOW_HINT})", err=True)
     for line in unlistable_lines({} if seen is None else seen.unlistable):
         click.echo(line, err=True)
-
-
-def _has(opened: Deployment, chosen: Range, key: str) -> bool:
-    if not chosen.is_timed:
-        return True
-    slots = [opened.ledger.find_slots(stage, [key]).get(key) for stage in opened.installation.readers]
-    at_s = next((slot.record.at_s for slot in slots if slot is not None and slot.record is not None), None)
-    return chosen.has(key, at_s, opened.installation.find_name)
-
-
-def _is_in(opened: Deployment, chosen: Range, key: str) -> bool:
-    return key.startswith(chosen.prefix) and _has(opened, chosen, key)
-
-
-def _workers(
-    opened: Deployment, ledger: BatchLedger, run: str, made: Sequence[Batch], *, at_most: int, charts: bool
-) -> list[int]:
-    """Return the numbers of the workers for which there is a batch; of one, if only charts are to be drawn."""
-    counts = ledger.count_batches(run) if run else {BatchState.OPEN: len(made)}
-    number = sum(counts.get(state, 0) for state in UNFINISHED)
-    if not number and charts:
-        number = any(ledger.count_dirty(stage.name) for stage in opened.pipeline.stages if stage.grouped)
-    return list(range(1, min(at_most, number) + 1))
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import click
 
 from lookout.app.deployment import Deployment, Program
-from lookout.cli.options import STAGE, json_option, state_option
+from lookout.app.ranges import Range, invalidate_range, marks
+from lookout.cli.options import STAGE, gather, json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
-from lookout.cli.ranges import Range, range_options
+from lookout.cli.ranges import range_options
 from lookout.domain.errors import InputRejected
 from lookout.domain.identity import digest
-from lookout.domain.records import JsonObject, Mark, Slot, State
+from lookout.domain.records import JsonObject, Slot, State
+from lookout.ledger.port import Ledger
 from lookout.text import count, printable, when
 
 STATES = click.Choice([state.value for state in State])
@@ -30,6 +33,21 @@ def datums() -> None:
     """
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """Datums to list, as the options name them."""
+
+    stage: str | None
+    states: tuple[str, ...]
+    prefix: str
+    labelled: bool
+    after: tuple[str, str]
+
+    def find(self, ledger: Ledger) -> Iterator[Slot]:
+        states = [State(name) for name in self.states]
+        return ledger.slots(self.stage, states=states, prefix=self.prefix, labelled=self.labelled, after=self.after)
+
+
 @datums.command("list", short_help="List datums, streamed in the order of stage and key.")
 @state_option
 @click.option("--stage", type=STAGE, help="Only datums of this stage.")
@@ -41,23 +59,12 @@ def datums() -> None:
 @click.option("--after", nargs=2, default=("", ""), metavar="STAGE KEY", help="Continue after this stage and key.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many.")
 @json_option
+@gather("wanted", _Wanted)
 @click.pass_obj
-def list_datums(
-    program: Program,
-    state: Path | None,
-    stage: str | None,
-    states: tuple[str, ...],
-    prefix: str,
-    labelled: bool,
-    after: tuple[str, str],
-    limit: int | None,
-    as_json: bool,
-) -> None:
+def list_datums(program: Program, state: Path | None, wanted: _Wanted, limit: int | None, as_json: bool) -> None:
     """List datums; with --json, one object a line, so that any number can be piped on."""
     with program.open(state) as opened:
-        wanted = [State(name) for name in states]
-        found = opened.ledger.slots(stage, states=wanted, prefix=prefix, labelled=labelled, after=after)
-        for slot in islice(found, limit):
+        for slot in islice(wanted.find(opened.ledger), limit):
             if as_json:
                 echo_json_line(_brief(slot))
             else:
@@ -112,7 +119,7 @@ def retry(program: Program, stage: str | None, key: str | None, state: Path | No
             found: Iterable[Slot] = [_find(opened, stage, key)]
         else:
             found = opened.ledger.slots(stage, states=[State.FAILED])
-        number = opened.ledger.mark(_marks(found), revive=True)
+        number = opened.ledger.mark(marks(found), revive=True)
     _say(number, "will be tried again by the next run", as_json)
 
 
@@ -128,9 +135,7 @@ def invalidate(
     program: Program,
     stage: str | None,
     key: str | None,
-    prefix: str,
-    since: float | None,
-    until: float | None,
+    chosen: Range,
     everything: bool,
     state: Path | None,
     as_json: bool,
@@ -139,35 +144,16 @@ def invalidate(
 
     One datum, those of a prefix or of a time (or of both), or all; of one stage, or, without STAGE, of all stages.
     """
-    chosen = Range(prefix=prefix, since_s=since, until_s=until)
     if (key is not None) + (not chosen.is_all) + everything != 1:
         what = "expected one of a key, --all, and --prefix, --since or --until"
         raise InputRejected(what, "lookout datums invalidate")
     with program.open(state) as opened:
         salt = digest("invalidate/1", time.time_ns())[:16]
         if key is not None and stage is not None:
-            number = opened.ledger.mark(_marks([_find(opened, stage, key)]), revive=True, salt=salt)
+            number = opened.ledger.mark(marks([_find(opened, stage, key)]), revive=True, salt=salt)
         else:
             number = invalidate_range(opened, stage, chosen, salt)
     _say(number, "will be done again by the next run", as_json)
-
-
-def invalidate_range(opened: Deployment, stage: str | None, chosen: Range, salt: str) -> int:
-    """Mark the finished and failed datums of a range, of one stage or all, as other ones than they were; says how
-    many. The same salt again makes none another one."""
-    grouped = {one.name for one in opened.pipeline.stages if one.grouped}
-    find_name = opened.installation.find_name
-    slots = opened.ledger.slots(stage, prefix=chosen.prefix)
-    found = (
-        slot
-        for slot in slots
-        if (
-            chosen.has_group(slot.key)
-            if slot.stage in grouped
-            else chosen.has(slot.key, slot.record.at_s if slot.record is not None else None, find_name)
-        )
-    )
-    return opened.ledger.mark(list(_marks(found)), revive=True, salt=salt)
 
 
 def _find(opened: Deployment, stage: str, key: str) -> Slot:
@@ -175,10 +161,6 @@ def _find(opened: Deployment, stage: str, key: str) -> Slot:
     if slot is None:
         raise InputRejected(f"{stage} has no datum of {key!r}", "lookout datums", "see lookout datums list")
     return slot
-
-
-def _marks(slots: Iterable[Slot]) -> Iterator[Mark]:
-    return (Mark(stage=slot.stage, key=slot.key) for slot in slots if slot.state is not State.RETRACTED)
 
 
 def _brief(slot: Slot) -> JsonObject:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from lookout.app.credentials import Credentials, GivenSecrets
 from lookout.app.deployment import Program, open_minio
 from lookout.app.provisioning import Prepared, Provisioner, bucket_roles, make_ledger_users, patiently
-from lookout.cli.options import PATH, json_option
+from lookout.cli.options import PATH, gather, json_option
 from lookout.cli.output import echo_json
 from lookout.config.addresses import StoreAddress
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
 from lookout.domain.records import JsonObject
 from lookout.text import printable, table
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_KEEP_DAYS: Final = 30
 LEAST_KEEP_DAYS: Final = 7
@@ -30,8 +27,27 @@ MOST_KEEP_DAYS: Final = 36_500
 LONGEST_WAIT_S: Final = 3_600
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Users:
+    """Options about users: the ``folder`` for credentials, which ``renew`` replaces, or that of given ``secrets``."""
+
+    folder: Path | None
+    renew: bool
+    secrets: Path | None
+
+    def check(self) -> None:
+        """Raise InputRejected for options that exclude each other."""
+        if self.folder is not None and self.secrets is not None:
+            what = "secrets are either written there or read there"
+            raise InputRejected("not allowed with --users", "--secrets", what)
+        if self.renew and self.folder is None:
+            raise InputRejected("expected --users FOLDER with it", "--renew", "the new secrets become files in there")
+
+
 @click.command(short_help="Make buckets, and users for the stages, on the store's server.")
-@click.option("--users", type=PATH, metavar="FOLDER", help="Make users too; their credentials become files in there.")
+@click.option(
+    "--users", "folder", type=PATH, metavar="FOLDER", help="Make users too; their credentials become files in there."
+)
 @click.option("--renew", is_flag=True, help="Give every user a new secret; the old one is refused from then on.")
 @click.option("--secrets", type=PATH, metavar="FOLDER", help="Make users with the secrets in there, also the ledger's.")
 @click.option("--logs", is_flag=True, help="Make the bucket for the logs of a cluster's workflows too.")
@@ -54,12 +70,11 @@ LONGEST_WAIT_S: Final = 3_600
     help="How long to wait for servers that do not answer yet.",
 )
 @json_option
+@gather("users", _Users)
 @click.pass_obj
 def init(
     program: Program,
-    users: Path | None,
-    renew: bool,
-    secrets: Path | None,
+    users: _Users,
     logs: bool,
     notify: str | None,
     keep_days: int,
@@ -73,23 +88,20 @@ def init(
     """
     if program.settings.store is None:
         raise InputRejected("is not set", "LOOKOUT_STORE", "buckets are made on a server; a state folder needs none")
-    if users is not None and secrets is not None:
-        raise InputRejected("not allowed with --users", "--secrets", "secrets are either written there or read there")
-    if renew and users is None:
-        raise InputRejected("expected --users FOLDER with it", "--renew", "the new secrets become files in there")
+    users.check()
     store = open_minio(program.settings.store)
     provisioner = Provisioner(store=store, pipeline=program.pipeline, buckets=program.installation.buckets)
     wanted = bucket_roles(provisioner.pipeline)
-    credentials = None if users is None else Credentials(users, program.settings.store)
+    credentials = None if users.folder is None else Credentials(users.folder, program.settings.store)
     if credentials is not None:
         credentials.prepare({role.name: provisioner.user_name(role) for role in wanted})
-    given = None if secrets is None else GivenSecrets(secrets)
+    given = None if users.secrets is None else GivenSecrets(users.secrets)
     ledger_done = _prepare_ledger(program, given, wait_s)
     patiently(lambda: store.exists(program.pipeline.inputs), wait_s)
     made = provisioner.make_buckets(keep_days)
     if logs:
         made.append(provisioner.make_logs_bucket(keep_days))
-    people = _make_users(provisioner, credentials, given, renew=renew)
+    people = _make_users(provisioner, credentials, given, renew=users.renew)
     if notify is not None:
         told = provisioner.notify(notify)
         made = [replace(item, done=(*item.done, *told.get(item.name, ()))) for item in made]

@@ -59,7 +59,7 @@ def logs(
 def _kept(store: MinioStore, run: RunRecord) -> Iterator[tuple[str, str]]:
     """Yield the kept logs of the workflow of that name: where each is, and what it says."""
     from lookout.domain.errors import Denied
-    from lookout.object_store.minio.errors import NoBucket
+    from lookout.object_store.minio.access import NoBucket
     from lookout.object_store.minio.policies import LOGS_BUCKET
 
     began = datetime.fromtimestamp(run.started_at_s, UTC)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -21,6 +23,22 @@ PATH = click.Path(path_type=Path)
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_S: Final = 100 * 365 * 86400.0
 NO_RETENTION: Final = -1.0
+
+
+def gather(name: str, record: type[Any]) -> Callable[[F], F]:
+    """Give a command one parameter ``name``, the ``record`` of the options that bear the names of its fields. The
+    decorator comes directly above ``click.pass_obj``."""
+    names = [one.name for one in fields(record)]
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def call(*arguments: Any, **options: Any) -> Any:
+            gathered = record(**{each: options.pop(each) for each in names})
+            return function(*arguments, **{name: gathered}, **options)
+
+        return cast(F, call)
+
+    return decorate
 
 
 class Templated(click.Command):
@@ -106,8 +124,23 @@ def page_status_option(function: F) -> F:
     return click.option("--page-status", is_flag=True, help="Write the status beside the page at the end.")(function)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options that ``run`` and ``watch`` share, by their names in ``run_options``."""
+
+    rules: Path | None
+    model: Path | None
+    devices: Path | None
+    threshold: float | None
+    workers: int | None
+    max_mails: int
+    allow_deletions: bool
+    retention: float | None
+
+
 def run_options(function: F) -> F:
-    """Add the options that ``run`` and ``watch`` share."""
+    """Add the options that ``run`` and ``watch`` share; the command takes them as ``options``, a RunOptions."""
+    function = gather("options", RunOptions)(function)
     for option in reversed(
         [
             click.option("--rules", type=PATH, metavar="PATH", help="A rule file or a folder of them; stays in force."),

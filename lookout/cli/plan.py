@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ import click
 from lookout.app.deployment import Deployment, Program
 from lookout.app.run_summary import unlistable_lines
 from lookout.app.source_checks import check_folder
-from lookout.cli.options import PATH, PROBABILITY, json_option, state_option
+from lookout.cli.options import PATH, PROBABILITY, gather, json_option, state_option
 from lookout.cli.output import echo_json
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Pipeline, Refused
@@ -29,6 +30,20 @@ from lookout.text import printable, table
 KEYS_SHOWN: Final = 5
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Given:
+    """Options as if they were given to run."""
+
+    rules: Path | None
+    model: Path | None
+    devices: Path | None
+    threshold: float | None
+
+    def paths(self) -> dict[str, Path | None]:
+        """The paths by bucket of references."""
+        return {"rules": self.rules, "model": self.model, "devices": self.devices}
+
+
 @click.command("plan", short_help="Dry run: show what would be done and why, and change nothing.")
 @click.argument("source", required=False, type=PATH)
 @click.option("--scan", "look", is_flag=True, help="Scan this deployment's own source too.")
@@ -41,15 +56,13 @@ KEYS_SHOWN: Final = 5
 )
 @state_option
 @json_option
+@gather("given", _Given)
 @click.pass_obj
 def plan_command(
     program: Program,
     source: Path | None,
     look: bool,
-    rules: Path | None,
-    model: Path | None,
-    devices: Path | None,
-    threshold: float | None,
+    given: _Given,
     limit: int,
     state: Path | None,
     as_json: bool,
@@ -64,9 +77,9 @@ def plan_command(
         check_folder(program, source, state)
     with program.open(state) as opened:
         pipeline = opened.pipeline_in_force()
-        if threshold is not None:
-            pipeline = pipeline.with_params({"object-detect": {"threshold": threshold}})
-        references, refused = _references(opened, pipeline, {"rules": rules, "model": model, "devices": devices})
+        if given.threshold is not None:
+            pipeline = pipeline.with_params({"object-detect": {"threshold": given.threshold}})
+        references, refused = _references(opened, pipeline, given.paths())
         seen, warning = _look(opened, source, scan_own=look)
         items = list(plan(pipeline, opened.ledger, opened.store, seen=seen, references=references, now_s=time.time()))
     if as_json:

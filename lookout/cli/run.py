@@ -6,10 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -20,7 +19,7 @@ from lookout.app.process import stop_on_signals
 from lookout.app.run_summary import Summary, summarize
 from lookout.app.service_manager import ServiceManager
 from lookout.app.source_checks import check_folder, check_sources
-from lookout.cli.options import NO_RETENTION, PATH, json_option, run_options, state_option
+from lookout.cli.options import NO_RETENTION, PATH, RunOptions, json_option, run_options, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputRejected, Unavailable
 from lookout.domain.records import State
@@ -31,32 +30,6 @@ from lookout.sources.deletion_guard import keep_retention
 from lookout.sources.ingest import IngestResult
 from lookout.text import count, printable
 from lookout.version import code_version
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Options that ``run`` and ``watch`` share, by their names in ``run_options``."""
-
-    rules: Path | None
-    model: Path | None
-    devices: Path | None
-    threshold: float | None
-    workers: int | None
-    max_mails: int
-    allow_deletions: bool
-    retention: float | None
-
-    def order(self, opened: Deployment, sources: tuple[Path, ...], *, verify: bool = False) -> Order:
-        """Give the order for these sources; keeps the retention, if one was given."""
-        if self.retention is not None:
-            keep_retention(opened.ledger, None if self.retention == NO_RETENTION else self.retention)
-        return Order(
-            sources=sources,
-            references=opened.references({"rules": self.rules, "model": self.model, "devices": self.devices}),
-            verify=verify,
-            allow_deletions=self.allow_deletions,
-            max_letters=self.max_mails,
-        )
 
 
 @click.command(short_help="Process photographs through all stages, once.")
@@ -73,7 +46,7 @@ def run(
     state: Path | None,
     verify: bool,
     as_json: bool,
-    **given: Any,
+    options: RunOptions,
 ) -> None:
     """Process the photographs of SOURCE through validate, object-detect, threat-detect and plot.
 
@@ -81,10 +54,9 @@ def run(
     Only new or changed pictures are done, so it can run at any time. With a store in LOOKOUT_STORE its bucket of
     photographs is the source, and none is named.
     """
-    options = RunOptions(**given)
     check_sources(program, source, state)
     with program.open(state, create=True) as opened, _progress(as_json) as tell:
-        order = options.order(opened, source, verify=verify)
+        order = _order(opened, source, options, verify=verify)
         with _runner(program, opened, options, tell) as runner:
             ran = runner.run(order)
         summary = summarize(runner.pipeline, opened, ran, time.time())
@@ -101,7 +73,7 @@ def watch_folder(
     """Run ``lookout watch`` on a ledger; return the exit code."""
     check_folder(program, folder, state)
     with program.open(state, create=True) as opened:
-        order = options.order(opened, (folder,))
+        order = _order(opened, (folder,), options)
         service = ServiceManager(program.settings.notify_socket, program.settings.watchdog_s)
 
         def tell_ready(taken: IngestResult) -> None:
@@ -128,6 +100,18 @@ def watch_folder(
     return _exit_code(summary, ran)
 
 
+def _order(opened: Deployment, sources: tuple[Path, ...], options: RunOptions, *, verify: bool = False) -> Order:
+    """Return the order for these sources; the retention is kept, if one was given."""
+    if options.retention is not None:
+        keep_retention(opened.ledger, None if options.retention == NO_RETENTION else options.retention)
+    return Order(
+        sources=sources,
+        references=opened.references({"rules": options.rules, "model": options.model, "devices": options.devices}),
+        verify=verify,
+        allow_deletions=options.allow_deletions,
+    )
+
+
 @contextmanager
 def _runner(
     program: Program,
@@ -146,7 +130,7 @@ def _runner(
             open_ledger=opened.open_ledger,
             store=opened.store,
             workers=pool,
-            channel=opened.channel,
+            outboxes=replace(opened.outboxes, max_letters=options.max_mails),
             code=code_version(),
             bucket=opened.bucket,
             exclude=(opened.path.absolute(),),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from lookout.app.deployment import Program
-from lookout.cli.options import PATH, duration_s, json_option, run_options, state_option
+from lookout.cli.options import PATH, RunOptions, duration_s, json_option, run_options, state_option
 
 _OF_A_RUN: Final = ("rules", "model", "devices", "threshold", "max_mails", "allow_deletions", "retention")
 
@@ -40,7 +40,7 @@ def watch(
     upload: bool,
     prefix: str,
     as_json: bool,
-    **given: Any,
+    options: RunOptions,
 ) -> None:
     """Process every photograph that arrives in DIR, until stopped with Ctrl-C or SIGTERM.
 
@@ -62,7 +62,7 @@ def watch(
                 program,
                 folder,
                 prefix=prefix,
-                workers=given["workers"],
+                workers=options.workers,
                 state=where,
                 walk_every_s=walk_every_s,
                 as_json=as_json,
@@ -70,7 +70,6 @@ def watch(
         )
     if prefix:
         raise click.UsageError("--prefix is for --upload; here a picture's key is its path below DIR.")
-    from lookout.cli.run import RunOptions, watch_folder
+    from lookout.cli.run import watch_folder
 
-    options = RunOptions(**given)
     sys.exit(watch_folder(program, folder, state, options, walk_every_s=walk_every_s, as_json=as_json))

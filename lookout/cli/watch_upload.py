@@ -22,7 +22,7 @@ from lookout.cli.output import echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, InputRejected, LookoutError
 from lookout.object_store.minio.names import check_object_key
 from lookout.text import printable
-from lookout.uploader.folder_sync import FolderSync
+from lookout.uploader.folder_sync import FolderSync, Options
 from lookout.uploader.sent_log import Memory
 from lookout.uploader.upload import Sender, Sent
 
@@ -57,12 +57,9 @@ def watch_and_upload(
         folder,
         Sender(store, program.pipeline.inputs).send,
         memory,
+        Options(prefix=prefix, workers=workers or DEFAULT_WORKERS, walk_every_s=walk_every_s, exclude=exclude),
         tell=teller.tell,
         tell_trouble=teller.tell_trouble,
-        prefix=prefix,
-        workers=workers or DEFAULT_WORKERS,
-        walk_every_s=walk_every_s,
-        exclude=exclude,
         on_turn=service.turned,
     )
 

@@ -89,7 +89,7 @@ class Committer:
         try:
             self._store.discard(refs)
         except Exception as exc:  # noqa: BLE001 - it costs space and no result
-            log.warning("not discarded", objects=[ref.path for ref in refs], error=reason(exc))
+            log.warning("outputs not discarded", objects=[ref.path for ref in refs], error=reason(exc))
 
     def _settle(self, settled: Sequence[Ended]) -> list[Settled]:
         made = [outcome.record for _, outcome in settled if outcome.record is not None and not outcome.republished]
@@ -102,9 +102,9 @@ class Committer:
         outcome = self._outcomes.refuse(claim, why)
         (answer,) = apart([(claim, outcome)], self._settle)
         if isinstance(answer, Exception):
-            log.error("not settled", stage=claim.stage, key=claim.key, error=reason(answer))
+            log.error("outcome not settled", stage=claim.stage, key=claim.key, error=reason(answer))
             what = f"{claim.stage} of {claim.key}"
-            self._unsettled[claim.stage, claim.key] = Corrupt(what, "a ledger that takes how it ended", reason(answer))
+            self._unsettled[claim.stage, claim.key] = Corrupt(what, "a ledger that accepts its outcome", reason(answer))
         else:
             self._after(claim, outcome, answer, discard=False)
 
@@ -116,7 +116,7 @@ class Committer:
             self._publisher.renew(outcome.record.outputs if outcome.record is not None else ())
             self._tell(claim, outcome)
             return
-        log.warning("not committed", stage=claim.stage, key=claim.key, why=answer.value)
+        log.warning("outcome refused", stage=claim.stage, key=claim.key, why=answer.value)
         if discard and outcome.record is not None and not outcome.republished:
             self.discard(outcome.record.outputs)
         if answer is Settled.CONFLICT:

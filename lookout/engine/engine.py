@@ -269,9 +269,9 @@ class Engine:
             return True
         self._read_in_force()
         if known == self._planner.basis(stage):
-            log.info("basis moved", stage=stage.name, marked=self._ledger.rebase(stage.name, known))
+            log.info("basis changed elsewhere", stage=stage.name, marked=self._ledger.rebase(stage.name, known))
         else:
-            what = "another run has changed its recipe, model or rules; run again, with the newest version"
+            what = "another run has changed its recipe, model or rules: run again, with the newest version"
             self._fatal, self._stopping = Unavailable(f"stage {stage.name}", what), True
         self._queue.look_again()
         return False

@@ -32,7 +32,7 @@ class LeaseKeeper:
         for claim, still in zip(claims, held, strict=True):
             if isinstance(still, Exception):
                 # Its lease has a time to run yet; the commit asks whether that was enough.
-                log.warning("not extended", stage=claim.stage, key=claim.key, error=reason(still))
+                log.warning("lease not extended", stage=claim.stage, key=claim.key, error=reason(still))
             elif not still:
                 log.warning("claim lost", stage=claim.stage, key=claim.key)
                 lost.append(claim)

@@ -122,10 +122,12 @@ class Outcomes:
         if error.bucket == self._pipeline.inputs:
             self._source.observe_again(key)
         elif any(stage.name == error.bucket for stage in self._pipeline.stages):
-            log.warning("lost", object=f"{error.bucket}/{error.key}", error=error)
+            log.warning("result lost", object=f"{error.bucket}/{error.key}", error=error)
             salt = digest("lost/1", error.bucket, error.key, self._session.clock())[:16]
             self._ledger.mark([Mark(stage=error.bucket, key=key)], salt=salt, revive=True)
 
     def _failed(self, claim: Claim, error: str, *, final: bool) -> Outcome:
-        log.warning("failed", stage=claim.stage, key=claim.key, tried=claim.slot.tries + 1, final=final, error=error)
+        log.warning(
+            "datum failed", stage=claim.stage, key=claim.key, tried=claim.slot.tries + 1, final=final, error=error
+        )
         return self._marks.add(claim, Outcome(state=State.FAILED, error=error, final=final))

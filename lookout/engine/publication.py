@@ -98,7 +98,7 @@ class Publisher:
         if failures and len(failures) < len(changes):
             failures = self._try([change for change, _ in failures])
         for change, exc in failures:
-            log.error("not published", object=f"{change.bucket}/{change.key}", error=reason(exc))
+            log.error("result not published", object=f"{change.bucket}/{change.key}", error=reason(exc))
         return failures
 
     def _try(self, changes: Sequence[Publish]) -> list[tuple[Publish, Exception]]:
@@ -115,7 +115,7 @@ class Publisher:
         marked = 0
         for bucket, key in sorted(lost):
             for made in self._ledger.makers(bucket, key)[:1]:
-                log.warning("lost", object=f"{bucket}/{key}", stage=made.stage, key=made.key)
+                log.warning("result lost", object=f"{bucket}/{key}", stage=made.stage, key=made.key)
                 salt = digest("lost/1", bucket, key, made.finished_at_s)[:16]
                 marked += self._ledger.mark([Mark(stage=made.stage, key=made.key)], salt=salt, revive=True)
         return marked > 0

@@ -19,7 +19,7 @@ from lookout.domain.records import Alert, AlertState, ObjectRef, Observation, Re
 from lookout.ledger.port import Ledger, RunRecord
 from lookout.ledger.rules import alerts as delivery
 from lookout.ledger.rules import slots as settling
-from lookout.ledger.rules.slots import Row
+from lookout.ledger.rules.slots import SlotState
 from lookout.object_store.port import Publish
 
 
@@ -41,7 +41,7 @@ class Basis:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeptSlot:
-    """A slot without its claim; ``hash`` is that of its live record. The other fields are those of ``settling.Row``."""
+    """A slot without its claim; ``hash`` is that of its live record. The other fields are those of ``SlotState``."""
 
     stage: str
     key: str
@@ -59,7 +59,7 @@ class KeptSlot:
     proven: bool
 
     @classmethod
-    def of(cls, row: Row) -> KeptSlot:
+    def of(cls, row: SlotState) -> KeptSlot:
         """Return the slot of a row, which is changed: a claim on it is let go, as if its session had ended well."""
         if row.owner is not None:
             settling.let_go(row, State.KILLED, row.updated_at_s)
@@ -80,9 +80,9 @@ class KeptSlot:
             proven=row.proven,
         )
 
-    def row(self, record: Record | None) -> Row:
+    def row(self, record: Record | None) -> SlotState:
         """Return the row of the slot, held by nobody."""
-        return Row(
+        return SlotState(
             stage=self.stage,
             key=self.key,
             state=self.state,

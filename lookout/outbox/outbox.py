@@ -213,7 +213,7 @@ class Outbox:
                 if not gone and alert.tries < PICTURE_TRIES:
                     raise
                 # The alert matters more than its picture, which is lost, was retracted, or cannot be read for long.
-                log.warning("no picture", alert=alert.id, error=exc)
+                log.warning("picture missing", alert=alert.id, error=exc)
         ids = sorted(alert.id for alert in alerts)
         return Letter(
             id=ids[0] if len(ids) == 1 else digest("digest/1", ids),
@@ -255,7 +255,7 @@ class Outbox:
         for (id_, _), failure in zip(ends, apart(ends, settle), strict=True):
             del self._unsettled[id_]
             if failure is not None:  # it stays on its way until the session ends, and is repeated then
-                log.error("end of an alert not kept", alert=id_, error=reason(failure))
+                log.error("outcome of an alert not recorded", alert=id_, error=reason(failure))
 
     # --- times ------------------------------------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ class OutboxSender:
             self._outbox.abort()
             self._thread.join(GRACE_S)
         if self._thread.is_alive():
-            log.warning("sender did not stop", then="nothing of its letter has left; it waits in the outbox")
+            log.warning("outbox sender did not stop", then="its letter has not left, and waits in the outbox")
 
     def start(self) -> None:
         """Start the thread. Raises Unavailable when none can be started."""

@@ -106,7 +106,7 @@ class _File:
         except FileNotFoundError:
             return
         except OSError as exc:
-            log.warning("sent journal", file=str(self._path), error=exc)
+            log.warning("sent journal not usable", file=str(self._path), error=exc)
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Add lines, durably. A failure is logged: it stops no mail."""
@@ -121,7 +121,7 @@ class _File:
                         _write(descriptor, text)
                         return
         except OSError as exc:
-            log.warning("sent journal", file=str(self._path), error=exc)
+            log.warning("sent journal not usable", file=str(self._path), error=exc)
 
     def drop_spare(self) -> None:
         """Write the file anew with those lines alone that count, unless somebody else uses it just now. The new file
@@ -144,7 +144,7 @@ class _File:
         except BlockingIOError:
             return
         except OSError as exc:
-            log.warning("sent journal", file=str(self._path), error=exc)
+            log.warning("sent journal not usable", file=str(self._path), error=exc)
 
     def _is(self, descriptor: int) -> bool:
         """Tell whether the open file still has the name."""
@@ -158,7 +158,7 @@ class _File:
             if line:
                 self.lines.take(line)
         except (TypeError, ValueError):
-            log.warning("sent journal", file=str(self._path), line=repr(line[:80]))
+            log.warning("line of the sent journal not readable", file=str(self._path), line=repr(line[:80]))
 
 
 @contextmanager
@@ -203,7 +203,7 @@ class JournaledChannel:
         before = {id_: end for id_, end in ends.items() if end is not None}
         rest = tuple(alert for alert in letter.alerts if alert.id not in before)
         if not rest:
-            log.info("sent before", id=letter.id)
+            log.info("alert already sent", id=letter.id)
             return replace(before[letter.alerts[0].id], before=before)
         ids = [alert.id for alert in rest]
         resend = letter.resend or any(id_ in lines.doubted or id_ in lines.begun for id_ in ids)

@@ -130,7 +130,7 @@ class ChangeFeed:
         if jump_s:
             self.clock_jumps += 1
             self._is_walk_due = True
-            log.warning("clock was set", by_s=round(jump_s, 1), then="walking through the folder")
+            log.warning("clock set", by_s=round(jump_s, 1), then="the folder is walked through")
         if time.monotonic() >= self._count_at_s:
             self._is_walk_due = True  # what is held back is counted whole
         if self._watch is not None and (self._watch.check() or self._is_walk_due):
@@ -175,7 +175,7 @@ class ChangeFeed:
             is_ready = partial(self._is_ready, watch)
             missed = self._intake.take_folder(self._root, is_ready=is_ready).differed
         except Unavailable as exc:
-            log.warning("walk", error=exc, then="trying again")  # the folder changes under the walk
+            log.warning("walk failed", error=exc, then="it is repeated")  # the folder changes under the walk
         self._renew()
         self._engine.publish_again()
         watch.walked(missed, time.monotonic() - began_s)

@@ -10,10 +10,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from lookout.domain.errors import InputRejected, LookoutError, ObjectChanged, ObjectMissing, ObjectUnreadable
 from lookout.domain.identity import digest
@@ -28,17 +29,21 @@ from lookout.ledger.port import Ledger, RunRecord
 from lookout.log import get_logger
 from lookout.maintenance.renewal import renew
 from lookout.object_store.port import ObjectStore
-from lookout.outbox.departure import uptime_s
-from lookout.outbox.outbox import Channel, Outbox
+from lookout.outbox.factory import OutboxFactory
 from lookout.outbox.sender import OutboxSender
 from lookout.references.activation import propose
 from lookout.runs.change_feed import ChangeFeed, Watcher
 from lookout.runs.status_file import StatusFile
 from lookout.runs.version_collector import VersionCollector
-from lookout.sources.ingest import Bucket, BucketIntake, IngestResult, Intake
+from lookout.sources.ingest import BucketIntake, IngestResult, Intake
 from lookout.sources.input_source import InputSource
+from lookout.sources.merge import Bucket
 
 log = get_logger(__name__)
+
+WINDOW_S: Final = 3600.0
+DIGEST_EVERY_S: Final = 300.0
+"""Of a watch, which has no end: the window in which so many letters leave singly, and the time between two digests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +55,6 @@ class Order:
     references: Mapping[str, Path] = field(default_factory=dict)
     verify: bool = False
     allow_deletions: bool = False
-    max_letters: int = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +92,7 @@ class Runner:
     open_ledger: Callable[[], Ledger]
     store: ObjectStore
     workers: Workers
-    channel: Callable[[], Channel]
+    outboxes: OutboxFactory
     code: str
     bucket: Bucket | None = None
     exclude: tuple[Path, ...] = ()
@@ -128,8 +132,7 @@ class Runner:
             self._revive(taken.keys)
             engine.rebase(self.pipeline.stages)
             engine.work([stage for stage in self.pipeline.stages if not stage.grouped], taken.keys)
-            letters = partial(self._outbox, owner=session.owner, order=order)
-            with self._sender(letters, engine, once=True) as sender:
+            with self._sender(self.outboxes, session.owner, engine, once=True) as sender:
                 if not engine.stopped:
                     sender.start()
                     engine.work([stage for stage in self.pipeline.stages if stage.grouped])
@@ -149,9 +152,9 @@ class Runner:
         with self._session("watch") as session:
             refused = self._enforce(order)
             intake = self._intake()
-            letters = partial(self._outbox, owner=session.owner, order=order, window_s=3600.0, digest_every_s=300.0)
             engine = self._make_engine(intake, session)
-            with self._sender(letters, engine) as sender:
+            outboxes = replace(self.outboxes, window_s=WINDOW_S, digest_every_s=DIGEST_EVERY_S)
+            with self._sender(outboxes, session.owner, engine) as sender:
                 sender.start()
                 engine.on_alerts = sender.wake
                 root = order.sources[0].absolute()
@@ -237,7 +240,7 @@ class Runner:
     def _bucket_intake(self) -> BucketIntake:
         if self.bucket is None:
             raise InputRejected(
-                "no folder and no file was named", "SOURCE", "only a store in LOOKOUT_STORE has its own"
+                "expected a folder or files", "SOURCE", "only a store in LOOKOUT_STORE is a source by itself"
             )
         return BucketIntake(
             ledger=self.ledger,
@@ -297,7 +300,7 @@ class Runner:
             for ref in outputs:
                 lost = self._find_loss(ref)
                 if lost is not None:
-                    log.warning("lost", object=ref.path, error=lost)
+                    log.warning("result lost", object=ref.path, error=lost)
                     salt = digest("lost/1", ref.path, self.clock())[:12]
                     self.ledger.mark([Mark(stage=slot.stage, key=slot.key)], salt=salt)
                     break
@@ -310,17 +313,6 @@ class Runner:
             return error
         return None
 
-    def _sender(self, letters: Callable[[Ledger], Outbox], engine: Engine, *, once: bool = False) -> OutboxSender:
-        return OutboxSender(self.open_ledger, letters, self.clock, lambda: engine.stopped, once=once)
-
-    def _outbox(self, ledger: Ledger, *, owner: str, order: Order, **window: float) -> Outbox:
-        return Outbox(
-            ledger=ledger,
-            store=self.store,
-            channel=self.channel,
-            owner=owner,
-            clock=self.clock,
-            uptime=uptime_s,
-            max_letters=order.max_letters,
-            **window,
-        )
+    def _sender(self, outboxes: OutboxFactory, owner: str, engine: Engine, *, once: bool = False) -> OutboxSender:
+        make = partial(outboxes.open, owner=owner)
+        return OutboxSender(self.open_ledger, make, self.clock, lambda: engine.stopped, once=once)

@@ -43,7 +43,7 @@ class VersionCollector:
         try:
             self.store.collect(now_s - KEEP_VERSIONS_S)
         except LookoutError as exc:
-            log.warning("old versions not freed", error=exc, then="again in a day")
+            log.warning("old versions not freed", error=exc, then="tried again in a day")
 
     def _is_recent(self, now_s: float) -> bool:
         """Tell whether old versions were freed within a day: what a clock that was ahead has noted holds nothing up."""

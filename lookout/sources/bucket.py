@@ -31,7 +31,7 @@ from typing import Final
 from lookout.domain.errors import InputRejected, ObjectUnreadable
 from lookout.domain.records import ObjectRef, Observation
 from lookout.object_store.minio import MinioStore
-from lookout.object_store.minio.client import Found
+from lookout.object_store.minio.access import Found
 from lookout.object_store.minio.listing import Entry
 from lookout.object_store.minio.names import check_hides_nothing, check_object_key
 

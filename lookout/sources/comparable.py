@@ -14,7 +14,7 @@ from lookout.log import get_logger
 from lookout.object_store.folder.listing import listing
 from lookout.sources.folder import observe_file, scan
 from lookout.sources.folder_keys import key_of, origin_of
-from lookout.sources.ingest import Looked, Part
+from lookout.sources.merge import Looked, Part
 
 if TYPE_CHECKING:
     from lookout.object_store.minio import MinioStore

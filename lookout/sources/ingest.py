@@ -8,10 +8,10 @@ is left to a person (``deletion_guard.py``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import Observation
@@ -19,11 +19,11 @@ from lookout.ledger.port import Ledger
 from lookout.sources.deletion_guard import DeletionGuard
 from lookout.sources.folder import observe_file, root_id, scan
 from lookout.sources.folder_keys import key_of, origin_of
+from lookout.sources.merge import Bucket, is_gone, merge
 from lookout.sources.unlistable import keep_unlistable
 
 SOURCE_NOTE: Final = "source"
 SOURCE_ID_NOTE: Final = "source-id"
-_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +77,7 @@ class Intake:
         keep_unlistable(self.ledger, str(root), found.unlistable)
         return IngestResult(
             changed=len(changed),
-            gone=sum(map(_is_gone, gone)),
+            gone=sum(map(is_gone, gone)),
             held=len(found.gone) - len(free),
             differed=differed,
             unlistable=found.unlistable,
@@ -117,8 +117,8 @@ class Intake:
         """Observe these keys of a bound folder as they are now, there or gone."""
         root, now_s = Path(origin_of(root)), self.clock()
         seen = [observe_file(root, key, self.bucket, now_s) for key in keys]
-        there = [item for item in seen if not _is_gone(item)]
-        known = self.ledger.find_inputs(self.bucket, [item.key for item in seen if _is_gone(item)])
+        there = [item for item in seen if not is_gone(item)]
+        known = self.ledger.find_inputs(self.bucket, [item.key for item in seen if is_gone(item)])
         if known:
             self._check_there(root)
         fresh = self._fresh(there) if known else []
@@ -190,50 +190,6 @@ class Intake:
         return [seen for seen in there if seen.key not in known or known[seen.key].ref != seen.ref]
 
 
-def _is_gone(seen: Observation) -> bool:
-    return seen.ref is None and seen.error is None
-
-
-class Part(Protocol):
-    """A stretch of a source that was compared with what is known of it: every key after the part before, up to
-    ``through``, is settled by it; None: to the end. ``gone`` has observations without a ref. ``unchanged`` counts
-    objects. ``unlistable`` are folders below which nothing is known, by key, and why."""
-
-    @property
-    def changed(self) -> Sequence[Observation]: ...
-    @property
-    def gone(self) -> Sequence[Observation]: ...
-    @property
-    def unchanged(self) -> int: ...
-    @property
-    def through(self) -> str | None: ...
-    @property
-    def unlistable(self) -> Mapping[str, str]: ...
-
-
-class Looked(Protocol):
-    """Port for observing single pictures of a source. ``origin`` is its permanent name."""
-
-    @property
-    def origin(self) -> str: ...
-
-    def observe(self, key: str, now_s: float) -> Observation:
-        """One key as it is now, there or gone."""
-        ...
-
-    def is_blank(self) -> bool:
-        """Tell whether it is empty and lacks even the traces that its deleted objects should have left."""
-        ...
-
-
-class Bucket(Looked, Protocol):
-    """The bucket of pictures in a store."""
-
-    def scan(self, known: Iterable[Observation], now_s: float, *, verify: bool) -> Iterator[Part]:
-        """Compare all of it with what is known, in the order of keys, in parts."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class BucketIntake:
     """Intake of the bucket of pictures for one ledger. ``readers`` are the stages that read it."""
@@ -256,7 +212,7 @@ class BucketIntake:
     def observe_again(self, key: str) -> None:
         """Observe one picture anew, because it was not what it had been when it was read, or somebody told of it."""
         seen = self.source.observe(key, self.clock())
-        if _is_gone(seen):
+        if is_gone(seen):
             if not self.ledger.find_inputs(self.bucket, [key]):
                 return
             guard = DeletionGuard(
@@ -278,90 +234,3 @@ def bind(ledger: Ledger, origin: str) -> None:
         ledger.put_note(SOURCE_NOTE, origin)
     elif bound != origin:
         raise InputRejected(f"this state belongs to the source {bound}", origin, "use another --state")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Merged:
-    """``seen`` objects were compared, ``changed`` inputs were new or differed, ``gone`` ones are deleted, ``held`` ones
-    are gone and left to a person; ``unlistable`` folders could not be listed."""
-
-    seen: int
-    changed: int
-    gone: int
-    held: int = 0
-    unlistable: Mapping[str, str] = field(default_factory=dict)
-
-
-def merge(
-    ledger: Ledger,
-    source: Looked,
-    parts: Iterable[Part],
-    bucket: str,
-    readers: tuple[str, ...],
-    clock: Callable[[], float],
-    *,
-    allow_deletions: bool,
-    on_settled: Callable[[str], None] = lambda _through: None,
-) -> Merged:
-    """Take in what a comparison of a source with the inputs of the bucket finds, part by part.
-
-    What is gone is looked for once more, by name. It is taken in at once where it is expected to go, else when all was
-    seen, unless it is so much that it looks like an accident: then it is held back. Until something is gone, each part
-    is a place to go on from, told to ``on_settled``. Memory holds a part, and as many keys of what is gone as may go.
-    """
-    guard = DeletionGuard(
-        ledger=ledger, bucket=bucket, origin=source.origin, clock=clock, readers=readers, allow=allow_deletions
-    )
-    deletions = _Deletions(guard, source, readers)
-    seen = changed = 0
-    unlistable: dict[str, str] = {}
-    for part in parts:
-        unlistable |= part.unlistable
-        changed += ledger.observe(part.changed, readers)
-        seen += len(part.changed) + part.unchanged
-        if part.gone:
-            deletions.add([item.key for item in part.gone])
-        if part.through is not None and not deletions.doubtful:
-            on_settled(part.through)
-    held = deletions.settle()
-    keep_unlistable(ledger, source.origin, unlistable)
-    return Merged(seen=seen, changed=changed, gone=deletions.retracted, held=held, unlistable=unlistable)
-
-
-class _Deletions:
-    """Deletions that one comparison of a whole source finds, part by part."""
-
-    def __init__(self, guard: DeletionGuard, source: Looked, readers: tuple[str, ...]) -> None:
-        self._guard, self._source, self._readers = guard, source, readers
-        self._blank: bool | None = None
-        self._keys: list[str] = []
-        self._too_many = False
-        self.doubtful = self.retracted = 0
-
-    def add(self, gone: Sequence[str]) -> None:
-        """These are gone: retract those that are expected to go, remember the others, or how many they are."""
-        if self._blank is None:
-            self._blank = not self._guard.allow and self._source.is_blank()
-        expected = [False] * len(gone) if self._blank else self._guard.is_expected(gone)
-        self._retract([key for key, free in zip(gone, expected, strict=True) if free])
-        doubtful = [key for key, free in zip(gone, expected, strict=True) if not free]
-        self.doubtful += len(doubtful)
-        self._too_many = self._too_many or self.doubtful > self._guard.most()
-        self._keys = [] if self._too_many else self._keys + doubtful
-
-    def settle(self) -> int:
-        """End the comparison: retract what is gone, or hold it back. Return how many were held back."""
-        why = self._guard.find_objection(self.doubtful, blank=bool(self._blank))
-        if why is None and self._too_many:
-            why = f"{self.doubtful} pictures are gone"  # more have come since: the next look decides
-        if why is None:
-            self._guard.admit(self.doubtful)
-            self._retract(self._keys)
-        self._guard.hold(0 if why is None else self.doubtful, why, whole=True)
-        return 0 if why is None else self.doubtful
-
-    def _retract(self, keys: Sequence[str]) -> None:
-        for first in range(0, len(keys), _AT_ONCE):
-            again = [self._source.observe(key, self._guard.clock()) for key in keys[first : first + _AT_ONCE]]
-            self._guard.ledger.observe(again, self._readers)
-            self.retracted += sum(map(_is_gone, again))

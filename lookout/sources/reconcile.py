@@ -18,7 +18,8 @@ from lookout.domain.records import Observation
 from lookout.ledger.notes import read_note, texts
 from lookout.ledger.port import Ledger
 from lookout.sources.comparable import Source
-from lookout.sources.ingest import bind, merge
+from lookout.sources.ingest import bind
+from lookout.sources.merge import merge
 
 CURSOR_NOTE: Final = "reconciled"
 """Where a full merge was cut off."""

@@ -14,7 +14,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -65,14 +65,27 @@ class Counts:
     sent_bytes: int = 0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """Options of a FolderSync. ``prefix`` begins all keys; ``workers`` files are sent at once; ``exclude`` are folders
+    to leave out. ``settle_s`` is the time for which a file of which no event told must have been left alone,
+    ``first_pause_s`` the pause after a first failure, ``walk_every_s`` the time between two walks through the
+    folder."""
+
+    prefix: str = ""
+    workers: int = 4
+    exclude: tuple[Path, ...] = ()
+    settle_s: float = 2.0
+    first_pause_s: float = 1.0
+    walk_every_s: float = 600.0
+
+
 class FolderSync:
-    """Upload of the files below ``root``, under keys that begin with ``prefix``.
+    """Upload of the files below ``root``.
 
     ``tell`` is told of each file that was sent, failed, or went away before; ``tell_trouble`` of trouble, with the
-    pause in seconds that is made for it, and with None when the server takes files again. ``settle_s`` is for how long
-    a file that nobody told of must have been left alone, ``first_pause_s`` the pause after a first failure, and
-    ``walk_every_s`` the time between two walks through the folder. ``exclude`` are folders to leave out. ``on_turn`` is
-    called with each turn of the loop, each second or so, in the loop's thread.
+    pause in seconds that is made for it, and with None when the server takes files again. ``on_turn`` is called with
+    each turn of the loop, each second or so, in the loop's thread.
 
     ``run`` does all but the sending in the thread that calls it. ``changed``, ``end`` and ``stop`` may
     be called from any thread, ``stop`` from a signal's handler too.
@@ -83,25 +96,18 @@ class FolderSync:
         root: Path,
         send: Send,
         memory: Memory,
+        options: Options,
         *,
         tell: Callable[[Sent], None],
         tell_trouble: Callable[[LookoutError | None, float], None],
-        prefix: str = "",
-        workers: int = 4,
-        settle_s: float = 2.0,
-        first_pause_s: float = 1.0,
-        walk_every_s: float = 600.0,
-        exclude: Sequence[Path] = (),
         on_turn: Callable[[], None] = lambda: None,
     ) -> None:
-        self._root, self._send, self._memory, self._prefix = root, send, memory, prefix
-        self._exclude, self._on_turn = exclude, on_turn
-        self._tell, self._tell_trouble = tell, tell_trouble
-        self._workers, self._settle_s, self._first_pause_s = workers, settle_s, first_pause_s
+        self._root, self._send, self._memory, self._options = root, send, memory, options
+        self._tell, self._tell_trouble, self._on_turn = tell, tell_trouble, on_turn
         self.counts = Counts()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._inbox: SimpleQueue[tuple[_Job, Sent | Lost | BaseException] | None] = SimpleQueue()
-        self._todo = Todo(self._walk, self._wake, walk_every_s=walk_every_s)
+        self._todo = Todo(self._walk, self._wake, walk_every_s=options.walk_every_s)
         self._out: dict[str, bool] = {}
         """Files that are being sent, and whether they changed meanwhile."""
         self._left: dict[str, str] = {}
@@ -142,7 +148,7 @@ class FolderSync:
     def run(self) -> None:
         """Work until stopped. What is being sent then has a second to end. Nothing is lost with what does not: the
         server has a file whole or not at all, and the next start looks at all."""
-        for number in range(self._workers):
+        for number in range(self._options.workers):
             # Daemons: one may be waiting for a server that does not answer when the process is to end.
             threading.Thread(target=self._work, name=f"bring-{number}", daemon=True).start()
         try:
@@ -154,7 +160,7 @@ class FolderSync:
             while self._out and time.monotonic() < end_s:
                 self._take(end_s)
         finally:
-            for _ in range(self._workers):
+            for _ in range(self._options.workers):
                 self._jobs.put(None)
         if self._error is not None:
             raise self._error
@@ -188,7 +194,7 @@ class FolderSync:
     def _allowed(self) -> int:
         """Return how many uploads may run now: one, where the server's health is to be tried."""
         if not self._pauses_in_a_row:
-            return self._workers
+            return self._options.workers
         return int(time.monotonic() >= self._resume_at_s)
 
     def _give_work(self) -> float | None:
@@ -222,7 +228,7 @@ class FolderSync:
         if item.name in self._out:
             self._out[item.name] = True
             return None
-        file = File(root=self._root, name=item.name, key=self._prefix + item.name)
+        file = File(root=self._root, name=item.name, key=self._options.prefix + item.name)
         found = self._find(item.name)
         mark = "" if found is None else fingerprint_of(found)
         kept = self._memory.find(file.key)
@@ -233,7 +239,7 @@ class FolderSync:
             return None
         if found is not None and not item.whole and item.mark != mark and self._is_fresh(found):
             seen = Item(name=item.name, tries=item.tries, whole=False, mark=mark)
-            self._todo.add_later(seen, time.monotonic() + self._settle_s)
+            self._todo.add_later(seen, time.monotonic() + self._options.settle_s)
             return None
         # What was tried before, or was just being written, is no news of a walk's.
         self._missed += not (item.whole or item.mark or found is None or len(self._todo))
@@ -242,7 +248,7 @@ class FolderSync:
 
     def _is_fresh(self, found: os.stat_result) -> bool:
         """Tell whether the file may still be written: then two looks at it are compared, as no clock need be right."""
-        return time.time() - max(found.st_mtime, found.st_ctime) < self._settle_s
+        return time.time() - max(found.st_mtime, found.st_ctime) < self._options.settle_s
 
     def _find(self, name: str) -> os.stat_result | None:
         try:
@@ -256,7 +262,7 @@ class FolderSync:
         if self._todo.walks and not self._forgot:
             self._forgot = True
             self._memory.forget(
-                time.time() - KEEP_S, lambda key: self._find(key.removeprefix(self._prefix)) is not None
+                time.time() - KEEP_S, lambda key: self._find(key.removeprefix(self._options.prefix)) is not None
             )
 
     def _walk(self) -> Iterator[str]:
@@ -264,7 +270,7 @@ class FolderSync:
         the next time."""
         try:
             with open_root(str(self._root)) as opened:
-                walk = Walk(opened, self._exclude)
+                walk = Walk(opened, self._options.exclude)
                 for name, _ in walk.files():
                     yield name
         except LookoutError as error:
@@ -330,4 +336,4 @@ class FolderSync:
 
     def _pause_s(self, number: int) -> float:
         """Return the back-off after so many failures in a row."""
-        return min(MAX_PAUSE_S, self._first_pause_s * 2.0 ** min(number - 1, 16))
+        return min(MAX_PAUSE_S, self._options.first_pause_s * 2.0 ** min(number - 1, 16))

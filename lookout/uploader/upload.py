@@ -26,7 +26,8 @@ from lookout.domain.errors import Denied, InputRejected, LookoutError, ObjectCha
 from lookout.domain.identity import MAX_INPUT_BYTES
 from lookout.domain.records import ObjectRef
 from lookout.object_store.minio import MinioStore
-from lookout.object_store.minio.errors import NoBucket, NotAccepted
+from lookout.object_store.minio.access import NoBucket
+from lookout.object_store.minio.errors import NotAccepted
 from lookout.object_store.minio.names import FILE_ENDINGS, check_beside_others, check_object_key
 from lookout.sources.folder import BEING_WRITTEN, FolderSource, observe_file
 from lookout.sources.folder_keys import key_of, origin_of

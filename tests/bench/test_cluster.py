@@ -1,4 +1,4 @@
-"""What the benchmarks in a cluster make of what they are told: logs, watches, workflows. No cluster is needed."""
+"""Reading by the cluster's benchmarks: logs, watches, workflows. No cluster is needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When there is nothing to do, nothing of Lookout stands but its servers and the way of an event."""
+"""Idle state of a cluster: nothing of Lookout runs but its servers and the way of an event."""
 
 from __future__ import annotations
 

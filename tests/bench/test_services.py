@@ -1,4 +1,4 @@
-"""What the benchmarks on servers compare must be alike, and what they measure must be the work they say. No server is
+"""Fairness of the benchmarks on servers: both sides are alike, and the work measured is the work named. No server is
 needed for that."""
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def test_the_bare_loop_gets_and_puts_what_the_engine_does(tmp_path):
 
 
 def toy_objects(folder):
-    """What the toy's ordinary stages read and write for the texts."""
+    """Return the objects that the toy's ordinary stages read and write for the texts."""
     store, ledger = Noted(folder), memory_ledger()
     refs = {key: store.put("texts", key, data, "text/plain") for key, data in TEXTS.items()}
     store.seen.clear()

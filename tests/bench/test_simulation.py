@@ -32,7 +32,7 @@ ONE = Cluster(nodes=1, cores=1, workers=1, places=8, processes=1)
 
 
 def ends(cores: float, arrivals: list[tuple[float, float]]) -> list[float]:
-    """When each task ends, of (arrival, work)."""
+    """Return the end of each task, of (arrival, work)."""
     clock, found = Clock(), {}
     station = Station(clock, cores)
 

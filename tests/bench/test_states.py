@@ -1,4 +1,4 @@
-"""What the benchmarks make up must look like what the stages make, or they would measure something else."""
+"""States made up by the benchmarks: they look like those that the stages make, or something else would be measured."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Recording(InlineWorkers):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """What the real stages make of three of the sample photographs."""
+    """Return the results of the real stages for three of the sample photographs."""
     root = tmp_path_factory.mktemp("real")
     source = root / "source"
     source.mkdir()
@@ -57,7 +57,7 @@ def made(tmp_path_factory):
             open_ledger=opened.open_ledger,
             store=opened.store,
             workers=workers,
-            channel=opened.channel,
+            outboxes=opened.outboxes,
             code="test",
         )
         runner.run(Order(sources=(source,), references={"model": ROOT / "models", "rules": RULES}))

@@ -262,7 +262,7 @@ def obey_modes() -> None:
 
 
 def modes_are_obeyed(folder: Path) -> bool:
-    """Whether a child after ``obey_modes`` cannot write into a read-only folder here."""
+    """Tell whether a child after ``obey_modes`` cannot write into a read-only folder here."""
     probe = folder / "probe"
     probe.mkdir(mode=0o555)
     said = subprocess.run(

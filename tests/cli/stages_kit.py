@@ -40,14 +40,14 @@ def _canonical(name: str) -> str:
 
 
 def environment(world: World, stage: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What the stage's process sees: packages of its image only; what it loads is noted in ``<stage>.loaded``."""
+    """Return the environment of a stage's process: packages of its image only; ``<stage>.loaded`` notes its loads."""
     path = os.pathsep.join(map(str, (WATCHED, REPOSITORY)))
     watched = {"WATCHED_TO": str(world.root / f"{stage}.loaded"), "WATCHED_HIDDEN": hidden(stage), "PYTHONPATH": path}
     return world.variables({"LOOKOUT_STATE": str(world.state), **watched, **(env or {})})
 
 
 def loaded(world: World, stage: str) -> set[str]:
-    """What its processes have loaded of what is heavy."""
+    """Return the heavy modules that its processes have loaded."""
     return HEAVY.intersection((world.root / f"{stage}.loaded").read_text().split())
 
 

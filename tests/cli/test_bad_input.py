@@ -31,7 +31,7 @@ def test_an_empty_folder_is_no_error_and_said_to_be_empty(empty_world: World) ->
         ("nowhere", "no such file or folder"),
         ("photos/nowhere.jpg", "no such file or folder"),
         ("x" * 300, "name too long"),
-        ("dangling_1763798400.jpg", "is a link to nothing"),
+        ("dangling_1763798400.jpg", "is a broken link"),
         ("loop", "leads in a circle"),
         ("pipe", "neither a folder nor a file"),
         (b"bad\xff", "not valid UTF-8"),

@@ -175,7 +175,7 @@ if __name__ == "__main__":
 
 
 def test_a_worker_that_hangs_in_native_code_ends_with_its_killed_parent(tmp_path: Path) -> None:
-    """Where no thread of Python gets a turn."""
+    """No thread of Python gets a turn there."""
     script = tmp_path / "hangs.py"
     script.write_text(HANGS)
     with subprocess.Popen([sys.executable, script], cwd=tmp_path, stdout=subprocess.PIPE) as parent:

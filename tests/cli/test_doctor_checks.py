@@ -1,4 +1,4 @@
-"""What ``lookout doctor`` makes of what it sees on servers: tables from all right over a warning to bad."""
+"""Checks of ``lookout doctor`` on servers: tables from all right over a warning to bad."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from lookout.cli.ranges import Moment, Range
+from lookout.app.ranges import Range
+from lookout.cli.ranges import Moment
 from stages.picture_names import find_name
 
 DAY_S = 1763769600.0

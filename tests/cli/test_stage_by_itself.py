@@ -35,7 +35,7 @@ print("went on")
 
 
 def costs(world: World, *arguments: str) -> Container:
-    """What the log of the container says, read as the benchmarks read it."""
+    """Return the figures of the container's log, read as the benchmarks read it."""
     said = run_stage(world, "validate", *arguments, env={"LOOKOUT_LOG": "info", "TZ": "UTC"}).err
     (found,) = containers_of({("pod", "1-validate"): said}, time.time())
     return found

@@ -62,7 +62,7 @@ def test_a_table_without_a_terminal_is_whole_and_one_long_cell_widens_no_other_l
 
 
 def on_a_terminal(world: World, width: int, *arguments: str) -> str:
-    """What the command says on a terminal of this width."""
+    """Return the command's output on a terminal of this width."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What tests of workflows and events need of a cluster: workflows whose containers do as they are told, and waiting."""
+"""Kit for tests of workflows and events in a cluster: workflows whose containers do as they are told, and waiting."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def outputs(node: Tree) -> dict[str, str]:
 
 
 def until(look: Callable[[], Any], deadline_s: float = 90.0) -> Any:
-    """What ``look`` gives, once it gives something; a refusal counts as nothing."""
+    """Return the first true answer of ``look``; a refusal counts as nothing."""
     ends = time.monotonic() + deadline_s
     said: object = "nothing"
     while time.monotonic() < ends:

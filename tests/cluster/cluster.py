@@ -21,7 +21,7 @@ class Cluster:
     site: Site
 
     def kubectl(self, *words: str, given: str = "", deadline_s: float = 120.0) -> str:
-        """What kubectl printed; ``given`` is its input. A failure carries its words."""
+        """Return the output of kubectl; ``given`` is its input. A failure carries its words."""
         done = self.attempt(*words, given=given, deadline_s=deadline_s)
         if done.returncode:
             raise AssertionError(f"kubectl {' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
@@ -30,7 +30,7 @@ class Cluster:
     def attempt(
         self, *words: str, given: str = "", deadline_s: float = 120.0, program: str = "kubectl"
     ) -> subprocess.CompletedProcess[str]:
-        """How the program ended, well or not."""
+        """Run the program; return how it ended, well or not."""
         command = [
             str(self.site.program(program)),
             f"--kubeconfig={self.site.kubeconfig}",
@@ -41,11 +41,11 @@ class Cluster:
         )
 
     def argo(self, *words: str, account: str = "lookout-operator") -> subprocess.CompletedProcess[str]:
-        """How Argo's command line ended, for somebody with the rights of this account."""
+        """Run Argo's command line; return how it ended, for somebody with the rights of this account."""
         return self.attempt(f"--as=system:serviceaccount:{NAMESPACE}:{account}", *words, program="argo")
 
     def get(self, *words: str) -> dict[str, Any]:
-        """What ``kubectl get`` says of it."""
+        """Return the answer of ``kubectl get``."""
         return json.loads(self.kubectl("get", *words, "--output=json"))
 
     def story(self, since: datetime) -> str:

@@ -83,7 +83,7 @@ class Deployment:
             opened.close()
 
     def lookout(self, *words: str, user: str = "operator") -> Any:
-        """What the command says as JSON."""
+        """Return the command's JSON."""
         return ask(*words, "--json", env=self.variables(user))
 
     def variables(self, user: str) -> dict[str, str]:
@@ -150,7 +150,7 @@ class Deployment:
         self.store.put_object(bucket, key, io.BytesIO(body), len(body))
 
     def versions(self, *devices: str) -> dict[str, str]:
-        """What can be seen of results, and the version of each."""
+        """Return the visible results, and the version of each."""
         return {
             f"{bucket}/{one.object_name}": str(one.version_id)
             for bucket, folders in FOLDERS.items()
@@ -160,7 +160,7 @@ class Deployment:
         }
 
     def results(self, *devices: str) -> dict[str, bytes]:
-        """What can be seen of results, by bucket and key."""
+        """Return the visible results, by bucket and key."""
         found = {}
         for path in self.versions(*devices):
             bucket, _, key = path.partition("/")
@@ -174,12 +174,12 @@ class Deployment:
         return found
 
     def mails(self) -> list[Any]:
-        """What the mail API took."""
+        """Return the mails that the mail API took."""
         with urllib.request.urlopen(f"http://{self.addresses['sendgrid']}:8080/messages") as answer:
             return [one["message"] for one in json.load(answer) if one["status"] == ACCEPTED]
 
     def letters(self, *devices: str) -> list[Letter]:
-        """What the mail API took of these devices, in order."""
+        """Return the mails of these devices that the mail API took, in order."""
         return sorted(
             (to["email"], one["subject"])
             for one in self.mails()

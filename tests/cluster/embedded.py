@@ -1,4 +1,4 @@
-"""What one machine with nothing but Python makes of the same pictures; and these pictures, rules and devices.
+"""Results of one machine with nothing but Python for the same pictures; and these pictures, rules and devices.
 
 Knows no cluster.
 """
@@ -124,13 +124,13 @@ def fill(folder: Path, tag: str, *devices: str) -> None:
 
 
 def attempt(*words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """How ``lookout`` ended, well or not, with these variables of its own only."""
+    """Run ``lookout``; return how it ended, well or not, with these variables of its own only."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("LOOKOUT_")}
     return subprocess.run([LOOKOUT, *words], env=plain | dict(env or {}), capture_output=True, text=True, check=False)
 
 
 def ask(*words: str, env: Mapping[str, str] | None = None) -> Any:
-    """What ``lookout`` says as JSON."""
+    """Return the JSON of ``lookout``."""
     done = attempt(*words, env=env)
     assert done.returncode == 0, (words, done.returncode, done.stderr)
     return json.loads(done.stdout)

@@ -35,7 +35,7 @@ def definitions(package: str) -> dict[str, Any]:
 
 
 def faults(resource: dict[str, Any]) -> list[str]:
-    """Where a resource of Argo says what its schema does not know: fields, types, missing fields."""
+    """Return the places where a resource of Argo differs from its schema: fields, types, missing fields."""
     kind = resource["kind"]
     (package,) = (name for name in MODULES if f"{name}.{kind}" in definitions(name))
     return list(_faults(resource, {"$ref": f"#/definitions/{package}.{kind}"}, definitions(package), kind))

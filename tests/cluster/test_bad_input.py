@@ -1,4 +1,4 @@
-"""What is wrong in a cluster is said where people look, in the workflow, in words that say what to do; it fails at once
+"""Errors in a cluster: they are shown where people look, in the workflow, with what to do; the workflow fails at once
 where waiting does not help, and goes on by itself where somebody mends it."""
 
 from __future__ import annotations

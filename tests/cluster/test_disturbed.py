@@ -58,7 +58,7 @@ class Caught:
     process: int
 
     def is_told_to_end(self) -> bool:
-        """Whether SIGTERM waits for it."""
+        """Tell whether SIGTERM waits for it."""
         status = Path(f"/proc/{self.process}/status").read_text()
         return any(int(waiting, 16) >> (signal.SIGTERM - 1) & 1 for waiting in re.findall(r"Pnd:\t(\w+)", status))
 

@@ -44,7 +44,7 @@ def cups(deployment: Deployment) -> str:
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
-    """What came, went, or has another version."""
+    """Return the results that came, went, or have another version."""
     return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
 
 

@@ -59,7 +59,7 @@ class Events:
 
 
 def landed(key: str, *, event: str = "s3:ObjectCreated:Put", sequencer: str = "17AB", version: str = "v1") -> Tree:
-    """What MinIO posts for an object."""
+    """Return the event that MinIO posts for an object."""
     bucket, _, name = key.partition("/")
     record = {
         "eventVersion": "2.0",

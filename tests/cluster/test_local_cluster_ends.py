@@ -27,7 +27,7 @@ FOLDERS = ("/var/lib", "/var/log", "/run", "/etc", "/etc/cni/net.d", "/opt")
 
 
 def traces() -> dict[str, object]:
-    """What a cluster could leave on the machine."""
+    """Return the traces that a cluster could leave on the machine."""
 
     def said(*words: str) -> list[str]:
         return sorted(subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines())

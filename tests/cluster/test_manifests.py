@@ -149,7 +149,7 @@ MAY_NOT = [
 
 
 def can(cluster: Cluster, account: str, verb: str, kind: str, namespace: str = "lookout") -> bool:
-    """Whether the account may; ``kind`` is ``kind``, ``kind/name``, or ``kind/subresource``."""
+    """Tell whether the account may; ``kind`` is ``kind``, ``kind/name``, or ``kind/subresource``."""
     resource, _, more = kind.partition("/")
     asked = [verb, resource, f"--subresource={more}"] if more in ("log", "exec", "token") else [verb, kind]
     said = cluster.attempt(

@@ -61,7 +61,7 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def one_machine(through: Deployment, taken: Path, tmp_path_factory: pytest.TempPathFactory) -> Embedded:
-    """What becomes of them on one machine."""
+    """Return the results of one machine for them."""
     return embed(through.tag, tmp_path_factory.mktemp("embedded"), *DEVICES, photos=taken)
 
 
@@ -88,7 +88,7 @@ def uploaded_under_fire(through: Deployment, taken: Path, folder: Path) -> list[
 
 
 def take(world: World, through: Deployment, photos: list[Path]) -> None:
-    """What a camera does: a file that is there in the end."""
+    """Write a file as a camera does: it is whole in the end."""
     for path in photos:
         shutil.copy(path, world.photos / f"{through.tag}-{path.name}")
 

@@ -76,19 +76,19 @@ def seen(watching: Prometheus, rule: str) -> float | None:
 
 
 def tried(through: Deployment, *words: str) -> subprocess.CompletedProcess[str]:
-    """How the operator's command ended, well or not."""
+    """Run the operator's command; return how it ended, well or not."""
     return attempt(*words, env=through.variables("operator"))
 
 
 def said(through: Deployment, *words: str) -> list[Any]:
-    """What the command lists as JSON, one a line."""
+    """Return the command's list of JSON, one a line."""
     done = tried(through, *words, "--json")
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def awaited(through: Deployment, key: str) -> str:
-    """How a picture ended, once it has."""
+    """Wait for a picture's end and return it."""
     done = tried(through, "wait", f"images/{key}", f"--timeout={SETTLED_S:.0f}", "--json")
     assert done.returncode in (0, 1), done.stderr
     return str(json.loads(done.stdout)["is"])

@@ -1,5 +1,5 @@
-"""Who may submit workflows runs templates with arguments, and nothing of their own: the API server refuses it, and what
-it lets pass, the controller. No container of somebody's own ever sees a Secret."""
+"""Rights of those who may submit workflows: they run templates with arguments, and nothing of their own. The
+API server refuses the rest, and what it lets pass, the controller. No container of theirs ever sees a Secret."""
 
 from __future__ import annotations
 

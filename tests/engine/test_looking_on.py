@@ -1,4 +1,4 @@
-"""What is told of a deployment at work, and of a run afterwards: numbers, a picture's end, a chronicle, metrics.
+"""Reports on a deployment at work, and of a run afterwards: numbers, a picture's end, a chronicle, metrics.
 
 Each on a ledger in memory and one in SQLite, with the toy pipeline; ``tests/services`` does the same on etcd.
 """

@@ -195,7 +195,7 @@ def world(tmp_path: Path) -> FaultyWorld:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> dict[str, bytes]:
-    """What a run without a fault leaves."""
+    """Return the state that a run without a fault leaves."""
     world = World(tmp_path / "fresh")
     for key in (*GOOD, BAD):
         world.put(key, f"alarm {key}")

@@ -36,7 +36,7 @@ class Killed(BaseException):
 
 @dataclass
 class Fates:
-    """What is to happen at the next steps, in turn; all goes well when it is used up. ``jump`` sets the clock first."""
+    """Fates of the next steps, in turn; all goes well when it is used up. ``jump`` sets the clock first."""
 
     plan: Iterator[tuple[str, str, float]] = field(default_factory=lambda: iter(()))
     clock: ManualClock = field(default_factory=ManualClock)
@@ -226,7 +226,7 @@ def check_ends(ledger: Ledger, service: Service) -> None:
 
 
 def check_promises(ledger: Ledger, service: Service) -> None:
-    """What holds at any time between two processes."""
+    """Check what holds at any time between two processes."""
     for one in ledger.alerts():
         marks = [marked for id_, marked in service.arrived if id_ == one.id]
         assert all(marks[1:]), f"{one.id} arrived twice without a mark"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from event_sources.folder_watch.supervised_watch import SteadyWatch
+from event_sources.folder_watch.supervised_watch import Periods, SteadyWatch
 from lookout.domain.errors import Corrupt
 from lookout.execution.executor import Done, InlineWorkers, Workers
 from lookout.execution.jobs import Job
@@ -90,9 +90,8 @@ def test_a_change_through_a_mapping_of_which_no_system_tells_is_missed_and_found
     said: list[str] = []
 
     def watcher(root, feed):
-        return SteadyWatch(
-            root, lambda change: feed.put([change.key]), feed.lost, soon_s=0.2, walk_every_s=0.5, tell=said.append
-        )
+        told = {"periods": Periods(soon_s=0.2), "walk_every_s": 0.5, "tell": said.append}
+        return SteadyWatch(root, lambda change: feed.put([change.key]), feed.lost, **told)
 
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 5) as mapped, watching(world, watcher) as it:
         until(lambda: world.states().get("sums") == {"success": 2})
@@ -128,7 +127,7 @@ def test_a_mass_deletion_is_held_back_and_the_watch_goes_on(world: World) -> Non
     paths = [world.put(f"a/{number:02}", "calm") for number in range(60)]
 
     def watcher(root, feed):
-        return SteadyWatch(root, lambda change: feed.put([change.key]), feed.lost, settle_s=0.1)
+        return SteadyWatch(root, lambda change: feed.put([change.key]), feed.lost, periods=Periods(settle_s=0.1))
 
     with watching(world, watcher):
         until(lambda: world.states().get("third") == {"success": 60})

@@ -24,10 +24,11 @@ from lookout.object_store.folder.store import FolderStore
 from lookout.object_store.port import ObjectStore
 from lookout.object_store.routing import Routes
 from lookout.outbox.departure import Departure
+from lookout.outbox.factory import OutboxFactory
 from lookout.outbox.outbox import Letter, Request
 from lookout.runs.runner import Order, Ran, Runner
 from lookout.sources.folder import FolderSource
-from lookout.sources.ingest import Bucket
+from lookout.sources.merge import Bucket
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
@@ -151,7 +152,7 @@ class World:
         return Order(sources=files or (self.source,), **more)  # type: ignore[arg-type]
 
     @contextmanager
-    def runner(self, workers: Workers | None = None) -> Iterator[Runner]:
+    def runner(self, workers: Workers | None = None, max_letters: int = 20) -> Iterator[Runner]:
         ledger = self.open_ledger()
         store = self.open_store()
         try:
@@ -161,7 +162,9 @@ class World:
                 open_ledger=self.open_ledger,
                 store=store,
                 workers=workers or InlineWorkers(store),
-                channel=lambda: self.postbox,
+                outboxes=OutboxFactory(
+                    store=store, channel=lambda: self.postbox, clock=self.clock, max_letters=max_letters
+                ),
                 code="test",
                 bucket=self.open_bucket(store),
                 clock=self.clock,
@@ -169,8 +172,8 @@ class World:
         finally:
             ledger.close()
 
-    def run(self, *files: Path, workers: Workers | None = None, **order: object) -> Ran:
-        with self.runner(workers) as runner:
+    def run(self, *files: Path, workers: Workers | None = None, max_letters: int = 20, **order: object) -> Ran:
+        with self.runner(workers, max_letters) as runner:
             return runner.run(self.order(*files, **order))
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What tests of the intake share: a world of texts in a folder, workflows that are played, and an EventSource's double.
+"""Kit for tests of the intake: a world of texts in a folder, workflows that are played, and an EventSource's double.
 
 Everything is real but the store's server and Argo: the ledger is SQLite, objects are files, workers are the engine's.
 """
@@ -72,7 +72,7 @@ class FolderPictures:
 
 @dataclass
 class Posts:
-    """What was posted: batch and attempt, in order. ``trouble`` is raised instead."""
+    """Record of posts: batch and attempt, in order. ``trouble`` is raised instead."""
 
     said: list[tuple[str, int]] = field(default_factory=list)
     trouble: LookoutError | None = None
@@ -219,7 +219,7 @@ def serving_bus() -> Iterator[Bus]:
 
 
 def event(bucket: str, key: str, name: str = "s3:ObjectCreated:Put") -> dict[str, Any]:
-    """What MinIO posts, as far as anybody reads it; the key is quoted already."""
+    """Return an event as MinIO posts it, as far as anybody reads it; the key is quoted already."""
     record = {"eventName": name, "s3": {"bucket": {"name": bucket}, "object": {"key": key, "versionId": "v1"}}}
     return {"EventName": name, "Key": f"{bucket}/{key}", "Records": [record]}
 

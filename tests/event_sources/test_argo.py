@@ -20,7 +20,7 @@ def event(bucket: str, key: str) -> dict[str, Any]:
 
 
 def passes(name: str, landed: dict[str, Any]) -> bool:
-    """Whether the dependency's filters let the event pass, as Argo Events reads them."""
+    """Tell whether the dependency's filters let the event pass, as Argo Events reads them."""
     (dependency,) = (one for one in SENSOR["dependencies"] if one["name"] == name)
     filters = dependency["filters"]
     found = [

@@ -26,7 +26,7 @@ NEVER_S = 60.0
 
 
 class Told:
-    """What a watch told, as a queue to wait on."""
+    """Changes that a watch told of, as a queue to wait on."""
 
     def __init__(self) -> None:
         self.changes: queue.Queue[Change] = queue.Queue()

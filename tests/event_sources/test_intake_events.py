@@ -1,4 +1,4 @@
-"""What is posted is an event of S3, or refused in a sentence."""
+"""Events as they are posted: events of S3; anything else is refused in a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an intake asks for is what Argo Events makes a workflow of, and its manifests fit it and each other."""
+"""Requests of an intake: Argo Events makes workflows of them, and its manifests fit it and each other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRIGGER = {one["template"]["name"]: one for one in sensor()["spec"]["triggers"]}
 
 
 def posted(tmp_path: Path) -> dict[str, str]:
-    """What an intake says of a batch that it has cut."""
+    """Return the post of an intake about a batch that it has cut."""
     play = Play(World(tmp_path))
     dispatcher = play.dispatcher("0123abcd")
     play.land("a/1", at=[dispatcher])

@@ -1,4 +1,4 @@
-"""What an EventSource answers, or does not, is told in words that help."""
+"""Answers of an EventSource, or none: each is reported in words that help."""
 
 from __future__ import annotations
 

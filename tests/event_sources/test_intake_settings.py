@@ -1,4 +1,4 @@
-"""What the environment may say to an intake, and what it refuses, by name and without a secret."""
+"""Settings of an intake from the environment, and those it refuses, by name and without a secret."""
 
 from __future__ import annotations
 

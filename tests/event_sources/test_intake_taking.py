@@ -1,4 +1,4 @@
-"""What an event was about is in the ledger before it is answered, as it is then, whatever came in between."""
+"""Order of recording and answering: an event's object is in the ledger before the answer, as it is then."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Site:
             return {slot.key for slot in ledger.slots("first") if slot.dirty}
 
     def content(self, key: str) -> bytes | None:
-        """What the ledger says that the object holds."""
+        """Return the object's content as the ledger knows it."""
         with self.world.ledger() as ledger:
             seen = ledger.find_inputs("texts", [key]).get(key)
             return None if seen is None or seen.ref is None else self.world.open_store().get(seen.ref)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from event_sources.folder_watch.supervised_watch import SteadyWatch
+from event_sources.folder_watch.supervised_watch import Periods, SteadyWatch
 from event_sources.folder_watch.watch import Change
 from lookout.domain.errors import InputRejected, Unavailable
 
@@ -25,7 +25,7 @@ BEAT_S = 0.02
 
 
 class Told:
-    """What a watch told."""
+    """Record of what a watch told."""
 
     def __init__(self) -> None:
         self.changes: queue.Queue[Change] = queue.Queue()
@@ -54,9 +54,11 @@ def told() -> Told:
     return Told()
 
 
-def watch(root: Path, told: Told, **more: float) -> SteadyWatch:
-    usual = {"settle_s": 0.1, "check_s": 0.05, "soon_s": 600.0, **more}
-    return SteadyWatch(root, told.change, told.lost.put, tell=told.said.append, **usual)
+def watch(root: Path, told: Told, *, walk_every_s: float = 600.0, **periods_s: float) -> SteadyWatch:
+    periods = Periods(**{"settle_s": 0.1, "check_s": 0.05, "soon_s": 600.0, **periods_s})
+    return SteadyWatch(
+        root, told.change, told.lost.put, walk_every_s=walk_every_s, periods=periods, tell=told.said.append
+    )
 
 
 def until(step: Callable[[], bool]) -> None:
@@ -87,10 +89,11 @@ def test_a_thread_that_dies_is_noticed_the_watch_is_begun_anew_and_a_walk_is_due
 CLOSED = """
     import os, sys, time
     from pathlib import Path
-    from event_sources.folder_watch.supervised_watch import SteadyWatch
+    from event_sources.folder_watch.supervised_watch import Periods, SteadyWatch
 
     said, keys = [], []
-    with SteadyWatch(Path(sys.argv[1]), keys.append, print, check_s=0.05, soon_s=600.0, tell=said.append) as watch:
+    periods = Periods(check_s=0.05, soon_s=600.0)
+    with SteadyWatch(Path(sys.argv[1]), keys.append, print, periods=periods, tell=said.append) as watch:
         for fd in os.listdir("/proc/self/fd"):
             try:
                 if os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:inotify":
@@ -124,11 +127,11 @@ def test_an_inotify_instance_that_is_gone_is_noticed_and_the_watch_is_begun_anew
 LIMITED = """
     import sys, time
     from pathlib import Path
-    from event_sources.folder_watch.supervised_watch import SteadyWatch
+    from event_sources.folder_watch.supervised_watch import Periods, SteadyWatch
 
     root, said, lost = Path(sys.argv[1]), [], []
-    with SteadyWatch(root, lambda change: None, lost.append, check_s=0.05, soon_s=0.1, walk_every_s=600.0,
-                     tell=said.append) as watch:
+    periods = Periods(check_s=0.05, soon_s=0.1)
+    with SteadyWatch(root, lambda change: None, lost.append, periods=periods, tell=said.append) as watch:
         for number in range(20):
             (root / str(number)).mkdir()
         end_s = time.monotonic() + 20

@@ -17,7 +17,7 @@ from tests.k8s.reading import ROOT
 
 @dataclass
 class Cluster:
-    """What the stand-in for kubectl keeps in a folder."""
+    """State of the stand-in for kubectl, kept in a folder."""
 
     folder: Path
 
@@ -48,7 +48,7 @@ class Cluster:
         return {file.name: json.loads(file.read_text()) for file in (self.folder / "secrets").iterdir()}
 
     def answer(self, kind: str, text: str) -> None:
-        """What ``get KIND`` prints."""
+        """Set the output of ``get KIND``."""
         (self.folder / "answers").mkdir(exist_ok=True)
         (self.folder / "answers" / kind).write_text(text)
 

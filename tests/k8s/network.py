@@ -1,4 +1,4 @@
-"""Which of these pods may speak to which by NetworkPolicies: computed from the manifests, as a network would do it.
+"""Reach of pods by NetworkPolicies: computed from the manifests, as a network would do it.
 
 A connection needs a rule on both sides. A pod that no policy selects may do everything. Addresses of pods count for
 ``ipBlock`` too, as they do in some networks: what is allowed nowhere here is allowed in none of them.

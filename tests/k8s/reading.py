@@ -46,12 +46,12 @@ def resources() -> dict[str, Tree]:
 
 
 def components() -> list[Tree]:
-    """What overlays may add to the resources."""
+    """Return the components that overlays may add to the resources."""
     return [one for name in ("intake", "metrics") for one in documents(K8S / "components" / name / f"{name}.yaml")]
 
 
 def spec_of(workflow: Tree) -> Tree:
-    """What is run: of a template itself, or of what the clock starts."""
+    """Return the workflow that is run: of a template itself, or of what a schedule starts."""
     spec: Tree = workflow["spec"].get("workflowSpec", workflow["spec"])
     return spec
 
@@ -146,7 +146,7 @@ def wanted_secrets(tree: Any) -> Iterator[tuple[str, str | None]]:
 
 
 def restricted_faults(pod: Tree) -> list[str]:
-    """What the pod security standard `restricted` would refuse."""
+    """Return what the pod security standard `restricted` would refuse."""
     faults = []
     of_pod = pod.get("securityContext", {})
     kinds = {kind for volume in pod.get("volumes", []) for kind in volume if kind != "name"}

@@ -1,4 +1,4 @@
-"""Who may speak to whom: the whole table, computed from the policies. That a network enforces it is not shown here."""
+"""Table of who may speak to whom, computed from the policies. That a network enforces it is not shown here."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lookout.domain.errors import Corrupt, InputRejected
 from lookout.ledger.etcd import client, wire
-from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv import claim_values, keys, record_values, slot_values
 from lookout.ledger.kv.port import Delete, Exists, Guarded, Kv, NoneNewer, Put, Range, SameLife, Unchanged, most_ops
 
 rpc = client.rpc
@@ -80,7 +80,7 @@ def test_text_of_a_record_shrinks():
 @pytest.mark.parametrize("value", [b"", b"x", b"z", b"zjunk", b"j", b"j[1", b"j{}", b"j[1]", b"j\xff"])
 def test_a_value_that_cannot_be_read_is_corrupt_and_names_its_key(value):
     kv = Kv(b"the key", value, 1, 1, 1)
-    for read in (record_values.read_path, slot_values.read_lease, slot_values.read_record, record_values.read_changes):
+    for read in (record_values.read_path, claim_values.read_lease, slot_values.read_record, record_values.read_changes):
         if read is record_values.read_path and value == b"j{}":
             continue
         if read is record_values.read_changes and value == b"j{}":

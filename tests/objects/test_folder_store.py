@@ -294,7 +294,7 @@ def _flicker(root: Path, number: int, rounds: int) -> None:
 
 
 def test_several_processes_show_and_hide_one_key(tmp_path):
-    """What one keeps while others replace and remove it is kept under its own digest, and nothing fails."""
+    """Content that one keeps while others replace and remove it stays under its own digest, and nothing fails."""
     spawn = multiprocessing.get_context("spawn")
     workers = [spawn.Process(target=_flicker, args=(tmp_path / "objects", number, 300)) for number in range(3)]
     for worker in workers:

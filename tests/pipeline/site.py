@@ -17,6 +17,7 @@ from lookout.ledger.port import Ledger
 from lookout.ledger.sqlite import SqliteLedger
 from lookout.object_store.folder.store import FolderStore
 from lookout.object_store.routing import Routes
+from lookout.outbox.factory import OutboxFactory
 from lookout.runs.runner import Order, Runner
 from lookout.sources.folder import FolderSource
 from stages.installation import INSTALLATION
@@ -116,7 +117,11 @@ class Site:
                 open_ledger=lambda: SqliteLedger(self.root / "state" / "ledger.sqlite", clock=self.clock),
                 store=store,
                 workers=InlineWorkers(store),
-                channel=lambda: load(INSTALLATION.mail_folder)(self.root / "state" / "outbox"),
+                outboxes=OutboxFactory(
+                    store=store,
+                    channel=lambda: load(INSTALLATION.mail_folder)(self.root / "state" / "outbox"),
+                    clock=self.clock,
+                ),
                 code="test",
                 clock=self.clock,
             )

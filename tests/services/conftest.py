@@ -85,7 +85,7 @@ def store_settings(minio: MinioServer, prefix: str) -> dict[str, str]:
 
 @pytest.fixture
 def closing() -> Iterator[ExitStack]:
-    """What is entered here is left when the test ends, the last first."""
+    """Exit stack of the test: what is entered is left when the test ends, the last first."""
     with ExitStack() as stack:
         yield stack
 
@@ -132,7 +132,7 @@ def new_proxy(closing: ExitStack) -> Callable[..., Proxy]:
 
 @pytest.fixture
 def place(etcd: EtcdServer, minio: MinioServer, prefix: str) -> Place:
-    """Where a world of this test alone may lie, on the shared servers."""
+    """Return a place for a world of this test alone, on the shared servers."""
     return Place(
         etcd=etcd.endpoint,
         minio=minio.endpoint,

@@ -1,4 +1,4 @@
-"""What tests of the ledger in etcd share: benches for contracts, and other processes at work on a ledger."""
+"""Kit for tests of the ledger in etcd: benches for contracts, and other processes at work on a ledger."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from devkit.servers.for_tests import MinioServer
-from lookout.object_store.minio import MinioStore
+from lookout.object_store.minio import Access, MinioStore
 from lookout.object_store.minio.buckets import make_buckets
 
 _NUMBERS: Final = itertools.count(1)
@@ -35,5 +35,4 @@ class Minio:
             "secure": False,
             **options,
         }
-        endpoint = given.pop("endpoint")
-        return MinioStore(endpoint, prefix=prefix, collected=collected, **given)
+        return MinioStore(Access(**given), prefix=prefix, collected=collected)

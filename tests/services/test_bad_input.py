@@ -1,4 +1,4 @@
-"""What a deployment on servers may be given: vanished buckets, objects and versions, odd keys, foreign things."""
+"""Bad input of a deployment on servers: vanished buckets, objects and versions, odd keys, foreign things."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def site(minio):
 
 
 def outcome(act) -> bool:
-    """Whether it was allowed."""
+    """Tell whether it was allowed."""
     try:
         act()
     except Denied:
@@ -220,7 +220,7 @@ def session(store: MinioStore) -> Client:
 
 
 def put_as(client: Client, bucket: str) -> str:
-    """What came of a PUT: ``done``, or the server's code."""
+    """Try a PUT and return its outcome: ``done``, or the server's code."""
     try:
         client.put_object(bucket, "tried/a.jpg", io.BytesIO(b"1"), 1)
     except S3Error as error:

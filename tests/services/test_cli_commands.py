@@ -51,7 +51,7 @@ class Both:
     said: tuple[Any, Any]
 
     def ask(self, *arguments: object) -> tuple[Any, Any]:
-        """What both say to the same command, as JSON documents or lines of them."""
+        """Return the answers of both to the same command, as JSON documents or lines of them."""
         first = self.embedded.lookout(*arguments, "--state", "state", "--json")
         second = self.site.lookout(*arguments, "--state", "state", "--json")
         return documents(first.out), documents(second.out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -199,13 +200,8 @@ def users(tmp_path_factory: pytest.TempPathFactory, minio) -> Site:
 def attempt(site: Site, role: str, act: str, bucket: str) -> None:
     env = site.be(role)
     own = site.store
-    store = MinioStore(
-        own.access.endpoint,
-        access_key=env["LOOKOUT_STORE_ACCESS_KEY"],
-        secret_key=env["LOOKOUT_STORE_SECRET_KEY"],
-        secure=False,
-        prefix=own.prefix,
-    )
+    theirs = {"access_key": env["LOOKOUT_STORE_ACCESS_KEY"], "secret_key": env["LOOKOUT_STORE_SECRET_KEY"]}
+    store = MinioStore(replace(own.access, **theirs), prefix=own.prefix)
     full = store.full(bucket)
     {
         "read": lambda: store.connection.read(full, "there"),
@@ -227,7 +223,7 @@ def test_a_user_may(users: Site, role: str, act: str, bucket: str) -> None:
 
 
 def metrics(site: Site, token: str | None) -> int:
-    """What MinIO answers to who asks for its metrics."""
+    """Return MinIO's answer to a request for its metrics."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     url = f"{site.store.access.url}/minio/v2/metrics/cluster"
     return urllib3.request("GET", url, headers=headers, retries=False).status

@@ -7,6 +7,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,7 @@ def give_root(site: Site, password: str = ROOT_PASSWORD) -> None:
 
 def as_user(site: Site, access_key: str, secret_key: str) -> MinioStore:
     own = site.store
-    return MinioStore(
-        own.access.endpoint, access_key=access_key, secret_key=secret_key, secure=False, prefix=own.prefix
-    )
+    return MinioStore(replace(own.access, access_key=access_key, secret_key=secret_key), prefix=own.prefix)
 
 
 # --- users -----------------------------------------------------------------------------------------------------------

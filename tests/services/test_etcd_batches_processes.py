@@ -54,7 +54,7 @@ def await_batch(ledger, owner):
 
 
 def is_sound(ledger, runs):
-    """Whether both indexes say of every batch what the batch says, and no key is in two unfinished ones."""
+    """Tell whether both indexes say of every batch what the batch says, and no key is in two unfinished ones."""
     found = {one.id: one for one in ledger.batches()}
     by_run = [one for run in ["", *runs] for one in ledger.batches(run=run)]
     assert {one.id: one for one in by_run} == found

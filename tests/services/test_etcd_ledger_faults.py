@@ -1,4 +1,4 @@
-"""What the ledger in etcd does when etcd, the network, the address or what lies there is not as it should be."""
+"""Faults around the ledger in etcd: when etcd, the network, the address or what lies there is not as it should be."""
 
 import base64
 import threading

@@ -62,14 +62,14 @@ def process(etcd, prefix):
 
 
 def count_keys(etcd, prefix):
-    """How many keys a ledger has in etcd."""
+    """Return the number of a ledger's keys in etcd."""
     name = f"{prefix}\0".encode()
     found = etcd.ask("kv/range", {"key": encode(name), "range_end": encode(name[:-1] + b"\1"), "count_only": True})
     return int(found.get("count", "0"))
 
 
 def entries_of(ledger):
-    """What a snapshot gives, but for tokens: in etcd a stage has them, a slot only while it is held."""
+    """Return the entries of a snapshot without tokens: in etcd a stage has them, a slot only while it is held."""
     with ledger.snapshot() as entries:
         return [replace(one, token=one.cohort) if isinstance(one, KeptSlot) else one for one in entries]
 
@@ -239,7 +239,7 @@ def test_a_temporary_folder_without_room_is_told(etcd, make, prefix, tmp_path):
 
 def test_a_restore_that_was_killed_is_told_to_whoever_opens_the_ledger(etcd, make, prefix, process):
     with process("etcd_batch_worker", "fill") as filler:
-        with pytest.raises(InputRejected, match="being restored into it, or that was cut off"):
+        with pytest.raises(InputRejected, match="being restored into it, or its restore was interrupted"):
             make(etcd.endpoint, prefix)
         filler.kill()
         filler.wait()

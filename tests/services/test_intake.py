@@ -65,7 +65,7 @@ class Chain:
         self.site.store.put(bucket, key, data, "image/jpeg")
 
     def kept(self) -> int:
-        """How many events MinIO keeps."""
+        """Return the number of events that MinIO keeps."""
         return sum(path.is_file() for path in self.queue.rglob("*"))
 
     def ledger(self) -> BatchLedger:
@@ -86,7 +86,7 @@ class Chain:
         return {id_ for id_, _ in self.bus.workflows}
 
     def finish(self) -> None:
-        """What workflows do, as far as an intake sees it: batches are taken and ended."""
+        """Do what workflows do, as far as an intake sees it: batches are taken and ended."""
         ledger = self.ledger()
         try:
             with ledger.session() as owner:

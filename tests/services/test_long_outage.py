@@ -59,8 +59,8 @@ def run_with(world: LiveWorld, at_step: dict[int, Callable[[], object]]) -> None
         if steps in at_step:
             at_step[steps]()
 
-    with world.runner() as runner:
-        replace(runner, on_progress=count).run(world.order(max_letters=1000))
+    with world.runner(max_letters=1000) as runner:
+        replace(runner, on_progress=count).run(world.order())
 
 
 def check_end(world: LiveWorld, place: Place | None = None) -> None:

@@ -46,7 +46,7 @@ def kinds(store, key: str) -> list[str]:
 
 
 def plain(store, key: str) -> bytes | None:
-    """What a reader of the plain key gets."""
+    """Return the bytes that a reader of the plain key gets."""
     return store.connection.read(store.full(BUCKET), key)
 
 

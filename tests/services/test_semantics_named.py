@@ -1,4 +1,4 @@
-"""What the system that this one replaces promised and tests/engine does not say yet; the names in brackets are its."""
+"""Promises of the system that this one replaces, as far as tests/engine does not test them; in brackets its names."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ def test_a_list_of_datums_grows_while_they_are_done(world: ServerWorld) -> None:
     """[TestListDatumDuringJob]"""
     fill(world, 20)
     counts: list[int] = []
-    with world.runner() as runner, world.ledger() as other:
+    with world.runner(max_letters=0) as runner, world.ledger() as other:
 
         def look(_step) -> None:
             counts.append(sum(1 for _ in other.slots(states=(State.SUCCESS,))))
 
-        replace(runner, on_progress=look).run(world.order(max_letters=0))
+        replace(runner, on_progress=look).run(world.order())
     assert counts == sorted(counts)
     assert len(set(counts)) > 3, "a list that is only there at the end would say one number"
     assert counts[-1] == 62

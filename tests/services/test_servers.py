@@ -57,7 +57,7 @@ def put(server: Server, name: str) -> None:
 
 
 def has(server: Server, name: str) -> bool:
-    """Whether the server still has the name."""
+    """Tell whether the server still has the name."""
     if isinstance(server, EtcdServer):
         return server.ask("kv/range", {"key": encode(name.encode())}).get("count") == "1"
     return client(server).bucket_exists(name)
@@ -70,7 +70,7 @@ def client(server: Server, **more: Any) -> Minio:
 
 
 def arguments_of(pid: int) -> str:
-    """What everybody on the machine can read of a process."""
+    """Return the arguments of a process, which everybody on the machine can read."""
     return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 
 

@@ -53,7 +53,7 @@ class Shell:
         return [process.pid if process else None for process in map(self.process, NAMES)]
 
     def variables(self) -> dict[str, str]:
-        """What a shell has after it has read the file with the settings, of what is Lookout's."""
+        """Return Lookout's variables in a shell that has read the file with the settings."""
         script = f". {self.folder / 'env'}; env"
         stale = {"LOOKOUT_STORE_CA": "of an earlier one"}
         said = subprocess.run(["sh", "-c", script], env=stale, capture_output=True, text=True, check=True).stdout

@@ -23,7 +23,7 @@ RESULTS: Final = ("words", "first", "second", "third", "sums")
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a world lies: on which servers, under which name. Given to processes as the fields' JSON."""
+    """Place of a world: on which servers, under which name. Given to processes as the fields' JSON."""
 
     etcd: str
     minio: str
@@ -105,7 +105,7 @@ class ServerWorld(World):
         return Order(**more)  # type: ignore[arg-type]
 
     def results(self) -> dict[str, bytes]:
-        """What a reader of the plain keys gets."""
+        """Return what a reader of the plain keys gets."""
         found = {}
         for bucket in RESULTS:
             for listed in self.store.list(bucket):
@@ -115,7 +115,7 @@ class ServerWorld(World):
         return found
 
     def results_by_ledger(self) -> dict[str, bytes]:
-        """What a reader of the ledger gets: each live output, by the version that its record names."""
+        """Return what a reader of the ledger gets: each live output, by the version that its record names."""
         with self.ledger() as ledger:
             return {
                 ref.path: self.store.get(ref)
@@ -132,14 +132,14 @@ class ServerWorld(World):
         self.store.connection.delete_versions(self.store.full(bucket), [(entry.key, entry.version) for entry in found])
 
     def late_put(self, path: str, data: bytes) -> str:
-        """What an engine leaves that wakes up late and writes, with nobody to commit it; gives the version."""
+        """Write as an engine that wakes up late, with nobody to commit it; return the version."""
         bucket, _, key = path.partition("/")
         version = self.store.put(bucket, key, data, "text/plain").version
         assert version is not None
         return version
 
     def dirty(self) -> int:
-        """How many slots wait for a claim or are claimed."""
+        """Return the number of slots that wait for a claim or are claimed."""
         with self.ledger() as ledger:
             return sum(ledger.count_dirty(stage.name) for stage in self.pipeline.stages)
 

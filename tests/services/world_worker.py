@@ -18,7 +18,7 @@ from tests.services.world import LiveWorld, Place
 
 
 class Moments:
-    """What to do when, each once: by moment and object path, a signal to this process."""
+    """Signals by moment, each once: by moment and object path, a signal to this process."""
 
     due: dict[tuple[str, str], int] = {}  # noqa: RUF012 - a process has one
 

@@ -61,7 +61,7 @@ def count_repeats(arrivals: Sequence[Arrival]) -> int:
 
 
 def find_differences(what: str, found: Mapping[Any, Any], wanted: Mapping[Any, Any]) -> list[str]:
-    """Where two mappings differ."""
+    """Return the differences of two mappings."""
     faults = [f"{what}: {key} is missing" for key in sorted(set(wanted) - set(found))]
     faults += [f"{what}: {key} should not be there" for key in sorted(set(found) - set(wanted))]
     for key in sorted(set(found) & set(wanted)):

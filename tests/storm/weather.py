@@ -47,7 +47,7 @@ class Act(StrEnum):
 
 
 class Moment(StrEnum):
-    """What is waited for before a command is ended."""
+    """Moment that is awaited before a command is ended."""
 
     START = "a moment of its start"
     LINE = "a settled datum"
@@ -57,7 +57,7 @@ class Moment(StrEnum):
 
 
 class End(StrEnum):
-    """How a command is ended at its moment."""
+    """Way in which a command is ended at its moment."""
 
     KILL = "kill -9"
     TERM = "SIGTERM"

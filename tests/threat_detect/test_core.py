@@ -28,7 +28,7 @@ def threats(result: Result) -> list[Any]:
 
 
 def said(rule: dict[str, Any], **seen: Any) -> bool:
-    """Whether the rule finds a threat in one object like ``PERSON`` but for ``seen``."""
+    """Tell whether the rule finds a threat in one object like ``PERSON`` but for ``seen``."""
     top = {"labels": rule.pop("labels")} if "labels" in rule else {}
     return bool(run({"r.json": rule_file(rule, **top)}, work([{**PERSON, **seen}])).outputs)
 

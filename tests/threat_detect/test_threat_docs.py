@@ -1,4 +1,4 @@
-"""What the documentation and the examples show must work."""
+"""Examples in the documentation, which must work."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from lookout.domain.errors import LookoutError, Unavailable
 from lookout.domain.identity import sha256
 from lookout.domain.records import ObjectRef
 from lookout.sources.folder import observe_file
-from lookout.uploader.folder_sync import FolderSync
+from lookout.uploader.folder_sync import FolderSync, Options
 from lookout.uploader.sent_log import Memory
 from lookout.uploader.upload import Became, File, Lost, Sent
 
@@ -85,7 +85,7 @@ class Working:
     """Opened, it works; closed, it has stopped."""
 
     def __init__(self, site: Site, options: dict[str, Any]) -> None:
-        self._site, self._options = site, {"settle_s": 0.0, "first_pause_s": 0.01, **options}
+        self._site, self._options = site, Options(**{"settle_s": 0.0, "first_pause_s": 0.01, **options})
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.error: BaseException | None = None
@@ -99,7 +99,7 @@ class Working:
             site.trouble.put(None if error is None else str(error))
 
         self.it = FolderSync(
-            site.folder, site.bucket.send, memory, tell=site.told.put, tell_trouble=trouble, **self._options
+            site.folder, site.bucket.send, memory, self._options, tell=site.told.put, tell_trouble=trouble
         )
         self._ready.set()
         try:

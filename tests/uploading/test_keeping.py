@@ -1,4 +1,4 @@
-"""What a device remembers of what it has sent."""
+"""Log of what a device has sent."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def resized_header(data, width, height, **changes):
 
 
 def coded_range(data):
-    """Where the first scan's coded data starts and ends."""
+    """Return the bounds of the first scan's coded data."""
     scan = jpeg.read_structure(data).scans[0]
     return scan.end, scan.scan_end
 

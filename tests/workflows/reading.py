@@ -1,4 +1,4 @@
-"""What the tests know of the form of a workflow: its templates, its containers, and the references between them."""
+"""Form of a workflow as the tests know it: its templates, its containers, and the references between them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def calls(template: Tree) -> list[Tree]:
 
 
 def tags(tree: Any) -> Iterator[str]:
-    """What stands between braces, anywhere in a tree."""
+    """Return the texts between braces, anywhere in a tree."""
     yield from (tag.strip() for tag in re.findall(r"\{\{(.*?)\}\}", json.dumps(tree)))
 
 

@@ -21,7 +21,7 @@ LINES = [
 
 
 def taken(command: click.Command, args: list[str]) -> dict[str, object]:
-    """What the command makes of its arguments, without running it. Raises click.UsageError."""
+    """Return the parameters that the command makes of its arguments, without running it. Raises click.UsageError."""
     while isinstance(command, click.Group):
         found = command.get_command(click.Context(command), args[0])
         assert found is not None, f"no such command: {args[0]}"

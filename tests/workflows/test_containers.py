@@ -1,4 +1,4 @@
-"""What a container may and sees: as little as it needs."""
+"""Rights and view of a container: as little as it needs."""
 
 from __future__ import annotations
 

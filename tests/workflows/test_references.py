@@ -1,4 +1,4 @@
-"""What one part of a workflow says of another is there: Hera does not look, and Argo only when it runs."""
+"""References between the parts of a workflow: each target exists. Hera does not look, and Argo only when it runs."""
 
 from __future__ import annotations
 

@@ -5,16 +5,17 @@ Whoever adds compares one key that each adding changes, so that no key comes int
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
 from lookout.ledger import batches as batching
-from lookout.ledger.batches import Batch, BatchLedger, BatchState
+from lookout.ledger.batches import Batch, BatchState
 from lookout.ledger.kv import keys, record_values
 from lookout.ledger.kv.batch_values import (
     DONE,
     LETTERS,
+    TAKEN,
     Kept,
     forget_batch,
     put_batch,
@@ -22,9 +23,8 @@ from lookout.ledger.kv.batch_values import (
     read_body,
     read_index,
 )
-from lookout.ledger.kv.claims import ClaimsPart
+from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.port import Answer, Found, Kv, Range
-from lookout.ledger.kv.slots import ViewsPart
 from lookout.ledger.kv.transaction import TransactionBuilder
 
 PAGE: Final = 1000
@@ -51,28 +51,30 @@ class _Held:
                 del self.holder[name]
 
 
-class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
-    """See ``BatchLedger``."""
+class BatchLists:
+    """Batches, as anybody may see and add them. See ``BatchLedger``."""
 
-    _unfinished: _Held | None = None
+    def __init__(self, space: Keyspace) -> None:
+        self._space = space
+        self._unfinished: _Held | None = None
 
     def dirty(self, stage: str, prefix: str = "", after: str | None = None) -> Iterator[str]:
-        start, end, cut = self._span(keys.DIRTY, [stage], prefix, after)
+        start, end, cut = self._space.span_from(keys.DIRTY, [stage], prefix, after)
         while start < end:
             # Marks, claims and suspects at one revision: a slot that goes from hand to hand is in one of them. Few
             # are held or suspect at a time, so all of these are read for each page of the others.
-            answer = self._kv.read(
+            answer = self._space.kv.read(
                 [
                     Range(start, end, limit=PAGE, keys_only=True),
-                    Range(*self._range(keys.CLAIM, stage)),
-                    Range(*self._range(keys.SUSPECT, stage), keys_only=True),
+                    Range(*self._space.span(keys.CLAIM, stage)),
+                    Range(*self._space.span(keys.SUSPECT, stage), keys_only=True),
                 ]
             )
             marked = answer.get(0)
             found = {kv.key[cut:] for kv in marked.kvs}
             begin, stop = start[cut:], marked.kvs[-1].key[cut:] if marked.more else None
-            apart = {key for part in self._read_parts(answer.get(1).kvs, []) for key in part.held}
-            apart.update(key for _, key in self._read_suspects(stage, answer.get(2).kvs))
+            apart = {key for part in self._space.read_parts(answer.get(1).kvs, []) for key in part.held}
+            apart.update(key for _, key in self._space.read_suspects(stage, answer.get(2).kvs))
             for key in apart:
                 tail = keys.text(key)
                 if key.startswith(prefix) and begin <= tail and (stop is None or tail <= stop):
@@ -85,23 +87,23 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
     # --- adding -----------------------------------------------------------------------------------------------------
 
     def add_batches(self, batches: Sequence[Batch]) -> list[Batch]:
-        self._check_writing()
+        self._space.check_writing()
         batching.check_new(batches)
         return [kept for batch in batches if (kept := self._add_batch(batch)) is not None]
 
     def _add_batch(self, batch: Batch) -> Batch | None:
-        name, run_name = self._name(keys.BATCH, batch.id), self._name(keys.RUN, batch.run)
-        cut = self._name(keys.CUT)
-        for _attempt in self._attempts("adding a batch"):
-            answer = self._kv.read(
+        name, run_name = self._space.name(keys.BATCH, batch.id), self._space.name(keys.RUN, batch.run)
+        cut = self._space.name(keys.CUT)
+        for _attempt in self._space.attempts("adding a batch"):
+            answer = self._space.kv.read(
                 [
                     Range(name, keys_only=True),
                     Range(run_name),
                     Range(cut),
-                    Range(*self._unfinished_range(keys.BATCH_STATE), count_only=True),
+                    Range(*self.unfinished_range(keys.BATCH_STATE), count_only=True),
                 ]
             )
-            draft = TransactionBuilder(self._prefix)
+            draft = TransactionBuilder(self._space.prefix)
             if batch.run:
                 if not answer.get(1).kvs:
                     raise KeyError(batch.run)
@@ -111,17 +113,17 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
             if answer.get(0).kvs:
                 raise ValueError(f"expected a new batch id, got {batch.id!r} again")
             held, revision = self._held_keys(answer)
-            kept = batching.without(batch, held.holder, self._clock())
+            kept = batching.without(batch, held.holder, self._space.clock())
             if kept is None:
                 return None
             others = {held.holder[key] for key in batch.keys if key in held.holder}
             if others:  # none of them may have ended meanwhile
-                first, last = (self._name(keys.BATCH, id_) for id_ in (min(others), max(others)))
+                first, last = (self._space.name(keys.BATCH, id_) for id_ in (min(others), max(others)))
                 draft.expect_none_newer(first, keys.behind(last), revision)
             draft.expect(cut, held.cut_mod)
             draft.put(cut)
             put_batch(draft, kept)
-            written = self._write(draft.compares, draft.ops)
+            written = self._space.write(draft.compares, draft.ops)
             if written.succeeded:
                 held.add(kept.id, kept.keys)
                 held.cut_mod = written.revision
@@ -135,28 +137,28 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
             held = self._unfinished = _Held()
         if _revision_of(answer.get(2)) == held.cut_mod and answer.get(3).total == len(held.by_id):
             return held, answer.revision
-        start, end = self._unfinished_range(keys.BATCH_STATE)
-        answer = self._kv.read([Range(self._name(keys.CUT)), Range(start, end, keys_only=True)])
-        cut = len(self._name(keys.BATCH_STATE))
+        start, end = self.unfinished_range(keys.BATCH_STATE)
+        answer = self._space.kv.read([Range(self._space.name(keys.CUT)), Range(start, end, keys_only=True)])
+        cut = len(self._space.name(keys.BATCH_STATE))
         ids = {keys.parts(kv.key[cut:], 2)[1] for kv in answer.get(1).kvs}
         for id_ in held.by_id.keys() - ids:
             held.drop(id_)
-        names = {self._name(keys.BATCH_KEYS, id_): id_ for id_ in ids - held.by_id.keys()}
+        names = {self._space.name(keys.BATCH_KEYS, id_): id_ for id_ in ids - held.by_id.keys()}
         order = list(names)
         for at in range(0, len(order), TOGETHER):
-            for name, kv in self._kv.get_many(order[at : at + TOGETHER]).items():
+            for name, kv in self._space.kv.get_many(order[at : at + TOGETHER]).items():
                 held.add(names[name], read_body(kv)[1])
         held.cut_mod = _revision_of(answer.get(0))
         return held, answer.revision
 
-    def _unfinished_range(self, kind: bytes, *texts: str) -> tuple[bytes, bytes]:
+    def unfinished_range(self, kind: bytes, *texts: str) -> tuple[bytes, bytes]:
         """All batches that are not done, in one of the indexes."""
-        return self._name(kind, *texts), self._name(kind, *texts, DONE)
+        return self._space.name(kind, *texts), self._space.name(kind, *texts, DONE)
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
     def find_batches(self, ids: Collection[str]) -> dict[str, Batch]:
-        return {id_: known.batch for id_, known in self._load_batches(sorted(set(ids)))[0].items()}
+        return {id_: known.batch for id_, known in self.load_batches(sorted(set(ids)))[0].items()}
 
     def batches(
         self, *, run: str | None = None, states: Collection[BatchState] = (), after: str = ""
@@ -165,17 +167,19 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
         for ids in self._batch_ids(run, [letter for state in wanted for letter in LETTERS[state]], after):
             for start in range(0, len(ids), TOGETHER):
                 some = ids[start : start + TOGETHER]
-                found = self._load_batches(some)[0]
+                found = self.load_batches(some)[0]
                 yield from (found[id_].batch for id_ in some if id_ in found and found[id_].batch.state in wanted)
 
     def _batch_ids(self, run: str | None, letters: Sequence[str], after: str) -> Iterator[list[str]]:
         """Ids in their order, page by page: each page of all indexes at one revision, as a batch may go from one to
         another."""
         kind, texts = (keys.BATCH_STATE, ()) if run is None else (keys.BATCH_RUN, (run,))
-        ranges = [self._range(kind, *texts, letter) for letter in letters]
+        ranges = [self._space.span(kind, *texts, letter) for letter in letters]
         tail = keys.behind(keys.text(after)) if after else b""
         while True:
-            answer = self._kv.read([Range(start + tail, end, limit=PAGE, keys_only=True) for start, end in ranges])
+            answer = self._space.kv.read(
+                [Range(start + tail, end, limit=PAGE, keys_only=True) for start, end in ranges]
+            )
             pages = [(len(start), answer.get(n)) for n, (start, _) in enumerate(ranges)]
             stop = min((found.kvs[-1].key[cut:] for cut, found in pages if found.more), default=None)
             tails = sorted(kv.key[cut:] for cut, found in pages for kv in found.kvs)
@@ -187,21 +191,23 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
     def count_batches(self, run: str | None = None) -> dict[BatchState, int]:
         kind, texts = (keys.BATCH_STATE, ()) if run is None else (keys.BATCH_RUN, (run,))
         asked = [(state, letter) for state, letters in LETTERS.items() for letter in letters]
-        answer = self._kv.read([Range(*self._range(kind, *texts, each), count_only=True) for _, each in asked])
+        answer = self._space.kv.read(
+            [Range(*self._space.span(kind, *texts, each), count_only=True) for _, each in asked]
+        )
         counts: dict[BatchState, int] = {}
         for n, (state, _) in enumerate(asked):
             if answer.get(n).total:
                 counts[state] = counts.get(state, 0) + answer.get(n).total
         return counts
 
-    def _load_batches(self, ids: Sequence[str]) -> tuple[dict[str, Kept], int]:
+    def load_batches(self, ids: Sequence[str]) -> tuple[dict[str, Kept], int]:
         """Those of the batches that are there, and the revision at which the last of them was read."""
         found: dict[str, Kept] = {}
         revision = 0
         for start in range(0, len(ids), TOGETHER):
             some = ids[start : start + TOGETHER]
             kinds = (keys.BATCH, keys.BATCH_KEYS)
-            answer = self._kv.read([Range(self._name(kind, id_)) for id_ in some for kind in kinds])
+            answer = self._space.kv.read([Range(self._space.name(kind, id_)) for id_ in some for kind in kinds])
             for n, id_ in enumerate(some):
                 kvs = [*answer.get(2 * n).kvs, *answer.get(2 * n + 1).kvs]
                 if kvs:
@@ -209,17 +215,38 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
             revision = answer.revision
         return found, revision
 
+    # --- opening -------------------------------------------------------------------------------------------------
+
+    def open_taken(self, chosen: Callable[[float, str | None], bool], *, lost: bool) -> None:
+        """Open the batches that are chosen by end of lease and owner."""
+        start, end = self._space.span(keys.BATCH_STATE, TAKEN)
+        for _attempt in self._space.attempts("opening batches"):
+            ids = []
+            for page in self._space.kv.pages(start, end):
+                for kv in page:
+                    owner, lease_end_s, _ = read_index(kv)
+                    if chosen(lease_end_s, owner):
+                        ids.append(keys.parts(kv.key[len(start) :], 1)[0])
+            if not ids:
+                return
+            for known in self.load_batches(ids)[0].values():
+                batch = known.batch
+                if batch.state is BatchState.TAKEN and chosen(batch.lease_end_s, batch.owner):
+                    draft = TransactionBuilder(self._space.prefix)
+                    put_batch(draft, batching.opened(batch, self._space.clock(), lost=lost), known)
+                    self._space.write(draft.compares, draft.ops)  # if somebody else was first, the next look says so
+
     # --- forgetting ---------------------------------------------------------------------------------------------------
 
     def expire_batches(self, before_s: float, limit: int = 1000) -> int:
-        self._check_writing()
+        self._space.check_writing()
         old = list(islice(self._done_before(before_s), max(0, limit)))
         return sum(self._forget_batches(old[at : at + TOGETHER]) for at in range(0, len(old), TOGETHER))
 
     def _done_before(self, before_s: float) -> Iterator[str]:
         """The ids of batches that are done, in their order, up to the first that was done later."""
-        start, end = self._range(keys.BATCH_STATE, DONE)
-        for page in self._kv.pages(start, end, limit=100):
+        start, end = self._space.span(keys.BATCH_STATE, DONE)
+        for page in self._space.kv.pages(start, end, limit=100):
             for kv in page:
                 if read_index(kv)[2] >= before_s:
                     return
@@ -227,13 +254,13 @@ class BatchListsPart(ClaimsPart, ViewsPart, BatchLedger):
 
     def _forget_batches(self, ids: Sequence[str]) -> int:
         """Forget batches that are done, for good; says how many somebody else had not."""
-        names = {self._name(keys.BATCH, id_): id_ for id_ in ids}
-        for _attempt in self._attempts("forgetting batches"):
-            found: dict[bytes, Kv] = self._kv.get_many(names)
-            draft = TransactionBuilder(self._prefix)
+        names = {self._space.name(keys.BATCH, id_): id_ for id_ in ids}
+        for _attempt in self._space.attempts("forgetting batches"):
+            found: dict[bytes, Kv] = self._space.kv.get_many(names)
+            draft = TransactionBuilder(self._space.prefix)
             for name, kv in found.items():
                 forget_batch(draft, names[name], kv)
-            if not found or self._write(draft.compares, draft.ops).succeeded:
+            if not found or self._space.write(draft.compares, draft.ops).succeeded:
                 return len(found)
         return 0
 

@@ -6,7 +6,7 @@ from the moment somebody looks, and what it writes when it wakes is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lookout.domain.errors import ClaimLost
@@ -15,33 +15,38 @@ from lookout.ledger import batches as batching
 from lookout.ledger import codec
 from lookout.ledger.batches import Batch, BatchState
 from lookout.ledger.kv import keys, record_values
-from lookout.ledger.kv.batch_queries import BatchListsPart
+from lookout.ledger.kv.batch_queries import BatchLists
 from lookout.ledger.kv.batch_values import FREE, TAKEN, build_batch, put_batch, read_index
+from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.port import Compare, Delete, NoneNewer, Op, Put, Range, Unchanged
+from lookout.ledger.kv.sessions import Sessions
 from lookout.ledger.kv.transaction import TransactionBuilder
 
 
-class BatchesPart(BatchListsPart):
-    """See ``BatchLedger``."""
+class Batches:
+    """Batches in the hands of their owners. See ``BatchLedger``."""
+
+    def __init__(self, space: Keyspace, lists: BatchLists, sessions: Sessions) -> None:
+        self._space, self._lists, self._sessions = space, lists, sessions
 
     # --- taking -----------------------------------------------------------------------------------------------------
 
     def take_batch(self, owner: str, lease_s: float, *, id_: str | None = None, run: str | None = None) -> Batch | None:
-        self._check_writing()
-        for _attempt in self._attempts("taking a batch"):
+        self._space.check_writing()
+        for _attempt in self._space.attempts("taking a batch"):
             chosen = self._first_open(owner, id_, run)
             if chosen is None:
                 return None
-            found, revision = self._load_batches([chosen])
+            found, revision = self._lists.load_batches([chosen])
             known = found.get(chosen)
             if known is None or known.batch.state is not BatchState.OPEN:
                 continue
             # The revision is a token that needs no key: that of an earlier taking was written since it was read.
-            held = batching.taken(known.batch, owner, revision, self._clock(), lease_s)
-            draft = TransactionBuilder(self._prefix)
-            draft.expect_there(self._name(keys.ALIVE, owner))
+            held = batching.taken(known.batch, owner, revision, self._space.clock(), lease_s)
+            draft = TransactionBuilder(self._space.prefix)
+            draft.expect_there(self._space.name(keys.ALIVE, owner))
             put_batch(draft, held, known)
-            if self._write(draft.compares, draft.ops).succeeded:
+            if self._space.write(draft.compares, draft.ops).succeeded:
                 return held
         return None
 
@@ -49,68 +54,38 @@ class BatchesPart(BatchListsPart):
         """The id of the batch to take, after those of the dead and the late were opened."""
         kind, texts = (keys.BATCH_STATE, ()) if run is None else (keys.BATCH_RUN, (run,))
         if id_ is None:
-            asked = [Range(*self._range(kind, *texts, letter), limit=1, keys_only=True) for letter in FREE]
+            asked = [Range(*self._space.span(kind, *texts, letter), limit=1, keys_only=True) for letter in FREE]
         else:
-            asked = [Range(self._name(kind, *texts, letter, id_), keys_only=True) for letter in FREE]
+            asked = [Range(self._space.name(kind, *texts, letter, id_), keys_only=True) for letter in FREE]
         while True:
-            answer = self._kv.read(
+            answer = self._space.kv.read(
                 [
-                    Range(*self._range(keys.OWNER), keys_only=True),
-                    Range(*self._range(keys.ALIVE), keys_only=True),
-                    Range(*self._range(keys.BATCH_STATE, TAKEN)),
+                    Range(*self._space.span(keys.OWNER), keys_only=True),
+                    Range(*self._space.span(keys.ALIVE), keys_only=True),
+                    Range(*self._space.span(keys.BATCH_STATE, TAKEN)),
                     *asked,
                 ]
             )
             known, alive, taken = (answer.get(n).kvs for n in range(3))
-            self._check_session(owner, alive)
-            dead = self._dead(known, alive)
-            now_s = self._clock()
+            self._sessions.check(owner, alive)
+            dead = self._sessions.dead(known, alive)
+            now_s = self._space.clock()
             late = any(read_index(kv)[1] <= now_s for kv in taken)
             if not dead and not late:
                 break
-            self._bury(dead)
+            self._sessions.bury(dead)
             if late:
-                self._open_taken(lambda end_s, _owner: end_s <= now_s, lost=True)  # noqa: B023 - called here only
-        cut = len(self._name(kind, *texts))
+                self._lists.open_taken(lambda end_s, _owner: end_s <= now_s, lost=True)  # noqa: B023 - called here only
+        cut = len(self._space.name(kind, *texts))
         for found in (answer.get(n) for n in range(3, 3 + len(asked))):
             for kv in found.kvs:
                 return keys.parts(kv.key[cut:], 2)[1]
         return None
 
-    # --- the dead, the late, and those that leave -------------------------------------------------------------------
-
-    def _leave(self, owner: str) -> None:
-        self._open_taken(lambda _end_s, of: of == owner, lost=False)
-        super()._leave(owner)
-
-    def _bury(self, dead: Collection[str]) -> None:
-        if dead:
-            self._open_taken(lambda _end_s, owner: owner in dead, lost=True)
-        super()._bury(dead)
-
-    def _open_taken(self, chosen: Callable[[float, str | None], bool], *, lost: bool) -> None:
-        """Open the batches that are chosen by end of lease and owner."""
-        start, end = self._range(keys.BATCH_STATE, TAKEN)
-        for _attempt in self._attempts("opening batches"):
-            ids = []
-            for page in self._kv.pages(start, end):
-                for kv in page:
-                    owner, lease_end_s, _ = read_index(kv)
-                    if chosen(lease_end_s, owner):
-                        ids.append(keys.parts(kv.key[len(start) :], 1)[0])
-            if not ids:
-                return
-            for known in self._load_batches(ids)[0].values():
-                batch = known.batch
-                if batch.state is BatchState.TAKEN and chosen(batch.lease_end_s, batch.owner):
-                    draft = TransactionBuilder(self._prefix)
-                    put_batch(draft, batching.opened(batch, self._clock(), lost=lost), known)
-                    self._write(draft.compares, draft.ops)  # if somebody else was first, the next look says so
-
     # --- holding, letting go, ending --------------------------------------------------------------------------------
 
     def extend_batches(self, taken: Sequence[Batch], lease_s: float) -> list[bool]:
-        self._check_writing()
+        self._space.check_writing()
         answers = []
         for claim in taken:
             try:
@@ -128,32 +103,32 @@ class BatchesPart(BatchListsPart):
 
     def _change_batch(self, claim: Batch, change: Callable[[Batch, float], Batch]) -> None:
         """Change a batch that is held. Raises ClaimLost."""
-        self._check_writing()
-        alive = self._name(keys.ALIVE, claim.owner or "")
-        for _attempt in self._attempts("changing a batch"):
-            answer = self._kv.read([Range(self._name(keys.BATCH, claim.id)), Range(alive, keys_only=True)])
+        self._space.check_writing()
+        alive = self._space.name(keys.ALIVE, claim.owner or "")
+        for _attempt in self._space.attempts("changing a batch"):
+            answer = self._space.kv.read([Range(self._space.name(keys.BATCH, claim.id)), Range(alive, keys_only=True)])
             known = None
             for kv in answer.get(0).kvs:
                 known = build_batch(claim.id, kv, claim.basis, claim.keys)
-            now_s = self._clock()
+            now_s = self._space.clock()
             batch = batching.check_held(known.batch if known is not None else None, claim, now_s)
             if not answer.get(1).kvs:
                 raise ClaimLost(f"batch {claim.id}", claim.token, None)
-            draft = TransactionBuilder(self._prefix)
+            draft = TransactionBuilder(self._space.prefix)
             draft.expect_there(alive)
             put_batch(draft, change(batch, now_s), known)
-            if self._write(draft.compares, draft.ops).succeeded:
+            if self._space.write(draft.compares, draft.ops).succeeded:
                 return
 
     # --- the end of runs ---------------------------------------------------------------------------------------------
 
     def close_run(self, run_id: str, state: str, ended_at_s: float, summary: JsonObject) -> bool:
-        self._check_writing()
+        self._space.check_writing()
         codec.write_object(summary)  # what is no JSON is refused before anything is read
-        name = self._name(keys.RUN, run_id)
-        start, end = self._unfinished_range(keys.BATCH_RUN, run_id)
-        for _attempt in self._attempts("closing a run"):
-            answer = self._kv.read([Range(name), Range(start, end, limit=1, keys_only=True)])
+        name = self._space.name(keys.RUN, run_id)
+        start, end = self._lists.unfinished_range(keys.BATCH_RUN, run_id)
+        for _attempt in self._space.attempts("closing a run"):
+            answer = self._space.kv.read([Range(name), Range(start, end, limit=1, keys_only=True)])
             if not answer.get(0).kvs:
                 raise KeyError(run_id)
             (kv,) = answer.get(0).kvs
@@ -163,10 +138,10 @@ class BatchesPart(BatchListsPart):
             ended = replace(run, state=state, ended_at_s=ended_at_s, summary=summary)
             ops: list[Op] = [
                 Put(name, record_values.write_run(ended)),
-                Delete(self._name(keys.RUN_OPEN, run.owner, run_id)),
+                Delete(self._space.name(keys.RUN_OPEN, run.owner, run_id)),
             ]
             # Nothing is newer than revision 0 where nothing is.
             compares: list[Compare] = [Unchanged(name, kv.mod_revision), NoneNewer(start, end, 0)]
-            if self._write(compares, ops).succeeded:
+            if self._space.write(compares, ops).succeeded:
                 return True
         return False

@@ -7,20 +7,22 @@ matter. Claims of one stage follow one another by its token; everything else may
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from lookout.domain.errors import Corrupt, Unavailable
+from lookout.domain.errors import Corrupt
 from lookout.domain.records import Claim
 from lookout.ledger.kv import keys
-from lookout.ledger.kv.leases import LeasesPart
-from lookout.ledger.kv.marks import MarksPart
-from lookout.ledger.kv.port import Compacted, Found, Kv, Range
-from lookout.ledger.kv.sessions import SessionsPart
-from lookout.ledger.kv.slot_reader import SlotView, seats
-from lookout.ledger.kv.slot_values import ClaimPart
+from lookout.ledger.kv.claim_values import ClaimPart
+from lookout.ledger.kv.free_slots import FreeSlots, Moment, page_size
+from lookout.ledger.kv.keyspace import Keyspace
+from lookout.ledger.kv.port import Compacted, Range
+from lookout.ledger.kv.sessions import Sessions
+from lookout.ledger.kv.slot_reader import SlotView
+from lookout.ledger.kv.slot_values import Kept
 from lookout.ledger.kv.transaction import MAX_BYTES, TransactionBuilder
 from lookout.ledger.rules import slots as settling
+from lookout.ledger.rules.claims import choose
 
 ONE_BY_ONE = 80
 """As many slots a claim takes when marks in between keep spoiling it, and it compares them one by one."""
@@ -38,12 +40,15 @@ class Choice:
     chosen: list[SlotView] = field(default_factory=list)
     runs: list[tuple[str, str]] = field(default_factory=list)
     """First and last key of marks that lie together."""
-    revived: SlotView | None = None
-    """The first of those that were given up as suspects and have been marked since: they are in no cohort."""
 
 
-class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
-    """See ``Ledger``."""
+class Claims:
+    """Claims of slots. See ``Ledger``."""
+
+    def __init__(self, space: Keyspace, sessions: Sessions) -> None:
+        self._space, self._sessions = space, sessions
+        self.claimed: dict[tuple[str, str, int], Kept] = {}
+        """Rows of slots that were claimed here, by (stage, key, token): nobody changes them without a mark."""
 
     # --- claims -----------------------------------------------------------------------------------------------------
 
@@ -56,9 +61,9 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
         keys: Collection[str] | None = None,
         behind: Collection[str] = (),
     ) -> list[Claim]:
-        self._check_writing()
+        self._space.check_writing()
         only = None if keys is None else sorted(set(keys))
-        for attempt in self._attempts("claiming"):
+        for attempt in self._space.attempts("claiming"):
             try:
                 choice = self._choose(stage, owner, max(0, limit), only, tuple(behind))
             except Compacted:
@@ -66,213 +71,93 @@ class ClaimsPart(MarksPart, LeasesPart, SessionsPart):
             careful = attempt >= 5
             if careful:
                 choice.chosen = choice.chosen[:ONE_BY_ONE]
-                choice.runs = [(seat.key, seat.key) for seat in choice.chosen]
+                choice.runs = [(view.key, view.key) for view in choice.chosen]
             if not choice.chosen:
                 return []
-            now_s = self._clock()
+            now_s = self._space.clock()
             part = ClaimPart(stage, choice.token + 1, 0, owner, {}, now_s + lease_s, now_s)
             draft, taken = self._draft_claim(choice, part, one_by_one=careful)
-            if self._write(draft.compares, draft.ops).succeeded:
+            if self._space.write(draft.compares, draft.ops).succeeded:
                 self._remember(taken, part.token)
-                return [settling.hold(seat.row, owner, part.token, now_s, lease_s) for seat in taken]
+                return [settling.hold(view.row, owner, part.token, now_s, lease_s) for view in taken]
         return []
 
     def _remember(self, taken: Sequence[SlotView], token: int) -> None:
         """Keep the rows for the commit, which need not read them again."""
-        for seat in taken:
-            if seat.kept is not None:
-                self._claimed[seat.stage, seat.key, token] = seat.kept.copy()
-        while len(self._claimed) > REMEMBERED:
-            del self._claimed[next(iter(self._claimed))]
+        for view in taken:
+            if view.kept is not None:
+                self.claimed[view.stage, view.key, token] = view.kept.copy()
+        while len(self.claimed) > REMEMBERED:
+            del self.claimed[next(iter(self.claimed))]
 
     def _draft_claim(
         self, choice: Choice, part: ClaimPart, *, one_by_one: bool
     ) -> tuple[TransactionBuilder, list[SlotView]]:
         stage, size = part.stage, 0
         taken: list[SlotView] = []
-        for seat in choice.chosen:
-            size += 3 * len(seat.key.encode()) + 64
+        for view in choice.chosen:
+            size += 3 * len(view.key.encode()) + 64
             if size > MAX_BYTES and taken:
                 break
-            taken.append(seat)
-            part.held[seat.key] = (seat.row.dirty, seat.kept.letter if seat.kept is not None else "")
-        draft = TransactionBuilder(self._prefix)
-        token = self._name(keys.TOKEN, stage)
+            taken.append(view)
+            part.held[view.key] = (view.row.dirty, view.kept.letter if view.kept is not None else "")
+        draft = TransactionBuilder(self._space.prefix)
+        token = self._space.name(keys.TOKEN, stage)
         draft.expect(token, choice.token_mod)
-        draft.expect_there(self._name(keys.ALIVE, part.owner))
+        draft.expect_there(self._space.name(keys.ALIVE, part.owner))
         draft.expect_marks(taken, choice.revision, one_by_one=one_by_one)
         draft.put(token, b"%d" % part.token)
         draft.put_part(part)
-        for seat in taken:
-            if seat.row.suspect:
-                draft.delete(draft.suspect_name(seat))
+        for view in taken:
+            if view.row.suspect:
+                draft.delete(draft.suspect_name(view))
         last = taken[-1].key.encode()
         for first, end in choice.runs:
             if first.encode() > last:
                 break
-            start = self._name(keys.DIRTY, stage, first)
-            draft.delete_range(start, keys.behind(self._name(keys.DIRTY, stage, min(end, taken[-1].key))))
+            start = self._space.name(keys.DIRTY, stage, first)
+            draft.delete_range(start, keys.behind(self._space.name(keys.DIRTY, stage, min(end, taken[-1].key))))
         return draft, taken
 
     def _choose(self, stage: str, owner: str, limit: int, only: Sequence[str] | None, before: Sequence[str]) -> Choice:
-        """Choose what to take: fresh slots, else a portion of the largest cohort of suspects."""
+        """Choose what to take by the rule of all backends, after the slots of the dead and the late were freed."""
         while True:
-            token_name = self._name(keys.TOKEN, stage)
-            answer = self._kv.read(
+            token_name = self._space.name(keys.TOKEN, stage)
+            answer = self._space.kv.read(
                 [
-                    Range(*self._range(keys.OWNER), keys_only=True),
-                    Range(*self._range(keys.ALIVE), keys_only=True),
-                    Range(*self._range(keys.LEASE)),
-                    Range(*self._range(keys.CLAIM, stage)),
-                    Range(*self._range(keys.SUSPECT, stage), keys_only=True),
+                    Range(*self._space.span(keys.OWNER), keys_only=True),
+                    Range(*self._space.span(keys.ALIVE), keys_only=True),
+                    Range(*self._space.span(keys.LEASE)),
+                    Range(*self._space.span(keys.CLAIM, stage)),
+                    Range(*self._space.span(keys.SUSPECT, stage), keys_only=True),
                     Range(token_name),
-                    Range(*self._range(keys.DIRTY, stage), limit=_page(limit)),
+                    Range(*self._space.span(keys.DIRTY, stage), limit=page_size(limit)),
                 ]
             )
             known, alive, leases, claims, suspects, tokens, marks = (answer.get(n) for n in range(7))
-            self._check_session(owner, alive.kvs)
-            dead = self._dead(known.kvs, alive.kvs)
-            now_s = self._clock()
-            late = any(self._is_late(kv, now_s) for kv in leases.kvs)
+            self._sessions.check(owner, alive.kvs)
+            dead = self._sessions.dead(known.kvs, alive.kvs)
+            now_s = self._space.clock()
+            late = any(self._sessions.is_late(kv, now_s) for kv in leases.kvs)
             if not dead and not late:
                 break
-            self._bury(dead)
+            self._sessions.bury(dead)
             if late:
-                self._lose_late()
+                self._sessions.lose_late()
         choice = Choice(answer.revision)
         for kv in tokens.kvs:
             if not kv.value.isdigit():
-                raise Corrupt(f"the key {kv.key!r} in etcd", "a number", repr(kv.value[:40]))
+                raise Corrupt(f"the key {kv.key!r} of the ledger", "a number", repr(kv.value[:40]))
             choice.token, choice.token_mod = int(kv.value), kv.mod_revision
-        start = len(self._prefix) + 1
+        start = len(self._space.prefix) + 1
         named = {kv.key[start:] for kv in claims.kvs}
-        parts = self._read_parts(claims.kvs, [kv for kv in leases.kvs if kv.key[start:] in named])
-        held = {key for part in parts for key in part.held}
-        self._choose_fresh(choice, stage, limit, only, before, held, marks)
-        if not choice.chosen and suspects.kvs and limit:
-            self._choose_suspects(choice, stage, limit, only, before, held, suspects.kvs)
-        if not choice.chosen and choice.revived is not None:
-            choice.chosen, choice.runs = [choice.revived], [(choice.revived.key, choice.revived.key)]
+        parts = self._space.read_parts(claims.kvs, [kv for kv in leases.kvs if kv.key[start:] in named])
+        moment = Moment(
+            revision=answer.revision,
+            held=frozenset(key for part in parts for key in part.held),
+            suspects=suspects.kvs,
+            marks=marks,
+        )
+        free = FreeSlots(self._space, stage, moment, only, before)
+        choice.chosen, choice.runs = list(choose(free, limit)), free.runs
         return choice
-
-    def _check_session(self, owner: str, alive: Sequence[Kv]) -> None:
-        name = self._name(keys.ALIVE, owner)
-        if any(kv.key == name for kv in alive):
-            return
-        if owner in self._sessions:
-            raise Unavailable(self._kv.name, f"the session {owner} has ended: it was not heard of for {self._ttl_s} s")
-        raise ValueError(f"expected the owner of an open session, got {owner!r}")
-
-    def _choose_fresh(
-        self,
-        choice: Choice,
-        stage: str,
-        limit: int,
-        only: Sequence[str] | None,
-        before: Sequence[str],
-        held: Collection[str],
-        marks: Found,
-    ) -> None:
-        for page in self._marked(stage, limit, only, choice.revision, marks):
-            waiting = self._waiting(before, list(page), choice.revision)
-            free = [key for key in page if key not in held and key not in waiting]
-            rows = self._pick(self._name(keys.SLOT, stage), free, choice.revision)
-            found = seats(stage, free, rows, page, [])
-            fresh = {key for key in free if not found[key].row.suspect}
-            if choice.revived is None:
-                choice.revived = next((seat for seat in found.values() if seat.row.suspect and _rests(seat)), None)
-            together = False
-            for key in page:
-                if len(choice.chosen) >= limit:
-                    return
-                if key not in fresh:
-                    together = False
-                    continue
-                choice.chosen.append(found[key])
-                if together and only is None:
-                    choice.runs[-1] = (choice.runs[-1][0], key)
-                else:
-                    choice.runs.append((key, key))
-                together = True
-            if len(choice.chosen) >= limit:
-                return
-
-    def _marked(
-        self, stage: str, limit: int, only: Sequence[str] | None, revision: int, page: Found
-    ) -> Iterator[dict[str, Kv]]:
-        """Marks in the order of their keys: of these keys, or of all, page by page, the first of which is there."""
-        if not limit:
-            return
-        prefix = self._name(keys.DIRTY, stage)
-        if only is not None:
-            found = self._pick(prefix, only, revision)
-            yield {key: found[key] for key in only if key in found}
-            return
-        while True:
-            yield {keys.parts(kv.key[len(prefix) :], 1)[0]: kv for kv in page.kvs}
-            if not page.more:
-                return
-            start = keys.behind(page.kvs[-1].key)
-            again = Range(start, keys.after(prefix), limit=_page(limit), revision=revision)
-            page = self._kv.read([again]).get(0)
-
-    def _waiting(self, before: Sequence[str], wanted: Sequence[str], revision: int) -> set[str]:
-        """Those of the keys that are not settled in one of the stages before."""
-        waiting: set[str] = set()
-        if not wanted:
-            return waiting
-        for stage in before:
-            asked = [
-                Range(*self._range(keys.CLAIM, stage), revision=revision),
-                Range(*self._range(keys.SUSPECT, stage), revision=revision, keys_only=True),
-            ]
-            found = self._pick_each([self._name(keys.DIRTY, stage)], wanted, asked, revision, keys_only=True)
-            claims, suspects = found.besides
-            waiting.update(found.picked[0])
-            waiting.update(key for part in self._read_parts(claims.kvs, []) for key in part.held)
-            waiting.update(key for _, key in self._read_suspects(stage, suspects.kvs))
-        return waiting
-
-    def _read_suspects(self, stage: str, found: Iterable[Kv]) -> list[tuple[bytes, str]]:
-        """Cohort and key of each suspect, the largest cohort first."""
-        start = len(self._name(keys.SUSPECT, stage))
-        return [(kv.key[start : start + 12], keys.parts(kv.key[start + 12 :], 1)[0]) for kv in found]
-
-    def _choose_suspects(
-        self,
-        choice: Choice,
-        stage: str,
-        limit: int,
-        only: Sequence[str] | None,
-        before: Sequence[str],
-        held: Collection[str],
-        found: Sequence[Kv],
-    ) -> None:
-        wanted = None if only is None else set(only)
-        listed = [(cohort, key) for cohort, key in self._read_suspects(stage, found) if wanted is None or key in wanted]
-        waiting = self._waiting(before, [key for _, key in listed], choice.revision)
-        free = [(cohort, key) for cohort, key in listed if key not in waiting and key not in held]
-        if not free:
-            return
-        together = [key for cohort, key in free if cohort == free[0][0]]
-        rows = self._pick(self._name(keys.SLOT, stage), together, choice.revision)
-        marks = self._pick(self._name(keys.DIRTY, stage), together, choice.revision)
-        known = seats(stage, together, rows, marks, [])
-        if len(known) < len(together):
-            raise Corrupt("a suspect in etcd", "its slot", "none")
-        suspect, token = keys.read_cohort(free[0][0])
-        for seat in known.values():
-            if seat.row.damage is not None:
-                seat.row.suspect, seat.row.cohort = suspect, token
-        choice.chosen = [known[key] for key in together[: min(limit, settling.portion(suspect))]]
-        choice.runs = [(seat.key, seat.key) for seat in choice.chosen if seat.version]
-
-
-def _page(limit: int) -> int:
-    """Marks to read at once for a claim of so many slots."""
-    return max(limit, 100)
-
-
-def _rests(seat: SlotView) -> bool:
-    """Tell whether nothing but its mark says that the slot waits."""
-    return seat.kept is not None and seat.kept.rests

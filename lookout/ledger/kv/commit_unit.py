@@ -1,6 +1,6 @@
-"""The ``settling.Book`` of one transaction: reads through what was fetched beforehand, writes into a draft.
+"""The ``settling.UnitOfWork`` of one transaction: reads through what was fetched beforehand, writes into a draft.
 
-Nothing here does I/O: ``commits`` fetches, settles, and tries again with a new book when the draft does not hold. What
+Nothing here does I/O: ``commits`` fetches, settles, and tries again with a new unit when the draft does not hold. What
 is compared is what others may write: paths that the slot does not hold yet, alerts that are there, tallies. What only a
 slot's holder writes is covered by the claim.
 """
@@ -21,7 +21,7 @@ from lookout.ledger.kv.tallies import GroupSums, Shards
 from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.rules import alerts as delivery
 from lookout.ledger.rules import slots as settling
-from lookout.ledger.rules.slots import Row
+from lookout.ledger.rules.slots import SlotState
 from lookout.object_store.port import Publish
 
 Name = tuple[str, str]
@@ -34,7 +34,7 @@ NEWEST = 64
 class Read:
     """Slots, paths, alerts and tallies as they were read."""
 
-    seats: dict[Name, SlotView] = field(default_factory=dict)
+    views: dict[Name, SlotView] = field(default_factory=dict)
     paths: dict[Name, Path] = field(default_factory=dict)
     alerts: dict[str, KeptAlert] = field(default_factory=dict)
     below: dict[Name, list[Name]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Read:
 
 
 class CommitUnit:
-    """See ``settling.Book``. ``bodies`` are the texts of the records that may be kept, by hash."""
+    """See ``settling.UnitOfWork``. ``bodies`` are the texts of the records that may be kept, by hash."""
 
     def __init__(
         self, draft: TransactionBuilder, read: Read, bodies: Mapping[str, str], now_s: float, shard: int
@@ -63,31 +63,31 @@ class CommitUnit:
 
     # --- slots ------------------------------------------------------------------------------------------------------
 
-    def find(self, stage: str, key: str) -> Row | None:
+    def find(self, stage: str, key: str) -> SlotState | None:
         name = (stage, key)
         if name in self._removed:
             return None
-        seat = self._read.seats.get(name)
-        return seat.row if seat is not None else None
+        view = self._read.views.get(name)
+        return view.row if view is not None else None
 
-    def save(self, row: Row) -> None:
-        self._saved[row.stage, row.key] = self._read.seats[row.stage, row.key]
+    def save(self, row: SlotState) -> None:
+        self._saved[row.stage, row.key] = self._read.views[row.stage, row.key]
 
-    def remove(self, row: Row) -> None:
+    def remove(self, row: SlotState) -> None:
         name = (row.stage, row.key)
-        self._removed[name] = self._read.seats[name]
+        self._removed[name] = self._read.views[name]
         self._saved.pop(name, None)
 
     def mark(self, mark: Mark, now_s: float) -> None:
         name = (mark.stage, mark.key)
-        seat = self._read.seats.get(name)
-        if seat is None or name in self._removed:
+        view = self._read.views.get(name)
+        if view is None or name in self._removed:
             self._draft.mark(mark.stage, mark.key, now_s)
             return
-        settling.touch(seat.row, now_s)
-        seat.touched = True
-        if seat.row.owner is None:
-            self._saved[name] = seat
+        settling.touch(view.row, now_s)
+        view.touched = True
+        if view.row.owner is None:
+            self._saved[name] = view
 
     # --- paths and history ------------------------------------------------------------------------------------------
 
@@ -141,8 +141,8 @@ class CommitUnit:
         return kept.alert if kept is not None else None
 
     def alerts_of(self, record: Record) -> Collection[str]:
-        seat = self._read.seats.get((record.stage, record.key))
-        return seat.kept.loose if seat is not None and seat.kept is not None else ()
+        view = self._read.views.get((record.stage, record.key))
+        return view.kept.loose if view is not None and view.kept is not None else ()
 
     def put_alert(self, alert: Alert) -> None:
         self._put[alert.id] = KeptAlert(alert)
@@ -164,15 +164,15 @@ class CommitUnit:
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def write(self) -> list[SlotView]:
-        """Put all that changed into the draft; gives the seats that were settled."""
+        """Put all that changed into the draft; gives the views that were settled."""
         settled = [*self._saved.values(), *self._removed.values()]
-        for seat in self._removed.values():
-            self._file_away(seat)
-            self._draft.forget(seat)
-        for seat in self._saved.values():
-            self._write_slot(seat)
-        for name, seat in self._read.seats.items():
-            if seat.touched and name not in self._saved and name not in self._removed:
+        for view in self._removed.values():
+            self._file_away(view)
+            self._draft.forget(view)
+        for view in self._saved.values():
+            self._write_slot(view)
+        for name, view in self._read.views.items():
+            if view.touched and name not in self._saved and name not in self._removed:
                 self._draft.mark(*name, self._now_s)
         self._write_paths()
         for group, sums in self._sums.items():
@@ -181,26 +181,26 @@ class CommitUnit:
         self._draft.release(settled)
         return settled
 
-    def _write_slot(self, seat: SlotView) -> None:
-        record = seat.row.record
-        if record is None or (seat.kept is not None and record is seat.record):
-            self._file_away(seat)
-            self._draft.keep(seat, self._now_s, () if record is None else None)
+    def _write_slot(self, view: SlotView) -> None:
+        record = view.row.record
+        if record is None or (view.kept is not None and record is view.record):
+            self._file_away(view)
+            self._draft.keep(view, self._now_s, () if record is None else None)
             return
-        self._file_away(seat)
+        self._file_away(view)
         named = set(record.alert_ids)
         loose = tuple(
             id_ for id_, kept in self._put.items() if kept.alert.datum_hash == record.hash and id_ not in named
         )
-        self._draft.keep(seat, self._now_s, loose, self._bodies[record.hash])
+        self._draft.keep(view, self._now_s, loose, self._bodies[record.hash])
 
-    def _file_away(self, seat: SlotView) -> None:
+    def _file_away(self, view: SlotView) -> None:
         """The record that was live goes into history."""
-        was, record = seat.kept, seat.row.record
+        was, record = view.kept, view.row.record
         if was is None or was.hash is None or (record is not None and record.hash == was.hash):
             return
         name = self._draft.name(keys.RECORD) + keys.hash_part(was.hash)
-        self._draft.put(name, slot_values.write_record(seat.stage, seat.key, was.body))
+        self._draft.put(name, slot_values.write_record(view.stage, view.key, was.body))
 
     def _write_paths(self) -> None:
         for (bucket, key), (path, foreign) in self._moved.items():

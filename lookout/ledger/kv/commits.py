@@ -14,12 +14,15 @@ from lookout.domain.errors import InputRejected
 from lookout.domain.records import Claim, Outcome, State
 from lookout.ledger import codec
 from lookout.ledger.kv import keys, record_values, slot_values
-from lookout.ledger.kv.claims import ClaimsPart
+from lookout.ledger.kv.claims import Claims
 from lookout.ledger.kv.commit_unit import CommitUnit, Name, Read, below_path
+from lookout.ledger.kv.keyspace import GETS, Keyspace
+from lookout.ledger.kv.leases import Leases
+from lookout.ledger.kv.outbox import Alerts
 from lookout.ledger.kv.port import Found, Kv, Range
-from lookout.ledger.kv.publishing import PublishingPart
+from lookout.ledger.kv.publishing import Publishing
 from lookout.ledger.kv.record_values import Path
-from lookout.ledger.kv.slot_reader import GETS, seat_of
+from lookout.ledger.kv.slot_reader import view_of
 from lookout.ledger.kv.slot_values import Kept
 from lookout.ledger.kv.tallies import SHARDS, Shards, read_shards
 from lookout.ledger.kv.transaction import TransactionBuilder
@@ -33,11 +36,20 @@ OPS = 700
 """Operations that one piece may be expected to have; the hard limits are those of ``TransactionBuilder.fits``."""
 
 
-class CommitsPart(ClaimsPart, PublishingPart):
-    """See ``Ledger``."""
+class Commits:
+    """Commits of outcomes. See ``Ledger``."""
+
+    def __init__(self, space: Keyspace, claims: Claims, leases: Leases, alerts: Alerts, publishing: Publishing) -> None:
+        self._space, self._claims, self._leases, self._alerts, self._publishing = (
+            space,
+            claims,
+            leases,
+            alerts,
+            publishing,
+        )
 
     def commit(self, outcomes: Sequence[Pair]) -> list[Settled]:
-        self._check_writing()
+        self._space.check_writing()
         settling.check(outcomes)
         bodies = {
             outcome.record.hash: codec.write_record(outcome.record)
@@ -48,47 +60,47 @@ class CommitsPart(ClaimsPart, PublishingPart):
         for piece in pieces(outcomes):
             answers += self._commit(piece, bodies)
             for claim, _ in piece:
-                self._claimed.pop((claim.stage, claim.key, claim.token), None)
+                self._claims.claimed.pop((claim.stage, claim.key, claim.token), None)
         return answers
 
     def _commit(self, piece: Sequence[Pair], bodies: Mapping[str, str]) -> list[Settled]:
         one_by_one = False
         before: dict[str, Shards] = {}
-        for attempt in self._attempts("committing"):
+        for attempt in self._space.attempts("committing"):
             one_by_one = attempt >= 4 and len(piece) <= 40
-            draft = TransactionBuilder(self._prefix)
-            now_s = self._clock()
-            read, revision = self._read_seats(piece, draft)
+            draft = TransactionBuilder(self._space.prefix)
+            now_s = self._space.clock()
+            read, revision = self._read_views(piece, draft)
             self._read_rest(piece, read)
             self._avoid_others(before, read.tallies)
             before = read.tallies
-            book = CommitUnit(draft, read, bodies, now_s, self._shard)
-            answers = [self._settle(book, claim, outcome, now_s) for claim, outcome in piece]
-            settled = book.write()
+            unit = CommitUnit(draft, read, bodies, now_s, self._space.shard)
+            answers = [self._settle(unit, claim, outcome, now_s) for claim, outcome in piece]
+            settled = unit.write()
             if not settled:
                 return answers
             draft.expect_marks(settled, revision, one_by_one=one_by_one)
-            if book.changes:
-                draft.put(self._change_name(), record_values.write_changes(list(book.changes.values())))
-                self._expect_unpublished(draft, book.changes.keys())
+            if unit.changes:
+                draft.put(self._publishing.change_name(), record_values.write_changes(list(unit.changes.values())))
+                self._publishing.expect_unpublished(draft, unit.changes.keys())
             if not draft.fits():
                 return self._split(piece, bodies)
-            if self._write(draft.compares, draft.ops).succeeded:
+            if self._space.write(draft.compares, draft.ops).succeeded:
                 return answers
             if attempt >= 8 and len(piece) > 1:
                 return self._split(piece, bodies)
         return []
 
-    def _settle(self, book: CommitUnit, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
-        return settling.settle(book, claim, outcome, now_s)
+    def _settle(self, unit: CommitUnit, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
+        return settling.settle(unit, claim, outcome, now_s)
 
     def _avoid_others(self, before: Mapping[str, Shards], now: Mapping[str, Shards]) -> None:
         """Add to another shard when somebody else has just written to ours."""
         for group in before.keys() & now.keys():
-            shards = before[group].by_number.get(self._shard), now[group].by_number.get(self._shard)
+            shards = before[group].by_number.get(self._space.shard), now[group].by_number.get(self._space.shard)
             mods = [shard.mod_revision if shard is not None else 0 for shard in shards]
             if mods[0] != mods[1]:
-                self._shard = random.randrange(SHARDS)  # noqa: S311
+                self._space.shard = random.randrange(SHARDS)  # noqa: S311
                 return
 
     def _split(self, piece: Sequence[Pair], bodies: Mapping[str, str]) -> list[Settled]:
@@ -101,20 +113,20 @@ class CommitsPart(ClaimsPart, PublishingPart):
     def _refuse(self, claim: Claim, outcome: Outcome) -> Settled:
         """Fail a datum whose outcome no transaction can take: it must not stop the others, nor be tried for ever."""
         if outcome.record is None:
-            raise InputRejected("too many marks for one transaction of etcd", f"{claim.stage}/{claim.key}")
-        error = "its outcome is too large for one transaction of etcd: make fewer outputs or smaller facts"
+            raise InputRejected("too many marks for one transaction of the ledger", f"{claim.stage}/{claim.key}")
+        error = "its outcome is too large for one transaction of the ledger: make fewer outputs or smaller facts"
         failed = Outcome(state=State.FAILED, error=error, marks=outcome.marks_if_refused)
         (answer,) = self._commit([(claim, failed)], {})
         return Settled.CONFLICT if answer is Settled.DONE else answer
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def _read_seats(self, piece: Sequence[Pair], draft: TransactionBuilder) -> tuple[Read, int]:
+    def _read_views(self, piece: Sequence[Pair], draft: TransactionBuilder) -> tuple[Read, int]:
         """The slots of the claims that are still held by a session that is alive; and since when they are known."""
         claims = [claim for claim, _ in piece]
         wanted = {stage: {claim.key for claim in claims if claim.stage == stage} for stage in {c.stage for c in claims}}
         spans = [self._span_of(stage, names) for stage, names in wanted.items()]
-        parts, alive, revision, found = self._parts_for(claims, spans)
+        parts, alive, revision, found = self._leases.parts_for(claims, spans)
         read = Read()
         for (stage, names), page in zip(wanted.items(), found, strict=True):
             marks = self._marks_of(stage, names, page)
@@ -125,37 +137,37 @@ class CommitsPart(ClaimsPart, PublishingPart):
             }
             rows = self._rows_of(stage, held, marks)
             for key, claim in held.items():
-                seat = seat_of(stage, key, rows.get(key), marks.get(key), parts[stage, key, claim.token])
-                if seat is not None:
-                    read.seats[stage, key] = seat
+                view = view_of(stage, key, rows.get(key), marks.get(key), parts[stage, key, claim.token])
+                if view is not None:
+                    read.views[stage, key] = view
         for owner in {claim.owner for claim in claims} & alive:
-            draft.expect_there(self._name(keys.ALIVE, owner))
+            draft.expect_there(self._space.name(keys.ALIVE, owner))
         return read, revision
 
     def _span_of(self, stage: str, names: Collection[str]) -> Range:
         """Asks for the marks between the first and the last of the slots: mostly there are none."""
-        prefix = self._name(keys.DIRTY, stage)
+        prefix = self._space.name(keys.DIRTY, stage)
         order = [prefix + keys.text(key) for key in (min(names), max(names))]
         return Range(order[0], keys.behind(order[1]), limit=100)
 
     def _marks_of(self, stage: str, names: Collection[str], page: Found) -> dict[str, Kv]:
         """The marks of these slots, of which the first page is there."""
-        prefix = self._name(keys.DIRTY, stage)
+        prefix = self._space.name(keys.DIRTY, stage)
         found = {keys.parts(kv.key[len(prefix) :], 1)[0]: kv for kv in page.kvs}
         marks = {key: found[key] for key in names & found.keys()}
         if page.more:
             last = keys.parts(page.kvs[-1].key[len(prefix) :], 1)[0]
-            marks.update(self._pick(prefix, [key for key in names if key > last]))
+            marks.update(self._space.pick(prefix, [key for key in names if key > last]))
         return marks
 
     def _rows_of(self, stage: str, held: Mapping[str, Claim], marks: Mapping[str, Kv]) -> dict[str, Kept]:
         """The rows of held slots: as they were claimed here, where no mark says that somebody may have changed them."""
         rows: dict[str, Kept] = {}
         for key, claim in held.items():
-            known = self._claimed.get((stage, key, claim.token))
+            known = self._claims.claimed.get((stage, key, claim.token))
             if known is not None and key not in marks:
                 rows[key] = known.copy()
-        missing = self._pick(self._name(keys.SLOT, stage), held.keys() - rows.keys())
+        missing = self._space.pick(self._space.name(keys.SLOT, stage), held.keys() - rows.keys())
         named = [(stage, key, kv) for key, kv in missing.items()]
         rows.update((one.row.key, one) for one in slot_values.read_slots_apart(named))
         return rows
@@ -167,10 +179,10 @@ class CommitsPart(ClaimsPart, PublishingPart):
         alerts: set[str] = set()
         groups: set[str] = set()
         for claim, outcome in piece:
-            seat = read.seats.get((claim.stage, claim.key))
-            if seat is None:
+            view = read.views.get((claim.stage, claim.key))
+            if view is None:
                 continue
-            was = seat.row.record
+            was = view.row.record
             for record in (was, outcome.record):
                 if record is not None and (outcome.record is not None or outcome.state is not outcome.state.SUCCESS):
                     paths.update((ref.bucket, ref.key) for ref in record.outputs)
@@ -179,19 +191,19 @@ class CommitsPart(ClaimsPart, PublishingPart):
             if outcome.record is not None:
                 made.update((ref.bucket, ref.key) for ref in outcome.record.outputs)
             alerts.update(alert.id for alert in outcome.alerts)
-            alerts.update(seat.kept.loose if seat.kept is not None else ())
+            alerts.update(view.kept.loose if view.kept is not None else ())
         paths.update((bucket, folder) for bucket, key in made for folder in settling.folders(key))
         self._read_paths(read, sorted(paths), sorted(made))
-        read.alerts = self._find_alerts(alerts) if alerts else {}
+        read.alerts = self._alerts.find(alerts) if alerts else {}
         self._read_tallies(read, sorted(groups))
 
     def _read_paths(self, read: Read, paths: Sequence[Name], made: Sequence[Name]) -> None:
         """Read these paths, and those that have one of ``made`` as a folder."""
-        asked = [(path, Range(self._name(keys.PATH, *path))) for path in paths]
-        asked += [(path, Range(*below_path(self._name, *path), limit=BELOW)) for path in made]
+        asked = [(path, Range(self._space.name(keys.PATH, *path))) for path in paths]
+        asked += [(path, Range(*below_path(self._space.name, *path), limit=BELOW)) for path in made]
         for start in range(0, len(asked), GETS):
             some = asked[start : start + GETS]
-            answer = self._kv.read([get for _, get in some])
+            answer = self._space.kv.read([get for _, get in some])
             read.revision = read.revision or answer.revision
             for n, (path, _) in enumerate(some):
                 kvs = answer.get(n).kvs
@@ -201,7 +213,7 @@ class CommitsPart(ClaimsPart, PublishingPart):
                     self._keep_below(read, path, kvs)
 
     def _keep_below(self, read: Read, path: Name, kvs: Sequence[Kv]) -> None:
-        cut = len(self._name(keys.PATH, path[0]))
+        cut = len(self._space.name(keys.PATH, path[0]))
         names = [(path[0], keys.parts(kv.key[cut:], 1)[0]) for kv in kvs]
         read.below[path] = names
         for name, kv in zip(names, kvs, strict=True):
@@ -210,7 +222,7 @@ class CommitsPart(ClaimsPart, PublishingPart):
     def _read_tallies(self, read: Read, groups: Sequence[str]) -> None:
         for start in range(0, len(groups), 100):
             some = groups[start : start + 100]
-            answer = self._kv.read([Range(*self._range(keys.TALLY, group)) for group in some])
+            answer = self._space.kv.read([Range(*self._space.span(keys.TALLY, group)) for group in some])
             for n, group in enumerate(some):
                 read.tallies[group] = read_shards(answer.get(n).kvs)
 

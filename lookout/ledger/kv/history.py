@@ -13,15 +13,18 @@ from typing import Any
 from lookout.domain.records import Member, Record, Tally
 from lookout.ledger import codec
 from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.port import Kv, Range
-from lookout.ledger.kv.slot_reader import KvBase
 from lookout.ledger.kv.tallies import Shard, Shards, read_at_part, read_each, read_shards
 
 PAGE = 100
 
 
-class HistoryPart(KvBase):
-    """See ``Ledger``."""
+class History:
+    """Records, provenance and sums. See ``Ledger``."""
+
+    def __init__(self, space: Keyspace) -> None:
+        self._space = space
 
     # --- records ----------------------------------------------------------------------------------------------------
 
@@ -29,39 +32,40 @@ class HistoryPart(KvBase):
         found: dict[str, Record] = {}
         todo = set(hashes)
         while todo:
-            names = {self._name(keys.RECORD) + keys.hash_part(hash_): hash_ for hash_ in todo}
-            pointers = {names[name]: slot_values.read_record(kv) for name, kv in self._kv.get_many(names).items()}
+            names = {self._space.name(keys.RECORD) + keys.hash_part(hash_): hash_ for hash_ in todo}
+            pointers = {names[name]: slot_values.read_record(kv) for name, kv in self._space.kv.get_many(names).items()}
             past = [(hash_, stage, key, body) for hash_, (stage, key, body) in pointers.items() if body is not None]
             found.update((record.hash, record) for record in codec.read_records(past))
             live = {hash_: (stage, key) for hash_, (stage, key, body) in pointers.items() if body is None}
-            for record in self._live_records(live.values()):
+            for record in self.live_records(live.values()):
                 if record.hash in live:
                     found[record.hash] = record
             # What was live a moment ago and is history now is looked up again.
             todo = live.keys() - found.keys()
         return found
 
-    def _live_records(self, slots: Iterable[tuple[str, str]]) -> list[Record]:
+    def live_records(self, slots: Iterable[tuple[str, str]]) -> list[Record]:
+        """Return the live records of these slots, by stage and key; a slot without one is absent."""
         by_stage: dict[str, list[str]] = {}
         for stage, key in slots:
             by_stage.setdefault(stage, []).append(key)
         records = []
         for stage, wanted in by_stage.items():
             # One by one: of the slots of a group, those with outputs are few and lie apart.
-            names = {self._name(keys.SLOT, stage, key): key for key in wanted}
-            rows = self._kv.get_many(names)
+            names = {self._space.name(keys.SLOT, stage, key): key for key in wanted}
+            rows = self._space.kv.get_many(names)
             kept = slot_values.read_slots([(stage, names[name], kv) for name, kv in rows.items()])
             records += [one.row.record for one in kept if one.row.record is not None]
         return records
 
     def is_live(self, hashes: Collection[str]) -> set[str]:
-        names = {self._name(keys.RECORD) + keys.hash_part(hash_): hash_ for hash_ in set(hashes)}
-        found = self._kv.get_many(names)
+        names = {self._space.name(keys.RECORD) + keys.hash_part(hash_): hash_ for hash_ in set(hashes)}
+        found = self._space.kv.get_many(names)
         return {names[name] for name, kv in found.items() if slot_values.read_record(kv)[2] is None}
 
     def makers(self, bucket: str, key: str) -> list[Record]:
-        answer = self._kv.read(
-            [Range(self._name(keys.PATH, bucket, key)), Range(*self._range(keys.MAKERS, bucket, key))]
+        answer = self._space.kv.read(
+            [Range(self._space.name(keys.PATH, bucket, key)), Range(*self._space.span(keys.MAKERS, bucket, key))]
         )
         hashes = read_makers(answer.get(1).kvs)
         for kv in answer.get(0).kvs:
@@ -77,7 +81,7 @@ class HistoryPart(KvBase):
         ]
 
     def users(self, sha256: str, limit: int = 1000, after: str = "") -> list[Record]:
-        start = self._name(keys.USER) + bytes.fromhex(sha256)
+        start = self._space.name(keys.USER) + bytes.fromhex(sha256)
         end = keys.after(start)
         first = keys.behind(start + keys.hash_part(after)) if after else start
         users: list[Record] = []
@@ -88,7 +92,7 @@ class HistoryPart(KvBase):
         return users
 
     def _users(self, start: bytes, end: bytes, cut: int, limit: int) -> Iterator[str]:
-        for page in self._kv.pages(start, end, keys_only=True, limit=max(1, min(limit, 1000))):
+        for page in self._space.kv.pages(start, end, keys_only=True, limit=max(1, min(limit, 1000))):
             for kv in page:
                 yield keys.read_hash_part(kv.key[cut:])
 
@@ -110,12 +114,12 @@ class HistoryPart(KvBase):
 
     def _shards(self, groups: Collection[str] | None) -> Iterator[tuple[str, Shards]]:
         """The shards of these groups, or of all, in the order of the groups."""
-        cut = len(self._prefix) + 1
+        cut = len(self._space.prefix) + 1
         if groups is not None:
             yield from self._shards_of(sorted(set(groups)))
             return
         last, shards = b"", dict[int, Shard]()
-        for page in self._kv.pages(*self._range(keys.TALLY)):
+        for page in self._space.kv.pages(*self._space.span(keys.TALLY)):
             for kv, shard in zip(page, read_each(page), strict=True):
                 name = kv.key[cut:-1]
                 if name != last and shards:
@@ -129,35 +133,38 @@ class HistoryPart(KvBase):
     def _shards_of(self, groups: list[str]) -> Iterator[tuple[str, Shards]]:
         for start in range(0, len(groups), PAGE):
             some = groups[start : start + PAGE]
-            answer = self._kv.read([Range(*self._range(keys.TALLY, group)) for group in some])
+            answer = self._space.kv.read([Range(*self._space.span(keys.TALLY, group)) for group in some])
             for n, group in enumerate(some):
                 yield group, read_shards(answer.get(n).kvs)
 
     def _newest(self, group: str) -> float | None:
         """The newest moment of a group's members: the first in each stage."""
-        start, end = self._range(keys.MEMBER, group)
+        start, end = self._space.span(keys.MEMBER, group)
         newest: float | None = None
         while True:
-            page = self._kv.read([Range(start, end, limit=1, keys_only=True)]).get(0)
+            page = self._space.kv.read([Range(start, end, limit=1, keys_only=True)]).get(0)
             if not page.kvs:
                 return newest
             stage, at_s, _ = self._read_member(page.kvs[0], group)
             if at_s is not None:
                 newest = at_s if newest is None else max(newest, at_s)
-            start = keys.after(self._name(keys.MEMBER, group, stage))
+            start = keys.after(self._space.name(keys.MEMBER, group, stage))
 
     def _read_member(self, kv: Kv, group: str) -> tuple[str, float | None, str]:
         """Stage, moment and key of a member."""
-        tail = kv.key[len(self._name(keys.MEMBER, group)) :]
+        tail = kv.key[len(self._space.name(keys.MEMBER, group)) :]
         stage, _, rest = tail.partition(b"\x00")
         return keys.parts(stage + b"\x00", 1)[0], read_at_part(rest[:9]), keys.parts(rest[9:], 1)[0]
 
     def members(self, stage: str, group: str) -> list[Member]:
-        start, end = self._range(keys.MEMBER, group, stage)
+        start, end = self._space.span(keys.MEMBER, group, stage)
         found = [
-            self._read_member(kv, group)[2] for page in self._kv.pages(start, end) for kv in page if kv.value == b"1"
+            self._read_member(kv, group)[2]
+            for page in self._space.kv.pages(start, end)
+            for kv in page
+            if kv.value == b"1"
         ]
-        records = self._live_records([(stage, key) for key in found])
+        records = self.live_records([(stage, key) for key in found])
         return [
             Member(
                 stage=stage,

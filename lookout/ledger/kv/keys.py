@@ -106,7 +106,7 @@ def text(part: str) -> bytes:
     try:
         data = part.encode()
     except UnicodeEncodeError as exc:
-        raise InputRejected(f"a name or text that has no UTF-8 form: {part[:80]!r}", "the ledger in etcd") from exc
+        raise InputRejected(f"a name or text that has no UTF-8 form: {part[:80]!r}", "the ledger") from exc
     if b"\x00" in data or b"\x01" in data:
         data = data.replace(b"\x01", b"\x01\x02").replace(b"\x00", b"\x01\x01")
     return data + b"\x00"
@@ -121,13 +121,13 @@ def parts(data: bytes, count: int) -> list[str]:
     """The ``count`` texts of which the bytes consist. Raises Corrupt."""
     found = data.split(b"\x00")
     if len(found) != count + 1 or found[-1]:
-        raise Corrupt("a key in etcd", f"{count} parts", repr(data[:120]))
+        raise Corrupt("a key of the ledger", f"{count} parts", repr(data[:120]))
     if b"\x01" in data:
         found = [part.replace(b"\x01\x01", b"\x00").replace(b"\x01\x02", b"\x01") for part in found]
     try:
         return [part.decode() for part in found[:-1]]
     except UnicodeDecodeError as exc:
-        raise Corrupt("a key in etcd", "UTF-8", repr(data[:120])) from exc
+        raise Corrupt("a key of the ledger", "UTF-8", repr(data[:120])) from exc
 
 
 def after(prefix: bytes) -> bytes:
@@ -152,7 +152,7 @@ def token_part(token: int, part: int) -> bytes:
 def read_token_part(data: bytes) -> tuple[int, int]:
     """Read what ``token_part`` wrote. Raises Corrupt."""
     if len(data) != 12:
-        raise Corrupt("a key of a claim in etcd", "12 bytes", repr(data[:120]))
+        raise Corrupt("a key of a claim", "12 bytes", repr(data[:120]))
     token, part = struct.unpack(">QI", data)
     return token, part
 
@@ -165,7 +165,7 @@ def cohort(suspect: int, token: int) -> bytes:
 def read_cohort(part: bytes) -> tuple[int, int]:
     """Read what ``cohort`` was given. Raises Corrupt."""
     if len(part) != 12:
-        raise Corrupt("a key of a suspect in etcd", "12 bytes", repr(part[:120]))
+        raise Corrupt("a key of a suspect", "12 bytes", repr(part[:120]))
     suspect, token = struct.unpack(">IQ", part)
     return 0xFFFFFFFF - suspect, 0xFFFFFFFFFFFFFFFF - token
 

@@ -6,24 +6,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from lookout.domain.records import Claim
-from lookout.ledger.kv import keys, slot_values
+from lookout.ledger.kv import claim_values, keys
+from lookout.ledger.kv.claim_values import ClaimPart
+from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.port import Found, Range
-from lookout.ledger.kv.slot_reader import KvBase
-from lookout.ledger.kv.slot_values import ClaimPart
 from lookout.ledger.kv.transaction import TransactionBuilder
 
 
-class LeasesPart(KvBase):
-    """See ``Ledger``."""
+class Leases:
+    """Leases of claims. See ``Ledger``."""
+
+    def __init__(self, space: Keyspace) -> None:
+        self._space = space
 
     def extend(self, claims: Sequence[Claim], lease_s: float) -> list[bool]:
-        self._check_writing()
+        self._space.check_writing()
         if not claims:
             return []
-        for _attempt in self._attempts("extending leases"):
-            parts, alive, _, _ = self._parts_for(claims)
-            now_s = self._clock()
-            draft = TransactionBuilder(self._prefix)
+        for _attempt in self._space.attempts("extending leases"):
+            parts, alive, _, _ = self.parts_for(claims)
+            now_s = self._space.clock()
+            draft = TransactionBuilder(self._space.prefix)
             answers = [False] * len(claims)
             kept: dict[tuple[str, int, int], set[str]] = {}
             for n, claim in enumerate(claims):
@@ -40,8 +43,8 @@ class LeasesPart(KvBase):
             if not kept:
                 return answers
             for owner in {claim.owner for claim in claims} & alive:
-                draft.expect_there(self._name(keys.ALIVE, owner))
-            if self._write(draft.compares, draft.ops).succeeded:
+                draft.expect_there(self._space.name(keys.ALIVE, owner))
+            if self._space.write(draft.compares, draft.ops).succeeded:
                 return answers
         return []
 
@@ -55,7 +58,7 @@ class LeasesPart(KvBase):
     ) -> None:
         draft.expect_part(part)
         if names == part.held.keys():
-            draft.put(draft.part_names(part)[1], slot_values.write_lease(replace(part, lease_end_s=end_s)))
+            draft.put(draft.part_names(part)[1], claim_values.write_lease(replace(part, lease_end_s=end_s)))
             return
         # A part of the call goes on by itself: it may outlive the rest.
         numbers[part.stage, part.token] += 1
@@ -67,7 +70,7 @@ class LeasesPart(KvBase):
         draft.put_part(split)
         draft.put_part(replace(part, held=staying))
 
-    def _parts_for(
+    def parts_for(
         self, claims: Iterable[Claim], more: Sequence[Range] = ()
     ) -> tuple[dict[tuple[str, str, int], ClaimPart], set[str], int, list[Found]]:
         """By (stage, key, token) what holds it, the owners that are alive, since when nothing of it was looked at
@@ -83,16 +86,16 @@ class LeasesPart(KvBase):
                 Range(name, keys.after(name))
                 for stage, token in some
                 for kind in (keys.CLAIM, keys.LEASE)
-                for name in [self._name(kind, stage) + keys.token_part(token, 0)[:8]]
+                for name in [self._space.name(kind, stage) + keys.token_part(token, 0)[:8]]
             ]
-            asked = [*ops, *[Range(self._name(keys.ALIVE, owner)) for owner in owners], *([] if start else more)]
-            answer = self._kv.read(asked)
+            asked = [*ops, *[Range(self._space.name(keys.ALIVE, owner)) for owner in owners], *([] if start else more)]
+            answer = self._space.kv.read(asked)
             if not start:
                 revision = answer.revision
                 besides = [answer.get(n) for n in range(len(ops) + len(owners), len(asked))]
             claimed = [kv for n in range(0, len(ops), 2) for kv in answer.get(n).kvs]
             leases = [kv for n in range(1, len(ops), 2) for kv in answer.get(n).kvs]
-            for part in self._read_parts(claimed, leases):
+            for part in self._space.read_parts(claimed, leases):
                 found.update(((part.stage, key, part.token), part) for key in part.held)
             alive = {owner for n, owner in enumerate(owners, len(ops)) if answer.get(n).kvs}
         return found, alive, revision, besides

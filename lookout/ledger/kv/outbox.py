@@ -13,9 +13,9 @@ from typing import Final
 from lookout.domain.errors import Corrupt, Unavailable
 from lookout.domain.records import Alert, AlertState
 from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.port import Range
 from lookout.ledger.kv.record_values import KeptAlert
-from lookout.ledger.kv.slot_reader import KvBase
 from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.port import Delivered
 from lookout.ledger.rules import alerts as delivery
@@ -67,14 +67,17 @@ def alert_writes(name: Callable[..., bytes], kept: KeptAlert, was: KeptAlert | N
     return writes
 
 
-class OutboxPart(KvBase):
-    """See ``Ledger``."""
+class Alerts:
+    """Alerts, and the sessions that hold them. See ``Ledger``."""
+
+    def __init__(self, space: Keyspace) -> None:
+        self._space = space
 
     def claim_alerts(self, owner: str, limit: int, now_s: float, ids: Collection[str] | None = None) -> list[Alert]:
-        self._check_writing()
+        self._space.check_writing()
         if ids is None:
             ids = [alert.id for alert in self.alerts(states=delivery.WAITING) if delivery.is_due(alert, now_s)]
-        found = [kept for kept in self._find_alerts(set(ids)).values() if _is_free(kept, now_s)]
+        found = [kept for kept in self.find(set(ids)).values() if _is_free(kept, now_s)]
         found.sort(key=lambda kept: (kept.alert.created_at_s, kept.alert.id))
         chosen = [kept.alert.id for kept in found[: max(0, limit)]]
 
@@ -85,7 +88,7 @@ class OutboxPart(KvBase):
         return [held[id_] for id_ in chosen if id_ in held]
 
     def begin_sending(self, owner: str, ids: Collection[str]) -> frozenset[str]:
-        self._check_writing()
+        self._space.check_writing()
 
         def begin(kept: KeptAlert) -> KeptAlert | None:
             if kept.owner != owner:
@@ -96,13 +99,14 @@ class OutboxPart(KvBase):
 
     def _check_alive(self, owner: str) -> None:
         """Raises Unavailable when the session has ended: nobody would find out that it died with an alert at hand."""
-        name = self._name(keys.ALIVE, owner)
-        if not self._kv.get_many([name], keys_only=True):
-            raise Unavailable(self._kv.name, f"the session {owner} has ended, and takes no more alerts")
+        name = self._space.name(keys.ALIVE, owner)
+        if not self._space.kv.get_many([name], keys_only=True):
+            raise Unavailable(self._space.kv.name, f"the session {owner} has ended, and takes no more alerts")
 
-    def _find_alerts(self, ids: Collection[str], revision: int = 0) -> dict[str, KeptAlert]:
-        names = {self._name(keys.ALERT, id_): id_ for id_ in ids}
-        found = self._kv.get_many(names, revision)
+    def find(self, ids: Collection[str], revision: int = 0) -> dict[str, KeptAlert]:
+        """Return the alerts of these ids as they are kept; an unknown one is absent."""
+        names = {self._space.name(keys.ALERT, id_): id_ for id_ in ids}
+        found = self._space.kv.get_many(names, revision)
         return {names[name]: record_values.read_alert(names[name], kv) for name, kv in found.items()}
 
     def _change_alert(self, draft: TransactionBuilder, was: KeptAlert, now: KeptAlert) -> None:
@@ -110,7 +114,7 @@ class OutboxPart(KvBase):
         draft.puts.update(alert_writes(draft.name, now, was))
 
     def settle_alerts(self, owner: str, settled: Mapping[str, Delivered], now_s: float) -> None:
-        self._check_writing()
+        self._space.check_writing()
 
         def change(kept: KeptAlert) -> KeptAlert | None:
             if kept.owner != owner:
@@ -121,7 +125,7 @@ class OutboxPart(KvBase):
         self._change_alerts(list(settled), change)
 
     def resend_alerts(self, ids: Collection[str]) -> int:
-        self._check_writing()
+        self._space.check_writing()
 
         def change(kept: KeptAlert) -> KeptAlert | None:
             if not delivery.can_resend(kept.alert):
@@ -131,7 +135,7 @@ class OutboxPart(KvBase):
         return len(self._change_alerts(list(set(ids)), change))
 
     def cancel_alerts(self, ids: Collection[str], now_s: float) -> int:
-        self._check_writing()
+        self._space.check_writing()
 
         def change(kept: KeptAlert) -> KeptAlert | None:
             return KeptAlert(delivery.canceled(kept.alert, now_s)) if delivery.can_cancel(kept.alert) else None
@@ -146,28 +150,28 @@ class OutboxPart(KvBase):
         done: list[KeptAlert] = []
         for start in range(0, len(ids), TOGETHER):
             some = ids[start : start + TOGETHER]
-            for _attempt in self._attempts("changing alerts"):
-                draft, changed = TransactionBuilder(self._prefix), []
+            for _attempt in self._space.attempts("changing alerts"):
+                draft, changed = TransactionBuilder(self._space.prefix), []
                 if owner is not None:
-                    draft.expect_there(self._name(keys.ALIVE, owner))
-                for kept in self._find_alerts(some).values():
+                    draft.expect_there(self._space.name(keys.ALIVE, owner))
+                for kept in self.find(some).values():
                     if (now := change(kept)) is not None:
                         self._change_alert(draft, kept, now)
                         changed.append(now)
-                if not changed or self._write(draft.compares, draft.ops).succeeded:
+                if not changed or self._space.write(draft.compares, draft.ops).succeeded:
                     done += changed
                     break
                 if owner is not None:
                     self._check_alive(owner)
         return done
 
-    def _abandon_alerts(self, owner: str) -> None:
+    def abandon(self, owner: str) -> None:
         """Let go of all alerts that an owner who is gone held."""
-        now_s = self._clock()
+        now_s = self._space.clock()
         start, end = self._stretch(_HELD)
         ids = [
             keys.parts(kv.key[len(start) + 8 :], 1)[0]
-            for page in self._kv.pages(start, end)
+            for page in self._space.kv.pages(start, end)
             for kv in page
             if slot_values.load(kv, _pair)[1] == owner
         ]
@@ -185,10 +189,10 @@ class OutboxPart(KvBase):
         self, *, states: Collection[AlertState] = (), run: str | None = None, ids: Collection[str] | None = None
     ) -> Iterator[Alert]:
         if ids is not None:
-            found = [kept.alert for kept in self._find_alerts(set(ids)).values()]
+            found = [kept.alert for kept in self.find(set(ids)).values()]
             found.sort(key=lambda alert: (alert.created_at_s, alert.id))
         elif run is not None:
-            yield from self._listed([self._range(keys.ALERT_RUN, run)], states)
+            yield from self._listed([self._space.span(keys.ALERT_RUN, run)], states)
             return
         else:
             stretches = [stretch for state in set(states) or AlertState for stretch in _STATES[state]]
@@ -211,16 +215,16 @@ class OutboxPart(KvBase):
         yield from self._of_states(pending, states)
 
     def _tails(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, str]]:
-        for page in self._kv.pages(start, end, keys_only=True):
+        for page in self._space.kv.pages(start, end, keys_only=True):
             for kv in page:
                 tail = kv.key[len(start) :]
                 yield tail, keys.parts(tail[8:], 1)[0]
 
     def _of_states(self, ids: Sequence[str], states: Collection[AlertState]) -> Iterator[Alert]:
-        found = self._find_alerts(ids)
+        found = self.find(ids)
         for id_ in ids:
             if id_ not in found:
-                raise Corrupt(f"the index of alerts in {self._kv.name}", "an alert", f"none of id {id_!r}")
+                raise Corrupt(f"the index of alerts in {self._space.kv.name}", "an alert", f"none of id {id_!r}")
             if not states or found[id_].alert.state in states:
                 yield found[id_].alert
 
@@ -231,7 +235,7 @@ class OutboxPart(KvBase):
                 counts[alert.state] = counts.get(alert.state, 0) + 1
             return counts
         asked = [(state, stretch) for state, stretches in _STATES.items() for stretch in stretches]
-        answer = self._kv.read([Range(*self._stretch(stretch), count_only=True) for _, stretch in asked])
+        answer = self._space.kv.read([Range(*self._stretch(stretch), count_only=True) for _, stretch in asked])
         for n, (state, _) in enumerate(asked):
             if answer.get(n).total:
                 counts[state] = counts.get(state, 0) + answer.get(n).total
@@ -240,7 +244,7 @@ class OutboxPart(KvBase):
     def _stretch(self, letters: tuple[str, str]) -> tuple[bytes, bytes]:
         """The keys of a stretch of the index by state."""
         first, last = letters
-        return self._range(keys.ALERT_STATE, first)[0], self._range(keys.ALERT_STATE, last)[1]
+        return self._space.span(keys.ALERT_STATE, first)[0], self._space.span(keys.ALERT_STATE, last)[1]
 
 
 def _is_free(kept: KeptAlert, now_s: float) -> bool:

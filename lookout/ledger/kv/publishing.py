@@ -15,7 +15,8 @@ from typing import Any
 
 from lookout.domain.errors import LookoutError, Unavailable
 from lookout.ledger.kv import keys, record_values, slot_values
-from lookout.ledger.kv.history import HistoryPart
+from lookout.ledger.kv.history import History
+from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.liveness import Life, log
 from lookout.ledger.kv.port import Delete, Kv, NoneNewer, Put, Range, SameLife, Unchanged, most_ops
 from lookout.ledger.kv.transaction import TransactionBuilder
@@ -26,23 +27,25 @@ WAIT_S = 60.0
 """Time to wait for another session that publishes, in all."""
 
 
-class PublishingPart(HistoryPart):
-    """See ``Ledger``."""
+class Publishing:
+    """Changes that are to be published. See ``Ledger``."""
 
-    _life: Life | None = None
+    def __init__(self, space: Keyspace, history: History) -> None:
+        self._space, self._history = space, history
+        self._life: Life | None = None
 
     @contextmanager
     def unpublished(
         self, limit: int = 1000, buckets: Collection[str] | None = None, without: Collection[PathName] = ()
     ) -> Iterator[Sequence[Publish]]:
-        self._check_writing()
+        self._space.check_writing()
         taken = self._take_changes(limit, buckets, without)
         if taken is None:
             yield ()
             return
         held_since, entries, changes = taken
         try:
-            with self._handing_out():
+            with self._space.handing_out():
                 yield changes
         except BaseException:
             try:
@@ -53,10 +56,10 @@ class PublishingPart(HistoryPart):
         self._forget(held_since, entries, changes)
 
     def close(self) -> None:
+        """End the lease by which this connection publishes, if there is one."""
         if self._life is not None:
             self._life.end()
             self._life = None
-        super().close()
 
     # --- taking -----------------------------------------------------------------------------------------------------
 
@@ -64,14 +67,14 @@ class PublishingPart(HistoryPart):
         self, limit: int, buckets: Collection[str] | None, without: Collection[PathName]
     ) -> tuple[int, list[tuple[Kv, list[Publish]]], list[Publish]] | None:
         """Hold the publishing key: since which revision, all entries, and what is handed out. None: nothing is due."""
-        name = self._name(keys.PUBLISHING)
-        for _attempt in self._attempts("taking changes to publish"):
-            start, end = self._range(keys.CHANGE)
-            answer = self._kv.read([Range(start, end, limit=1, keys_only=True), Range(name)])
+        name = self._space.name(keys.PUBLISHING)
+        for _attempt in self._space.attempts("taking changes to publish"):
+            start, end = self._space.span(keys.CHANGE)
+            answer = self._space.kv.read([Range(start, end, limit=1, keys_only=True), Range(name)])
             if not answer.get(0).kvs:
                 return None
             held = answer.get(1).kvs
-            found = [kv for page in self._kv.pages(start, end) for kv in page]
+            found = [kv for page in self._space.kv.pages(start, end) for kv in page]
             entries = [(kv, record_values.read_changes(kv)) for kv in sorted(found, key=lambda kv: kv.create_revision)]
             latest: dict[PathName, Publish] = {}
             for _, changes in entries:
@@ -87,9 +90,9 @@ class PublishingPart(HistoryPart):
             handed = list(latest.values())[: max(0, limit)]
             life = self._publisher_life()
             paths = [[change.bucket, change.key] for change in handed]
-            put = Put(name, slot_values.dump([self._kv.id, paths]), life.lease)
+            put = Put(name, slot_values.dump([self._space.kv.id, paths]), life.lease)
             free = Unchanged(name, held[0].mod_revision if held else 0)
-            written = self._write([free, NoneNewer(start, end, answer.revision)], [put])
+            written = self._space.write([free, NoneNewer(start, end, answer.revision)], [put])
             if written.succeeded:
                 return held[0].create_revision if held else written.revision, entries, handed
         return None
@@ -99,22 +102,22 @@ class PublishingPart(HistoryPart):
             self._life.end()
             self._life = None
         if self._life is None:
-            self._life = Life(self._kv, self._ttl_s)
+            self._life = Life(self._space.kv, self._space.ttl_s)
         return self._life
 
     def _is_mine(self, kv: Kv) -> bool:
         """Tell whether this ledger put the key: it could not be ended when the store was away."""
-        return slot_values.load(kv, _publisher)[0] == self._kv.id
+        return slot_values.load(kv, _publisher)[0] == self._space.kv.id
 
     def _wait_for_publisher(self, kv: Kv, revision: int) -> None:
-        if not self._kv.wait_for_change(kv.key, revision, WAIT_S):
-            raise Unavailable(self._kv.name, f"another session has been publishing for {WAIT_S:.0f} s")
+        if not self._space.kv.wait_for_change(kv.key, revision, WAIT_S):
+            raise Unavailable(self._space.kv.name, f"another session has been publishing for {WAIT_S:.0f} s")
 
-    def _expect_unpublished(self, draft: TransactionBuilder, paths: Collection[PathName]) -> None:
+    def expect_unpublished(self, draft: TransactionBuilder, paths: Collection[PathName]) -> None:
         """Let the draft hold only while nobody publishes one of these paths; waits while somebody does."""
-        name = self._name(keys.PUBLISHING)
+        name = self._space.name(keys.PUBLISHING)
         while True:
-            answer = self._kv.read([Range(name)])
+            answer = self._space.kv.read([Range(name)])
             if not answer.get(0).kvs:
                 draft.expect(name, 0)
                 return
@@ -127,14 +130,14 @@ class PublishingPart(HistoryPart):
     # --- letting go -------------------------------------------------------------------------------------------------
 
     def _let_go(self, held_since: int) -> None:
-        name = self._name(keys.PUBLISHING)
-        self._write([SameLife(name, held_since)], [Delete(name)])
+        name = self._space.name(keys.PUBLISHING)
+        self._space.write([SameLife(name, held_since)], [Delete(name)])
 
     def _forget(self, held_since: int, entries: Sequence[tuple[Kv, list[Publish]]], handed: Sequence[Publish]) -> None:
         """Drop what was handed out, and what it took the place of."""
-        name = self._name(keys.PUBLISHING)
+        name = self._space.name(keys.PUBLISHING)
         done = {(change.bucket, change.key) for change in handed}
-        draft = TransactionBuilder(self._prefix)
+        draft = TransactionBuilder(self._space.prefix)
         for kv, changes in entries:
             left = [change for change in changes if (change.bucket, change.key) not in done]
             if not left:
@@ -144,29 +147,29 @@ class PublishingPart(HistoryPart):
         ops = draft.ops
         step = most_ops(1) - 1
         for start in range(0, len(ops), step):
-            if not self._write([SameLife(name, held_since)], ops[start : start + step]).succeeded:
+            if not self._space.write([SameLife(name, held_since)], ops[start : start + step]).succeeded:
                 self._publish_again(done)
                 return
         self._let_go(held_since)
 
     def _publish_again(self, paths: Collection[PathName]) -> None:
         """Have what is live at these paths published: they may hold what a late publisher put there."""
-        log.warning("published late", paths=len(paths))
+        log.warning("published after the lease had ended", paths=len(paths))
         changes: list[Publish] = []
         for bucket, key in sorted(paths):
-            name = self._name(keys.PATH, bucket, key)
-            kv = self._kv.get_many([name]).get(name)
+            name = self._space.name(keys.PATH, bucket, key)
+            kv = self._space.kv.get_many([name]).get(name)
             holder = record_values.read_path(kv).holder if kv is not None else None
             ref = None
             if holder is not None:
-                for record in self._live_records([holder]):
+                for record in self._history.live_records([holder]):
                     ref = next((out for out in record.outputs if (out.bucket, out.key) == (bucket, key)), None)
             changes.append(Publish(bucket=bucket, key=key, ref=ref))
-        self._write([], [Put(self._change_name(), record_values.write_changes(changes))])
+        self._space.write([], [Put(self.change_name(), record_values.write_changes(changes))])
 
-    def _change_name(self) -> bytes:
+    def change_name(self) -> bytes:
         """A new key for changes. Their order is that of their making, by revisions."""
-        return self._prefix + keys.CHANGE + _nonce()
+        return self._space.prefix + keys.CHANGE + _nonce()
 
 
 def _publisher(value: Any) -> tuple[str, set[PathName]]:

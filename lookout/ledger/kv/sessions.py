@@ -14,15 +14,17 @@ import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from lookout.domain.errors import LookoutError
+from lookout.domain.errors import LookoutError, Unavailable
 from lookout.domain.records import State
 from lookout.ledger.kv import keys
+from lookout.ledger.kv.batch_queries import BatchLists
+from lookout.ledger.kv.claim_values import ClaimPart, read_lease
+from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.liveness import Life, log
-from lookout.ledger.kv.outbox import OutboxPart
+from lookout.ledger.kv.outbox import Alerts
 from lookout.ledger.kv.port import Delete, Kv, NotPermitted, Put, Range
-from lookout.ledger.kv.runs import RunsPart
-from lookout.ledger.kv.slot_reader import SlotView, seats
-from lookout.ledger.kv.slot_values import ClaimPart, read_lease
+from lookout.ledger.kv.runs import Runs
+from lookout.ledger.kv.slot_reader import SlotView, views
 from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.rules import slots as settling
 
@@ -30,25 +32,31 @@ TOGETHER = 300
 """Slots that are taken back in one transaction."""
 
 
-class SessionsPart(OutboxPart, RunsPart):
-    """See ``Ledger``."""
+class Sessions:
+    """Sessions of owners. See ``Ledger``."""
+
+    def __init__(self, space: Keyspace, alerts: Alerts, runs: Runs, batches: BatchLists) -> None:
+        self._space, self._alerts, self._runs, self._batches = space, alerts, runs, batches
+        self._open: set[str] = set()
+        self._not_ours: set[tuple[str, int] | str] = set()
+        """Claim calls, by stage and token, and dead owners that this user may not, or not wholly, take back."""
 
     @contextmanager
     def session(self) -> Iterator[str]:
-        self._check_writing()
-        self._bury_dead()
+        self._space.check_writing()
+        self.bury_dead()
         owner = f"{os.getpid()}-{os.urandom(6).hex()}"
-        life = Life(self._kv, self._ttl_s)
+        life = Life(self._space.kv, self._space.ttl_s)
         try:
-            self._write(
+            self._space.write(
                 [],
                 [
-                    Put(self._name(keys.OWNER, owner), repr(self._clock()).encode()),
-                    Put(self._name(keys.ALIVE, owner), b"", life.lease),
+                    Put(self._space.name(keys.OWNER, owner), repr(self._space.clock()).encode()),
+                    Put(self._space.name(keys.ALIVE, owner), b"", life.lease),
                 ],
             )
-            self._sessions.add(owner)
-            self._shard = 0
+            self._open.add(owner)
+            self._space.shard = 0
             try:
                 yield owner
             except BaseException:
@@ -59,47 +67,61 @@ class SessionsPart(OutboxPart, RunsPart):
                 raise
             self._leave(owner)
         finally:
-            self._sessions.discard(owner)
+            self._open.discard(owner)
             life.end()
 
     def _leave(self, owner: str) -> None:
         def let_go(left: Collection[SlotView], now_s: float) -> None:
-            for seat in left:
-                settling.let_go(seat.row, State.KILLED, now_s)
+            for view in left:
+                settling.let_go(view.row, State.KILLED, now_s)
 
+        self._batches.open_taken(lambda _end_s, of: of == owner, lost=False)
         self._take_back(lambda _end_s, of: of == owner, let_go)
         self._end_owner(owner, "stopped")
 
     def _end_owner(self, owner: str, run_state: str) -> None:
         """Close all that an owner leaves behind beside its slots."""
-        self._abandon_alerts(owner)
-        self._end_runs(owner, run_state)
-        self._write([], [Delete(self._name(kind, owner)) for kind in (keys.OWNER, keys.ALIVE)])
+        self._alerts.abandon(owner)
+        self._runs.end_owned(owner, run_state)
+        self._space.write([], [Delete(self._space.name(kind, owner)) for kind in (keys.OWNER, keys.ALIVE)])
+
+    def check(self, owner: str, alive: Sequence[Kv]) -> None:
+        """Raise Unavailable when the owner's session is not among those alive, ValueError when there never was one."""
+        name = self._space.name(keys.ALIVE, owner)
+        if any(kv.key == name for kv in alive):
+            return
+        if owner in self._open:
+            raise Unavailable(
+                self._space.kv.name,
+                f"the session {owner} has ended: its lease was not extended for {self._space.ttl_s} s",
+            )
+        raise ValueError(f"expected the owner of an open session, got {owner!r}")
 
     # --- the dead and the late --------------------------------------------------------------------------------------
 
-    def _bury_dead(self) -> None:
-        answer = self._kv.read(
-            [Range(*self._range(keys.OWNER), keys_only=True), Range(*self._range(keys.ALIVE), keys_only=True)]
+    def bury_dead(self) -> None:
+        answer = self._space.kv.read(
+            [Range(*self._space.span(keys.OWNER), keys_only=True), Range(*self._space.span(keys.ALIVE), keys_only=True)]
         )
-        self._bury(self._dead(answer.get(0).kvs, answer.get(1).kvs))
+        self.bury(self.dead(answer.get(0).kvs, answer.get(1).kvs))
 
-    def _dead(self, known: Sequence[Kv], alive: Sequence[Kv]) -> set[str]:
-        start = len(self._prefix) + 1
+    def dead(self, known: Sequence[Kv], alive: Sequence[Kv]) -> set[str]:
+        start = len(self._space.prefix) + 1
         living = {kv.key[start:] for kv in alive}
         dead = {keys.parts(kv.key[start:], 1)[0] for kv in known if kv.key[start:] not in living}
         return {owner for owner in dead if owner not in self._not_ours}
 
-    def _bury(self, dead: Collection[str]) -> None:
+    def bury(self, dead: Collection[str]) -> None:
         if not dead:
             return
+        self._batches.open_taken(lambda _end_s, owner: owner in dead, lost=True)
         left = self._take_back(lambda _end_s, owner: owner in dead, self._lose)
         for owner in dead:
             if owner not in left and self._end_dead(owner):
                 log.info("owner lost", owner=owner)
             else:
                 self._not_ours.add(owner)
-                log.info("owner lost", owner=owner, then="left to others, who may take back all that it held")
+                log.info("owner lost", owner=owner, then="left to users who may take back all that it held")
 
     def _end_dead(self, owner: str) -> bool:
         """Close what a dead owner leaves behind; False when this user may not: alerts that it was sending, say."""
@@ -109,30 +131,30 @@ class SessionsPart(OutboxPart, RunsPart):
             return False
         return True
 
-    def _is_late(self, lease: Kv, now_s: float) -> bool:
+    def is_late(self, lease: Kv, now_s: float) -> bool:
         """Tell whether the lease has ended, and its claim is ours to take back."""
         _, end_s, _ = read_lease(lease)
-        return end_s <= now_s and self._claim_name(lease.key)[:2] not in self._not_ours
+        return end_s <= now_s and self._space.claim_name(lease.key)[:2] not in self._not_ours
 
-    def _lose_late(self) -> None:
-        now_s = self._clock()
+    def lose_late(self) -> None:
+        now_s = self._space.clock()
         self._take_back(lambda end_s, _owner: end_s <= now_s, self._lose)
 
     def _lose(self, late: Collection[SlotView], now_s: float) -> None:
-        settling.lose([seat.row for seat in late], now_s)
+        settling.lose([view.row for view in late], now_s)
 
     def _take_back(
         self, chosen: Callable[[float, str], bool], change: Callable[[Collection[SlotView], float], None]
     ) -> set[str]:
         """Free the slots of the claims that are chosen by end of lease and owner, all of one claim call together. The
         owners of those that this user may not free."""
-        for _attempt in self._attempts("taking back claims"):
+        for _attempt in self._space.attempts("taking back claims"):
             calls: dict[tuple[str, int], list[ClaimPart]] = {}
             left: set[str] = set()
-            for page in self._kv.pages(*self._range(keys.LEASE)):
+            for page in self._space.kv.pages(*self._space.span(keys.LEASE)):
                 for kv in page:
                     owner, end_s, _ = read_lease(kv)
-                    stage, token, number = self._claim_name(kv.key)
+                    stage, token, number = self._space.claim_name(kv.key)
                     if not chosen(end_s, owner):
                         continue
                     if (stage, token) in self._not_ours:
@@ -155,41 +177,41 @@ class SessionsPart(OutboxPart, RunsPart):
         chosen: Callable[[float, str], bool],
         change: Callable[[Collection[SlotView], float], None],
     ) -> None:
-        names = [name for part in named for name in self._part_names(part)]
-        found = self._kv.get_many(names)
+        names = [name for part in named for name in self._space.part_names(part)]
+        found = self._space.kv.get_many(names)
         claims = [found[name] for name in names[::2] if name in found]
         leases = [found[name] for name in names[1::2] if name in found]
-        parts = [part for part in self._read_parts(claims, leases) if chosen(part.lease_end_s, part.owner)]
+        parts = [part for part in self._space.read_parts(claims, leases) if chosen(part.lease_end_s, part.owner)]
         held = [key for part in parts for key in part.held]
-        answer = self._kv.read([Range(self._name(keys.META))])
-        lost = self._seats_of(stage, held, parts)
-        now_s = self._clock()
+        answer = self._space.kv.read([Range(self._space.name(keys.META))])
+        lost = self._views_of(stage, held, parts)
+        now_s = self._space.clock()
         change(lost, now_s)
-        todo = sorted(lost, key=lambda seat: (seat.part.number if seat.part else 0, seat.key))
+        todo = sorted(lost, key=lambda view: (view.part.number if view.part else 0, view.key))
         for start in range(0, len(todo), TOGETHER):
             some = todo[start : start + TOGETHER]
-            draft = TransactionBuilder(self._prefix)
+            draft = TransactionBuilder(self._space.prefix)
             draft.expect_marks(some, answer.revision, one_by_one=False)
-            for seat in some:
-                draft.keep(seat, now_s)
+            for view in some:
+                draft.keep(view, now_s)
             draft.release(some)
-            if not self._write(draft.compares, draft.ops).succeeded:
+            if not self._space.write(draft.compares, draft.ops).succeeded:
                 return  # the caller looks again
-            for seat in some:  # what was written is what the next piece compares
-                if seat.part is not None:
-                    seat.part.held.pop(seat.key, None)
+            for view in some:  # what was written is what the next piece compares
+                if view.part is not None:
+                    view.part.held.pop(view.key, None)
             if start + TOGETHER < len(todo):
                 self._refresh(parts)
 
     def _refresh(self, parts: Sequence[ClaimPart]) -> None:
-        found = self._kv.get_many([name for part in parts for name in self._part_names(part)])
+        found = self._space.kv.get_many([name for part in parts for name in self._space.part_names(part)])
         for part in parts:
-            claim, lease = (found.get(name) for name in self._part_names(part))
+            claim, lease = (found.get(name) for name in self._space.part_names(part))
             part.mod_revision = claim.mod_revision if claim is not None else 0
             part.lease_mod_revision = lease.mod_revision if lease is not None else 0
 
-    def _seats_of(self, stage: str, held: Collection[str], parts: Sequence[ClaimPart]) -> list[SlotView]:
-        """The seats of slots that these claims hold."""
-        rows = self._pick(self._name(keys.SLOT, stage), held)
-        marks = self._pick(self._name(keys.DIRTY, stage), held)
-        return list(seats(stage, held, rows, marks, parts).values())
+    def _views_of(self, stage: str, held: Collection[str], parts: Sequence[ClaimPart]) -> list[SlotView]:
+        """The views of slots that these claims hold."""
+        rows = self._space.pick(self._space.name(keys.SLOT, stage), held)
+        marks = self._space.pick(self._space.name(keys.DIRTY, stage), held)
+        return list(views(stage, held, rows, marks, parts).values())

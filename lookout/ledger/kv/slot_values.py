@@ -16,7 +16,7 @@ from lookout.domain.errors import Corrupt
 from lookout.domain.records import State
 from lookout.ledger import codec
 from lookout.ledger.kv.port import Kv
-from lookout.ledger.rules.slots import Row
+from lookout.ledger.rules.slots import SlotState
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ def load_all(kvs: Sequence[Kv], build: Callable[[Any], T]) -> list[T]:
 
 def corrupt(kv: Kv, exc: Exception) -> Corrupt:
     """The error for a value that cannot be read."""
-    return Corrupt(f"the key {kv.key!r} in etcd", "what was written", f"{kv.value[:60]!r} ({exc})")
+    return Corrupt(f"the key {kv.key!r} of the ledger", "what was written", f"{kv.value[:60]!r} ({exc})")
 
 
 # --- slots -----------------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def corrupt(kv: Kv, exc: Exception) -> Corrupt:
 class Kept:
     """A slot as its key holds it: the row, without what the keys of marks and claims add to it."""
 
-    row: Row
+    row: SlotState
     base: int = 0
     """Counter of the slot beside the puts of its mark."""
     rests: bool = True
@@ -133,7 +133,7 @@ class Kept:
     def copy(self) -> Kept:
         """Another with a row of its own. Written out, for ``replace`` would be the largest cost of a skip."""
         row = self.row
-        again = Row(
+        again = SlotState(
             row.stage, row.key, row.state, row.record, row.dirty, row.token, row.owner, row.lease_end_s, row.tries,
             row.losses, row.suspect, row.cohort, row.salt, row.error, row.updated_at_s, row.proven, row.damage,
         )  # fmt: skip
@@ -201,7 +201,7 @@ def read_slots_apart(named: list[tuple[str, str, Kv]]) -> list[Kept]:
         if len(named) == 1:
             stage, key, _ = named[0]
             why = str(exc)
-            row = Row(stage, key, state=State.FAILED, error=why, proven=True, damage=why)
+            row = SlotState(stage, key, state=State.FAILED, error=why, proven=True, damage=why)
             return [Kept(row, letter=LETTERS[State.FAILED])]
     half = len(named) // 2
     return [*read_slots_apart(named[:half]), *read_slots_apart(named[half:])]
@@ -229,7 +229,7 @@ def _heads(named: list[tuple[str, str, Kv]], texts: list[tuple[str, str]]) -> li
 
 def _slot(stage: str, key: str, head: Any) -> tuple[Kept, str | None]:
     letter, base, rests, tries, losses, suspect, cohort, salt, error, proven, loose, hash_, updated_at_s = head
-    row = Row(
+    row = SlotState(
         stage,
         key,
         state=STATES[letter],
@@ -272,53 +272,3 @@ def read_record(kv: Kv) -> tuple[str, str, str | None]:
     except (ValueError, TypeError) as exc:
         raise corrupt(kv, exc) from exc
     return stage, key, body or None
-
-
-# --- claims ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class ClaimPart:
-    """Some of the slots that one claim call took, held until one moment."""
-
-    stage: str
-    token: int
-    number: int
-    owner: str
-    held: dict[str, tuple[int, str]]
-    """By key: the counter when it was claimed, and the letter of the state its row has ("" for none)."""
-    lease_end_s: float = 0.0
-    claimed_at_s: float = 0.0
-    mod_revision: int = 0
-    lease_mod_revision: int = 0
-
-
-def write_part(part: ClaimPart) -> bytes:
-    """The value of a claim's key."""
-    return dump([part.owner, part.claimed_at_s, [[key, *entry] for key, entry in part.held.items()]])
-
-
-def write_lease(part: ClaimPart) -> bytes:
-    """The value of a lease's key."""
-    return dump([part.owner, part.lease_end_s, len(part.held)])
-
-
-def read_part(stage: str, token: int, number: int, kv: Kv) -> ClaimPart:
-    """Read what ``write_part`` wrote, without its lease."""
-
-    def build(value: Any) -> ClaimPart:
-        owner, claimed_at_s, held = value
-        entries = {key: (dirty, letter) for key, dirty, letter in held}
-        return ClaimPart(stage, token, number, owner, entries, claimed_at_s=claimed_at_s, mod_revision=kv.mod_revision)
-
-    return load(kv, build)
-
-
-def read_lease(kv: Kv) -> tuple[str, float, int]:
-    """Owner, end, number of slots."""
-
-    def build(value: Any) -> tuple[str, float, int]:
-        owner, lease_end_s, count = value
-        return owner, lease_end_s, count
-
-    return load(kv, build)

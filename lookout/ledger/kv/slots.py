@@ -12,8 +12,9 @@ from typing import Final
 
 from lookout.domain.records import Slot, State
 from lookout.ledger.kv import keys
+from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.port import Kv, Range
-from lookout.ledger.kv.slot_reader import KvBase, seats
+from lookout.ledger.kv.slot_reader import views
 from lookout.ledger.kv.slot_values import LETTERS, STATES
 
 PAGE: Final = 500
@@ -21,11 +22,14 @@ _ALL: Final = (keys.SLOT, keys.DIRTY, keys.CLAIM)
 """Kinds of keys of which every slot has one."""
 
 
-class ViewsPart(KvBase):
-    """See ``Ledger``."""
+class Slots:
+    """Live view of slots. See ``Ledger``."""
+
+    def __init__(self, space: Keyspace) -> None:
+        self._space = space
 
     def find_slots(self, stage: str, keys: Collection[str]) -> dict[str, Slot]:
-        return {key: seat.row.slot() for key, seat in self._see(stage, set(keys)).items()}
+        return {key: view.row.slot() for key, view in self._space.see(stage, set(keys)).items()}
 
     def slots(
         self,
@@ -64,17 +68,19 @@ class ViewsPart(KvBase):
         """The stages that have keys of these kinds, found by a step each. A step costs etcd the more the more keys
         there are behind it, as it counts them."""
         found: set[str] = set()
-        spans = {kind: self._range(kind) for kind in kinds}
+        spans = {kind: self._space.span(kind) for kind in kinds}
         while spans:
-            answer = self._kv.read([Range(*span, limit=1, keys_only=True) for span in spans.values()])
+            answer = self._space.kv.read([Range(*span, limit=1, keys_only=True) for span in spans.values()])
             for n, (kind, (_, end)) in enumerate(list(spans.items())):
                 if not answer.get(n).kvs:
                     del spans[kind]
                     continue
-                stage, end_of_text, _ = answer.get(n).kvs[0].key[len(self._prefix) + len(kind) :].partition(b"\x00")
+                stage, end_of_text, _ = (
+                    answer.get(n).kvs[0].key[len(self._space.prefix) + len(kind) :].partition(b"\x00")
+                )
                 (name,) = keys.parts(stage + end_of_text, 1)
                 found.add(name)
-                spans[kind] = keys.after(self._name(kind, name)), end
+                spans[kind] = keys.after(self._space.name(kind, name)), end
         return sorted(found)
 
     # --- by an index ------------------------------------------------------------------------------------------------
@@ -95,26 +101,15 @@ class ViewsPart(KvBase):
 
     def _held(self, stage: str, prefix: str, first: str | None) -> list[str]:
         """The keys of slots that somebody holds."""
-        held = {key for part in self._parts_of(stage)[0] for key in part.held}
+        held = {key for part in self._space.parts_of(stage)[0] for key in part.held}
         return sorted(key for key in held if key.startswith(prefix) and (first is None or key > first))
 
     def _index_keys(self, kind: bytes, texts: Sequence[str], prefix: str, first: str | None) -> Iterator[str]:
-        start, end, cut = self._span(kind, texts, prefix, first)
+        start, end, cut = self._space.span_from(kind, texts, prefix, first)
         if start < end:
-            for page in self._kv.pages(start, end, keys_only=True):
+            for page in self._space.kv.pages(start, end, keys_only=True):
                 for kv in page:
                     yield keys.parts(kv.key[cut:], 1)[0]
-
-    def _span(self, kind: bytes, texts: Sequence[str], prefix: str, first: str | None) -> tuple[bytes, bytes, int]:
-        """From where to where the keys go, and where their last part begins."""
-        start = self._name(kind, *texts)
-        cut = len(start)
-        if prefix:
-            start += keys.open_text(prefix)
-        end = keys.after(start)
-        if first is not None:
-            start = max(start, keys.behind(self._name(kind, *texts, first)))
-        return start, end, cut
 
     def _named(self, stage: str, names: Iterable[str]) -> Iterator[Slot]:
         page: list[str] = []
@@ -126,25 +121,25 @@ class ViewsPart(KvBase):
         yield from self._load(stage, page)
 
     def _load(self, stage: str, page: Sequence[str]) -> Iterator[Slot]:
-        found = self._see(stage, page)
+        found = self._space.see(stage, page)
         yield from (found[key].row.slot() for key in page if key in found)
 
     # --- all --------------------------------------------------------------------------------------------------------
 
     def _all(self, stage: str, prefix: str, first: str | None) -> Iterator[Slot]:
-        row_start, row_end, row_cut = self._span(keys.SLOT, [stage], prefix, first)
-        mark_start, mark_end, mark_cut = self._span(keys.DIRTY, [stage], prefix, first)
+        row_start, row_end, row_cut = self._space.span_from(keys.SLOT, [stage], prefix, first)
+        mark_start, mark_end, mark_cut = self._space.span_from(keys.DIRTY, [stage], prefix, first)
         while row_start < row_end:
-            answer = self._kv.read(
+            answer = self._space.kv.read(
                 [
                     Range(row_start, row_end, limit=PAGE),
                     Range(mark_start, mark_end, limit=PAGE),
-                    Range(*self._range(keys.CLAIM, stage)),
-                    Range(*self._range(keys.LEASE, stage)),
+                    Range(*self._space.span(keys.CLAIM, stage)),
+                    Range(*self._space.span(keys.LEASE, stage)),
                 ]
             )
             rows, marks = _by_key(answer.get(0).kvs, row_cut), _by_key(answer.get(1).kvs, mark_cut)
-            parts = self._read_parts(answer.get(2).kvs, answer.get(3).kvs)
+            parts = self._space.read_parts(answer.get(2).kvs, answer.get(3).kvs)
             # A page ends where the shorter of the two ends; what is held without a row is between its ends.
             ends = [found.kvs[-1].key[cut:] for found, cut in ((answer.get(0), row_cut), (answer.get(1), mark_cut))
                     if found.more]  # fmt: skip
@@ -155,7 +150,7 @@ class ViewsPart(KvBase):
                 for key in {*rows, *marks, *held}
                 if begin <= (tail := keys.text(key)) and (stop is None or tail <= stop)
             )
-            found = seats(stage, page, _only(rows, page), _only(marks, page), parts)
+            found = views(stage, page, _only(rows, page), _only(marks, page), parts)
             yield from (found[key].row.slot() for key in page)
             if stop is None:
                 return
@@ -175,18 +170,18 @@ class ViewsPart(KvBase):
     def _count(self, stage: str) -> dict[State, int]:
         """Rows by the index of states, corrected by what is held and by what has no row."""
         others = [letter for letter in STATES if letter != "s"]
-        answer = self._kv.read(
+        answer = self._space.kv.read(
             [
-                Range(*self._range(keys.SLOT, stage), count_only=True),
-                *[Range(*self._range(keys.STATE, stage, letter), count_only=True) for letter in others],
-                Range(*self._range(keys.CLAIM, stage)),
+                Range(*self._space.span(keys.SLOT, stage), count_only=True),
+                *[Range(*self._space.span(keys.STATE, stage, letter), count_only=True) for letter in others],
+                Range(*self._space.span(keys.CLAIM, stage)),
             ]
         )
         counts = {STATES[letter]: answer.get(n).total for n, letter in enumerate(others, 1)}
         counts[State.SUCCESS] = answer.get(0).total - sum(counts.values())
         held = {
             key: entry
-            for part in self._read_parts(answer.get(len(others) + 1).kvs, [])
+            for part in self._space.read_parts(answer.get(len(others) + 1).kvs, [])
             for key, entry in part.held.items()
         }
         for _, letter in held.values():
@@ -199,24 +194,24 @@ class ViewsPart(KvBase):
     def _count_without_row(self, stage: str, held: Collection[str]) -> int:
         """Count the slots that are marked, not held, and have no row: new ones."""
         count = 0
-        start, end = self._range(keys.DIRTY, stage)
-        for page in self._kv.pages(start, end, keys_only=True):
+        start, end = self._space.span(keys.DIRTY, stage)
+        for page in self._space.kv.pages(start, end, keys_only=True):
             marked = {key for key in _by_key(page, len(start)) if key not in held}
-            count += len(marked) - len(self._pick(self._name(keys.SLOT, stage), marked, keys_only=True))
+            count += len(marked) - len(self._space.pick(self._space.name(keys.SLOT, stage), marked, keys_only=True))
         return count
 
     def count_dirty(self, stage: str) -> int:
-        answer = self._kv.read(
+        answer = self._space.kv.read(
             [
-                Range(*self._range(keys.DIRTY, stage), count_only=True),
-                Range(*self._range(keys.SUSPECT, stage), keys_only=True),
-                Range(*self._range(keys.CLAIM, stage)),
+                Range(*self._space.span(keys.DIRTY, stage), count_only=True),
+                Range(*self._space.span(keys.SUSPECT, stage), keys_only=True),
+                Range(*self._space.span(keys.CLAIM, stage)),
             ]
         )
-        cut = len(self._name(keys.SUSPECT, stage)) + 12
-        apart = {key for part in self._read_parts(answer.get(2).kvs, []) for key in part.held}
+        cut = len(self._space.name(keys.SUSPECT, stage)) + 12
+        apart = {key for part in self._space.read_parts(answer.get(2).kvs, []) for key in part.held}
         apart.update(_by_key(answer.get(1).kvs, cut))
-        both = self._pick(self._name(keys.DIRTY, stage), apart, answer.revision, keys_only=True)
+        both = self._space.pick(self._space.name(keys.DIRTY, stage), apart, answer.revision, keys_only=True)
         return answer.get(0).total + len(apart) - len(both)
 
 

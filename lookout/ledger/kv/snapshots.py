@@ -11,10 +11,10 @@ from typing import Any, Final
 from lookout.domain.records import Record
 from lookout.ledger import codec
 from lookout.ledger.kv import keys, record_values, slot_values
+from lookout.ledger.kv.claim_values import ClaimPart
 from lookout.ledger.kv.history import read_makers
 from lookout.ledger.kv.port import Kv
-from lookout.ledger.kv.slot_reader import seat_of
-from lookout.ledger.kv.slot_values import ClaimPart
+from lookout.ledger.kv.slot_reader import view_of
 from lookout.ledger.kv.spool import Spool
 from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note, at_rest, ended
 
@@ -135,8 +135,8 @@ def _kept(tails: Sequence[bytes], page: Sequence[dict[bytes, Any]]) -> Iterator[
     rows = [(*name, found[keys.SLOT]) for name, found in zip(names, page, strict=True) if keys.SLOT in found]
     kept = {(one.row.stage, one.row.key): one for one in slot_values.read_slots([(s, k, kv) for s, k, kv in rows])}
     for (stage, key), found in zip(names, page, strict=True):
-        seat = seat_of(stage, key, kept.get((stage, key)), found.get(keys.DIRTY), found.get(keys.CLAIM))
-        if seat is not None:
+        view = view_of(stage, key, kept.get((stage, key)), found.get(keys.DIRTY), found.get(keys.CLAIM))
+        if view is not None:
             # A stage has its tokens, a slot only while it is held; but under that of its cohort it was lost.
-            seat.row.token = max(seat.row.token, seat.row.cohort)
-            yield KeptSlot.of(seat.row)
+            view.row.token = max(view.row.token, view.row.cohort)
+            yield KeptSlot.of(view.row)

@@ -12,10 +12,11 @@ from typing import Final
 
 from lookout.domain.records import State
 from lookout.ledger import codec
-from lookout.ledger.kv import keys, slot_values
+from lookout.ledger.kv import claim_values, keys, slot_values
+from lookout.ledger.kv.claim_values import ClaimPart
 from lookout.ledger.kv.port import Compare, Delete, Exists, Guarded, NoneNewer, Op, Put, Unchanged, most_ops, size_of
 from lookout.ledger.kv.slot_reader import SlotView
-from lookout.ledger.kv.slot_values import LETTERS, ClaimPart, Kept
+from lookout.ledger.kv.slot_values import LETTERS, Kept
 
 MAX_COMPARES: Final = 100
 """Below the limit of one transaction, with room for the session."""
@@ -49,13 +50,13 @@ class TransactionBuilder:
         """Nothing in the range was written since."""
         self._compares[start + end] = NoneNewer(start, end, revision)
 
-    def expect_marks(self, seats: Collection[SlotView], revision: int, *, one_by_one: bool) -> None:
+    def expect_marks(self, views: Collection[SlotView], revision: int, *, one_by_one: bool) -> None:
         """No slot was marked since: by one range for each stage, which others' marks may spoil, or one by one."""
         spans: dict[object, list[SlotView]] = {}
-        for seat in seats:
-            spans.setdefault((seat.stage, seat.key) if one_by_one else seat.stage, []).append(seat)
+        for view in views:
+            spans.setdefault((view.stage, view.key) if one_by_one else view.stage, []).append(view)
         for span in spans.values():
-            order = [seat.key for seat in span]
+            order = [view.key for view in span]
             first, last = (self.name(keys.DIRTY, span[0].stage, key) for key in (min(order), max(order)))
             self.expect_none_newer(first, keys.behind(last), revision)
 
@@ -105,16 +106,16 @@ class TransactionBuilder:
     def put_part(self, part: ClaimPart) -> None:
         """Keep a claim and its lease; one that holds nothing goes."""
         claim, lease = self.part_names(part)
-        self.puts[claim] = slot_values.write_part(part) if part.held else None
-        self.puts[lease] = slot_values.write_lease(part) if part.held else None
+        self.puts[claim] = claim_values.write_part(part) if part.held else None
+        self.puts[lease] = claim_values.write_lease(part) if part.held else None
 
-    def release(self, seats: Iterable[SlotView]) -> None:
+    def release(self, views: Iterable[SlotView]) -> None:
         """Take slots out of the claims that held them, which must be as they were."""
         gone: dict[tuple[str, int, int], tuple[ClaimPart, set[str]]] = {}
-        for seat in seats:
-            if seat.part is not None:
-                part = seat.part
-                gone.setdefault((part.stage, part.token, part.number), (part, set()))[1].add(seat.key)
+        for view in views:
+            if view.part is not None:
+                part = view.part
+                gone.setdefault((part.stage, part.token, part.number), (part, set()))[1].add(view.key)
         for part, without in gone.values():
             self.expect_part(part)
             held = {key: entry for key, entry in part.held.items() if key not in without}
@@ -126,28 +127,28 @@ class TransactionBuilder:
         """Mark a slot that nothing is known of."""
         self.puts[self.name(keys.DIRTY, stage, key)] = slot_values.write_mark(now_s)
 
-    def forget(self, seat: SlotView) -> None:
+    def forget(self, view: SlotView) -> None:
         """Remove a slot that rests."""
-        kept = seat.kept
+        kept = view.kept
         if kept is not None:
-            self.delete(self.name(keys.SLOT, seat.stage, seat.key))
-            self._index(seat, "s", labelled=False)
+            self.delete(self.name(keys.SLOT, view.stage, view.key))
+            self._index(view, "s", labelled=False)
 
-    def keep(self, seat: SlotView, now_s: float, loose: tuple[str, ...] | None = None, body: str | None = None) -> None:
+    def keep(self, view: SlotView, now_s: float, loose: tuple[str, ...] | None = None, body: str | None = None) -> None:
         """Keep a slot that nobody holds any more, where it belongs by its counter and suspicion."""
-        row, was = seat.row, seat.kept
+        row, was = view.row, view.kept
         if row.damage is not None:
-            self._keep_damaged(seat, now_s)
+            self._keep_damaged(view, now_s)
             return
-        version = seat.version
+        version = view.version
         suspect = bool(row.dirty and row.suspect)
-        if seat.touched or (row.dirty and not version and not suspect):
-            self.mark(seat.stage, seat.key, now_s)
+        if view.touched or (row.dirty and not version and not suspect):
+            self.mark(view.stage, view.key, now_s)
             version += 1
         elif version and not row.dirty:
-            self.delete(self.name(keys.DIRTY, seat.stage, seat.key))
+            self.delete(self.name(keys.DIRTY, view.stage, view.key))
         if suspect:
-            self.put(self.suspect_name(seat))
+            self.put(self.suspect_name(view))
         base = max(0, row.dirty - version)
         kept = Kept(row, base, rests=row.dirty == 0, loose=loose if loose is not None else was.loose if was else ())
         if row.record is not None:
@@ -155,38 +156,38 @@ class TransactionBuilder:
             kept.body = was.body if same and was is not None else body or codec.write_record(row.record)
         if was is None and _says_nothing(kept):
             return
-        self._index(seat, LETTERS[row.state], labelled=row.record is not None and row.record.label is not None)
+        self._index(view, LETTERS[row.state], labelled=row.record is not None and row.record.label is not None)
         if was is not None and kept.body == was.body and slot_values.fields_of(kept)[:-1] == was.said[:-1]:
             return
-        self.put(self.name(keys.SLOT, seat.stage, seat.key), slot_values.write_slot(kept))
+        self.put(self.name(keys.SLOT, view.stage, view.key), slot_values.write_slot(kept))
 
-    def _keep_damaged(self, seat: SlotView, now_s: float) -> None:
+    def _keep_damaged(self, view: SlotView, now_s: float) -> None:
         """Keep a slot whose row cannot be read: the row stays as it is, for it may be mended, and counts as failed. It
         is no suspect, as nobody works on it."""
-        if seat.touched or (seat.row.dirty and not seat.version):
-            self.mark(seat.stage, seat.key, now_s)
-        elif seat.version and not seat.row.dirty:
-            self.delete(self.name(keys.DIRTY, seat.stage, seat.key))
+        if view.touched or (view.row.dirty and not view.version):
+            self.mark(view.stage, view.key, now_s)
+        elif view.version and not view.row.dirty:
+            self.delete(self.name(keys.DIRTY, view.stage, view.key))
         for state, letter in LETTERS.items():
             if state is not State.SUCCESS:
-                name = self.name(keys.STATE, seat.stage, letter, seat.key)
+                name = self.name(keys.STATE, view.stage, letter, view.key)
                 self.puts[name] = b"" if state is State.FAILED else None
 
-    def suspect_name(self, seat: SlotView) -> bytes:
+    def suspect_name(self, view: SlotView) -> bytes:
         """The key by which a suspect waits."""
-        cohort = keys.cohort(seat.row.suspect, seat.row.cohort)
-        return self.name(keys.SUSPECT, seat.stage) + cohort + keys.text(seat.key)
+        cohort = keys.cohort(view.row.suspect, view.row.cohort)
+        return self.name(keys.SUSPECT, view.stage) + cohort + keys.text(view.key)
 
-    def _index(self, seat: SlotView, letter: str, *, labelled: bool) -> None:
-        was = seat.kept
+    def _index(self, view: SlotView, letter: str, *, labelled: bool) -> None:
+        was = view.kept
         before = was.letter if was is not None else "s"
         if letter != before:
             if before != "s":
-                self.delete(self.name(keys.STATE, seat.stage, before, seat.key))
+                self.delete(self.name(keys.STATE, view.stage, before, view.key))
             if letter != "s":
-                self.put(self.name(keys.STATE, seat.stage, letter, seat.key))
+                self.put(self.name(keys.STATE, view.stage, letter, view.key))
         if labelled != (was is not None and was.labelled):
-            self.puts[self.name(keys.LABEL, seat.stage, seat.key)] = b"" if labelled else None
+            self.puts[self.name(keys.LABEL, view.stage, view.key)] = b"" if labelled else None
 
 
 def _says_nothing(kept: Kept) -> bool:

@@ -1,8 +1,8 @@
 """The rules by which a slot changes: marked, held, lost, let go, settled. Pure, and the same for every backend.
 
-A backend gives a ``Book``, a view of what one transaction reads and writes, and makes it durable all together or not
-at all. This module knows no backend, no clock and no locks. It must not do I/O: etcd may run it more than once before
-a transaction holds.
+A backend gives a ``UnitOfWork``, a view of what one transaction reads and writes, and makes it durable all together or
+not at all. This module knows no backend, no clock and no locks. It must not do I/O: a backend may run it more than once
+before a transaction holds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lookout.object_store.port import Publish
 
 
 @dataclass(slots=True)
-class Row:
+class SlotState:
     """A slot as a backend keeps it: what ``Slot`` shows, and what the rules need beside it. Changed in place."""
 
     stage: str
@@ -81,16 +81,16 @@ class Row:
         return self.owner == claim.owner and self.token == claim.token and now_s < self.lease_end_s
 
 
-class Book(Protocol):
+class UnitOfWork(Protocol):
     """Unit of work: the reads and writes of one transaction that settles claims."""
 
-    def find(self, stage: str, key: str) -> Row | None:
+    def find(self, stage: str, key: str) -> SlotState | None:
         """Return the row of a claimed slot, to be changed in place and saved, or None."""
 
-    def save(self, row: Row) -> None:
+    def save(self, row: SlotState) -> None:
         """Keep a changed row."""
 
-    def remove(self, row: Row) -> None:
+    def remove(self, row: SlotState) -> None:
         """Forget a row."""
 
     def mark(self, mark: Mark, now_s: float) -> None:
@@ -139,7 +139,7 @@ def is_tallied(record: Record) -> bool:
 # --- marking, holding, losing ----------------------------------------------------------------------------------------
 
 
-def touch(row: Row, now_s: float, *, revive: bool = False, salt: str | None = None) -> None:
+def touch(row: SlotState, now_s: float, *, revive: bool = False, salt: str | None = None) -> None:
     """Mark a slot. A settled one is tried anew; one that still waits keeps the tries that it has used up."""
     if revive or row.dirty == 0:
         row.tries = row.losses = 0
@@ -149,7 +149,7 @@ def touch(row: Row, now_s: float, *, revive: bool = False, salt: str | None = No
     row.updated_at_s = now_s
 
 
-def hold(row: Row, owner: str, token: int, now_s: float, lease_s: float) -> Claim:
+def hold(row: SlotState, owner: str, token: int, now_s: float, lease_s: float) -> Claim:
     """Give a slot to an owner."""
     before = row.slot()
     row.state, row.owner, row.token = State.RUNNING, owner, token
@@ -159,7 +159,7 @@ def hold(row: Row, owner: str, token: int, now_s: float, lease_s: float) -> Clai
     )
 
 
-def lose(rows: Collection[Row], now_s: float) -> None:
+def lose(rows: Collection[SlotState], now_s: float) -> None:
     """Take slots away from owners that are dead or late: those of one claim call were lost together.
 
     Alone is only who was suspect before, as suspects are worked on with nothing beside them. A first loss says nothing:
@@ -172,14 +172,9 @@ def lose(rows: Collection[Row], now_s: float) -> None:
         row.losses += alone
 
 
-def let_go(row: Row, state: State, now_s: float) -> None:
+def let_go(row: SlotState, state: State, now_s: float) -> None:
     """Free a slot that was not settled: it stays dirty."""
     row.state, row.owner, row.updated_at_s = state, None, now_s
-
-
-def portion(suspect: int) -> int:
-    """Return how many slots of one dead owner, ``suspect`` in number, may be claimed at once."""
-    return max(1, suspect // 2)
 
 
 # --- settling --------------------------------------------------------------------------------------------------------
@@ -193,36 +188,36 @@ def check(outcomes: Iterable[tuple[Claim, Outcome]]) -> None:
             raise ValueError(f"expected a record of {claim.stage}/{claim.key}, got one of {record.stage}/{record.key}")
 
 
-def settle(book: Book, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
-    """Apply one outcome to the book, or say why not."""
-    row = book.find(claim.stage, claim.key)
+def settle(unit: UnitOfWork, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
+    """Apply one outcome to the unit, or say why not."""
+    row = unit.find(claim.stage, claim.key)
     if row is None or not row.held_by(claim, now_s):
         return Settled.LOST
     if row.damage is not None and outcome.state not in (State.FAILED, State.KILLED, State.PENDING):
         # What hangs on a record that cannot be read is not known, so it is neither replaced nor retracted.
         outcome = Outcome(state=State.FAILED, error=row.damage, marks=outcome.marks_if_refused)
-    answer = _apply(book, row, claim, outcome, now_s)
+    answer = _apply(unit, row, claim, outcome, now_s)
     marks = {Settled.DONE: outcome.marks, Settled.CONFLICT: outcome.marks_if_refused}
     for mark in marks.get(answer, ()):
-        book.mark(mark, now_s)
+        unit.mark(mark, now_s)
     return answer
 
 
-def _apply(book: Book, row: Row, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
+def _apply(unit: UnitOfWork, row: SlotState, claim: Claim, outcome: Outcome, now_s: float) -> Settled:
     handed_back = outcome.state in (State.KILLED, State.PENDING)
     superseded = row.dirty != claim.dirty
     if handed_back or (superseded and not outcome.interim):
         let_go(row, outcome.state if handed_back else State.PENDING, now_s)
         if superseded:  # it came back alive, or what it choked on is not what it will read
             row.losses = row.suspect = row.cohort = 0
-        book.save(row)
+        unit.save(row)
         return Settled.DONE if handed_back else Settled.SUPERSEDED
 
     answer = Settled.DONE
     new = outcome.record
     let_go(row, outcome.state, now_s)
     row.error = outcome.error
-    if new is not None and (other := _conflict(book, row, new)) is not None:
+    if new is not None and (other := _conflict(unit, row, new)) is not None:
         row.state, row.error, answer = State.FAILED, other, Settled.CONFLICT
     if row.state is State.FAILED:
         row.tries += 1
@@ -233,11 +228,11 @@ def _apply(book: Book, row: Row, claim: Claim, outcome: Outcome, now_s: float) -
     if not superseded and (row.state is not State.FAILED or answer is Settled.CONFLICT or outcome.final):
         row.dirty = 0
     if answer is Settled.DONE and (new is not None or row.state is State.RETRACTED):
-        _replace(book, row, outcome, now_s)
+        _replace(unit, row, outcome, now_s)
     if row.state is State.RETRACTED and not row.proven:
-        book.remove(row)
+        unit.remove(row)
     else:
-        book.save(row)
+        unit.save(row)
     return answer
 
 
@@ -255,21 +250,21 @@ def span_below(key: str) -> tuple[str, str]:
     return f"{key}/", f"{key}0"  # 0 follows the slash
 
 
-def _conflict(book: Book, row: Row, record: Record) -> str | None:
+def _conflict(unit: UnitOfWork, row: SlotState, record: Record) -> str | None:
     """Say which output cannot be: its path belongs to another slot, or one of the two would have to be a folder."""
     mine = (row.stage, row.key)
     paths = {(ref.bucket, ref.key) for ref in record.outputs}
     for ref in record.outputs:
-        other = book.holder(ref.bucket, ref.key)
+        other = unit.holder(ref.bucket, ref.key)
         if other not in (None, mine):
             return f"its output {ref.path} belongs to {_named(other)}"
         for folder in folders(ref.key):
             if (ref.bucket, folder) in paths:
                 return f"its output {ref.path} lies below {ref.bucket}/{folder}, which is an output of it too"
-            other = book.holder(ref.bucket, folder)
+            other = unit.holder(ref.bucket, folder)
             if other not in (None, mine):
                 return f"its output {ref.path} lies below {ref.bucket}/{folder}, which belongs to {_named(other)}"
-        for path, holder in book.below(ref.bucket, ref.key):
+        for path, holder in unit.below(ref.bucket, ref.key):
             if holder != mine:
                 return f"its output {ref.path} is a folder of {ref.bucket}/{path}, which belongs to {_named(holder)}"
     return None
@@ -279,47 +274,47 @@ def _named(holder: tuple[str, str] | None) -> str:
     return "nobody" if holder is None else f"the datum {holder[1]!r} of {holder[0]}"
 
 
-def _replace(book: Book, row: Row, outcome: Outcome, now_s: float) -> None:
+def _replace(unit: UnitOfWork, row: SlotState, outcome: Outcome, now_s: float) -> None:
     """Put the outcome's record, or none, in the place of the live one, with all that hangs on it."""
     old, new = row.record, outcome.record
     written: set[tuple[str, str]] = set()
     if new is not None:
         for ref in new.outputs:
-            book.hold_path(ref, (row.stage, row.key))
-            book.publish(Publish(bucket=ref.bucket, key=ref.key, ref=ref))
+            unit.hold_path(ref, (row.stage, row.key))
+            unit.publish(Publish(bucket=ref.bucket, key=ref.key, ref=ref))
             written.add((ref.bucket, ref.key))
-        book.keep(new)
-        book.tally(new, +1)
+        unit.keep(new)
+        unit.tally(new, +1)
         row.proven = True
     if old is not None:
         for ref in old.outputs:
             if (ref.bucket, ref.key) not in written:
-                book.hold_path(ref, None)
-                book.publish(Publish(bucket=ref.bucket, key=ref.key, ref=None))
-        book.tally(old, -1)
-    _replace_alerts(book, row.key, old, outcome, now_s)
+                unit.hold_path(ref, None)
+                unit.publish(Publish(bucket=ref.bucket, key=ref.key, ref=None))
+        unit.tally(old, -1)
+    _replace_alerts(unit, row.key, old, outcome, now_s)
     row.record = new
 
 
-def _replace_alerts(book: Book, key: str, old: Record | None, outcome: Outcome, now_s: float) -> None:
+def _replace_alerts(unit: UnitOfWork, key: str, old: Record | None, outcome: Outcome, now_s: float) -> None:
     carried = {alert.id: alert for alert in outcome.alerts}
     again = set(outcome.record.alert_ids).difference(carried) if outcome.record is not None else set()
     for id_ in carried.keys() | again:
-        known = book.alert(id_)
+        known = unit.alert(id_)
         # A record of history comes back by itself, without its alerts: what was canceled in between waits again.
         entering = carried.get(id_, known)
         if entering is not None and (known is None or known.state is AlertState.CANCELED):
             new = replace(entering, keys=() if entering.draft.picture_key == key else (key,))
-            book.put_alert(delivery.renewed(new, doubts=0 if known is None else known.doubts))
+            unit.put_alert(delivery.renewed(new, doubts=0 if known is None else known.doubts))
         elif known is not None and known.state in delivery.NOT_SENT:
             shared = delivery.needed(known, key)
             if shared is not known or known.state is AlertState.SENDING:
-                book.share_alert(shared)
+                unit.share_alert(shared)
     if old is not None:
-        for id_ in {*old.alert_ids, *book.alerts_of(old)} - carried.keys() - again:
-            known = book.alert(id_)
+        for id_ in {*old.alert_ids, *unit.alerts_of(old)} - carried.keys() - again:
+            known = unit.alert(id_)
             left = None if known is None else delivery.unneeded(known, key)
             if left is None:
-                book.withdraw_alert(id_, now_s)
+                unit.withdraw_alert(id_, now_s)
             elif left.state in delivery.NOT_SENT:
-                book.share_alert(left)
+                unit.share_alert(left)

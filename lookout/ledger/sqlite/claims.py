@@ -9,7 +9,8 @@ from typing import Final
 
 from lookout.domain.records import Claim, Mark, State
 from lookout.ledger.rules import slots as settling
-from lookout.ledger.rules.slots import Row
+from lookout.ledger.rules.claims import Cohort, FreeSlots, Listed, choose
+from lookout.ledger.rules.slots import SlotState
 from lookout.ledger.sqlite import liveness as owners
 from lookout.ledger.sqlite.database import select_in
 from lookout.ledger.sqlite.outbox import free_alerts
@@ -96,7 +97,7 @@ class ClaimsPart(Part):
                 raise ValueError(f"expected the owner of an open session, got {owner!r}")
             self._bury_dead(connection, owner)
             self._lose(connection, "s.lease_end_s <= ?", now_s, now_s)
-            rows = _choose(connection, stage, max(0, limit), keys, tuple(behind))
+            rows = choose(_find_free(connection, stage, keys, tuple(behind)), limit)
             if not rows:
                 return []
             token = next_number(connection, "token")
@@ -149,36 +150,38 @@ def _end(connection: sqlite3.Connection, owner: str, run_state: str, now_s: floa
     connection.execute("DELETE FROM owners WHERE name = ?", (owner,))
 
 
-def _choose(
-    connection: sqlite3.Connection, stage: str, limit: int, keys: Collection[str] | None, behind: Sequence[str]
-) -> list[Row]:
-    """Return the slots that a claim takes: those nobody suspects, else a portion of the largest cohort of suspects."""
-    slot = SLOT.format(index="")
-    ready, names = _ready(behind), (stage, *behind)
-    if keys is not None:
-        sql = f"{slot} WHERE {ready} AND s.key IN ({{}})"
-        free = sorted(to_rows(select_in(connection, sql, names, set(keys))), key=_key)
-        if chosen := [row for row in free if row.suspect == 0][:limit]:
-            return chosen
-        suspects = [row for row in free if row.suspect > 0]
-        worst = max(((row.suspect, row.cohort) for row in suspects), default=(0, 0))
-        together = [row for row in suspects if (row.suspect, row.cohort) == worst]
-        return together[: min(limit, settling.portion(worst[0]))]
-    indexed = SLOT.format(index="INDEXED BY slots_free")
-    in_cohort = f"{indexed} WHERE {ready} AND s.suspect = ? AND s.cohort = ? ORDER BY s.key LIMIT ?"
-    fresh = f"{indexed} WHERE {ready} AND s.suspect = 0 AND s.cohort = 0 ORDER BY s.key LIMIT ?"
-    if rows := to_rows(connection.execute(fresh, (*names, limit))):
-        return rows
-    found = connection.execute(
-        f"SELECT s.suspect, s.cohort FROM slots s INDEXED BY slots_free WHERE {ready} AND s.suspect > 0"  # noqa: S608
-        " ORDER BY s.suspect DESC, s.cohort DESC LIMIT 1",
-        names,
-    ).fetchone()
-    if found is None:
-        return []
-    suspect, cohort = found
-    most = min(limit, settling.portion(suspect))
-    return to_rows(connection.execute(in_cohort, (*names, suspect, cohort, most)))
+class _Free:
+    """See ``rules.claims.FreeSlots``: free slots of a stage, by the index of such."""
+
+    def __init__(self, connection: sqlite3.Connection, stage: str, behind: Sequence[str]) -> None:
+        self._connection, self._ready, self._names = connection, _ready(behind), (stage, *behind)
+        self._indexed = SLOT.format(index="INDEXED BY slots_free")
+
+    def fresh(self, limit: int) -> list[SlotState]:
+        sql = f"{self._indexed} WHERE {self._ready} AND s.suspect = 0 AND s.cohort = 0 ORDER BY s.key LIMIT ?"
+        return to_rows(self._connection.execute(sql, (*self._names, limit)))
+
+    def worst(self) -> Cohort | None:
+        found = self._connection.execute(
+            f"SELECT s.suspect, s.cohort FROM slots s INDEXED BY slots_free WHERE {self._ready} AND s.suspect > 0"  # noqa: S608
+            " ORDER BY s.suspect DESC, s.cohort DESC LIMIT 1",
+            self._names,
+        ).fetchone()
+        return None if found is None else Cohort(*found)
+
+    def of(self, cohort: Cohort, limit: int) -> list[SlotState]:
+        sql = f"{self._indexed} WHERE {self._ready} AND s.suspect = ? AND s.cohort = ? ORDER BY s.key LIMIT ?"
+        return to_rows(self._connection.execute(sql, (*self._names, *cohort, limit)))
+
+
+def _find_free(
+    connection: sqlite3.Connection, stage: str, keys: Collection[str] | None, behind: Sequence[str]
+) -> FreeSlots[SlotState]:
+    """Return the slots that a claim may take: all of the stage, or those of the keys."""
+    if keys is None:
+        return _Free(connection, stage, behind)
+    sql = f"{SLOT.format(index='')} WHERE {_ready(behind)} AND s.key IN ({{}})"
+    return Listed(to_rows(select_in(connection, sql, (stage, *behind), set(keys))))
 
 
 def _ready(behind: Sequence[str]) -> str:
@@ -189,7 +192,3 @@ def _ready(behind: Sequence[str]) -> str:
     places = ", ".join("?" * len(behind))
     waits = f"SELECT 1 FROM slots u WHERE u.stage IN ({places}) AND u.key = s.key AND u.dirty > 0"  # noqa: S608
     return f"{_FREE} AND NOT EXISTS ({waits})"
-
-
-def _key(row: Row) -> str:
-    return row.key

@@ -1,6 +1,6 @@
 """Commits in SQLite: all outcomes of a call in one transaction, read in bulk, settled in memory, written in bulk.
 
-The rules are in ``settling``; the book here reads beforehand all that they may ask for, so that the work grows with the
+The rules are in ``settling``; the unit here reads beforehand all that they may ask for, so that the work grows with the
 outcomes and not with the ledger. Also hands out what is to be made visible.
 """
 
@@ -18,7 +18,7 @@ from lookout.ledger import codec
 from lookout.ledger.port import Settled
 from lookout.ledger.rules import alerts as delivery
 from lookout.ledger.rules import slots as settling
-from lookout.ledger.rules.slots import Row
+from lookout.ledger.rules.slots import SlotState
 from lookout.ledger.sqlite.database import by_first, select_in
 from lookout.ledger.sqlite.outbox import find_alerts, save_alerts
 from lookout.ledger.sqlite.rows import MARK, SAVE_STATE, SLOT, Part, next_number, save_states, states_of, to_rows
@@ -42,9 +42,9 @@ class CommitsPart(Part):
         }
         with self._db.write() as connection:
             now_s = self._clock()
-            book = _Book(connection, outcomes, bodies)
-            answers = [settling.settle(book, claim, outcome, now_s) for claim, outcome in outcomes]
-            book.write()
+            unit = _UnitOfWork(connection, outcomes, bodies)
+            answers = [settling.settle(unit, claim, outcome, now_s) for claim, outcome in outcomes]
+            unit.write()
         return answers
 
     @contextmanager
@@ -75,17 +75,17 @@ def _change(bucket: str, key: str, sha256: str | None, size: int, version: str |
     return Publish(bucket=bucket, key=key, ref=ref)
 
 
-class _Book:
-    """The ``settling.Book`` of one transaction."""
+class _UnitOfWork:
+    """The ``settling.UnitOfWork`` of one transaction."""
 
     def __init__(
         self, connection: sqlite3.Connection, outcomes: Sequence[tuple[Claim, Outcome]], bodies: dict[str, str]
     ) -> None:
         self._connection, self._bodies = connection, bodies
-        self._rows: dict[Name, Row] = {}
+        self._rows: dict[Name, SlotState] = {}
         self._records: dict[Name, Record] = {}
         self._ids: dict[str, int] = {}
-        self._saved: dict[Name, Row] = {}
+        self._saved: dict[Name, SlotState] = {}
         self._removed: list[Name] = []
         self._marks: list[tuple[str, str, float]] = []
         self._holders: dict[Name, Name | None] = {}
@@ -139,15 +139,15 @@ class _Book:
             ids.add(id_)
         self._alerts = find_alerts(self._connection, ids)
 
-    # --- the book ---------------------------------------------------------------------------------------------------
+    # --- the unit ---------------------------------------------------------------------------------------------------
 
-    def find(self, stage: str, key: str) -> Row | None:
+    def find(self, stage: str, key: str) -> SlotState | None:
         return self._rows.get((stage, key))
 
-    def save(self, row: Row) -> None:
+    def save(self, row: SlotState) -> None:
         self._saved[row.stage, row.key] = row
 
-    def remove(self, row: Row) -> None:
+    def remove(self, row: SlotState) -> None:
         name = (row.stage, row.key)
         del self._rows[name]
         self._saved.pop(name, None)
@@ -289,7 +289,7 @@ class _Book:
             [(bytes.fromhex(item.ref.sha256), record.hash) for record in self._kept.values() for item in record.inputs],
         )
 
-    def _record_fields(self, row: Row) -> tuple[object, ...]:
+    def _record_fields(self, row: SlotState) -> tuple[object, ...]:
         record = row.record
         if record is None:
             return (None, None, None, None, 0, row.proven)

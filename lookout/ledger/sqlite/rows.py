@@ -12,7 +12,7 @@ from lookout.domain.errors import Corrupt
 from lookout.domain.records import Record, State
 from lookout.ledger import codec
 from lookout.ledger.port import Ledger
-from lookout.ledger.rules.slots import Row
+from lookout.ledger.rules.slots import SlotState
 from lookout.ledger.sqlite.database import Database
 
 SLOT: Final = """
@@ -44,13 +44,13 @@ class Part(Ledger):
         self._db.close()
 
 
-def to_rows(found: Iterable[Sequence[Any]]) -> list[Row]:
+def to_rows(found: Iterable[Sequence[Any]]) -> list[SlotState]:
     """Return the slots of the rows of ``SLOT``, in their order."""
     table = list(found)
     with_record = [(columns[_HASH], columns[0], columns[1], columns[_BODY]) for columns in table if columns[_HASH]]
     records, damage = _read_records(with_record)
     return [
-        Row(
+        SlotState(
             stage,
             key,
             _state(state),
@@ -96,7 +96,7 @@ def _state(value: str) -> State:
         raise Corrupt("a slot of the ledger", "a state", repr(value)) from exc
 
 
-def states_of(rows: Collection[Row]) -> Iterator[tuple[object, ...]]:
+def states_of(rows: Collection[SlotState]) -> Iterator[tuple[object, ...]]:
     """Parameters of ``SAVE_STATE``, a row each."""
     for row in rows:
         yield (
@@ -111,7 +111,7 @@ SAVE_STATE: Final = """
 """
 
 
-def save_states(connection: sqlite3.Connection, rows: Collection[Row]) -> None:
+def save_states(connection: sqlite3.Connection, rows: Collection[SlotState]) -> None:
     """Keep all of the rows but their records."""
     connection.executemany(SAVE_STATE, states_of(rows))
 

@@ -11,14 +11,10 @@ The store must not know the ledger: it never decides which version counts.
 
 from __future__ import annotations
 
-import errno
 import os
-import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from lookout.domain.errors import InputRejected, ObjectChanged, ObjectMissing
 from lookout.domain.identity import MAX_INPUT_BYTES, sha256
@@ -28,16 +24,10 @@ from lookout.log import get_logger
 from lookout.object_store.folder.directories import Folders
 from lookout.object_store.folder.listing import listing
 from lookout.object_store.folder.owned import OwnedRoot
+from lookout.object_store.folder.publisher import STAGING, VERSIONS, Publisher, stage, staged_name
 from lookout.object_store.port import Listed, ObjectStore, Publish
 
 log = get_logger(__name__)
-
-_STAGING: Final = ".staging"
-_VERSIONS: Final = ".versions"
-_VERSION: Final = re.compile(r"[0-9a-f]{32}")
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS})
-_TRIES: Final = 10
-_BUSY: Final = "other processes keep changing this object"
 
 
 class FolderStore(ObjectStore):
@@ -106,23 +96,23 @@ class FolderStore(ObjectStore):
         self._name(bucket, key)
         try:
             with self._made() as root:
-                version = _stage(root, data)
+                version = stage(root, data)
         except OSError as error:
             raise failure(f"{self._root}/{bucket}/{key}", error) from error
         digest = known_sha256 or sha256(data)
         return ObjectRef(bucket=bucket, key=key, sha256=digest, size=len(data), version=version)
 
     def flush(self, refs: Sequence[ObjectRef]) -> None:
-        staged = [name for ref in refs if (name := _staged(ref)) is not None]
+        staged = [name for ref in refs if (name := staged_name(ref)) is not None]
         if not self.durable or not staged:
             return
         try:
             with OwnedRoot(self._root) as root:
                 for name in staged:
                     root.sync_file(name)  # unless discarded since: nobody will name it
-                root.sync_folder(_STAGING)
+                root.sync_folder(STAGING)
         except OSError as error:
-            raise failure(f"{self._root}/{_STAGING}", error) from error
+            raise failure(f"{self._root}/{STAGING}", error) from error
 
     def publish(self, changes: Sequence[Publish]) -> None:
         """See the contract. Also raises InputRejected when the key is a folder of other keys, or lies below a key."""
@@ -132,7 +122,7 @@ class FolderStore(ObjectStore):
         target = self._root
         try:
             with self._made() as root:
-                publisher = _Publisher(root)
+                publisher = Publisher(root)
                 for change, name in zip(changes, names, strict=True):
                     target = f"{self._root}/{name}"
                     publisher.publish(change, name)
@@ -146,7 +136,7 @@ class FolderStore(ObjectStore):
         target = self._name(bucket, key)
         try:
             with self._made() as root:
-                staged = f"{_STAGING}/{_stage(root, data)}"
+                staged = f"{STAGING}/{stage(root, data)}"
                 folders = Folders(root)
                 try:
                     folders.move(staged, target)
@@ -170,20 +160,20 @@ class FolderStore(ObjectStore):
         return None if found is None else found[1]
 
     def discard(self, refs: Sequence[ObjectRef]) -> None:
-        staged = [name for ref in refs if (name := _staged(ref)) is not None]
+        staged = [name for ref in refs if (name := staged_name(ref)) is not None]
         try:
             with suppress(FileNotFoundError), OwnedRoot(self._root) as root:
                 for name in staged:
                     with suppress(FileNotFoundError):
                         root.unlink(name)
         except OSError as error:
-            raise failure(f"{self._root}/{_STAGING}", error) from error
+            raise failure(f"{self._root}/{STAGING}", error) from error
 
     def collect(self, keep_newer_than_s: float) -> int:
         gone = 0
         try:
             with suppress(FileNotFoundError), OwnedRoot(self._root) as root:  # nothing was staged yet
-                for folder in (_STAGING, _VERSIONS):
+                for folder in (STAGING, VERSIONS):
                     gone += _remove_old(root, folder, keep_newer_than_s)
         except OSError as error:
             raise failure(self._root, error) from error
@@ -200,7 +190,7 @@ class FolderStore(ObjectStore):
     def _places(self, ref: ObjectRef) -> Iterable[str]:
         """Return the possible places of a version, in the order in which versions move, so that a reader cannot miss
         one."""
-        target, staged, kept = self._name(ref.bucket, ref.key), _staged(ref), f"{_VERSIONS}/{ref.sha256}"
+        target, staged, kept = self._name(ref.bucket, ref.key), staged_name(ref), f"{VERSIONS}/{ref.sha256}"
         return (target, kept) if staged is None else (staged, target, kept)
 
     def _has(self, root: OwnedRoot, ref: ObjectRef) -> bool:
@@ -216,7 +206,7 @@ class FolderStore(ObjectStore):
         try:
             root = OwnedRoot(self._root)
             try:
-                if root.has_folder(_STAGING) and root.has_folder(_VERSIONS):
+                if root.has_folder(STAGING) and root.has_folder(VERSIONS):
                     return root
             except BaseException:
                 root.close()
@@ -227,7 +217,7 @@ class FolderStore(ObjectStore):
         os.makedirs(self._root, exist_ok=True)
         root = OwnedRoot(self._root)
         try:
-            for folder in (_STAGING, _VERSIONS):
+            for folder in (STAGING, VERSIONS):
                 root.make_folders(folder)
             if self.durable:
                 root.sync_folder("")
@@ -235,112 +225,6 @@ class FolderStore(ObjectStore):
             root.close()
             raise
         return root
-
-
-def _staged(ref: ObjectRef) -> str | None:
-    """Return the path of the staged version. A version handle is never trusted as a path."""
-    if ref.version is None or not _VERSION.fullmatch(ref.version):
-        return None
-    return f"{_STAGING}/{ref.version}"
-
-
-def _stage(root: OwnedRoot, data: bytes) -> str:
-    version = _fresh_name()
-    root.write_new(f"{_STAGING}/{version}", data)
-    return version
-
-
-class _Publisher:
-    """The steps of publishing, in a root that is open and has its hidden folders."""
-
-    def __init__(self, root: OwnedRoot) -> None:
-        self._root, self._folders = root, Folders(root)
-        self._touched: set[str] = set()
-
-    def publish(self, change: Publish, target: str) -> None:
-        if change.ref is None:
-            self._hide(change.bucket, target)
-        else:
-            self._show(change, change.ref, target)
-        self._touched.add(os.path.dirname(target))
-
-    def sync(self) -> None:
-        """Make the names that changed survive a power cut."""
-        for folder in self._touched:
-            with suppress(FileNotFoundError, NotADirectoryError):  # removed again because it was empty
-                self._root.sync_folder(folder)
-
-    def _show(self, change: Publish, ref: ObjectRef, target: str) -> None:
-        staged = _staged(ref)
-        if staged is None or self._root.find_size(staged) is None:
-            if self._is_shown(ref, target):
-                return
-            staged = self._restage(ref)
-        for _ in range(_TRIES):
-            self._keep(target, ref.sha256)
-            try:
-                self._touched.update(self._folders.move(staged, target))
-            except FileNotFoundError:  # another process published this version meanwhile
-                if self._is_shown(ref, target):
-                    return
-                staged = self._restage(ref)
-            except (FileExistsError, IsADirectoryError, NotADirectoryError):
-                self._folders.refuse(change.bucket, change.key)
-            else:
-                return
-        raise OSError(errno.EBUSY, _BUSY)
-
-    def _is_shown(self, ref: ObjectRef, target: str) -> bool:
-        return self._root.find_size(target) == ref.size and self._root.digest(target) == ref.sha256
-
-    def _restage(self, ref: ObjectRef) -> str:
-        """Stage a fresh copy of a replaced version; the kept one stays, as other keys may have the same content."""
-        found = self._root.read(f"{_VERSIONS}/{ref.sha256}", max(ref.size, MAX_INPUT_BYTES))
-        if found is None or found[0] != ref.sha256:
-            raise ObjectMissing(ref.bucket, ref.key)
-        return f"{_STAGING}/{_stage(self._root, found[1])}"
-
-    def _hide(self, bucket: str, target: str) -> None:
-        self._keep(target, None)
-        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            self._root.unlink(target)
-        self._folders.remove_empty(bucket, os.path.dirname(target))
-
-    def _keep(self, target: str, unless: str | None) -> None:
-        """Give what is visible a second name under its digest, before it loses the first, unless that is its digest.
-
-        It is named first and read by that name, so that what is kept is what was read, whatever other processes show
-        meanwhile. The new name also renews a kept version that was there already: its age begins anew.
-        """
-        for _ in range(_TRIES):
-            if self._root.find_size(target) is None:
-                return
-            spare = self._second_name(target)
-            found = None if spare is None else self._root.digest(spare)
-            if spare is None or found is None:
-                continue  # replaced or removed just now
-            if found != unless:
-                self._root.replace(spare, f"{_VERSIONS}/{found}")
-            # Renaming one name of a file onto another name of it does nothing at all: then the spare one is left.
-            with suppress(FileNotFoundError):
-                self._root.unlink(spare)
-            return
-        raise OSError(errno.EBUSY, _BUSY)
-
-    def _second_name(self, target: str) -> str | None:
-        """Return another name for the file, or for a copy where files can have but one; None when it is not there any
-        more."""
-        spare = f"{_STAGING}/{_fresh_name()}"
-        try:
-            self._root.link(target, spare)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            found = self._root.read(target, sys.maxsize)
-            return None if found is None else f"{_STAGING}/{_stage(self._root, found[1])}"
-        return spare
 
 
 def _remove_old(root: OwnedRoot, folder: str, keep_newer_than_s: float) -> int:
@@ -362,8 +246,3 @@ def _remove_old(root: OwnedRoot, folder: str, keep_newer_than_s: float) -> int:
     finally:
         os.close(fd)
     return gone
-
-
-def _fresh_name() -> str:
-    """Return a name that no other process picks too."""
-    return os.urandom(16).hex()

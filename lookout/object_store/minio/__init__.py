@@ -1,5 +1,6 @@
 """MinIO as the object store: the one package that imports minio, and knows no ledger and no stage."""
 
+from lookout.object_store.minio.access import Access
 from lookout.object_store.minio.store import MinioStore
 
-__all__ = ["MinioStore"]
+__all__ = ["Access", "MinioStore"]

@@ -20,8 +20,9 @@ from urllib3.exceptions import HTTPError
 
 from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.records import JsonObject
-from lookout.object_store.minio.client import Access, make_pool, signed
+from lookout.object_store.minio.access import Access
 from lookout.object_store.minio.errors import failure
+from lookout.object_store.minio.http import make_pool, signed
 from lookout.object_store.minio.policies import Role, policy
 from lookout.object_store.minio.store import MinioStore
 

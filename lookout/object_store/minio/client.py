@@ -15,27 +15,24 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Final, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import urllib3
 from minio import Minio
 from minio.commonconfig import REPLACE, CopySource
-from minio.credentials.credentials import Credentials
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
-from minio.signer import sign_v4_s3
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from urllib3.response import BaseHTTPResponse
 
-from lookout.domain.errors import InputRejected, Unavailable
+from lookout.domain.errors import Unavailable
 from lookout.domain.identity import MAX_INPUT_BYTES, unread_digest
+from lookout.object_store.minio.access import Access, Found
 from lookout.object_store.minio.blame import blame, may_be_of_one
 from lookout.object_store.minio.errors import GONE, code_of, failure, translated
+from lookout.object_store.minio.http import REPEATS, make_pool, signed
 
 SHA256: Final = "sha256"
 """The metadata entry with the content's digest, lower-case hex."""
@@ -47,51 +44,11 @@ MADE_BY: Final = "lookout-"
 
 _META: Final = "x-amz-meta-"
 _CHUNK_BYTES: Final = 1024 * 1024
-_CONNECT_S: Final = 5.0
-_REPEATS: Final = 3
-_BACKOFF_S: Final = 0.2
-_SERVER_TROUBLE: Final = frozenset({500, 502, 503, 504})
 _DELETE_AT_ONCE: Final = 1000
-_EMPTY_SHA256: Final = hashlib.sha256().hexdigest()
 _MIN_PART_BYTES: Final = 5 * 1024 * 1024
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """Address and credentials of a server. ``endpoint`` is ``host:port``; the secret is not shown by repr.
-
-    ``ca`` is a PEM file of the authorities to trust instead of the system's. ``threads`` bounds the requests at once.
-    """
-
-    endpoint: str
-    access_key: str
-    secret_key: str = field(repr=False)
-    secure: bool = True
-    ca: str | None = None
-    region: str = "us-east-1"
-    threads: int = 8
-    timeout_s: float = 30.0
-
-    @property
-    def url(self) -> str:
-        return f"{'https' if self.secure else 'http'}://{self.endpoint}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """Metadata of one version: ``sha256`` and ``copy_of`` are what its writer declared, None if nothing."""
-
-    version: str
-    size: int
-    etag: str
-    modified_at_s: float
-    content_type: str
-    sha256: str | None
-    copy_of: str | None
-    metadata: Mapping[str, str]
 
 
 class Connection:
@@ -242,7 +199,7 @@ class Connection:
     def _read_body(
         self, bucket: str, key: str, version: str | None, consume: Callable[[BaseHTTPResponse], Answer]
     ) -> tuple[Found, Answer] | None:
-        for left in reversed(range(_REPEATS)):
+        for left in reversed(range(REPEATS)):
             with translated(self.access.url, bucket):
                 try:
                     response = self.client.get_object(bucket, key, version_id=version)
@@ -313,44 +270,4 @@ def _found(headers: Mapping[str, str]) -> Found:
         sha256=metadata.get(SHA256),
         copy_of=metadata.get(COPY_OF),
         metadata=metadata,
-    )
-
-
-def signed(access: Access, method: str, url: str) -> dict[str, str]:
-    """Return the headers of a request without a body, for what minio-py has no call."""
-    now, parts = datetime.now(UTC), urlsplit(url)
-    headers = sign_v4_s3(
-        method=method,
-        url=parts,
-        region=access.region,
-        headers={
-            "Host": parts.netloc,
-            "x-amz-content-sha256": _EMPTY_SHA256,
-            "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
-        },
-        credentials=Credentials(access.access_key, access.secret_key),
-        content_sha256=_EMPTY_SHA256,
-        date=now,
-    )
-    return {name: str(headers[name]) for name in headers}
-
-
-def make_pool(access: Access) -> urllib3.PoolManager:
-    """Return the connections to a server, with the limits and the trust that all calls share."""
-    if access.ca is not None and not os.path.isfile(access.ca):
-        raise InputRejected("no such file", access.ca, "LOOKOUT_STORE_CA names a PEM file of certificate authorities")
-    return urllib3.PoolManager(
-        maxsize=access.threads,
-        timeout=urllib3.Timeout(connect=min(_CONNECT_S, access.timeout_s), read=access.timeout_s),
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=access.ca,
-        retries=urllib3.Retry(
-            total=_REPEATS,
-            redirect=0,
-            backoff_factor=_BACKOFF_S,
-            status_forcelist=_SERVER_TROUBLE,
-            allowed_methods=None,
-            raise_on_status=False,
-            respect_retry_after_header=False,  # it may ask for minutes; whoever called decides how long to wait
-        ),
     )

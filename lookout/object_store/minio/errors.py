@@ -28,13 +28,10 @@ from urllib3.exceptions import (
 )
 
 from lookout.domain.errors import Denied, Unavailable
+from lookout.object_store.minio.access import NoBucket
 
 GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "ObjectNotFound"})
 """There is no such object or version; MethodNotAllowed is what a delete marker answers when it is read."""
-
-
-class NoBucket(Unavailable):
-    """There is no such bucket: for a caller to whom that is the same as an empty one."""
 
 
 class NotAccepted(Unavailable):

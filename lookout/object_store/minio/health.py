@@ -18,8 +18,9 @@ from minio.error import MinioAdminException
 from urllib3.exceptions import HTTPError
 
 from lookout.domain.errors import Unavailable
-from lookout.object_store.minio.client import Access, make_pool
+from lookout.object_store.minio.access import Access
 from lookout.object_store.minio.errors import failure
+from lookout.object_store.minio.http import make_pool
 
 _WAIT_S: Final = 5.0
 _LIVE: Final = "/minio/health/live"

@@ -19,16 +19,18 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lookout.domain.errors import InputRejected, ObjectChanged, ObjectMissing, ObjectUnreadable
 from lookout.domain.identity import sha256
 from lookout.domain.records import ObjectRef
-from lookout.object_store.minio.client import Access, Connection, Found
-from lookout.object_store.minio.errors import NoBucket
+from lookout.object_store.minio.access import Access, Found, NoBucket
 from lookout.object_store.minio.listing import PAGE, Entry, current, versions, versions_of
 from lookout.object_store.minio.names import check_object_key, full_bucket
 from lookout.object_store.port import Listed, ObjectStore, Publish
+
+if TYPE_CHECKING:
+    from lookout.object_store.minio.client import Connection
 
 _VERSION: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|null")
 _DELETE_AT_ONCE: Final = 1000
@@ -42,30 +44,8 @@ class MinioStore(ObjectStore):
     Every call raises Unavailable with the server's URL, the bucket and what to do; no credential is in any text.
     """
 
-    def __init__(
-        self,
-        endpoint: str,
-        *,
-        access_key: str,
-        secret_key: str,
-        secure: bool = True,
-        prefix: str = "",
-        ca: str | None = None,
-        region: str = "us-east-1",
-        threads: int = 8,
-        timeout_s: float = 30.0,
-        collected: Sequence[str] = (),
-    ) -> None:
-        self.access = Access(
-            endpoint=endpoint,
-            access_key=access_key,
-            secret_key=secret_key,
-            secure=secure,
-            ca=ca,
-            region=region,
-            threads=threads,
-            timeout_s=timeout_s,
-        )
+    def __init__(self, access: Access, *, prefix: str = "", collected: Sequence[str] = ()) -> None:
+        self.access = access
         self.prefix = prefix
         self.collected = tuple(collected)
         self._connected: Connection | None = None
@@ -80,6 +60,9 @@ class MinioStore(ObjectStore):
     def connection(self) -> Connection:
         """The connection of this process, made when it is first needed. Raises InputRejected for a missing CA file."""
         if self._connected is None or self._connected.pid != os.getpid():
+            # Imported here: a store that was not asked for anything yet is cheap to make, to send and to receive.
+            from lookout.object_store.minio.client import Connection
+
             self._connected = Connection(self.access)
         return self._connected
 

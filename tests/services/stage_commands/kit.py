@@ -1,4 +1,4 @@
-"""What the containers' commands are told and say, and what the others of the pipeline do around them."""
+"""Kit for tests of the containers' commands: their arguments and output, and what the rest of the pipeline does."""
 
 from __future__ import annotations
 

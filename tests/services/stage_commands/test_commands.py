@@ -104,7 +104,7 @@ def test_one_object_after_the_other_by_its_event(site: Site, api: SendGridApi) -
 
 
 def test_a_stage_publishes_its_own_and_leaves_what_is_of_others_to_them(site: Site, api: SendGridApi) -> None:
-    """What a process that died had committed and not made visible yet becomes visible by the next one of its stage."""
+    """Results that a process committed and did not publish before it died are published by the next of its stage."""
     cut(site, "--run=init", "--reconcile=recent")
     upload(site, THREAT, CALM)
     one = f"--object={full(site, f'images/{THREAT}')}"

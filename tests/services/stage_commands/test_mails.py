@@ -1,4 +1,4 @@
-"""When the mails of the container of threat-detect leave: at once, a moment later, together or by the clock."""
+"""Times at which the container of threat-detect sends mails: at once, a moment later, together or on a schedule."""
 
 from __future__ import annotations
 
