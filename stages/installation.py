@@ -20,6 +20,7 @@ INSTALLATION: Final = Installation(
     folder_watch="event_sources.folder_watch.supervised_watch:SteadyWatch",
     names="stages.camera_names.files:open_names",
     try_names="stages.camera_names.files:try_names",
+    devices_schema="stages.validate.devices_file:schema",
     assets="lookout_assets",
     find_name=find_name,
 )

@@ -59,7 +59,7 @@ class PictureName(Protocol):
 class Installation:
     """Parts of the product. ``sendgrid`` makes the channel of a key and a host, ``check_host`` refuses a host with
     InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``, ``names`` opens
-    a list of names, ``try_names`` tries one on a folder; ``assets`` is the package with the folders ``models`` and
+    a devices file, ``try_names`` tries one on a folder, ``devices_schema`` gives its schema; ``assets`` is the package with the folders ``models`` and
     ``examples``. ``find_name`` reads a picture's key; None if it names no
     time."""
 
@@ -70,6 +70,7 @@ class Installation:
     folder_watch: str
     names: str
     try_names: str
+    devices_schema: str
     assets: str
     find_name: Callable[[str], PictureName | None]
 
@@ -92,6 +93,10 @@ class Installation:
         """Return a reader of paths and the times when they were first seen; it gives what ``lookout names read --json``
         shows. Raises InputRejected for a list of names that cannot be used."""
         return cast(Callable[[str, datetime], JsonObject], load(self.names)(file))
+
+    def devices_schema_text(self) -> str:
+        """Return the JSON Schema of devices files."""
+        return cast(Callable[[], str], load(self.devices_schema))()
 
     def try_list(self, folder: Path, file: Path | None) -> JsonObject:
         """Return how a list of names reads a folder, as ``lookout names try --json`` shows it. Raises InputRejected."""

@@ -31,7 +31,7 @@ def names() -> None:
 
 @names.command("read", short_help="Read the names of pictures.")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--devices", type=PATH, metavar="FILE", help="A list of names: patterns, presets, zones and devices.")
+@click.option("--devices", type=PATH, metavar="FILE", help="A devices file: patterns, presets, zones and devices.")
 @click.option(
     "--first-seen", "first_seen_s", type=Moment(), metavar="TIME", help="Time of their first observation. [now]"
 )
@@ -71,7 +71,7 @@ def _as_text(one: JsonObject) -> str:
 
 @names.command("try", short_help="Try a list of names on a folder.")
 @click.argument("folder", type=PATH, metavar="FOLDER")
-@click.option("--devices", type=PATH, metavar="FILE", help="A list of names; without one, the built-in form.")
+@click.option("--devices", type=PATH, metavar="FILE", help="A devices file; without one, the built-in form.")
 @json_option
 @click.pass_obj
 def try_(program: Program, folder: Path, devices: Path | None, as_json: bool) -> None:
@@ -105,6 +105,13 @@ def init(program: Program, folder: Path, to: Path, zone: str | None) -> None:
     click.echo(
         f"{printable(to)}: try it with lookout names try {printable(folder)} --devices {printable(to)}", err=True
     )
+
+
+@names.command("schema", short_help="Print the JSON Schema of devices files.")
+@click.pass_obj
+def schema(program: Program) -> None:
+    """Print the JSON Schema of devices files, for editors that complete and check as one types."""
+    click.echo(program.installation.devices_schema_text(), nl=False)
 
 
 def _trial_lines(found: JsonObject) -> Iterator[str]:

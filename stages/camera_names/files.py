@@ -13,12 +13,12 @@ from lookout.filesystem.files import words
 from lookout.sources.folder_keys import name_of, origin_of
 from lookout.sources.folder_walk import Walk, open_root
 from stages import strict_json
-from stages.camera_names.name_list import read_list
 from stages.camera_names.names import Ignored, Reading, TimeSource, Unread
 from stages.camera_names.proposal import Sample, propose
 from stages.camera_names.trial import Trial
 from stages.imaging.exif import find_texts
 from stages.time_zones import zone_names
+from stages.validate.devices_file import read_devices
 
 HEADER_BYTES: Final = 256 * 1024
 """EXIF lies in the first segments of a JPEG, of 64 KiB each."""
@@ -31,7 +31,7 @@ MOST_SAMPLES: Final = 2_000
 def open_names(file: Path | None) -> Callable[[str, datetime], JsonObject]:
     """Return what reads one path, first seen at a time, by the list of a file, or without one by the built-in form.
     Raises InputRejected for a file that cannot be read or used."""
-    names = read_list({} if file is None else _document(file), "" if file is None else str(file))
+    names = read_devices({} if file is None else _document(file), "" if file is None else str(file))
 
     def read(path: str, first_seen: datetime) -> JsonObject:
         found = names.read(path, first_seen=first_seen, exif=_exif_of(Path(path)))
@@ -43,7 +43,7 @@ def open_names(file: Path | None) -> Callable[[str, datetime], JsonObject]:
 def try_names(folder: Path, file: Path | None) -> JsonObject:
     """Try a list of names on all files below a folder: see ``Trial.report``; ``proposal`` is a list that presets make.
     Raises InputRejected, or Unavailable for a folder that cannot be listed."""
-    names = read_list({} if file is None else _document(file), "" if file is None else str(file))
+    names = read_devices({} if file is None else _document(file), "" if file is None else str(file))
     trial, samples = Trial(names), list[Sample]()
     with_exif = any(entry.time is TimeSource.EXIF for entry in names.entries)
     with open_root(origin_of(folder)) as root:

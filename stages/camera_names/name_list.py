@@ -27,7 +27,7 @@ LEAST_DRIFT: Final = timedelta(hours=1)
 
 def read_list(document: object, place: str) -> Names:
     """Check a whole list. Raises InputRejected with the place, such as ``devices.json: names[2]``."""
-    top = _object(document, place, {"names", "zone", "devices", "pictures"})
+    top = _object(document, place, {"$schema", "names", "zone", "devices", "pictures"})
     listed = _list(top, "names", place)
     entries = [
         entry

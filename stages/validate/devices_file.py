@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from importlib.resources import files as resources
 from typing import Final, cast
 
 from lookout.domain.errors import InputRejected
@@ -38,13 +39,29 @@ def accept(files: Mapping[str, bytes]) -> Sequence[Accepted | Refused]:
     ((name, data),) = files.items()
     try:
         document = cast(JsonObject, strict_json.read(data))
-        read_list(document, "")
+        read_devices(document, "")
         parts = list(_parts(name, document))
     except InputRejected as exc:
         where = f"{name}: {exc.where}" if exc.where else name
         hint = f" ({exc.hint})" if exc.hint else ""
         return [Refused(name=name, reason=f"{where}: {exc.what}{hint}")]
     return [Accepted(name=name, files={ROLE: data}), *parts]
+
+
+def read_devices(document: object, place: str) -> Names:
+    """Check a whole devices file and return how it reads names. Raises InputRejected with the place."""
+    names = read_list(document, place)
+    before = f"{place}: " if place else ""
+    checked = cast(JsonObject, document)
+    Limits().replaced(checked.get("pictures", {}), f"{before}pictures")
+    for said, settings in cast(Mapping[str, JsonObject], checked.get("devices", {})).items():
+        Limits().replaced(settings.get("pictures", {}), f"{before}devices[{said!r}]: pictures")
+    return names
+
+
+def schema() -> str:
+    """Return the JSON Schema of devices files."""
+    return resources("stages.validate").joinpath("devices-1.schema.json").read_text("utf-8")
 
 
 def _parts(name: str, document: JsonObject) -> Iterator[Accepted]:
@@ -58,10 +75,8 @@ def _parts(name: str, document: JsonObject) -> Iterator[Accepted]:
     if document.get("zone") is not None:
         yield _part(name, ZONE, {"zone": document["zone"], "data": ZONE_DATA})
     if document.get("pictures"):
-        Limits().replaced(document["pictures"], "pictures")
         yield _part(name, PICTURES, {"pictures": document["pictures"]})
     for said, settings in cast(Mapping[str, JsonObject], devices).items():
-        Limits().replaced(settings.get("pictures", {}), f"devices[{said!r}]: pictures")
         yield _part(name, DEVICE, {"said": said, "device": settings, "data": ZONE_DATA})
 
 

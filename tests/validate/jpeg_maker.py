@@ -91,12 +91,12 @@ def coded_range(data):
     return scan.end, scan.scan_end
 
 
-def work(data, key=KEY, observed_at_s: float | None = SEEN_AT_S, size=None):
+def work(data, key=KEY, observed_at_s: float | None = SEEN_AT_S, size=None, known=None):
     ref = ObjectRef(
         bucket="images", key=key, sha256=hashlib.sha256(data).hexdigest(), size=len(data) if size is None else size
     )
     seen = Input(role="picture", ref=ref, data=data, observed_at_s=observed_at_s, planned_at_s=observed_at_s)
-    return Work(key=key, inputs={"picture": seen})
+    return Work(key=key, inputs={"picture": seen}, known=known)
 
 
 def validate(data, key=KEY, params: JsonObject | None = None, **more) -> Result:
@@ -105,3 +105,8 @@ def validate(data, key=KEY, params: JsonObject | None = None, **more) -> Result:
 
 def reason_of(result: Result):
     return result.facts.get("reason")
+
+
+def prepare_with(references):
+    """The stage with parts of a devices file."""
+    return prepare({}, references)
