@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections.abc import Callable
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+
+import pytest
 
 from tests.engine.boundaries import kill_at
 
 from .conftest import Finished
-from .site import CUP, Site, rule
+from .site import CUP, PERSON, Site, rule
 
 LOADED = [
     "lookout.outbox.sender",
@@ -33,13 +36,31 @@ def change(site: Site) -> None:
     site.put_rule("yard", rule("yard", "dog"))
 
 
+def nothing(_site: Site) -> None:
+    """Leave all as it is before the next run."""
+
+
+def change_names(site: Site) -> None:
+    """Give the run under test a picture that only a devices file reads."""
+    site.put_as(PERSON, "porch_20251122003000.jpg")
+    site.put_devices({"names": [{"preset": "reolink"}], "zone": "UTC"})
+
+
+def correct_zone(site: Site) -> None:
+    """Correct the zone, while a run may have died over the one before."""
+    site.put_devices({"names": [{"preset": "reolink"}], "zone": "Europe/Vienna"})
+
+
 def _run(root: Path, boundary: int | None, passed: SimpleQueue[int]) -> None:
     count = kill_at(boundary)
     Site(root=root).run()
     passed.put(count())
 
 
-def test_a_kill_changes_nothing_in_the_end(finished: Finished) -> None:
+@pytest.mark.parametrize(("before", "after"), [(change, nothing), (change_names, correct_zone)])
+def test_a_kill_changes_nothing_in_the_end(
+    finished: Finished, before: Callable[[Site], None], after: Callable[[Site], None]
+) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(LOADED)
     passed: SimpleQueue[int] = context.SimpleQueue()
@@ -47,16 +68,16 @@ def test_a_kill_changes_nothing_in_the_end(finished: Finished) -> None:
     expected, boundaries = None, 0
     for share in range(KILLS + 1):
         site = finished.begin()
-        change(site)
+        before(site)
         boundary = boundaries * share // (KILLS + 1) or None
         run = context.Process(target=_run, args=(site.root, boundary, passed))
         run.start()
         run.join()
+        assert run.exitcode == (0 if boundary is None else -signal.SIGKILL)
+        after(site)
+        site.run()
         if boundary is None:
-            assert run.exitcode == 0
             boundaries, expected = passed.get(), site.end()
             assert boundaries > 100
         else:
-            assert run.exitcode == -signal.SIGKILL
-            site.run()
             assert site.end() == expected, f"killed at boundary {boundary} of {boundaries}"
