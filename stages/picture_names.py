@@ -9,7 +9,8 @@ import json
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -23,6 +24,7 @@ _NAME: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _ENDING: Final = "jpg"
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +55,7 @@ class PictureName:
 def find_name(key: str) -> PictureName | None:
     """Return the name that a key has in the built-in form, or None."""
     folder, slash, name = key.rpartition("/")
-    found = _NAME.fullmatch(unicodedata.normalize("NFC", name))
+    found = _match(name)
     if found is None:
         return None
     device, stamp = found["device"], found["stamp"]
@@ -68,10 +70,20 @@ def find_name(key: str) -> PictureName | None:
     )
 
 
+def _match(name: str) -> re.Match[str] | None:
+    return _NAME.fullmatch(name if name.isascii() else unicodedata.normalize("NFC", name))
+
+
 def group_of(key: str) -> str:
-    """Return the group of a picture that no stage has read yet: by the built-in form, or ``-/-``."""
-    name = find_name(key)
-    return name.group if name else f"{UNNAMED}/{UNNAMED}"
+    """Return the group of a picture that no stage has read yet: by the built-in form, or ``-/-``. Planning asks it for
+    every picture."""
+    found = _match(key.rpartition("/")[2])
+    return f"{UNNAMED}/{UNNAMED}" if found is None else f"{found['device']}/{_day(int(found['stamp'][:10]) // 86400)}"
+
+
+@lru_cache(maxsize=4096)
+def _day(number: int) -> str:
+    return date.fromordinal(_EPOCH + number).isoformat()
 
 
 def subject_of_key(key: str) -> str | None:
