@@ -13,7 +13,7 @@ from lookout.object_store.port import STATUS_KEY
 from tests.cli.shell import World
 
 STAGES: Final = ("validate", "object-detect", "threat-detect", "plot")
-BUCKETS: Final = ("images", "model", "rules", *STAGES)
+BUCKETS: Final = ("images", "devices", "model", "rules", *STAGES)
 
 
 class Site(World):
