@@ -1,5 +1,5 @@
-"""The stage validate as its first edition was, for tests: it refuses every picture for its pixels, and its facts have no
-edition."""
+"""The stage validate as its first edition was, for tests: it refuses every picture for its pixels, and its facts have
+no edition."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Pictures without an end marker: accepted when all of them is there, refused as before when anything is missing."""
 
 import random
-import struct
 
 import numpy as np
 import pytest
@@ -9,10 +8,12 @@ import pytest
 from stages.imaging.annotate import decode_bgr
 from stages.validate import jpeg
 from tests.validate.jpeg_maker import (
+    VIDEO,
     coded_range,
     encoded,
     photo,
     reason_of,
+    samsung_trailer,
     scene,
     validate,
     with_restarts,
@@ -30,23 +31,9 @@ BASELINE = {
 PICTURES = BASELINE | {"progressive": encoded(PROGRESSIVE=1)}
 
 
-def samsung_trailer(*blocks):
-    """What Samsung's phones write behind a picture: blocks with a name, a directory of them, and a mark."""
-    body, entries = b"", []
-    for kind, name, content in blocks:
-        block = struct.pack("<HHI", 0, kind, len(name)) + name + content
-        entries.append((kind, len(body), len(block)))
-        body += block
-    directory = b"SEFH" + struct.pack("<II", 106, len(entries))
-    directory += b"".join(struct.pack("<HHII", 0, kind, len(body) - at, size) for kind, at, size in entries)
-    return body + directory + struct.pack("<I", len(directory)) + b"SEFT"
-
-
-VIDEO = b"\x00\x00\x00\x18ftypmp42" + random.Random(3).randbytes(20_000)
-TIME = (0x0A01, b"Image_UTC_Data", b"1763798400000")
 TRAILERS = {
-    "Samsung panorama": samsung_trailer(TIME, (0x0A30, b"MotionPanorama_Data", VIDEO)),
-    "Samsung video first": samsung_trailer((0x0A30, b"MotionPhoto_Data", VIDEO), TIME),
+    "Samsung panorama": samsung_trailer(),
+    "Samsung video first": samsung_trailer(video_first=True),
     "the next frame of a stream": photo(),
     "a marker that no picture has": b"\xff\x22" + bytes(range(200)),
 }

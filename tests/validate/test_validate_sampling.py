@@ -1,7 +1,6 @@
 """Samplings that decoders decode and the binding of the strict decoder does not know."""
 
 import random
-from functools import cache
 
 import cv2
 import numpy as np
@@ -10,26 +9,15 @@ import pytest
 from bench.damage import KINDS
 from stages.imaging.annotate import decode_bgr
 from stages.validate import jpeg
-from tests.validate.jpeg_maker import END, encoded, reason_of, scene, validate
+from tests.validate.jpeg_maker import END, encoded, reason_of, sampled_4_2_2, unusual, validate
 from tests.validate.resampled import in_wider_units
 
 FLAG = "unusual-sampling"
 
 
-@cache
-def usual():
-    picture = scene(160, 96, seed=5)[:64, :128]
-    return encoded(np.ascontiguousarray(picture), SAMPLING_FACTOR=cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422)
-
-
-@cache
-def unusual():
-    return in_wider_units(usual())
-
-
 def test_both_show_the_same_pixels():
     assert jpeg.read_frame(unusual()).sampling == "4x1, 2x1, 2x1"
-    assert np.array_equal(decode_bgr(unusual()), decode_bgr(usual()))
+    assert np.array_equal(decode_bgr(unusual()), decode_bgr(sampled_4_2_2()))
 
 
 def test_a_picture_sampled_so_is_accepted_with_a_flag():
@@ -55,7 +43,7 @@ def test_lost_data_is_found(kind):
 
 def test_damage_is_found_as_often_as_in_the_usual_one():
     found = []
-    for data in (usual(), unusual()):
+    for data in (sampled_4_2_2(), unusual()):
         scan, rng = jpeg.read_structure(data).scans[0], random.Random(1)
         kinds = [KINDS[kind] for kind in ("16 to 4,096 bytes missing", "16 to 4,096 bytes doubled")]
         tries = [validate(kind(data, scan.end, scan.scan_end, rng)) for kind in kinds for _ in range(40)]
@@ -73,7 +61,7 @@ def with_factors(data, *factors):
 
 
 def test_data_that_has_another_number_of_units_is_damaged():
-    assert reason_of(validate(with_factors(usual(), 0x41, 0x21, 0x21))) == "damaged"
+    assert reason_of(validate(with_factors(sampled_4_2_2(), 0x41, 0x21, 0x21))) == "damaged"
     at = jpeg.read_frame(unusual()).segment.body
     for height in (72, 128):
         assert reason_of(validate(unusual()[: at + 1] + height.to_bytes(2, "big") + unusual()[at + 3 :])) == "damaged"
