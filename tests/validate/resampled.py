@@ -1,4 +1,5 @@
-"""Makes a picture sampled 4x1, 2x1, 2x1 of one sampled 2x1, 1x1, 1x1: the same blocks, in units twice as wide.
+"""Makes a picture sampled 4x1, 2x1, 2x1 of one sampled 2x1, 1x1, 1x1: the same blocks, in units twice as wide. Or one
+sampled 1x4, 1x2, 1x2 of one sampled 1x2, 1x1, 1x1, in units twice as high.
 
 Both show the same pixels, so a decoder that reads one reads the other. No encoder at hand writes the former.
 """
@@ -13,16 +14,34 @@ BLOCKS_BEFORE, BLOCKS_AFTER = (2, 1, 1), (4, 2, 2)
 
 def in_wider_units(data: bytes) -> bytes:
     """The picture of 4:2:2 with the factors 4x1, 2x1, 2x1. Its width is a multiple of 32, and it has no restarts."""
+    frame = jpeg.read_frame(data)
+    assert (frame.sampling, frame.width % 32, frame.height % 8) == ("2x1, 1x1, 1x1", 0, 0)
+    return _rejoined(data, (0x41, 0x21, 0x21), lambda units: zip(units[::2], units[1::2], strict=True))
+
+
+def in_higher_units(data: bytes) -> bytes:
+    """The picture of 4:4:0 with the factors 1x4, 1x2, 1x2. Its height is a multiple of 32, and it has no restarts."""
+    frame = jpeg.read_frame(data)
+    assert (frame.sampling, frame.width % 8, frame.height % 32) == ("1x2, 1x1, 1x1", 0, 0)
+    row = frame.width // 8
+
+    def pairs(units):
+        for at in range(0, len(units), 2 * row):
+            yield from zip(units[at : at + row], units[at + row : at + 2 * row], strict=True)
+
+    return _rejoined(data, (0x14, 0x12, 0x12), pairs)
+
+
+def _rejoined(data, factors, pairs):
     structure = jpeg.read_structure(data)
     frame, (scan,) = structure.frame, structure.scans
-    assert (frame.sampling, frame.width % 32, frame.height % 8) == ("2x1, 1x1, 1x1", 0, 0)
     tables = _tables(data, structure)
     units = _read(data[scan.end : scan.scan_end], tables, frame.width * frame.height // 128)
-    bits = _written([_joined(*pair) for pair in zip(units[::2], units[1::2], strict=True)], tables)
+    bits = _written([_joined(*pair) for pair in pairs(units)], tables)
     coded = int(bits + "1" * (-len(bits) % 8), 2).to_bytes(-(-len(bits) // 8), "big").replace(b"\xff", b"\xff\x00")
     header = bytearray(data[: scan.end])
-    for number, factors in enumerate((0x41, 0x21, 0x21)):
-        header[frame.segment.body + 7 + 3 * number] = factors
+    for number, factor in enumerate(factors):
+        header[frame.segment.body + 7 + 3 * number] = factor
     return bytes(header) + coded + b"\xff\xd9"
 
 

@@ -9,8 +9,8 @@ import pytest
 from bench.damage import KINDS
 from stages.imaging.annotate import decode_bgr
 from stages.validate import jpeg
-from tests.validate.jpeg_maker import END, encoded, reason_of, sampled_4_2_2, unusual, validate
-from tests.validate.resampled import in_wider_units
+from tests.validate.jpeg_maker import END, encoded, reason_of, sampled_4_2_2, scene, unusual, validate
+from tests.validate.resampled import in_higher_units, in_wider_units
 
 FLAG = "unusual-sampling"
 
@@ -24,6 +24,16 @@ def test_a_picture_sampled_so_is_accepted_with_a_flag():
     result = validate(unusual())
     assert result.facts == {"flags": [FLAG], "width": 128, "height": 64}
     assert result.outputs[0].data == unusual()
+
+
+def test_so_is_one_with_units_that_are_high():
+    picture = np.ascontiguousarray(scene(160, 96, seed=6)[:64, :136])
+    usual = encoded(picture, SAMPLING_FACTOR=cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440)
+    data = in_higher_units(usual)
+    assert jpeg.read_frame(data).sampling == "1x4, 1x2, 1x2"
+    assert np.array_equal(decode_bgr(data), decode_bgr(usual))
+    assert validate(data).facts == {"flags": [FLAG], "width": 136, "height": 64}
+    assert reason_of(validate(data[: len(data) // 2] + END)) == "damaged"
 
 
 def test_one_that_is_gray_and_one_without_an_end_marker_have_these_flags_too():
