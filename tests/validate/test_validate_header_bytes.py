@@ -124,3 +124,11 @@ def test_what_no_decoder_steps_over_is_refused():
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is None
     assert reason_of(validate(data)) == "header-unreadable"
     assert reason_of(validate(data[:-2] + END)) == "header-unreadable"
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_fill_bytes_before_every_segment_are_no_stray_bytes(picture):
+    data = with_comment(PICTURES[picture])
+    filled = rewritten(data, lambda marker, whole: b"\xff" * 700 + whole)
+    assert validate(filled).facts == validate(data).facts
+    assert np.array_equal(decode_bgr(filled), decode_bgr(data))
