@@ -13,7 +13,7 @@ from lookout.domain.errors import InputRejected
 from lookout.domain.records import JsonObject
 
 MOST_PIXELS: Final = 250_000_000
-"""The most that the stages behind decode. 200 megapixels take each of them 2 GB."""
+"""The most that the stages behind decode, which take up to 10 bytes a pixel."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -58,6 +58,12 @@ def test_a_whole_picture_with_a_trailer_is_accepted_with_a_flag(name, trailer):
     assert np.array_equal(decode_bgr(data), decode_bgr(BASELINE[name]))
 
 
+def test_what_looks_like_a_trailer_in_the_header_is_none():
+    block = b"\x00\x00\x01\x0a\x0e\x00\x00\x00Image_UTC_Data1763798400000"
+    data = photo()[:2] + b"\xff\xfe" + (2 + len(block)).to_bytes(2, "big") + block + photo()[2:-2] + samsung_trailer()
+    assert validate(data).facts["flags"] == [MISSING, "trailing-data"]
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_not_one_byte_of_the_data_may_be_missing(name):
     picture = PICTURES[name]
