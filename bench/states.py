@@ -31,6 +31,7 @@ from lookout.version import code_version
 from stages.installation import INSTALLATION
 from stages.picture_names import find_name
 from stages.pipeline import PIPELINE
+from stages.validate.reasons import EDITION
 
 THREAT_SHARE: Final = 8
 """One picture in so many shows a threat."""
@@ -207,7 +208,11 @@ def _validate(job: Job) -> StageRun:
         keys = [f"invalid/{job.key}", f"invalid/{job.key}.json"]
         return _made(
             [_output(job, keys[0], picture), _output(job, keys[1])],
-            facts={"reason": "truncated", "sentence": "The picture is cut: the file ends before the picture does."},
+            facts={
+                "reason": "truncated",
+                "sentence": "The picture is cut: the file ends before the picture does.",
+                "edition": EDITION,
+            },
             counts={"pictures": 1, "invalid": 1, "invalid:truncated": 1},
             label="invalid: truncated",
             at_s=name.captured_at_s,

@@ -83,11 +83,11 @@ class Need:
 
 
 NEEDS: Final = {
-    "validate": Need(cpu=0.1, usual_mib=128, most_mib=1280),
-    "object-detect": Need(cpu=0.1, usual_mib=192, most_mib=1280),
-    "threat-detect": Need(cpu=0.1, usual_mib=128, most_mib=1280),
+    "validate": Need(cpu=0.1, usual_mib=128, most_mib=1792),
+    "object-detect": Need(cpu=0.1, usual_mib=192, most_mib=2560),
+    "threat-detect": Need(cpu=0.1, usual_mib=128, most_mib=2560),
     "plot": Need(cpu=0.1, usual_mib=128, most_mib=1024),
-    "operator": Need(cpu=0.05, usual_mib=64, most_mib=512),
+    "operator": Need(cpu=0.05, usual_mib=64, most_mib=1024),
 }
 """Measured, docs/workflows.md says how. Containers of a chain work one after the other, but Kubernetes adds them up."""
 PROCESSES: Final = 2

@@ -10,12 +10,13 @@ import colorsys
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lookout.domain.errors import InputRejected
+from stages.imaging.exif import orientation_of
 from stages.imaging.opencv import cv2
 from stages.imaging.text import Lettering, cut, to_ascii, wrap
 
@@ -31,6 +32,12 @@ _BAR_BGR: Final[Color] = (30, 27, 26)
 _MIN_CAPITAL_PX: Final = 6.0  # below this, letters run together
 _MAX_FOOTER_LINES: Final = 6
 _GOLDEN: Final = (math.sqrt(5) - 1) / 2
+
+
+_END: Final = b"\xff\xd9"
+_TRANSPOSED: Final = (5, 6, 7, 8)
+_FLIPS: Final = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+"""By EXIF orientation, after transposing: OpenCV's code of the flip; 1 is left and right, 0 up and down, -1 both."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,17 +62,29 @@ class Box:
 
 
 def decode_bgr(data: bytes) -> NDArray[np.uint8]:
-    """Return the picture in the bytes as (H, W, 3) uint8, blue green red, turned upright as its EXIF orientation says.
+    """Return the picture in the bytes as (H, W, 3) uint8, blue green red, turned upright as its EXIF orientation says;
+    one of one channel with three equal ones.
 
     Raises InputRejected if it cannot be decoded or has more than ``MAX_PICTURE_PIXELS``.
     """
+    whole = data if data.endswith(_END) else data + _END  # the decoder gives up at the end of the bytes, and else stops
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as exc:  # nothing in it, or too large
+        picture = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as exc:  # too large
         raise InputRejected("cannot be decoded as a picture") from exc
     if picture is None:
         raise InputRejected("cannot be decoded as a picture")
-    return np.asarray(picture, np.uint8)
+    return _upright(np.asarray(picture, np.uint8), orientation_of(data))
+
+
+def _upright(picture_bgr: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Return the picture turned as the EXIF orientation says; the array given may be modified."""
+    turned: Any = picture_bgr
+    if orientation in _TRANSPOSED:
+        turned = cv2.transpose(turned)
+    if orientation in _FLIPS:
+        cv2.flip(turned, _FLIPS[orientation], turned)  # in place: large pictures take much memory
+    return np.asarray(turned, np.uint8)
 
 
 def encode_jpeg(picture_bgr: NDArray[np.uint8], quality: int = 85) -> bytes:

@@ -1,18 +1,25 @@
 """EXIF tags of a JPEG: those that say how, when and by which camera a picture was taken.
 
 Only the header is looked at, nothing in it is trusted, and whatever is not understood is passed over: reading never
-raises. The numbers of tags and kinds are those of EXIF 2.32 and TIFF 6.0.
+raises. Markers are found as libjpeg finds them: after any number of fill bytes, and of bytes that belong to nothing.
+The numbers of tags and kinds are those of EXIF 2.32 and TIFF 6.0.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 UPRIGHT: Final = 1
+_START: Final = b"\xff\xd8"
 _APP1: Final = 0xE1
-_START_OF_SCAN: Final = 0xDA
+_LAST: Final = (0xDA, 0xD9)
+"""Start of scan, end of image: the header ends before them."""
+_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]", re.DOTALL)
+"""A marker of a segment: not a stuffed zero, nor one of those that stand alone (TEM, RST)."""
+_MOST_SEGMENTS: Final = 10_000
 _EXIF: Final = b"Exif\x00\x00"
 _ORIENTATION: Final = 0x0112
 _EXIF_DIRECTORY: Final = 0x8769
@@ -20,7 +27,6 @@ _ASCII: Final = 2
 _SHORT: Final = 3
 _LONG: Final = 4
 _LONGEST_TEXT: Final = 256
-_MOST_ENTRIES: Final = 512
 _TEXTS: Final = {
     0x010F: "Make",
     0x0110: "Model",
@@ -35,17 +41,21 @@ _TEXTS: Final = {
 
 
 def orientation_of(jpeg: bytes) -> int:
-    """Return 1 to 8 as EXIF numbers them; 1 (upright) when there is no such tag."""
-    for tag, kind, count, value in _entries(_find_tiff(jpeg)):
-        if tag == _ORIENTATION:
-            (number,) = struct.unpack_from(value.order + "H", value.own)
-            return number if kind == _SHORT and count == 1 and 1 <= number <= 8 else UPRIGHT
+    """Return 1 to 8 as EXIF numbers them; 1 (upright) when there is no such tag.
+
+    The first tag of that number decides, whatever type it claims, as in OpenCV: pictures have always been turned so.
+    """
+    for tiff in _tiffs(jpeg):
+        for tag, _, _, value in _entries(tiff):
+            if tag == _ORIENTATION:
+                (number,) = struct.unpack_from(value.order + "H", value.own)
+                return number if 1 <= number <= 8 else UPRIGHT
     return UPRIGHT
 
 
 def find_texts(jpeg: bytes) -> Mapping[str, str]:
     """Return the texts of the tags that say when and by what the picture was taken, by their names in EXIF."""
-    tiff = _find_tiff(jpeg)
+    tiff = next(_tiffs(jpeg), b"")
     found: dict[str, str] = {}
     for directory in (None, _EXIF_DIRECTORY):
         start = None if directory is None else _find_directory(tiff, directory)
@@ -76,19 +86,20 @@ class _Value:
         return tiff[self.number() : self.number() + count]
 
 
-def _find_tiff(jpeg: bytes) -> bytes:
-    """The TIFF block of the first EXIF segment; empty if there is none."""
-    at = 2  # behind the start-of-image marker
-    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
-        marker = jpeg[at + 1]
-        if marker == _START_OF_SCAN:
-            break
-        (length,) = struct.unpack_from(">H", jpeg, at + 2)
-        segment = jpeg[at + 4 : at + 2 + length]
-        if marker == _APP1 and segment.startswith(_EXIF):
-            return segment[len(_EXIF) :]
-        at += 2 + length
-    return b""
+def _tiffs(jpeg: bytes) -> Iterator[bytes]:
+    """The TIFF blocks of the EXIF segments."""
+    if not jpeg.startswith(_START):
+        return
+    at = len(_START)
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(jpeg, at)
+        if found is None or found.end() + 2 > len(jpeg) or jpeg[found.end() - 1] in _LAST:
+            return
+        start = found.end()
+        at = start + max(2, int.from_bytes(jpeg[start : start + 2], "big"))
+        segment = jpeg[start + 2 : at]
+        if jpeg[start - 1] == _APP1 and segment.startswith(_EXIF):
+            yield segment[len(_EXIF) :]
 
 
 def _find_directory(tiff: bytes, pointer: int) -> int | None:
@@ -105,7 +116,7 @@ def _entries(tiff: bytes, start: int | None = None) -> Iterator[tuple[int, int, 
     if start + 2 > len(tiff):
         return
     (entries,) = struct.unpack_from(f"{order}H", tiff, start)
-    for number in range(min(entries, _MOST_ENTRIES)):
+    for number in range(entries):
         at = start + 2 + 12 * number
         if at + 12 > len(tiff):
             return

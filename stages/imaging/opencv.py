@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from typing import Final
 
-MAX_PICTURE_PIXELS: Final = 100_000_000
-"""The most that is ever decoded (three bytes each): a guard against bombs, above any camera."""
+MAX_PICTURE_PIXELS: Final = 250_000_000
+"""The most that is ever decoded (three bytes each): a guard against bombs, above any camera. The limit for pictures is
+that of the stage validate."""
 
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PICTURE_PIXELS))
 

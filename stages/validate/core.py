@@ -27,8 +27,10 @@ from stages.validate.file_type import is_jpeg, looks_like
 from stages.validate.foreign_files import is_foreign
 from stages.validate.jpeg import Frame, Structure
 from stages.validate.limits import Limits
+from stages.validate.missing_end import END, put_end
 from stages.validate.name_reader import Named, NameReader
 from stages.validate.reasons import EDITION, Flag, Reason, Refused
+from stages.validate.sampling import as_known_sampling, is_unknown
 from stages.validate.zeroed_blocks import find_zeroed
 
 ROLE: Final = "picture"
@@ -134,14 +136,37 @@ def _check_bytes(picture: Input, limits: Limits) -> JsonObject:
         raise Refused(Reason.NOT_JPEG, looks_like=looks_like(data))
     frame = jpeg.read_frame(data)
     _check_frame(frame, limits)
+    try:
+        flags = _check_picture(data, limits)
+    except Refused as refused:
+        ended = put_end(data) if refused.reason in (Reason.TRUNCATED, Reason.DAMAGED) else None
+        if ended is None:
+            raise
+        flags = _check_ended(data, ended, limits, refused)
+    return {"flags": [flag.value for flag in flags], "width": frame.width, "height": frame.height}
+
+
+def _check_ended(data: bytes, ended: bytes, limits: Limits, refused: Refused) -> list[Flag]:
+    """Return the flags of a picture without an end marker, checked in a copy that has one. Raises the refusal given
+    when it is not whole."""
+    try:
+        flags = _check_picture(ended, limits)
+    except Refused:
+        raise refused from None
+    trailing = [Flag.TRAILING_DATA] if len(ended) - len(END) < len(data.rstrip(b"\xff")) else []
+    return [Flag.END_MISSING, *flags, *trailing]
+
+
+def _check_picture(data: bytes, limits: Limits) -> list[Flag]:
+    """Return the flags of bytes from which a decoder gets a whole picture. Raises Refused."""
     structure = jpeg.read_structure(data)
-    _check_same_size(data, frame)
-    zeroed_at = find_zeroed(data, structure)
+    known, known_structure = as_known_sampling(data, structure)
+    _check_same_size(known, known_structure.frame)
+    zeroed_at = find_zeroed(known, known_structure)
     if zeroed_at is not None:
         raise Refused(Reason.DAMAGED, detail=f"zeros stand in the place of picture data from byte {zeroed_at} on")
-    small, flags = decode(data, structure, limits.max_stray_bytes)
-    found = [flag.value for flag in (*flags, *_find_oddities(data, structure, small))]
-    return {"flags": found, "width": frame.width, "height": frame.height}
+    small, flags = decode(known, known_structure, limits.max_stray_bytes)
+    return [*flags, *_find_oddities(data, structure, small)]
 
 
 def _check_frame(frame: Frame, limits: Limits) -> None:
@@ -154,9 +179,9 @@ def _check_frame(frame: Frame, limits: Limits) -> None:
     if width < limits.min_width_px or height < limits.min_height_px:
         least = {"min_width": limits.min_width_px, "min_height": limits.min_height_px}
         raise Refused(Reason.TOO_SMALL, width=width, height=height, **least)
-    if components == 1:
+    if components == 1 and not limits.accept_gray:
         raise Refused(Reason.GRAY)
-    if components != 3:
+    if components not in (1, 3):
         raise Refused(Reason.COLOUR_SPACE, components=components)
 
 
@@ -166,7 +191,7 @@ def _check_same_size(data: bytes, frame: Frame) -> None:
         size = size_px(data)
     except DecoderComplaint as complaint:
         if "subsampling" in complaint.text:
-            detail = f"its channels are sampled {frame.sampling}"
+            detail = f"its channels are sampled {frame.sampling}; expected one of 4:4:4, 4:2:2, 4:2:0, 4:4:0 and 4:1:1"
             raise Refused(Reason.UNSUPPORTED_CODING, detail=detail) from complaint
         raise Refused(Reason.HEADER_UNREADABLE, detail=complaint.text) from complaint
     if size is not None and size != (frame.width, frame.height):
@@ -182,6 +207,8 @@ def _find_oddities(data: bytes, structure: Structure, small: NDArray[np.uint8]) 
         found.append(Flag.TABLES_MISSING)
     if structure.end < len(data):
         found.append(Flag.TRAILING_DATA)
+    if is_unknown(structure.frame):
+        found.append(Flag.SAMPLING)
     if _looks_grey(small):
         found.append(Flag.GREY_LOOKING)
     return found

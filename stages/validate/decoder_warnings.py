@@ -22,6 +22,7 @@ from stages.validate import jpeg
 from stages.validate.decoder import DecoderComplaint, decode_small
 from stages.validate.jpeg import Segment, Structure
 from stages.validate.reasons import Flag, Reason, Refused
+from stages.validate.scans import has_all_scans, has_own_tables
 from stages.validate.stray_bytes import STRAY, check_intervals, is_harmless, refuse_rest, restart_interval
 
 _Rewrite = Callable[[Segment, bytes], bytes]
@@ -83,11 +84,15 @@ def _without_stray(data: bytes, structure: Structure, count: int, max_stray_byte
     """Return the data without its stray bytes, of which the decoder saw ``count``; None when they were checked where
     they are.
 
-    Between segments they can be seen; only the decoder knows of those at the end of a scan. Raises Refused when they
-    are not harmless.
+    Between segments they can be seen; only the decoder knows of those at the end of a scan. Before the first scan any
+    number is harmless when no scan and no table is missing: nothing of the picture is coded there. From it on, many may
+    be coded data. Raises Refused when they are not harmless.
     """
     gaps = [segment for segment in (*structure.segments, structure.eoi) if segment.stray]
+    header_is_whole = has_all_scans(data, structure) and has_own_tables(data, structure)
     for segment in gaps:
+        if header_is_whole and segment.start <= structure.scans[0].start:
+            continue
         if segment.stray > max_stray_bytes and data[segment.after : segment.stray_end].strip(b"\x00"):
             raise Refused(Reason.DAMAGED, detail=f"{segment.stray} bytes between its segments belong to nothing")
     if gaps:

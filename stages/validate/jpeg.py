@@ -92,7 +92,9 @@ class Frame:
 
     @property
     def mcu_px(self) -> tuple[int, int]:
-        """Width and height of the smallest unit of an interleaved scan."""
+        """Width and height of the smallest unit of a scan of all channels; one channel alone has no interleaving."""
+        if len(self.components) == 1:
+            return 8, 8
         return 8 * max(c.horizontal for c in self.components), 8 * max(c.vertical for c in self.components)
 
 
@@ -164,6 +166,18 @@ def read_structure(data: bytes) -> Structure:
     raise AssertionError("unreachable: the walk ends with EOI or raises")
 
 
+def find_coded_end(data: bytes) -> int | None:
+    """Return the end of the last coded data before the place from which on no structure can be read; None when all of
+    it can, to the end marker, or when there is no coded data."""
+    end = None
+    try:
+        for segment in _walk(data):
+            end = segment.scan_end or end
+    except Refused:
+        return end
+    return None
+
+
 def _walk(data: bytes) -> Iterator[Segment]:
     """Yield the segments after SOI up to EOI, that one too. Raises Refused when the bytes end before it."""
     at = after = 2
@@ -173,15 +187,15 @@ def _walk(data: bytes) -> Iterator[Segment]:
         if found is None:
             raise _ran_out(data, scanned)
         start, marker = found.start(), data[found.end() - 1]
+        if marker in _BARE:
+            at = start + 2
+            continue
         stray_end = after + len(data[after:start].rstrip(b"\xff"))  # any number of 0xFF may stand before a marker
         if marker == EOI:
             yield Segment(marker=EOI, start=start, body=start + 2, end=start + 2, after=after, stray_end=stray_end)
             return
-        if marker in _BARE:
-            at = start + 2
-            continue
         if marker not in _WITH_LENGTH:
-            raise _fault(scanned, f"it has an unexpected marker, 0x{marker:02x}")
+            raise _unexpected(scanned, marker)
         end, scan_end = _end_of(data, start, scanned), None
         if marker == SOS:
             scanned = True
@@ -203,11 +217,11 @@ def _end_of(data: bytes, start: int, scanned: bool) -> int:
 
 
 def _scan_end(data: bytes, start: int) -> int:
-    """Return the end of the coded data that starts there, restarts included, without the 0xFF that may pad a marker."""
+    """Return the end of the coded data that starts there, restarts included, without the 0xFF that may pad a marker;
+    that of the file when no marker follows."""
     found = _MARKER_BUT_RST.search(data, start)
-    if found is None:
-        raise _ran_out(data, scanned=True)
-    return start + len(data[start : found.start()].rstrip(b"\xff"))
+    coded = data[start : found.start()] if found else data[start:]
+    return start + len(coded.rstrip(b"\xff"))
 
 
 def _frame(data: bytes, segment: Segment) -> Frame:
@@ -237,6 +251,11 @@ def _frame(data: bytes, segment: Segment) -> Frame:
 def _fault(scanned: bool, detail: str) -> Refused:
     """Return the refusal for a defect: of the header before the first scan, damage after it."""
     return Refused(Reason.DAMAGED if scanned else Reason.HEADER_UNREADABLE, detail=detail)
+
+
+def _unexpected(scanned: bool, marker: int) -> Refused:
+    detail = f"it has an unexpected marker, 0x{marker:02x}"
+    return _fault(scanned, f"its end marker is missing: {detail}, after its coded data" if scanned else detail)
 
 
 def _ran_out(data: bytes, scanned: bool) -> Refused:

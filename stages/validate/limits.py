@@ -12,14 +12,18 @@ from typing import Final
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import JsonObject
 
+MOST_PIXELS: Final = 250_000_000
+"""The most that the stages behind decode, which take up to 10 bytes a pixel."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
     """Limits for a picture. Bounds are inclusive."""
 
     max_bytes: int = 32 * 1024 * 1024
-    max_pixels: int = 50_000_000
-    """Width times height as the header says; checked before anything is decoded."""
+    max_pixels: int = 120_000_000
+    """Width times height as the header says; checked before anything is decoded. Phones have up to 108 megapixels; at
+    most ``MOST_PIXELS``, as later stages decode no more."""
     min_width_px: int = 64
     min_height_px: int = 64
     earliest_s: int = 978_307_200
@@ -27,14 +31,21 @@ class Limits:
     future_tolerance_s: int = 86_400
     """How far a device's clock may be ahead of the time at which its picture was first seen."""
     max_stray_bytes: int = 8
-    """So many bytes that belong to nothing may stand before a marker, whatever they are; padding may be longer."""
+    """So many bytes that belong to nothing may stand in coded data before a marker, whatever they are; padding may be
+    longer."""
+    accept_gray: bool = True
+    """Whether a picture may have one channel only, as infrared cameras write; a browser shows it."""
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self)):
+        if type(self.accept_gray) is not bool:
+            raise InputRejected(f"expected true or false, got {self.accept_gray!r}", _place("accept_gray"))
+        for name in (field.name for field in fields(self) if field.name != "accept_gray"):
             low = 0 if name in ("earliest_s", "future_tolerance_s", "max_stray_bytes") else 1
             value = getattr(self, name)
             if type(value) is not int or value < low:
                 raise InputRejected(f"expected a whole number of at least {low}, got {value!r}", _place(name))
+        if self.max_pixels > MOST_PIXELS:
+            raise InputRejected(f"expected at most {MOST_PIXELS}, got {self.max_pixels}", _place("max_pixels"))
 
     def replaced(self, changes: object, place: str) -> Limits:
         """Return the limits with some of them changed, as a devices file says. Raises InputRejected with the place."""
@@ -62,7 +73,7 @@ class Limits:
         return cls(**params)  # type: ignore[arg-type]  # each value is checked when the record is made
 
 
-CHANGEABLE: Final = ("max_pixels", "min_width_px", "min_height_px", "max_stray_bytes")
+CHANGEABLE: Final = ("max_pixels", "min_width_px", "min_height_px", "max_stray_bytes", "accept_gray")
 """Limits of the picture itself, which a devices file may change. ``max_bytes`` decides what is read at all."""
 
 

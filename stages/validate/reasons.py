@@ -52,7 +52,7 @@ SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.UNSUPPORTED_CODING: "The picture is coded in a way that is not supported: {detail}.",
     Reason.TOO_MANY_PIXELS: "The header says {width} x {height} pixels, {pixels} in all; at most {limit} are allowed.",
     Reason.TOO_SMALL: "The picture has {width} x {height} pixels; at least {min_width} x {min_height} are needed.",
-    Reason.GRAY: "The picture has one channel, shades of gray; a colour picture is needed.",
+    Reason.GRAY: "The picture has one channel, shades of gray; a picture with three is needed.",
     Reason.COLOUR_SPACE: "The picture has {components} channels; only YCbCr and RGB, with three, can be used.",
     Reason.TRUNCATED: "The picture is cut: the file ends before the picture does.",
     Reason.TOO_MANY_SCANS: "The picture is coded in more than {limit} scans, which would take too long to decode.",
@@ -75,6 +75,8 @@ class Flag(StrEnum):
     PROGRESSIVE = "progressive"
     TRAILING_DATA = "trailing-data"
     TABLES_MISSING = "huffman-tables-missing"
+    END_MISSING = "end-marker-missing"
+    SAMPLING = "unusual-sampling"
     STRAY_BYTES = "decoder-warning: stray-bytes"
     JFIF_VERSION = "decoder-warning: jfif-version"
     ADOBE_TRANSFORM = "decoder-warning: adobe-transform"
@@ -83,11 +85,13 @@ class Flag(StrEnum):
 
 
 FLAG_MEANINGS: Final[Mapping[Flag, str]] = {
-    Flag.GREY_LOOKING: "Three channels that are equal everywhere: a night (infrared) picture.",
+    Flag.GREY_LOOKING: "One channel, or three that are equal everywhere: a night (infrared) picture.",
     Flag.PROGRESSIVE: "Coded progressively; most cameras do not.",
     Flag.TRAILING_DATA: "Bytes follow the end of the picture: padding, a second picture, or something hidden.",
     Flag.TABLES_MISSING: "A frame of a motion JPEG stream without Huffman tables; the standard ones apply.",
-    Flag.STRAY_BYTES: "A few bytes, or padding, that belong to nothing, as some webcams leave before a marker.",
+    Flag.END_MISSING: "All of the picture is there, but not the marker that ends it, as in panoramas of some phones.",
+    Flag.SAMPLING: "Channels sampled in a way that few programs write, and some cannot read.",
+    Flag.STRAY_BYTES: "Bytes that belong to nothing, in the header or before a marker, as some cameras write them.",
     Flag.JFIF_VERSION: "The JFIF header has an unknown version.",
     Flag.ADOBE_TRANSFORM: "The Adobe header has an unknown colour transform; YCbCr is assumed.",
     Flag.SCAN_PARAMETERS: "The scan's header has progressive parameters in a picture that is not; they mean nothing.",

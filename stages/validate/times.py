@@ -12,7 +12,17 @@ from stages.picture_names import find_name
 from stages.validate.limits import Limits
 from stages.validate.reasons import EDITION, Reason
 
-RECONSIDERED: Final = frozenset((Reason.NAME, Reason.NOT_JPEG))
+RECONSIDERED: Final = frozenset(
+    (
+        Reason.NAME,
+        Reason.NOT_JPEG,
+        Reason.UNSUPPORTED_CODING,
+        Reason.TOO_MANY_PIXELS,
+        Reason.GRAY,
+        Reason.TRUNCATED,
+        Reason.DAMAGED,
+    )
+)
 """Reasons for which files may be judged otherwise by the present edition of the checks."""
 
 

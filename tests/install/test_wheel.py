@@ -84,7 +84,7 @@ def test_the_demo_takes_the_samples_and_says_where_the_page_is(installed: Instal
     page = state / "objects" / "plot" / "index.html"
     assert done.stdout.splitlines()[-1] == f"Open {page.as_uri()}"
     assert page.is_file()
-    assert len(list((state / "outbox").glob("*.eml"))) == 9
+    assert len(list((state / "outbox").glob("*.eml"))) == 11
 
 
 def test_run_and_doctor_work_with_the_default_model(installed: Installed, tmp_path: Path) -> None:

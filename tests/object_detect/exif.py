@@ -6,11 +6,16 @@ import struct
 
 
 def with_orientation(jpeg: bytes, orientation: int, order: str) -> bytes:
-    """The JPEG with an EXIF block behind its start; ``order`` is < or >, the byte order of the block."""
+    """The JPEG with an EXIF block behind its start."""
+    return jpeg[:2] + exif_segment(orientation, order) + jpeg[2:]
+
+
+def exif_segment(orientation: int, order: str) -> bytes:
+    """A segment with an EXIF block; ``order`` is < or >, the byte order of the block."""
     mark = b"II*\x00" if order == "<" else b"MM\x00*"
     entries = [(0x010F, 3, 1, 7), (0x0112, 3, 1, orientation)]  # another tag first
     tiff = mark + struct.pack(f"{order}IH", 8, len(entries))
     for tag, kind, count, value in entries:
         tiff += struct.pack(f"{order}HHIHH", tag, kind, count, value, 0)
     segment = b"Exif\x00\x00" + tiff + struct.pack(f"{order}I", 0)
-    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
+    return b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from lookout.domain.errors import InputRejected
 from lookout.domain.identity import sha256
 from lookout.domain.records import LoadedReference
 from stages.imaging.annotate import decode_bgr
+from stages.imaging.opencv import cv2
 from stages.object_detect.core import prepare
 
 from .exif import with_orientation
@@ -78,6 +80,24 @@ def test_boxes_are_those_of_the_upright_picture():
     }  # fmt: skip
     assert report["objects"][0]["box"] == pytest.approx([30, 80, 40, 110], abs=2)
     assert decode_bgr(result.outputs[1].data).shape[1] == 60
+
+
+def test_a_picture_of_one_channel_is_read_as_three_equal_ones():
+    gray = np.random.default_rng(1).integers(0, 256, (100, 200), dtype=np.uint8)
+    data = jpeg(gray)
+    picture = decode_bgr(data)
+    assert picture.shape == (100, 200, 3)
+    assert (picture == picture[:, :, :1]).all()
+    assert np.array_equal(picture[:, :, 0], cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+    one, three = report_of(run_on("spot", data)), report_of(run_on("spot", jpeg(picture)))
+    assert one["image"] | {"sha256": ""} == three["image"] | {"sha256": ""}
+
+
+def test_a_spot_is_found_in_a_picture_of_one_channel():
+    gray = np.zeros((60, 120), np.uint8)
+    gray[20:30, 80:110] = 255
+    (found,) = report_of(run_on("spot", with_orientation(jpeg(gray), 6, ">")))["objects"]
+    assert found["box"] == pytest.approx([30, 80, 40, 110], abs=2)
 
 
 # --- the threshold ---------------------------------------------------------------------------------------------------

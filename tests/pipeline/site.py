@@ -23,14 +23,14 @@ from lookout.sources.folder import FolderSource
 from stages.installation import INSTALLATION
 
 ROOT = Path(__file__).parents[2]
-PERSON, CAT, CUP, GRAY = (
+PERSON, CAT, CUP, CUT = (
     "porch_1763798400.jpg",
     "yard_1763798460.jpg",
     "kitchen_1763798520.jpg",
     "gate_1763798760.jpg",
 )
-PHOTOS = (PERSON, CAT, CUP, GRAY)
-"""A threat to each of two recipients of rules, a picture without a threat, and an invalid one."""
+PHOTOS = (PERSON, CAT, CUP, CUT)
+"""A threat to each of two recipients of rules, a picture without a threat, and one of which half is put there."""
 NOW_S = 1_764_000_000.0
 
 Done = dict[str, int]
@@ -64,7 +64,8 @@ class Site:
         """Put sample photographs into the source."""
         (self.root / "photos").mkdir(parents=True, exist_ok=True)
         for name in names:
-            shutil.copy(ROOT / "examples" / "photos" / name, self.root / "photos" / name)
+            data = (ROOT / "examples" / "photos" / name).read_bytes()
+            (self.root / "photos" / name).write_bytes(data[: len(data) // 2] if name == CUT else data)
 
     def put_rule(self, name: str, text: str) -> None:
         """Put a rule file into the folder of rules."""

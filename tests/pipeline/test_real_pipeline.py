@@ -14,7 +14,7 @@ import pytest
 from lookout.domain.identity import MAX_INPUT_BYTES
 
 from .conftest import Finished
-from .site import CAT, CUP, GRAY, NOW_S, PERSON, PHOTOS, ROOT, Site, rule
+from .site import CAT, CUP, CUT, NOW_S, PERSON, PHOTOS, ROOT, Site, rule
 
 VALID = [PERSON, CAT, CUP]
 ALL = {"validate": 4, "object-detect": 3, "threat-detect": 3, "plot": 5}
@@ -44,8 +44,8 @@ def test_each_stage_reads_what_it_needs_and_writes_where_it_should(site: Site) -
         "members": "threat-detect"
     }
     assert {path for path in site.results() if "/invalid/" in path} == {
-        f"validate/invalid/{GRAY}",
-        f"validate/invalid/{GRAY}.json",
+        f"validate/invalid/{CUT}",
+        f"validate/invalid/{CUT}.json",
     }
     assert {path for path in site.results() if path.startswith("threat-detect/")} == {
         f"threat-detect/{threat}.{ending}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import struct
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import simplejpeg
 from lookout.domain.records import Input, JsonObject, ObjectRef, Result, Work
 from stages.validate import jpeg
 from stages.validate.core import prepare
+from tests.validate.resampled import in_wider_units
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 GOOD_PHOTOS = tuple(
@@ -25,6 +28,7 @@ GOOD_PHOTOS = tuple(
 KEY = "porch_1763798400.jpg"
 SEEN_AT_S = 1_763_900_000.0
 END = b"\xff\xd9"
+VIDEO = b"\x00\x00\x00\x18ftypmp42" + random.Random(3).randbytes(20_000)
 
 
 @cache
@@ -58,6 +62,31 @@ def without_tables():
     return rewritten(
         simplejpeg.encode_jpeg(scene(), colorspace="BGR"), lambda marker, whole: b"" if marker == jpeg.DHT else whole
     )
+
+
+def samsung_trailer(video_first=False):
+    """What Samsung's phones write behind a picture: blocks with a name, a directory of them, and a mark."""
+    body, entries = b"", []
+    blocks = [(0x0A01, b"Image_UTC_Data", b"1763798400000"), (0x0A30, b"MotionPanorama_Data", VIDEO)]
+    for kind, name, content in blocks[::-1] if video_first else blocks:
+        block = struct.pack("<HHI", 0, kind, len(name)) + name + content
+        entries.append((kind, len(body), len(block)))
+        body += block
+    directory = b"SEFH" + struct.pack("<II", 106, len(entries))
+    directory += b"".join(struct.pack("<HHII", 0, kind, len(body) - at, size) for kind, at, size in entries)
+    return body + directory + struct.pack("<I", len(directory)) + b"SEFT"
+
+
+@cache
+def sampled_4_2_2():
+    picture = np.ascontiguousarray(scene(160, 96, seed=5)[:64, :128])
+    return encoded(picture, SAMPLING_FACTOR=cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422)
+
+
+@cache
+def unusual():
+    """The same picture with the factors 4x1, 2x1, 2x1."""
+    return in_wider_units(sampled_4_2_2())
 
 
 def rewritten(data, change):

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from lookout.domain.identity import digest, sha256
-from lookout.domain.pipeline import Accepted, Refused
+from lookout.domain.pipeline import Accepted, Refused, Run
 from lookout.domain.records import LoadedReference, ObjectRef, Reference
 from stages.camera_names.presets import PRESETS
 from stages.pipeline import PRESETS_EDITION
 from stages.validate.devices_file import ROLE, accept, schema, select
-from tests.validate.jpeg_maker import photo, prepare_with, reason_of, work
+from stages.validate.limits import CHANGEABLE, MOST_PIXELS
+from tests.validate.jpeg_maker import photo, prepare_with, reason_of, with_restarts, work
 
 PAGE = (Path(__file__).parents[2] / "docs" / "names.md").read_text(encoding="utf-8")
 EXAMPLE = json.loads(PAGE.split("```json\n")[1].split("```")[0])
@@ -113,6 +114,9 @@ def test_the_schema_knows_what_the_reader_knows() -> None:
         (definitions["device"]["properties"], lambda name: {"devices": {"x": {name: 5}}}),
         (definitions["pictures"]["properties"], lambda name: {"pictures": {name: "x"}}),
     ):
+        if properties is definitions["pictures"]["properties"]:
+            assert tuple(properties) == CHANGEABLE
+            assert properties["max_pixels"]["maximum"] == MOST_PIXELS
         for name in properties:
             answers = accept({FILE: json.dumps(document(name)).encode()})
             assert all("unknown name" not in getattr(answer, "reason", "") for answer in answers), name
@@ -138,13 +142,29 @@ def test_a_picture_that_is_known_is_not_decoded_again(monkeypatch: pytest.Monkey
         prepare_with(loaded)(work(photo(), known={**first.facts, "limits": {"max_pixels": 5}}))
 
 
+def run_under(document: object) -> Run:
+    return prepare_with(
+        [
+            LoadedReference(reference=one, data={ROLE: json.dumps(one.meta["part"]).encode()})
+            for one in in_force(document)
+            if "/" in one.name
+        ]
+    )
+
+
+def test_stray_bytes_and_one_channel_are_allowed_by_device() -> None:
+    run = run_under({"devices": {"porch": {"pictures": {"max_stray_bytes": 12, "accept_gray": False}}}})
+    webcam, gray = with_restarts(), photo("gate_1763798760.jpg")
+    at = webcam.index(b"\xff\xd1")
+    webcam = webcam[:at] + b"\x12\x34\x56" * 4 + webcam[at:]
+    found = [
+        reason_of(run(work(data, f"{name}_1763798400.jpg"))) for data in (webcam, gray) for name in ("porch", "yard")
+    ]
+    assert found == [None, "damaged", "gray", None]
+
+
 def test_limits_by_device_hold_for_its_pictures_only() -> None:
     document = {"pictures": {"min_width_px": 5}, "devices": {"porch": {"pictures": {"min_width_px": 4000}}}}
-    loaded = [
-        LoadedReference(reference=one, data={ROLE: json.dumps(one.meta["part"]).encode()})
-        for one in in_force(document)
-        if "/" in one.name
-    ]
-    run = prepare_with(loaded)
+    run = run_under(document)
     assert reason_of(run(work(photo(), "porch_1763798400.jpg"))) == "too-small"
     assert reason_of(run(work(photo(), "yard_1763798400.jpg"))) is None

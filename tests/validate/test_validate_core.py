@@ -1,12 +1,15 @@
 import json
 import time
 
+import numpy as np
 import pytest
 
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import LoadedReference, Reference
+from stages.imaging.opencv import MAX_PICTURE_PIXELS
 from stages.pipeline import PIPELINE
 from stages.validate.core import prepare
+from stages.validate.limits import MOST_PIXELS
 from tests.validate.jpeg_maker import (
     GOOD_PHOTOS,
     KEY,
@@ -36,10 +39,16 @@ def test_a_good_photograph_is_kept_byte_for_byte(name):
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("IMG_0001.jpg", "name"), ("gate_1763798760.jpg", "gray"), ("yard_1763798700.jpg", "truncated")],
+    [("IMG_0001.jpg", "name"), ("yard_1763798700.jpg", "truncated")],
 )
-def test_the_three_bad_samples_are_refused(name, reason):
+def test_the_two_bad_samples_are_refused(name, reason):
     assert reason_of(validate(photo(name), name)) == reason
+
+
+def test_the_sample_of_one_channel_is_accepted_with_a_flag_unless_the_limits_say_otherwise():
+    data = photo("gate_1763798760.jpg")
+    assert validate(data).facts == {"flags": ["grey-looking"], "width": 512, "height": 512}
+    assert reason_of(validate(data, params={"accept_gray": False})) == "gray"
 
 
 def test_every_sample_is_accounted_for():
@@ -49,7 +58,7 @@ def test_every_sample_is_accounted_for():
 
 def test_a_refused_picture_is_kept_with_its_reason():
     data = photo("gate_1763798760.jpg")
-    result = validate(data, "a/gate_1763798760.jpg")
+    result = validate(data, "a/gate_1763798760.jpg", {"accept_gray": False})
     picture, report = result.outputs
     assert (picture.key, picture.data) == ("invalid/a/gate_1763798760.jpg", data)
     assert (report.key, report.content_type) == ("invalid/a/gate_1763798760.jpg.json", "application/json")
@@ -200,9 +209,34 @@ def test_size_limits_are_inclusive(width, height, params, reason):
     assert reason_of(validate(encoded(scene(128, 128)[:height, :width]), params=params)) == reason
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "reason"),
+    [
+        (8160, 6144, "truncated"),
+        (9280, 6944, "truncated"),
+        (12_032, 9024, "truncated"),
+        (12_000, 10_000, "truncated"),
+        (12_001, 10_000, "too-many-pixels"),
+    ],
+)
+def test_phones_of_up_to_108_megapixels_are_within_the_limit(width, height, reason):
+    header = resized_header(photo(), width, height)[:1000]
+    assert reason_of(validate(header)) == reason
+
+
+@pytest.mark.parametrize("options", [{}, {"PROGRESSIVE": 1}])
+def test_a_phone_picture_of_50_megapixels_is_accepted(options):
+    result = validate(encoded(np.full((6144, 8160, 3), (200, 90, 30), np.uint8), **options))
+    assert result.facts == {"flags": ["progressive"] if options else [], "width": 8160, "height": 6144}
+
+
+def test_the_later_stages_decode_what_the_limits_can_allow():
+    assert MOST_PIXELS == MAX_PICTURE_PIXELS
+
+
 def test_cheaper_questions_are_asked_first():
     assert reason_of(validate(b"", "what.jpg")) == "name"
-    assert reason_of(validate(photo("gate_1763798760.jpg")[:9000])) == "gray"
+    assert reason_of(validate(photo("gate_1763798760.jpg")[:9000], params={"accept_gray": False})) == "gray"
     assert reason_of(validate(resized_header(photo(), 9, 9)[:9000])) == "too-small"
 
 
@@ -216,6 +250,8 @@ def test_cheaper_questions_are_asked_first():
         ({"earliest_s": -1}, "earliest_s"),
         ({"future_tolerance_s": None}, "future_tolerance_s"),
         ({"max_stray_bytes": -1}, "max_stray_bytes"),
+        ({"max_pixels": MOST_PIXELS + 1}, "max_pixels"),
+        ({"accept_gray": 1}, "accept_gray"),
         ({"colour": 1}, "colour"),
     ],
 )

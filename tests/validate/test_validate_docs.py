@@ -23,7 +23,11 @@ def test_every_flag_is_documented_with_its_meaning():
 
 
 def test_every_parameter_is_documented_with_its_default():
-    assert rows("Parameters") == {field.name: f"{getattr(Limits(), field.name):,}" for field in fields(Limits)}
+    assert rows("Parameters") == {field.name: shown(getattr(Limits(), field.name)) for field in fields(Limits)}
+
+
+def shown(default):
+    return f"{default:,}" if type(default) is int else str(default).lower()
 
 
 def test_codes_are_plain_enough_for_labels_and_file_names():

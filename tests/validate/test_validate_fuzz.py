@@ -2,14 +2,24 @@
 
 import json
 
-import cv2
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stages.imaging.annotate import decode_bgr
 from stages.validate.foreign_files import is_foreign
 from stages.validate.reasons import Flag, Reason
-from tests.validate.jpeg_maker import END, encoded, photo, scene, validate, with_restarts, without_tables
+from tests.validate.jpeg_maker import (
+    END,
+    encoded,
+    photo,
+    samsung_trailer,
+    scene,
+    unusual,
+    validate,
+    with_restarts,
+    without_tables,
+)
 
 SEEDS = (
     encoded(),
@@ -18,6 +28,10 @@ SEEDS = (
     with_restarts(),
     without_tables(),
     photo("yard_1763798460.jpg"),
+    photo()[:-2],
+    photo()[:-2] + samsung_trailer(),
+    encoded(np.ascontiguousarray(scene()[:, :, :1]), RST_INTERVAL=5),
+    unusual(),
 )
 KEYS = (
     st.just("porch_1763798400.jpg")
@@ -50,9 +64,8 @@ def check(data, key="porch_1763798400.jpg"):
         assert output.data == data
         assert set(result.facts["flags"]) <= set(Flag)
         assert result.counts == {"pictures": 1, "valid": 1}
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        assert decoded is not None
-        assert decoded.shape == (result.facts["height"], result.facts["width"], 3)
+        size = (result.facts["height"], result.facts["width"])
+        assert decode_bgr(data).shape in ((*size, 3), (*size[::-1], 3))
     elif result.label == "ignored":
         assert is_foreign(key, data)
         assert not result.outputs
