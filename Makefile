@@ -94,8 +94,11 @@ check: .venv/dev.stamp ## Style, types, import rules
 	$(BIN)/python scripts/docstrings.py
 	$(BIN)/python scripts/functions.py
 
-audit: .venv/dev.stamp ## Known vulnerabilities in the locked dependencies
-	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt
+audit: .venv/dev.stamp ## Known vulnerabilities in the locked dependencies; fails also where some cannot be looked up
+	@$(BIN)/python scripts/audit.py
+
+audit-versions: .venv/dev.stamp ## Each locked dependency, whether it is the newest, and why it is not
+	@$(BIN)/python scripts/audit.py --versions
 
 bench: .venv/dev.stamp ## Measure speed; prints a table (docs/benchmarks.md)
 	$(BIN)/python -m bench
@@ -118,4 +121,4 @@ messages: .venv/dev.stamp ## Generate the messages of etcd from lookout/ledger/e
 clean: ## Remove the environment and the sample state
 	rm -rf .venv $(STATE) build *.egg-info
 
-.PHONY: help setup run test test-page test-long test-services test-services-long test-storm servers services services-down cluster-servers cluster cluster-images cluster-down test-cluster test-cluster-long deploy check audit bench bench-services bench-cluster bench-events lock messages clean
+.PHONY: help setup run test test-page test-long test-services test-services-long test-storm servers services services-down cluster-servers cluster cluster-images cluster-down test-cluster test-cluster-long deploy check audit audit-versions bench bench-services bench-cluster bench-events lock messages clean
