@@ -8,6 +8,7 @@ MINIO_PORT ?= 9000
 ETCD_PORT ?= 2379
 OVERLAY ?= k8s/overlays/production
 MINUTES ?= 60
+UPGRADE ?=
 SEED ?= 1
 # Two processes of tests a core, as half of their time they wait; PARALLEL= for all in one, as a debugger needs it.
 PARALLEL ?= --numprocesses $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))) --maxprocesses 8 --dist worksteal
@@ -93,8 +94,11 @@ check: .venv/dev.stamp ## Style, types, import rules
 	$(BIN)/python scripts/docstrings.py
 	$(BIN)/python scripts/functions.py
 
-audit: .venv/dev.stamp ## Known vulnerabilities in the locked dependencies
-	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt
+audit: .venv/dev.stamp ## Known vulnerabilities in the locked dependencies; fails also where some cannot be looked up
+	@$(BIN)/python scripts/audit.py
+
+audit-versions: .venv/dev.stamp ## Each locked dependency, whether it is the newest, and why it is not
+	@$(BIN)/python scripts/audit.py --versions
 
 bench: .venv/dev.stamp ## Measure speed; prints a table (docs/benchmarks.md)
 	$(BIN)/python -m bench
@@ -108,10 +112,13 @@ bench-cluster: .venv/dev.stamp ## Measure speed in the cluster of make cluster, 
 bench-events: .venv/dev.stamp ## Measure a burst of uploads in the cluster of make cluster, which has to be up
 	$(BIN)/python -m bench cluster-events
 
-lock: .venv/dev.stamp ## Lock the dependencies anew
-	@bash scripts/lock.sh
+lock: .venv/dev.stamp ## Lock the dependencies anew; UPGRADE=--upgrade for the newest versions
+	@bash scripts/lock.sh $(UPGRADE)
+
+messages: .venv/dev.stamp ## Generate the messages of etcd from lookout/ledger/etcd/messages/etcd.proto
+	@bash scripts/messages.sh lookout/ledger/etcd/messages
 
 clean: ## Remove the environment and the sample state
 	rm -rf .venv $(STATE) build *.egg-info
 
-.PHONY: help setup run test test-page test-long test-services test-services-long test-storm servers services services-down cluster-servers cluster cluster-images cluster-down test-cluster test-cluster-long deploy check audit bench bench-services bench-cluster bench-events lock clean
+.PHONY: help setup run test test-page test-long test-services test-services-long test-storm servers services services-down cluster-servers cluster cluster-images cluster-down test-cluster test-cluster-long deploy check audit audit-versions bench bench-services bench-cluster bench-events lock messages clean

@@ -72,7 +72,7 @@ def kubernetes(name: str) -> Server:
     return Server(
         name=name,
         module="k8s.io/kubernetes",
-        version="v1.34.4",
+        version="v1.37.2",
         package=f"k8s.io/kubernetes/cmd/{name}",
         group="cluster",
         lock="kubernetes",
@@ -107,14 +107,14 @@ SERVERS: Final = (
     Server(
         name="etcd",
         module="go.etcd.io/etcd/server/v3",
-        version="v3.5.35",
+        version="v3.6.16",
         package="go.etcd.io/etcd/server/v3",
         lock="etcd",
     ),
     Server(
         name="etcdctl",
         module="go.etcd.io/etcd/etcdctl/v3",
-        version="v3.5.35",
+        version="v3.6.16",
         package="go.etcd.io/etcd/etcdctl/v3",
         lock="etcd",
     ),
@@ -138,7 +138,7 @@ SERVERS: Final = (
     Server(
         name="argo-events",
         module="github.com/argoproj/argo-events",
-        version="v1.9.7",
+        version="v1.9.11",
         package="github.com/argoproj/argo-events/cmd",
         group="cluster",
         # It has no replace lines, but without a lock Go asks for a list of versions, which the module proxy refuses.
@@ -148,7 +148,7 @@ SERVERS: Final = (
     Server(
         name="coredns",
         module="github.com/coredns/coredns",
-        version="v1.14.1",
+        version="v1.15.0",
         package="lookout/scripts/servers/coredns",
         group="cluster",
         lock="coredns",
@@ -164,7 +164,7 @@ SERVERS: Final = (
     Server(
         name="nats-server",
         module="github.com/nats-io/nats-server/v2",
-        version="v2.15.2",
+        version="v2.15.3",
         package="github.com/nats-io/nats-server/v2",
         group="cluster",
     ),

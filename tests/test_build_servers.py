@@ -160,7 +160,7 @@ def test_a_link_to_another_version_is_moved_and_that_version_stays(
     old.write_text("")
     link.symlink_to(old.name)
     assert build("etcd").returncode == 0
-    assert link.readlink().name.startswith("etcd-v3.5")
+    assert link.readlink().name.startswith("etcd-v3.")
     assert old.exists()
 
 

@@ -75,14 +75,14 @@ class ProjectImage:
 
 SERVERS: Final = (
     ServerImage(name=PAUSE_IMAGE, programs=("/pause",), user=65535),
-    ServerImage(name="coredns/coredns:1.14.1", programs=("/coredns",), user=65532),
+    ServerImage(name="coredns/coredns:1.15.0", programs=("/coredns",), user=65532),
     ServerImage(name="quay.io/argoproj/workflow-controller:v3.7.18", programs=("/bin/workflow-controller",), user=8737),
     ServerImage(name="quay.io/argoproj/argoexec:v3.7.18", programs=("/bin/argoexec",), user=8737),
     ServerImage(name="quay.io/argoproj/argocli:v3.7.18", programs=("/bin/argo",), user=8737),
-    ServerImage(name="quay.io/argoproj/argo-events:v1.9.7", programs=("/bin/argo-events",), user=9731),
+    ServerImage(name="quay.io/argoproj/argo-events:v1.9.11", programs=("/bin/argo-events",), user=9731),
     ServerImage(name="minio/minio:dev", programs=("/usr/bin/minio",)),
-    ServerImage(name="quay.io/coreos/etcd:v3.5.35", programs=("/usr/local/bin/etcd", "/usr/local/bin/etcdctl")),
-    ServerImage(name="nats:2.15.2", programs=("/nats-server",)),
+    ServerImage(name="quay.io/coreos/etcd:v3.6.16", programs=("/usr/local/bin/etcd", "/usr/local/bin/etcdctl")),
+    ServerImage(name="nats:2.15.3", programs=("/nats-server",)),
 )
 PROJECT: Final = (
     ProjectImage(name="lookout/validate:dev", target="validate"),

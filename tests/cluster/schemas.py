@@ -12,7 +12,7 @@ from typing import Any
 
 MODULES = {
     "io.argoproj.workflow.v1alpha1": "github.com/argoproj/argo-workflows/v3@v3.7.18",
-    "io.argoproj.events.v1alpha1": "github.com/argoproj/argo-events@v1.9.7",
+    "io.argoproj.events.v1alpha1": "github.com/argoproj/argo-events@v1.9.11",
 }
 KINDS = {"string": str, "boolean": bool, "integer": int, "number": (int, float), "array": list, "object": dict}
 LOOSE = {

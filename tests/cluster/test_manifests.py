@@ -201,7 +201,7 @@ def test_everything_is_up(cluster: Cluster) -> None:
 
 def test_every_pod_that_runs_is_restricted_and_says_what_it_needs(cluster: Cluster) -> None:
     # By the standard of a named version: a change, upon which the API server looks at every pod that is there.
-    label = "pod-security.kubernetes.io/enforce-version=v1.34"
+    label = "pod-security.kubernetes.io/enforce-version=v1.37"
     asked = cluster.attempt("label", "--dry-run=server", "--overwrite", "namespace", "lookout", label)
     assert (asked.returncode, asked.stderr) == (0, "")
     for pod in cluster.get("pods", SERVERS_AND_ARGO)["items"]:

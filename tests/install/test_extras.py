@@ -14,16 +14,17 @@ from tests.install.conftest import ROOT
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 OF_THE_CORE = {"protobuf"}
 """A package that is there in any case: the extra only names its versions."""
+IMPORTED_AS = {"grpcio": "grpc"}
 
 
 def test_each_package_of_an_extra_is_explained_by_that_extra() -> None:
     for extra, requirements in DECLARED.items():
         names = {re.split(r"[^a-z0-9-]", requirement)[0] for requirement in requirements} - {"lookout", *OF_THE_CORE}
-        assert {EXTRAS[name] for name in names} == {extra}
+        assert {EXTRAS[IMPORTED_AS.get(name, name)] for name in names} == {extra}
     assert set(EXTRAS.values()) == set(DECLARED)
 
 
-@pytest.mark.parametrize("module", ["minio", "minio.error", "etcd3"])
+@pytest.mark.parametrize("module", ["minio", "minio.error", "etcd3", "grpc"])
 def test_a_failed_import_of_an_extra_is_told_by_what_to_install(module: str) -> None:
     explained = explain(ModuleNotFoundError(f"No module named {module!r}", name=module))
     assert isinstance(explained, InputRejected)

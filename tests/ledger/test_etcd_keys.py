@@ -1,15 +1,13 @@
-"""Keys, values and requests of the ledger in etcd: what lies where, in which order, and in how many bytes. No etcd."""
+"""Keys and values of the ledger in etcd: what lies where, in which order, and in how many bytes. No etcd."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lookout.domain.errors import Corrupt, InputRejected
-from lookout.ledger.etcd import client, wire
 from lookout.ledger.kv import claim_values, keys, record_values, slot_values
-from lookout.ledger.kv.port import Delete, Exists, Guarded, Kv, NoneNewer, Put, Range, SameLife, Unchanged, most_ops
+from lookout.ledger.kv.port import Kv
 
-rpc = client.rpc
 texts = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\0\1\2a/"), max_size=6)
 
 
@@ -87,86 +85,3 @@ def test_a_value_that_cannot_be_read_is_corrupt_and_names_its_key(value):
             continue
         with pytest.raises(Corrupt, match="the key"):
             read(kv)
-
-
-# --- requests --------------------------------------------------------------------------------------------------------
-
-
-def parsed(body):
-    return rpc.TxnRequest.FromString(body)
-
-
-@given(st.binary(max_size=300), st.binary(max_size=300), st.integers(0, 2**63 - 1))
-def test_requests_are_those_of_the_generated_classes(key, other, number):
-    ops = [
-        Range(key, other, limit=number, revision=number, keys_only=True),
-        Range(key, count_only=True),
-        Put(key, other, number),
-        Delete(key, other),
-        Guarded((Unchanged(key, number),), (Put(key, b""),)),
-    ]
-    compares = [Unchanged(key, number), SameLife(key, number), Exists(key), NoneNewer(key, other, number // 2)]
-    request = parsed(wire.txn([*map(wire.comparison, compares)], [*map(wire.operation, ops)], []))
-    ranged, counted, put, deleted, nested = request.success
-    assert ranged.request_range == rpc.RangeRequest(
-        key=key, range_end=other, limit=number, revision=number, keys_only=True
-    )
-    assert counted.request_range == rpc.RangeRequest(key=key, count_only=True)
-    assert put.request_put == rpc.PutRequest(key=key, value=other, lease=number)
-    assert deleted.request_delete_range == rpc.DeleteRangeRequest(key=key, range_end=other)
-    assert nested.request_txn.compare[0] == request.compare[0]
-    mod, create, there, newer = request.compare
-    equal, greater, less = (rpc.Compare.CompareResult.Value(name) for name in ("EQUAL", "GREATER", "LESS"))
-    targets = {name: rpc.Compare.CompareTarget.Value(name) for name in ("CREATE", "MOD")}
-    assert mod == rpc.Compare(result=equal, target=targets["MOD"], key=key, mod_revision=number)
-    assert create == rpc.Compare(result=equal, target=targets["CREATE"], key=key, create_revision=number)
-    assert there == rpc.Compare(result=greater, target=targets["CREATE"], key=key, create_revision=0)
-    assert newer == rpc.Compare(
-        result=less, target=targets["MOD"], key=key, mod_revision=number // 2 + 1, range_end=other
-    )
-
-
-@given(st.binary(max_size=300), st.integers(0, 2**63 - 1), st.booleans())
-def test_answers_of_the_generated_classes_are_read(data, number, flag):
-    kv = {"key": data, "value": data, "create_revision": number, "mod_revision": number // 2, "version": number // 3}
-    found = {"kvs": [{**kv, "lease": number}, {}], "more": flag, "count": number}
-    answer = rpc.TxnResponse(
-        header={"cluster_id": 2**64 - 1, "revision": number, "raft_term": 7},
-        succeeded=flag,
-        responses=[{"response_range": found}, {"response_put": {}}, {"response_range": {}}],
-    )
-    got = wire.read_answer(answer.SerializeToString())
-    assert (got.succeeded, got.revision) == (flag, number)
-    first = got.get(0)
-    assert first.kvs == [Kv(data, data, number // 2, number, number // 3), Kv(b"", b"", 0, 0, 0)]
-    assert (first.more, first.total) == (flag, number)
-    assert got.get(2).kvs == []
-    with pytest.raises(TypeError):
-        got.get(1)
-
-
-def test_half_an_answer_is_refused():
-    data = rpc.TxnResponse(responses=[{"response_range": {"kvs": [{"key": b"k" * 50}]}}]).SerializeToString()
-    for cut in range(1, len(data)):
-        with pytest.raises((ValueError, IndexError)):
-            wire.read_answer(data[:cut])
-
-
-def allowed(request, allowance=wire.MAX_OPS):
-    """etcd's own rule: a nested transaction may have what the longest list around it leaves."""
-    longest = max(len(request.compare), len(request.success), len(request.failure))
-    nested = [op.request_txn for op in request.success if op.HasField("request_txn")]
-    return longest <= allowance and all(allowed(inner, allowance - longest) for inner in nested)
-
-
-@pytest.mark.parametrize("compares", [0, 1, 62, 63, 100, 110])
-def test_operations_are_folded_under_etcds_limit(compares):
-    leaf = wire.operation(Guarded((Exists(b"k"),), (Put(b"k", b""),) * 4))
-    most = most_ops(compares - 1)
-    for n in {0, 1, 123, 124, 500, most}:
-        if n > most:
-            continue
-        body = wire.txn([wire.comparison(Exists(b"k"))] * compares, wire.folded(compares, [leaf] * n))
-        assert allowed(parsed(body))
-    with pytest.raises(ValueError, match="at most"):
-        wire.folded(compares, [leaf] * max(most + 1, 124))

@@ -1,4 +1,4 @@
-"""The connection to etcd: the one module that imports etcd3, and the place where its errors end.
+"""Key-value port on etcd, and the place where errors of gRPC end.
 
 What it adds to a channel: several endpoints, tried in turn for some seconds before anything is called unavailable;
 credentials, renewed when their token ends; writes that are applied exactly once, also when an answer was lost; scans
@@ -13,30 +13,33 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from operator import attrgetter
 from threading import Event
 from typing import Any, Final, NoReturn, TypeVar
 
 import grpc  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from lookout.domain.errors import Corrupt, InputRejected, Unavailable
-from lookout.ledger.etcd import wire
+from lookout.ledger.etcd import messages as rpc
 from lookout.ledger.etcd.address import Address
+from lookout.ledger.etcd.connection import Connection
 from lookout.ledger.etcd.errors import MENDABLE, STALE, refusal, short
+from lookout.ledger.etcd.transactions import fold, read_answer, transaction
 from lookout.ledger.kv.port import MAX_BYTES, Answer, Compacted, Compare, KeyValues, Op, Put, Range, Unchanged
-
-with warnings.catch_warnings():
-    # The messages that etcd3 brings were generated long ago, and protobuf says so at their import.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import etcd3.etcdrpc as rpc  # type: ignore[import-untyped]
 
 T = TypeVar("T")
 
 _WRITER_TTL_S: Final = 600
 _SENDS: Final = 8
+
+_send_txn = attrgetter("send_txn")
+_grant = attrgetter("leasestub.LeaseGrant")
+_revoke = attrgetter("leasestub.LeaseRevoke")
+_keep_alive = attrgetter("leasestub.LeaseKeepAlive")
+_status = attrgetter("maintenancestub.Status")
 
 
 class LeaseGone(Exception):
@@ -54,9 +57,7 @@ class Etcd(KeyValues):
         self.address, self.prefix = address, prefix
         self._timeout_s, self._patience_s = timeout_s, patience_s
         self._turn = 0
-        self._channel: Any = None
-        self._txn: Any = None
-        self._metadata: tuple[tuple[str, str], ...] = ()
+        self._connection: Connection | None = None
         self._closed = False
         self._idle = Event()
         self._id = os.urandom(9).hex()
@@ -78,42 +79,41 @@ class Etcd(KeyValues):
     def close(self) -> None:
         if self._closed:
             return
-        if self._writer_lease and self._channel is not None:
+        if self._writer_lease and self._connection is not None:
+            revoke = self._connection.leasestub.LeaseRevoke
             with suppress(grpc.RpcError):  # it would end by itself
-                rpc.LeaseStub(self._channel).LeaseRevoke(
-                    rpc.LeaseRevokeRequest(ID=self._writer_lease), timeout=1.0, metadata=self._metadata
-                )
+                revoke(rpc.LeaseRevokeRequest(ID=self._writer_lease), timeout=1.0, metadata=self._connection.metadata)
         self._closed = True
         self._disconnect()
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def read(self, ranges: Sequence[Range]) -> Answer:
-        body = wire.txn((), list(map(wire.operation, ranges)))
-        return self._patiently(lambda: self._send(body))
+        request = transaction((), ranges)
+        return self._patiently(lambda: self._send(request))
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def write(self, compares: Sequence[Compare], ops: Sequence[Op]) -> Answer:
-        conditions = list(map(wire.comparison, compares))
-        writes = wire.folded(len(compares) + 1, list(map(wire.operation, ops)))
-        size = sum(map(len, conditions)) + sum(map(len, writes))
-        if size > MAX_BYTES:
+        request = transaction(
+            (Unchanged(self._writer, 0), *compares),
+            (Put(self._writer, b""), *fold(len(compares) + 1, ops)),
+            (Range(self._writer),),
+        )
+        if (size := request.ByteSize()) > MAX_BYTES:
             raise InputRejected(f"{size} bytes are too many for one transaction of etcd", self.address.name)
         self._keep_writer()
-        return self._patiently(lambda: self._write_once(conditions, writes))
+        return self._patiently(lambda: self._write_once(request))
 
-    def _write_once(self, compares: Sequence[bytes], ops: Sequence[bytes]) -> Answer:
+    def _write_once(self, request: rpc.TxnRequest) -> Answer:
+        expected, written = request.compare[0], request.success[0].request_put
         for _ in range(_SENDS):
             self._written += 1
             nonce = b"%x" % self._written
-            body = wire.txn(
-                [wire.comparison(Unchanged(self._writer, self._writer_mod)), *compares],
-                [wire.operation(Put(self._writer, nonce, self._writer_lease)), *ops],
-                [wire.operation(Range(self._writer))],
-            )
+            expected.mod_revision = self._writer_mod
+            written.value, written.lease = nonce, self._writer_lease
             try:
-                answer = self._send(body)
+                answer = self._send(request)
             except LeaseGone:
                 self._writer_lease = 0
                 self._keep_writer()
@@ -136,14 +136,14 @@ class Etcd(KeyValues):
     def _find_out(self, nonce: bytes) -> bool:
         """Tell whether the write was applied. If not, it never will be."""
         while True:
-            kvs = self._send(wire.txn((), [wire.operation(Range(self._writer))])).get(0).kvs
+            kvs = self._send(transaction((), (Range(self._writer),))).get(0).kvs
             mod = kvs[0].mod_revision if kvs else 0
             if kvs and kvs[0].value == nonce:
                 self._writer_mod = mod
                 return True
-            fence = wire.operation(Put(self._writer, b"-", self._writer_lease))
+            fence = Put(self._writer, b"-", self._writer_lease)
             try:
-                answer = self._send(wire.txn([wire.comparison(Unchanged(self._writer, mod))], [fence]))
+                answer = self._send(transaction((Unchanged(self._writer, mod),), (fence,)))
             except LeaseGone:
                 self._writer_lease = 0
                 self._keep_writer()
@@ -167,13 +167,13 @@ class Etcd(KeyValues):
 
     def grant(self, ttl_s: int) -> int:
         # Asked for twice when an answer is lost; the other one ends by itself.
-        answer = self._patiently(lambda: self._stub(rpc.LeaseStub, "LeaseGrant", rpc.LeaseGrantRequest(TTL=ttl_s)))
-        return int(answer.ID)
+        request = rpc.LeaseGrantRequest(TTL=ttl_s)
+        return int(self._patiently(lambda: self._ask(_grant, request)).ID)
 
     def keep_alive(self, lease: int) -> int:
         def ask() -> int:
             requests = iter([rpc.LeaseKeepAliveRequest(ID=lease)])
-            for answer in self._stub(rpc.LeaseStub, "LeaseKeepAlive", requests):
+            for answer in self._ask(_keep_alive, requests):
                 return int(answer.TTL)
             raise _Lost("the stream ended")
 
@@ -181,7 +181,7 @@ class Etcd(KeyValues):
 
     def revoke(self, lease: int) -> None:
         with suppress(LeaseGone):
-            self._patiently(lambda: self._stub(rpc.LeaseStub, "LeaseRevoke", rpc.LeaseRevokeRequest(ID=lease)))
+            self._patiently(lambda: self._ask(_revoke, rpc.LeaseRevokeRequest(ID=lease)))
 
     def wait_for_change(self, key: bytes, revision: int, seconds: float) -> bool:
         create = rpc.WatchCreateRequest(key=key, start_revision=revision + 1)
@@ -191,8 +191,8 @@ class Etcd(KeyValues):
             yield rpc.WatchRequest(create_request=create)
             done.wait()
 
-        self._patiently(self._connect)
-        stream = rpc.WatchStub(self._channel).Watch(requests(), timeout=seconds, metadata=self._metadata)
+        connection = self._patiently(self._connect)
+        stream = connection.watchstub.Watch(requests(), timeout=seconds, metadata=connection.metadata)
         try:
             for answer in stream:
                 if answer.events or answer.canceled or answer.compact_revision:
@@ -209,26 +209,21 @@ class Etcd(KeyValues):
         return True
 
     def used_bytes(self) -> int:
-        answer = self._patiently(lambda: self._stub(rpc.MaintenanceStub, "Status", rpc.StatusRequest()))
-        return int(answer.dbSize)
+        return int(self._patiently(lambda: self._ask(_status, rpc.StatusRequest())).dbSize)
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    def _send(self, body: bytes) -> Answer:
-        self._connect()
+    def _send(self, request: rpc.TxnRequest) -> Answer:
+        data = self._ask(_send_txn, request)
         try:
-            data = self._txn(body, timeout=self._timeout_s, metadata=self._metadata)
-        except grpc.RpcError as exc:
-            self._fail(exc)
-        try:
-            return wire.read_answer(data)
-        except (ValueError, IndexError) as exc:
+            return read_answer(data)
+        except DecodeError as exc:
             raise Corrupt(self.address.name, "an answer of etcd", f"{bytes(data[:40])!r} ({exc})") from exc
 
-    def _stub(self, stub: Callable[[Any], Any], method: str, request: Any) -> Any:
-        self._connect()
+    def _ask(self, method: Callable[[Connection], Any], request: Any) -> Any:
+        connection = self._connect()
         try:
-            answer = getattr(stub(self._channel), method)(request, timeout=self._timeout_s, metadata=self._metadata)
+            answer = method(connection)(request, timeout=self._timeout_s, metadata=connection.metadata)
             return answer if not hasattr(answer, "initial_metadata") else list(_first(answer))
         except grpc.RpcError as exc:
             self._fail(exc)
@@ -248,53 +243,26 @@ class Etcd(KeyValues):
 
     # --- connecting -------------------------------------------------------------------------------------------------
 
-    def _connect(self) -> None:
+    def _connect(self) -> Connection:
         if self._closed:
             raise Unavailable(self.address.name, "the ledger is closed")
-        if self._channel is not None:
-            return
-        endpoint = self.address.endpoints[self._turn % len(self.address.endpoints)]
-        options = [
-            ("grpc.max_receive_message_length", -1),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.enable_retries", 0),
-            ("grpc.keepalive_time_ms", 10_000),
-        ]
-        if self.address.tls:
-            channel = grpc.secure_channel(endpoint, self._credentials(), options=options)
-        else:
-            channel = grpc.insecure_channel(endpoint, options=options)
-        self._channel, self._metadata = channel, ()
-        try:
-            if self.address.user is not None:
-                request = rpc.AuthenticateRequest(name=self.address.user, password=self.address.password)
-                answer = rpc.AuthStub(channel).Authenticate(request, timeout=self._timeout_s)
-                self._metadata = (("token", answer.token),)
-        except grpc.RpcError as exc:
-            self._fail(exc)
-        self._txn = channel.unary_unary("/etcdserverpb.KV/Txn")
-
-    def _credentials(self) -> Any:
-        def content(path: Path | None) -> bytes | None:
+        if self._connection is None:
+            endpoint = self.address.endpoints[self._turn % len(self.address.endpoints)]
             try:
-                return path.read_bytes() if path is not None else None
-            except OSError as exc:
-                raise InputRejected(f"cannot be read: {exc.strerror}", str(path)) from exc
-
-        return grpc.ssl_channel_credentials(
-            content(self.address.ca), content(self.address.key), content(self.address.cert)
-        )
+                self._connection = Connection(self.address, endpoint, self._timeout_s)
+            except grpc.RpcError as exc:
+                self._fail(exc)
+        return self._connection
 
     def _disconnect(self) -> None:
-        channel, self._channel, self._txn = self._channel, None, None
-        if channel is not None:
-            channel.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     # --- errors -----------------------------------------------------------------------------------------------------
 
     def _fail(self, exc: Any) -> NoReturn:
-        """Say what an error of gRPC means; what another try may mend is _Lost, and the next try takes a new channel."""
+        """Say what an error of gRPC means; what another try may mend is _Lost, and the next one connects anew."""
         code, details = exc.code(), str(exc.details() or "")
         name = self.address.name
         if "compacted" in details or "future revision" in details:
