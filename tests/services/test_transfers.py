@@ -163,8 +163,6 @@ def test_a_camera_adds_and_sees_names_and_may_do_nothing_else(new_scene: Callabl
         camera.sftp(command, code=1)
     for name in (f"{THREAT}.part", "folder", f"{THREAT}/porch_1763798401.jpg"):
         camera.curl("--upload-file", str(PHOTOS / THREAT), "--ftp-method", "nocwd", camera.url(name), code=18)
-    # An upload that is continued is refused as a whole; the next attempt begins anew.
-    camera.curl("--upload-file", str(PHOTOS / THREAT), "--append", camera.url(THREAT), code=18)
     assert scene.stored() == sizes
     wrong = Camera(root=tmp_path, minio=camera.minio, user=camera.user, secret="not-the-secret", bucket=bucket)
     wrong.upload(PHOTOS / THREAT, THREAT, code=67)
