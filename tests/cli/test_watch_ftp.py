@@ -89,12 +89,13 @@ def test_each_final_picture_has_its_results_and_its_mail_once_and_nothing_else_i
             camera.rename("camera_tmp.jpg", "porch_1763798401.jpg")
             watch.expect(stage="threat-detect", key="porch_1763798400.jpg", state="success")
             watch.expect(stage="threat-detect", key="porch_1763798401.jpg", state="success")
-            # Deleted before each upload, three times; the last one counts.
+            # Deleted before each upload; the last one counts.
             store(camera, "gate_1763798460.jpg", NOBODY)
             watch.expect(stage="threat-detect", key="gate_1763798460.jpg", state="success")
             for data in (NOBODY + b"1", PERSON):
                 camera.delete("gate_1763798460.jpg")
                 store(camera, "gate_1763798460.jpg", data)
+                watch.expect(stage="validate", key="gate_1763798460.jpg", state="success")
             # Broken off, and uploaded again; and broken off for good, and deleted by the camera.
             break_off(camera, "porch_1763798520.jpg", PERSON)
             break_off(camera, "porch_1763798580.jpg", PERSON)
