@@ -86,7 +86,7 @@ def all_wanted(
     found["lookout-ledger-root"] = _of(LOOKOUT_LEDGER_ROOT_PASSWORD=_password)
     found["lookout-mail"] = _of(SENDGRID_API_KEY=lambda: environment.get("SENDGRID_API_KEY") or f"SG.{_password()}")
     found["lookout-webhook"] = _of(token=_password)
-    found["lookout-devices"] = Wanted(keys=("devices.json",), make=lambda: {"devices.json": "{}\n"})
+    found["lookout-device-tokens"] = Wanted(keys=("tokens.json",), make=lambda: {"tokens.json": "{}\n"})
     found["lookout-sftp"] = Wanted(keys=("host.key",), make=lambda: {"host.key": _openssl(*_HOST_KEY)})
     certified: dict[str, tuple[str, ...]] = {"lookout-nats-tls": ("nats",), "lookout-ftp-tls": ("ftp",)}
     if tls:

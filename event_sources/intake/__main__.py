@@ -66,7 +66,7 @@ def main() -> None:
         check=lambda ledger: check_servers(pipeline, ledger, store),
         event_source=EventSource(url=own.post_to, token=own.post_token),
     )
-    way_in = None if own.devices is None else _way_in(own.devices, store, pipeline.inputs)
+    way_in = None if own.senders is None else _way_in(own.senders, store, pipeline.inputs)
     intake = Intake(where, token=own.token, pace=own.pace, clock=time.time, nonce=uuid.uuid4().hex[:8], way_in=way_in)
     listening = listen(own.host, own.port)
     for_pictures = None
@@ -79,16 +79,21 @@ def main() -> None:
 
 
 def _way_in(file: Path, store: MinioStore, bucket: str) -> WayIn:
-    from event_sources.intake.devices import Devices
+    from event_sources.intake.device_tokens import DeviceTokens
     from event_sources.intake.picture_api import WayIn
     from event_sources.intake.picture_shelf import PictureShelf
 
     return WayIn(
-        devices=Devices.read(file, lambda name: find_name(f"{name}_0000000000.jpg") is not None),
+        devices=DeviceTokens.read(file, _is_device),
         shelf=PictureShelf(store, bucket),
         find_name=find_name,
         find_time=_find_time,
     )
+
+
+def _is_device(name: str) -> bool:
+    found = find_name(f"{name}_0000000000.jpg")
+    return found is not None and found.device == name
 
 
 def _find_time(picture: bytes, zone: tzinfo | None, now: datetime) -> datetime | None:

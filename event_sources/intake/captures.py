@@ -37,9 +37,6 @@ class Name(Protocol):
     @property
     def device(self) -> str: ...
 
-    @property
-    def stamp(self) -> str: ...
-
 
 FindName = Callable[[str], Name | None]
 FindTime = Callable[[bytes, tzinfo | None, datetime], datetime | None]
@@ -87,7 +84,8 @@ def read_said(path: str, headers: Mapping[str, str], find_name: FindName) -> Sai
     time = next((read_time(name, headers[name]) for name in TIME_HEADERS if headers.get(name)), None)
     name = find_name(parts[-1]) if parts else None
     if name is not None:
-        return Said(devices=frozenset({*devices, name.device}), name=f"{name.device}_{name.stamp}.jpg", time=time)
+        stem, _, _ = parts[-1].rpartition(".")
+        return Said(devices=frozenset({*devices, name.device}), name=f"{stem}.jpg", time=time)
     if parts and (len(parts) > 1 or not parts[0].lower().endswith(_PICTURE)):
         devices.add(parts[0])  # a folder; the file's own name says nothing
     return Said(devices=frozenset(devices), time=time)

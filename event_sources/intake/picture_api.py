@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from event_sources.intake.captures import Capture, FindName, FindTime, Said, add_fields, describe, read_said
 from event_sources.intake.connections import BoundedProtocol
-from event_sources.intake.devices import Devices
+from event_sources.intake.device_tokens import DeviceTokens
 from event_sources.intake.metrics import Metrics
 from event_sources.intake.picture_shelf import Kept, KeyTaken
 from lookout.domain.errors import InputRejected, LookoutError
@@ -63,7 +63,7 @@ class Shelf(Protocol):
 class WayIn:
     """Parts of the interface: who may upload, to where, and how device and time are read."""
 
-    devices: Devices
+    devices: DeviceTokens
     shelf: Shelf
     find_name: FindName
     find_time: FindTime

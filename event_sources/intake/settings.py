@@ -23,8 +23,8 @@ _LISTEN: Final = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\]):([0-9]{
 @dataclass(frozen=True, kw_only=True)
 class IntakeSettings:
     """``token`` is what whoever posts events must show, ``post_token`` what is shown to the EventSource at
-    ``post_to``. ``devices`` is the file of the devices that may upload by HTTP; None if none may. ``pictures`` is where
-    they do."""
+    ``post_to``. ``senders`` is the file of the devices that may upload by HTTP; None if none may.
+    ``pictures`` is where they do."""
 
     token: str = field(repr=False)
     post_to: str
@@ -32,15 +32,15 @@ class IntakeSettings:
     host: str
     port: int
     pace: Pace
-    devices: Path | None
+    senders: Path | None
     pictures: tuple[str, int]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> IntakeSettings:
         """Read LOOKOUT_INTAKE_TOKEN, _POST_TO, _POST_TOKEN, _LISTEN, _SIZE, _AGE_S, _MOST, _AGAIN_S,
-        _DEVICES and _PICTURES_LISTEN. Raises InputRejected that names the variable and shows no secret."""
+        _DEVICE_TOKENS and _PICTURES_LISTEN. Raises InputRejected that names the variable and shows no secret."""
         host, port = _listen(environment, "LOOKOUT_INTAKE_LISTEN", DEFAULT_LISTEN)
-        devices = environment.get("LOOKOUT_INTAKE_DEVICES")
+        tokens = environment.get("LOOKOUT_INTAKE_DEVICE_TOKENS")
         usual = Pace()
         return cls(
             token=_token(environment, "LOOKOUT_INTAKE_TOKEN", "what MinIO's webhook target shows"),
@@ -48,7 +48,7 @@ class IntakeSettings:
             post_token=_token(environment, "LOOKOUT_INTAKE_POST_TOKEN", "what the EventSource asks for"),
             host=host,
             port=port,
-            devices=Path(devices) if devices else None,
+            senders=Path(tokens) if tokens else None,
             pictures=_listen(environment, "LOOKOUT_INTAKE_PICTURES_LISTEN", DEFAULT_PICTURES_LISTEN),
             pace=Pace(
                 size=int(_number(environment, "LOOKOUT_INTAKE_SIZE", usual.size, least=1, most=MAX_KEYS, whole=True)),

@@ -100,7 +100,7 @@ def test_a_picture_by_ftp_with_tls_ends_in_results_and_letters(
 def test_a_picture_by_http_ends_in_results_and_letters(deployment: Deployment, embedded: Embedded, camera: Pod) -> None:
     device, token, cluster = f"{deployment.tag}-http", secrets.token_hex(24), deployment.cluster
     devices = {device: {"tokens": [hashlib.sha256(token.encode()).hexdigest()]}}
-    before = deployment.secret("lookout-devices")["devices.json"]
+    before = deployment.secret("lookout-device-tokens")["tokens.json"]
     given = {"by": "http", "host": deployment.addresses["intake"], "key": f"{device}{TIME}"}
     try:
         _set_devices(cluster, json.dumps(devices))
@@ -115,7 +115,7 @@ def test_a_picture_by_http_ends_in_results_and_letters(deployment: Deployment, e
 
 def _set_devices(cluster: Cluster, text: str) -> None:
     """As an operator does: the Secret, and intakes that have read it."""
-    patch = {"stringData": {"devices.json": text}}
-    cluster.kubectl("patch", "secret", "lookout-devices", "--patch", json.dumps(patch))
+    patch = {"stringData": {"tokens.json": text}}
+    cluster.kubectl("patch", "secret", "lookout-device-tokens", "--patch", json.dumps(patch))
     cluster.kubectl("rollout", "restart", "deployment/intake")
     cluster.kubectl("rollout", "status", "deployment/intake", "--timeout=110s")

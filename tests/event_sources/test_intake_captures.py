@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from event_sources.intake.captures import Said, add_fields, describe, read_said, read_time
-from event_sources.intake.devices import Devices
+from event_sources.intake.device_tokens import DeviceTokens
 from lookout.domain.errors import InputRejected
 from stages.picture_names import find_name
 
@@ -21,6 +21,7 @@ SECOND = datetime(2025, 11, 22, 8, 0, 0, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("path", "headers", "devices", "name", "time"),
     [
+        ("Front_Door_1763798400.jpg", {}, {"Front_Door"}, "Front_Door_1763798400.jpg", None),
         ("", {}, set(), None, None),
         ("snapshot.jpg", {}, set(), None, None),
         ("IMG_0001.JPG", {}, set(), None, None),
@@ -112,18 +113,19 @@ def digest(token: str) -> str:
 
 
 def is_device(name: str) -> bool:
-    return find_name(f"{name}_0000000000.jpg") is not None
+    found = find_name(f"{name}_0000000000.jpg")
+    return found is not None and found.device == name
 
 
 def test_a_token_is_that_of_its_devices_and_a_device_may_have_two(tmp_path: Path) -> None:
-    file = tmp_path / "devices.json"
+    file = tmp_path / "tokens.json"
     known = {
         "porch": {"tokens": [digest("old"), digest("new")], "zone": "Europe/Vienna"},
         "gate": {"tokens": [digest("new")]},
         "yard": {"tokens": []},
     }
     file.write_text(json.dumps(known))
-    devices = Devices.read(file, is_device)
+    devices = DeviceTokens.read(file, is_device)
     assert devices.of("old") == {"porch"}
     assert devices.of("new") == {"porch", "gate"}
     assert devices.of("other") == devices.of("") == devices.of(digest("old")) == frozenset()
@@ -140,15 +142,15 @@ def test_a_token_is_that_of_its_devices_and_a_device_may_have_two(tmp_path: Path
         ('{"porch": {}}', "porch.tokens"),
         ('{"porch": {"tokens": ["x"]}}', "a token of 'porch' is no sha256"),
         ('{"porch": {"tokens": [], "more": 1}}', "porch.more"),
-        ('{"front_door": {"tokens": []}}', "'front_door' is not a valid device name"),
+        ('{"front/door": {"tokens": []}}', "'front/door' is not a valid device name"),
         ('{"porch": {"tokens": [], "zone": "Vienna"}}', "the zone of 'porch', 'Vienna', is not known"),
         ('{"porch": {"tokens": [], "zone": "../etc/passwd"}}', "is not known"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_place_and_no_secret(tmp_path: Path, text: str | None, said: str) -> None:
-    file = tmp_path / "devices.json"
+    file = tmp_path / "tokens.json"
     if text is not None:
         file.write_text(text)
     with pytest.raises(InputRejected, match=said) as refused:
-        Devices.read(file, is_device)
+        DeviceTokens.read(file, is_device)
     assert str(file) in str(refused.value)

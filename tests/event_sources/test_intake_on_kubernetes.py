@@ -112,9 +112,9 @@ def test_the_settings_are_what_an_intake_reads() -> None:
     read = IntakeSettings.from_environment(env)
     ports = {one["name"]: one["containerPort"] for one in CONTAINER["ports"]}
     assert ports == {"http": read.port, "pictures": read.pictures[1]}
-    (devices,) = (one["secret"] for one in POD["spec"]["volumes"] if one["name"] == "devices")
-    (mount,) = (one for one in CONTAINER["volumeMounts"] if one["name"] == "devices")
-    assert str(read.devices) == f"{mount['mountPath']}/{devices['items'][0]['path']}"
+    (devices,) = (one["secret"] for one in POD["spec"]["volumes"] if one["name"] == "device-tokens")
+    (mount,) = (one for one in CONTAINER["volumeMounts"] if one["name"] == "device-tokens")
+    assert str(read.senders) == f"{mount['mountPath']}/{devices['items'][0]['path']}"
     assert read.post_to == "http://uploads-eventsource-svc:12000"
     for one in CONTAINER["env"]:
         if one["name"].endswith("TOKEN"):

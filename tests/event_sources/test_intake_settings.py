@@ -22,7 +22,7 @@ def test_two_tokens_and_an_address_are_enough() -> None:
     read = IntakeSettings.from_environment(GIVEN)
     assert (read.token, read.post_to, read.post_token) == tuple(GIVEN.values())
     assert (read.host, read.port, read.pace) == ("127.0.0.1", 12100, Pace())
-    assert (read.devices, read.pictures) == (None, ("127.0.0.1", 12101))
+    assert (read.senders, read.pictures) == (None, ("127.0.0.1", 12101))
     assert "token" not in repr(read)
 
 
@@ -33,13 +33,13 @@ def test_all_can_be_given_and_an_empty_value_is_as_if_not_given() -> None:
         "LOOKOUT_INTAKE_AGE_S": "0",
         "LOOKOUT_INTAKE_MOST": "1",
         "LOOKOUT_INTAKE_AGAIN_S": "1.5",
-        "LOOKOUT_INTAKE_DEVICES": "/devices/devices.json",
+        "LOOKOUT_INTAKE_DEVICE_TOKENS": "/device-tokens/tokens.json",
         "LOOKOUT_INTAKE_PICTURES_LISTEN": "0.0.0.0:8081",
     }
     read = IntakeSettings.from_environment(GIVEN | more)
     assert (read.host, read.port) == ("::", 8080)
     assert read.pace == Pace(size=1000, age_s=0.0, most=1, again_s=1.5)
-    assert (read.devices, read.pictures) == (Path("/devices/devices.json"), ("0.0.0.0", 8081))
+    assert (read.senders, read.pictures) == (Path("/device-tokens/tokens.json"), ("0.0.0.0", 8081))
     assert IntakeSettings.from_environment(GIVEN | dict.fromkeys(more, "")) == IntakeSettings.from_environment(GIVEN)
 
 

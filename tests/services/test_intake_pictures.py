@@ -65,11 +65,11 @@ def sender(
 ) -> Sender:
     chain = make_chain(tmp_path, closing, new_minio, ledger_settings)
     port = free_port()
-    devices = tmp_path / "devices.json"
+    devices = tmp_path / "tokens.json"
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     devices.write_text(json.dumps({"porch": {"tokens": [digest], "zone": "Europe/Vienna"}}))
     chain.settings |= {
-        "LOOKOUT_INTAKE_DEVICES": str(devices),
+        "LOOKOUT_INTAKE_DEVICE_TOKENS": str(devices),
         "LOOKOUT_INTAKE_PICTURES_LISTEN": f"127.0.0.1:{port}",
     }
     chain.start()

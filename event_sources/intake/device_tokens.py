@@ -35,7 +35,7 @@ class _File(RootModel[dict[str, _Device]]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Devices:
+class DeviceTokens:
     """Devices by name: digests of the tokens of each, and the zone of its clock, where a picture says none."""
 
     tokens: Mapping[str, Sequence[str]]
@@ -48,14 +48,18 @@ class Devices:
         try:
             found = _File.model_validate_json(file.read_bytes()).root
         except OSError as exc:
-            raise InputRejected(f"cannot be read: {words(exc)}", str(file), "LOOKOUT_INTAKE_DEVICES names it") from exc
+            raise InputRejected(
+                f"cannot be read: {words(exc)}", str(file), "LOOKOUT_INTAKE_DEVICE_TOKENS names it"
+            ) from exc
         except ValidationError as exc:
             first = exc.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, first["loc"]))
             raise InputRejected(f"{place}: {first['msg']}".removeprefix(": "), str(file), _FORM) from exc
         for name, device in found.items():
             if not is_device(name):
-                raise InputRejected(f"{name!r} is not a valid device name", str(file), "letters, digits, . and -")
+                raise InputRejected(
+                    f"{name!r} is not a valid device name", str(file), "1 to 63 characters without a slash"
+                )
             if not all(_DIGEST.fullmatch(token) for token in device.tokens):
                 raise InputRejected(f"a token of {name!r} is no sha256 in 64 hex digits", str(file), _FORM)
         return cls(
