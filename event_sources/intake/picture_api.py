@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from event_sources.intake.captures import Capture, FindName, FindTime, Said, add_fields, describe, read_said
 from event_sources.intake.connections import BoundedProtocol
+from event_sources.intake.daemon_pool import DaemonPool
 from event_sources.intake.device_tokens import DeviceTokens
 from event_sources.intake.metrics import Metrics
 from event_sources.intake.picture_shelf import Kept, KeyTaken
@@ -41,6 +42,7 @@ BODIES_BYTES: Final = 2 * MAX_FORM_BYTES
 """Bodies read at once."""
 STORE_S: Final = 20.0
 """The longest that a picture waits to be stored."""
+_STORED_AT_ONCE: Final = 8
 _JPEG: Final = b"\xff\xd8\xff"
 _MOST_FIELDS: Final = 16
 _FORM: Final = "multipart/form-data"
@@ -93,6 +95,7 @@ class PictureApi:
     ) -> None:
         self._way, self._on_kept, self._metrics, self._clock = way, on_kept, metrics, clock
         self._room_bytes, self._store_s = bodies_bytes, store_s
+        self._pool: DaemonPool[Kept] = DaemonPool(_STORED_AT_ONCE, "storing")
 
     def app(self) -> Starlette:
         """Return the application to be served."""
@@ -140,7 +143,7 @@ class PictureApi:
         if len(picture) > MAX_INPUT_BYTES:
             raise _Refused(413, f"expected a picture of at most {MAX_INPUT_BYTES} bytes, got {len(picture)}")
         async with asyncio.timeout(self._store_s):
-            return await asyncio.to_thread(self._store, said, device, picture)
+            return await asyncio.wrap_future(self._pool.submit(lambda: self._store(said, device, picture)))
 
     def _store(self, said: Said, device: str, picture: bytes) -> Kept:
         now = datetime.fromtimestamp(int(self._clock() * 1000) / 1000, UTC)

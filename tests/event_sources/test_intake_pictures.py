@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import subprocess
+import sys
 import threading
 import time
 from base64 import b64encode
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from event_sources.intake.captures import Capture
+from event_sources.intake.daemon_pool import DaemonPool
 from event_sources.intake.device_tokens import DeviceTokens
 from event_sources.intake.picture_api import BODIES_BYTES, PictureProtocol, WayIn
 from event_sources.intake.picture_shelf import Kept, KeyTaken
@@ -305,6 +308,20 @@ def test_pictures_that_have_come_are_stored_and_answered_when_it_ends(tmp_path: 
         timer.start()
     sender.join()
     assert answers == [201]
+
+
+def test_a_call_that_hangs_delays_neither_others_nor_the_end_of_the_process() -> None:
+    pool: DaemonPool[int] = DaemonPool(1, "hanging")
+    hold = threading.Event()
+    first, second = pool.submit(lambda: int(hold.wait(30))), pool.submit(lambda: 2)
+    assert second.cancel()
+    hold.set()
+    assert (first.result(10), pool.submit(lambda: 3).result(10)) == (1, 3)
+    with pytest.raises(ZeroDivisionError):
+        pool.submit(lambda: 1 // 0).result(10)
+    code = "import time; from event_sources.intake.daemon_pool import DaemonPool; "
+    code += "DaemonPool(1, 'hanging').submit(lambda: time.sleep(600)); time.sleep(0.1)"
+    subprocess.run([sys.executable, "-c", code], timeout=30, check=True)
 
 
 def until(ready: Callable[[], bool]) -> None:

@@ -154,8 +154,10 @@ def test_a_foreign_token_and_what_is_no_picture_are_refused_before_anything_is_s
     assert sender.stored() == {}
 
 
-def test_a_curl_that_is_killed_leaves_nothing(sender: Sender) -> None:
-    words = sender.words("--upload-file", str(PHOTOS / THREAT), "--limit-rate", "4k", path=f"/{THREAT}")
+def test_a_curl_that_is_killed_leaves_nothing(sender: Sender, tmp_path: Path) -> None:
+    file = tmp_path / "large.jpg"
+    file.write_bytes((PHOTOS / THREAT).read_bytes() + bytes(4_000_000))
+    words = sender.words("--upload-file", str(file), "--limit-rate", "100k", path=f"/{THREAT}")
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         until(lambda: bool(connections(sender.port)))
         process.kill()
