@@ -6,6 +6,9 @@ STATE ?= lookout-state
 SERVICES ?= lookout-services
 MINIO_PORT ?= 9000
 ETCD_PORT ?= 2379
+FTP_PORT ?= 8021
+SFTP_PORT ?= 8022
+CAMERAS ?= tls
 OVERLAY ?= k8s/overlays/production
 MINUTES ?= 60
 UPGRADE ?=
@@ -47,6 +50,7 @@ test-long: .venv/dev.stamp ## The long forms of the kill and property tests
 	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not services and not cluster"
 
 test-services: .venv/dev.stamp servers ## Test on real MinIO and etcd, which each test starts and stops by itself
+	@bash scripts/clients.sh
 	$(BIN)/python -m pytest $(PARALLEL) -m "services and not slow"
 
 test-services-long: .venv/dev.stamp servers ## The long forms of the tests on real servers
@@ -59,7 +63,7 @@ servers: ## Build MinIO and etcd from their Go modules into ~/.cache/lookout (mi
 	@$(PYTHON) scripts/servers.py
 
 services: .venv/run.stamp servers ## Start MinIO and etcd on this machine, and say how to use them
-	@$(BIN)/python -m devkit.servers up --folder $(SERVICES) --minio-port $(MINIO_PORT) --etcd-port $(ETCD_PORT)
+	@$(BIN)/python -m devkit.servers up --folder $(SERVICES) --minio-port $(MINIO_PORT) --etcd-port $(ETCD_PORT) --cameras $(CAMERAS) --ftp-port $(FTP_PORT) --sftp-port $(SFTP_PORT)
 
 services-down: .venv/run.stamp ## Stop them; what they hold stays in lookout-services
 	@$(BIN)/python -m devkit.servers down --folder $(SERVICES)

@@ -35,12 +35,15 @@ STORE_USERS: Final = {
     "plot": "plot",
     "operator": "engine",
     "uploader": "uploader",
+    "camera": "camera",
+    "intake": "intake",
     "logs": "logs",
     "metrics": "metrics",
 }
 """The store's user in each Secret ``lookout-store-<name>``; ``lookout init`` gives it its rights."""
 LEDGER_ROLES: Final = ("validate", "object-detect", "threat-detect", "plot", "intake", "reader")
 """The roles of the ledger's users beside its operator; the Secret of each is ``lookout-ledger-<role>``."""
+_HOST_KEY: Final = ("genpkey", "-algorithm", "ed25519")
 _NAMES_AND_KEYS: Final = '{{range .items}}{{.metadata.name}}{{range $key, $_ := .data}} {{$key}}{{end}}{{"\\n"}}{{end}}'
 
 
@@ -83,7 +86,9 @@ def all_wanted(
     found["lookout-ledger-root"] = _of(LOOKOUT_LEDGER_ROOT_PASSWORD=_password)
     found["lookout-mail"] = _of(SENDGRID_API_KEY=lambda: environment.get("SENDGRID_API_KEY") or f"SG.{_password()}")
     found["lookout-webhook"] = _of(token=_password)
-    certified: dict[str, tuple[str, ...]] = {"lookout-nats-tls": ("nats",)}
+    found["lookout-device-tokens"] = Wanted(keys=("tokens.json",), make=lambda: {"tokens.json": "{}\n"})
+    found["lookout-sftp"] = Wanted(keys=("host.key",), make=lambda: {"host.key": _openssl(*_HOST_KEY)})
+    certified: dict[str, tuple[str, ...]] = {"lookout-nats-tls": ("nats",), "lookout-ftp-tls": ("ftp",)}
     if tls:
         certified |= {"lookout-store-tls": ("minio",), "lookout-ledger-tls": ("etcd", *_MEMBERS)}
     for name, services in certified.items():
@@ -147,24 +152,32 @@ def _authority(kubectl: Kubectl) -> str:
 
 def _certificate(services: Sequence[str], namespace: str) -> Mapping[str, str]:
     """Return a self-signed certificate for all names that these have in the cluster. Members of an etcd
-    show it to each other, so it is a client's too."""
+    show it to each other, so it is a client's too; MinIO's FTP server reaches MinIO by the loopback."""
     zones = ("", f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local")
     names = ",".join(f"DNS:{service}{zone}" for service in services for zone in zones)
-    command = [
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"),
+    made = _openssl(
+        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"),
         *("-days", str(_DAYS), "-subj", f"/CN={services[0]}", "-keyout", "-", "-out", "-"),
-        *("-addext", f"subjectAltName={names}", "-addext", "extendedKeyUsage=serverAuth,clientAuth"),
+        *("-addext", f"subjectAltName={names},IP:127.0.0.1", "-addext", "extendedKeyUsage=serverAuth,clientAuth"),
         *("-addext", "basicConstraints=critical,CA:TRUE"),
-    ]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
-    except FileNotFoundError as error:
-        raise Failed("there is no openssl: install it, or make the Secret of the certificate yourself") from error
-    blocks = dict(re.findall(r"(?s)(-----BEGIN ([A-Z ]+)-----.*?-----END \2-----\n)", done.stdout))
+    )
+    blocks = dict(re.findall(r"(?s)(-----BEGIN ([A-Z ]+)-----.*?-----END \2-----\n)", made))
     found = {kind: block for block, kind in blocks.items()}
-    if done.returncode or set(found) != {"PRIVATE KEY", "CERTIFICATE"}:
-        raise Failed(f"openssl made no certificate: {done.stderr.strip()}")
+    if set(found) != {"PRIVATE KEY", "CERTIFICATE"}:
+        raise Failed(f"openssl made no certificate but {', '.join(sorted(found)) or 'nothing'}")
     return {"tls.crt": found["CERTIFICATE"], "tls.key": found["PRIVATE KEY"], "ca.crt": found["CERTIFICATE"]}
+
+
+def _openssl(*arguments: str) -> str:
+    try:
+        done = subprocess.run(("openssl", *arguments), capture_output=True, text=True, check=False)  # noqa: S603, S607
+    except FileNotFoundError as error:
+        raise Failed(
+            "there is no openssl: install it, or make the Secrets with certificates and keys yourself"
+        ) from error
+    if done.returncode:
+        raise Failed(f"openssl {arguments[0]} failed: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _manifest(name: str, wanted: Wanted) -> Mapping[str, object]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Final
 
 from lookout.domain.identity import MAX_INPUT_BYTES
 from lookout.domain.pipeline import Pipeline, Reads, Stage, UsesReferences
+from stages.time_zones import zone_data
 from stages.picture_names import ROLE, group_of, subject_of_key
 
 MAX_PICTURE_BYTES: Final = MAX_INPUT_BYTES
@@ -28,7 +28,7 @@ PIPELINE: Final = Pipeline(
             references=UsesReferences(
                 bucket="devices",
                 accept="stages.validate.devices_file:accept",
-                context=f"tzdata {version('tzdata')}, presets {PRESETS_EDITION}",
+                context=f"{zone_data()}, presets {PRESETS_EDITION}",
                 select="stages.validate.devices_file:select",
                 required=False,
             ),

@@ -4,8 +4,18 @@ gives the same time on every machine."""
 from __future__ import annotations
 
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from zoneinfo import ZoneInfo
+
+
+@cache
+def zone_data() -> str:
+    """The zone data and their version, for whatever depends on them; without the package, that there are none."""
+    try:
+        return f"tzdata {version('tzdata')}"
+    except PackageNotFoundError:
+        return "no zone data"
 
 
 @cache

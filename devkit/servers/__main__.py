@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from devkit.servers.services import DEFAULT_FOLDER, ETCD_PORT, MINIO_PORT, Asked, Service, Services
+from devkit.servers.transfers import FTP_PORT, SFTP_PORT
 from lookout.domain.errors import LookoutError
 
 
@@ -22,6 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     up = commands.add_parser("up", help="start what does not run, and say how to use it")
     up.add_argument("--minio-port", type=_port, default=MINIO_PORT, help=f"by default {MINIO_PORT}")
     up.add_argument("--etcd-port", type=_port, default=ETCD_PORT, help=f"by default {ETCD_PORT}")
+    up.add_argument("--ftp-port", type=_port, default=FTP_PORT, help=f"by default {FTP_PORT}")
+    up.add_argument("--sftp-port", type=_port, default=SFTP_PORT, help=f"by default {SFTP_PORT}")
+    cameras = "FTP and SFTP of MinIO: tls (by default), plain (FTP without TLS), or off"
+    up.add_argument("--cameras", choices=("tls", "plain", "off"), default="tls", help=cameras)
     up.add_argument("--tls", action="store_true", help="with certificates of a private authority in the folder")
     down = commands.add_parser("down", help="stop both; data and passwords stay")
     status = commands.add_parser("status", help="say how both are; exit 1 if one does not answer")
@@ -31,7 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     services = Services(given.folder)
     try:
         if given.command == "up":
-            asked = Asked(minio_port=given.minio_port, etcd_port=given.etcd_port, tls=given.tls)
+            asked = Asked(
+                minio_port=given.minio_port,
+                etcd_port=given.etcd_port,
+                tls=given.tls,
+                cameras=given.cameras,
+                ftp_port=given.ftp_port,
+                sftp_port=given.sftp_port,
+            )
             return _show(services.up(asked), services)
         if given.command == "down":
             for name, ran in services.down().items():
@@ -48,6 +60,8 @@ def _show(found: Sequence[Service], services: Services) -> int:
         state = "does not run" if service.pid is None else f"process {service.pid}"
         silent = "" if service.healthy or service.pid is None else ", does not answer"
         sys.stdout.write(f"{service.name:<6} {service.url}  {state}{silent}\n")
+        if service.ways_in and service.pid is not None:
+            sys.stdout.write(f"       for cameras: {'  '.join(service.ways_in)}\n")
     if not found:
         sys.stdout.write(f"no services in {services.folder}\n")
     healthy = bool(found) and all(service.healthy for service in found)

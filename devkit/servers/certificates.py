@@ -82,10 +82,15 @@ def _sign(certificate: Path, key: Path, name: str, extensions: str, authority: t
     options.unlink()
 
 
-def _openssl(*arguments: str) -> None:
+def find_openssl() -> str:
+    """Return the program's path. Raises InputRejected where it is not installed."""
     program = shutil.which("openssl")
     if program is None:
         raise InputRejected("no such program here", "openssl", "install it, on Debian by apt-get install openssl")
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+    return program
+
+
+def _openssl(*arguments: str) -> None:
+    done = subprocess.run([find_openssl(), *arguments], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise Unavailable("openssl", f"{arguments[0]} ended with status {done.returncode}: {done.stderr.strip()}")

@@ -8,6 +8,7 @@ from devkit.servers.certificates import Certificates, make_certificates
 from devkit.servers.etcd import EtcdCluster, EtcdServer
 from devkit.servers.minio import MinioServer
 from devkit.servers.process import PortTaken, Server
+from devkit.servers.transfers import Transfers, make_host_key
 
 __all__ = [
     "Certificates",
@@ -17,5 +18,7 @@ __all__ = [
     "PortTaken",
     "Proxy",
     "Server",
+    "Transfers",
     "make_certificates",
+    "make_host_key",
 ]

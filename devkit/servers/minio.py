@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from devkit.servers.certificates import Certificates
+from devkit.servers.ports import is_free
 from devkit.servers.process import Server
+from devkit.servers.transfers import Transfers
 
 ROOT_USER: Final = "lookout-root"
 
@@ -20,7 +22,8 @@ ROOT_USER: Final = "lookout-root"
 class MinioServer(Server):
     """One MinIO. Without ``root_password`` a random one is made; a folder that is used again needs no equal one.
 
-    ``environment`` is more of MinIO's settings, such as the notification targets.
+    ``environment`` is more of MinIO's settings, such as the notification targets. With ``transfers`` it serves FTP and
+    SFTP too.
     """
 
     program: ClassVar[str] = "minio"
@@ -34,8 +37,11 @@ class MinioServer(Server):
         root_password: str | None = None,
         tls: Certificates | None = None,
         environment: Mapping[str, str] | None = None,
+        transfers: Transfers | None = None,
         outlives: bool = False,
     ) -> None:
+        self._wanted = transfers
+        self.transfers = transfers and transfers.with_ports()
         super().__init__(folder, port=port, tls=tls, outlives=outlives)
         self.access_key = root_user
         self.secret_key = root_password or secrets.token_urlsafe(24)
@@ -53,7 +59,25 @@ class MinioServer(Server):
 
     def command(self) -> Sequence[str]:
         certificates = str(self.folder / "certs")
-        return ("server", "--address", self.endpoint, "--certs-dir", certificates, str(self.folder / "data"))
+        more = self.transfers.arguments() if self.transfers else ()
+        return ("server", "--address", self.endpoint, "--certs-dir", certificates, *more, str(self.folder / "data"))
+
+    def choose_ports(self) -> None:
+        super().choose_ports()
+        self.transfers = self._wanted and self._wanted.with_ports()
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return (*super().ports, *(self.transfers.ports if self.transfers else ()))
+
+    @property
+    def ways_in(self) -> tuple[str, ...]:
+        """Addresses of FTP and SFTP, if they are on."""
+        return self.transfers.urls if self.transfers else ()
+
+    def is_healthy(self, wait_s: float = 1.0) -> bool:
+        # The other two begin to listen some time after S3 is served.
+        return super().is_healthy(wait_s) and not any(map(is_free, self.ports))
 
     def environment(self) -> Mapping[str, str]:
         return {

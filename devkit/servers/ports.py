@@ -43,6 +43,14 @@ def free_port() -> int:
     raise Unavailable("ports of the loopback", f"none free of 200 tried from {candidates[0]} to {candidates[-1]}")
 
 
+def free_ports(number: int) -> list[int]:
+    """Return several different ones, as ``free_port`` chooses them."""
+    found: dict[int, None] = {}
+    while len(found) < number:
+        found[free_port()] = None
+    return list(found)
+
+
 def is_free(port: int) -> bool:
     """Tell whether a server could listen on the port of the loopback now."""
     with socket.socket() as probe:

@@ -23,6 +23,7 @@ from devkit.servers.minio import MinioServer
 from devkit.servers.pids import ProcessId
 from devkit.servers.ports import find_listener
 from devkit.servers.process import STOP_DEADLINE_S, Server
+from devkit.servers.transfers import FTP_PORT, PASSIVE_PORTS, SFTP_PORT, Transfers, make_host_key
 from lookout.domain.errors import InputRejected, Unavailable
 
 DEFAULT_FOLDER: Final = Path("lookout-services")
@@ -46,9 +47,15 @@ class Asked:
     minio_port: int = MINIO_PORT
     etcd_port: int = ETCD_PORT
     tls: bool = False
+    cameras: str = "tls"
+    """FTP and SFTP: ``tls``, ``plain`` for FTP without TLS, or ``off``."""
+    ftp_port: int = FTP_PORT
+    sftp_port: int = SFTP_PORT
 
     def __str__(self) -> str:
-        return f"MinIO on port {self.minio_port} and etcd on {self.etcd_port}, {'with' if self.tls else 'without'} TLS"
+        servers = f"MinIO on port {self.minio_port} and etcd on {self.etcd_port}"
+        ports = "" if self.cameras == "off" else f" on ports {self.ftp_port} and {self.sftp_port}"
+        return f"{servers}, {'with' if self.tls else 'without'} TLS, FTP and SFTP {self.cameras}{ports}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +66,8 @@ class Service:
     url: str
     pid: int | None
     healthy: bool
+    ways_in: tuple[str, ...] = ()
+    """Further addresses for uploads."""
 
 
 class Services:
@@ -117,10 +126,30 @@ class Services:
 
     def _servers(self, asked: Asked) -> tuple[MinioServer, EtcdServer]:
         tls = make_certificates(self.folder / "certificates") if asked.tls else None
-        password = self._passwords()["minio_root"]
         return (
-            MinioServer(self.folder / "minio", port=asked.minio_port, root_password=password, tls=tls, outlives=True),
+            MinioServer(
+                self.folder / "minio",
+                port=asked.minio_port,
+                root_password=self._passwords()["minio_root"],
+                tls=tls,
+                transfers=self._find_transfers(asked),
+                outlives=True,
+            ),
             EtcdServer(self.folder / "etcd", port=asked.etcd_port, tls=tls, arguments=_COMPACTION, outlives=True),
+        )
+
+    def _find_transfers(self, asked: Asked) -> Transfers | None:
+        """Return the servers for cameras, on all addresses, as no camera is on this machine; None if they are off."""
+        if asked.cameras == "off":
+            return None
+        certificates = self.folder / "certificates"
+        return Transfers(
+            host_key=make_host_key(certificates / "ssh-host.key"),
+            tls=make_certificates(certificates) if asked.cameras == "tls" else None,
+            ftp=asked.ftp_port,
+            sftp=asked.sftp_port,
+            passive=PASSIVE_PORTS,
+            address="",
         )
 
     def _start(self, server: Server) -> None:
@@ -148,7 +177,11 @@ class Services:
         process = self._find_process(server.program)
         healthy = process is not None and server.is_healthy(_HEALTH_WAIT_S)
         return Service(
-            name=server.program, url=server.url, pid=process.pid if process is not None else None, healthy=healthy
+            name=server.program,
+            url=server.url,
+            pid=process.pid if process is not None else None,
+            healthy=healthy,
+            ways_in=server.ways_in if isinstance(server, MinioServer) else (),
         )
 
     def _find_process(self, name: str) -> ProcessId | None:
@@ -167,7 +200,8 @@ class Services:
 
     def _find_asked(self) -> Asked | None:
         try:
-            return Asked(**json.loads(self._asked_file.read_text(encoding="ascii")))
+            # What an older version has written runs without FTP and SFTP.
+            return Asked(**({"cameras": "off"} | json.loads(self._asked_file.read_text(encoding="ascii"))))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as exc:
@@ -195,9 +229,10 @@ class Services:
 
 
 def _check_port(server: Server) -> None:
-    holder = find_listener(server.port)
-    if holder is not None:
-        raise InputRejected(f"port {server.port} is taken by {holder}", server.program, "stop that, or choose another")
+    for port in server.ports:
+        holder = find_listener(port)
+        if holder is not None:
+            raise InputRejected(f"port {port} is taken by {holder}", server.program, "stop that, or choose another")
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -2,7 +2,8 @@
 
 The system says when a file that was written is closed or moved into place: then a picture is announced at once. Where
 it cannot know (a hard link, a JPEG without its end, a name that is no picture's yet, a system without such events), a
-file is announced when nobody changed it for a while. What a picture means is not known here, and nothing is
+file is announced when nobody changed it for a while. A file that was deleted is announced as gone when it has not come
+back for as long, as some cameras delete before they upload. What a picture means is not known here, and nothing is
 remembered: who is told compares with the ledger, and scans the folder for what happened while nobody watched.
 """
 
@@ -78,8 +79,9 @@ class FolderWatch(FileSystemEventHandler):
     have changed again when it is read.
 
     Names and folders that begin with a dot and the folders ``exclude`` are left alone; links to folders are not
-    followed. ``settle_s`` is how long a file must be left alone when its end cannot be known; ``check_s`` how often the
-    folder is looked at to see that it is still the same one, and that all below is watched.
+    followed. ``settle_s`` is how long a file must be left alone when its end cannot be known, and how long a deleted
+    one must stay away; ``check_s`` how often the folder is looked at to see that it is still the same one, and that
+    all below is watched.
 
     Entering raises InputRejected when the folder is missing or the system gives no watch for it. Files that are there
     already are not announced: scan after entering, and now and then, as no system tells of everything.
@@ -213,8 +215,12 @@ class FolderWatch(FileSystemEventHandler):
             self._coverage.moved()
         if path == self._root:
             self._check_root()
+        elif event.is_directory:
+            self._gone(path, is_folder=True)
         else:
-            self._gone(path, is_folder=event.is_directory)
+            # Some cameras delete before they upload: it may be there again in a moment.
+            self._settling.forget(path)
+            self._settling.wait(path, unclosed=False)
 
     # --- what is made of it ------------------------------------------------------------------------------------------
 
@@ -231,6 +237,8 @@ class FolderWatch(FileSystemEventHandler):
     def _settled(self, path: str) -> None:
         if path == self._root:
             self._look_at_all()
+        elif _is_nothing(path):
+            self._gone(path, is_folder=False)
         else:
             self._announce(path)
 
@@ -314,6 +322,17 @@ def _is_file(path: str) -> bool:
         return stat.S_ISREG(Path(path).stat().st_mode)
     except OSError:
         return Path(path).is_symlink()
+
+
+def _is_nothing(path: str) -> bool:
+    """Tell whether no file of any kind is there."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # not to be looked at: whoever reads it says why
+    return False
 
 
 def _has_jpeg_end(path: str) -> bool:

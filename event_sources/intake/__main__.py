@@ -10,6 +10,9 @@ import os
 import sys
 import time
 import uuid
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,7 +23,15 @@ from lookout.app.state_identity import check_servers
 from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected
 from lookout.log import configure, get_logger
+from stages.camera_names.exif_time import find_exif_time
+from stages.camera_names.instant import to_instant
+from stages.imaging.exif import find_texts
 from stages.installation import INSTALLATION
+from stages.picture_names import find_name
+
+if TYPE_CHECKING:
+    from event_sources.intake.picture_api import WayIn
+    from lookout.object_store.minio import MinioStore
 
 log = get_logger(__name__)
 
@@ -55,10 +66,43 @@ def main() -> None:
         check=lambda ledger: check_servers(pipeline, ledger, store),
         event_source=EventSource(url=own.post_to, token=own.post_token),
     )
-    intake = Intake(where, token=own.token, pace=own.pace, clock=time.time, nonce=uuid.uuid4().hex[:8])
+    way_in = None if own.senders is None else _way_in(own.senders, store, pipeline.inputs)
+    intake = Intake(where, token=own.token, pace=own.pace, clock=time.time, nonce=uuid.uuid4().hex[:8], way_in=way_in)
     listening = listen(own.host, own.port)
+    for_pictures = None
+    if way_in is not None:
+        for_pictures = listen(*own.pictures, setting="LOOKOUT_INTAKE_PICTURES_LISTEN")
+        address = "{}:{}".format(*for_pictures.getsockname()[:2])
+        log.info("listening for pictures", address=address, devices=len(way_in.devices.tokens))
     log.info("listening", address="{}:{}".format(*listening.getsockname()[:2]), post_to=own.post_to)
-    intake.serve(listening)
+    intake.serve(listening, for_pictures)
+
+
+def _way_in(file: Path, store: MinioStore, bucket: str) -> WayIn:
+    from event_sources.intake.device_tokens import DeviceTokens
+    from event_sources.intake.picture_api import WayIn
+    from event_sources.intake.picture_shelf import PictureShelf
+
+    return WayIn(
+        devices=DeviceTokens.read(file, _is_device),
+        shelf=PictureShelf(store, bucket),
+        find_name=find_name,
+        find_time=_find_time,
+    )
+
+
+def _is_device(name: str) -> bool:
+    found = find_name(f"{name}_0000000000.jpg")
+    return found is not None and found.device == name
+
+
+def _find_time(picture: bytes, zone: tzinfo | None, now: datetime) -> datetime | None:
+    """Return the instant that the EXIF tags of a picture say; None without, or where they say a local time only and
+    the zone is not known."""
+    written = find_exif_time(find_texts(picture))
+    if written is None or (written.is_local and zone is None):
+        return None
+    return written.at if zone is None or not written.is_local else to_instant(written.at, zone, now).at
 
 
 if __name__ == "__main__":

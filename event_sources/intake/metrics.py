@@ -51,6 +51,18 @@ class Metrics:
             buckets=_DELAYS_S,
             registry=kept,
         )
+        self.pictures = Counter(
+            "lookout_intake_pictures",
+            "Pictures that devices sent by HTTP, by the status answered",
+            ["status"],
+            registry=kept,
+        )
+        self.stored = Histogram(
+            "lookout_intake_store_seconds",
+            "From a picture's request to the answer that it is stored",
+            buckets=_ANSWERS_S,
+            registry=kept,
+        )
         self.live = Gauge("lookout_intake_live_batches", "Batches that are cut and not done", registry=kept)
         self.held_back = Gauge(
             "lookout_intake_held_back", "1 while objects wait because enough batches are live", registry=kept

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import signal
 import socket
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
 import uvicorn
+from starlette.applications import Starlette
 
 from event_sources.intake.connections import BoundedProtocol
 from event_sources.intake.dispatcher import Dispatcher, Pace
 from event_sources.intake.http_api import ANSWER_S, Buckets, IntakeApi
 from event_sources.intake.metrics import Metrics
+from event_sources.intake.picture_api import PictureApi, PictureProtocol, WayIn
 from event_sources.intake.recorder import Pictures, Recorder
 from event_sources.intake.workflow_trigger import EventSource
 from lookout.domain.errors import InputRejected
@@ -45,7 +49,8 @@ class Where:
 
 class Intake:
     """One intake; ``nonce`` sets it apart from others. A post is answered within ``answer_s``; ``protocol`` has the
-    limits of connections."""
+    limits of connections. With ``way_in`` devices may upload by HTTP, on a port and a thread of their own, so that no
+    flood of pictures blocks events and health checks."""
 
     def __init__(
         self,
@@ -57,8 +62,10 @@ class Intake:
         nonce: str,
         answer_s: float = ANSWER_S,
         protocol: type[BoundedProtocol] = BoundedProtocol,
+        way_in: WayIn | None = None,
     ) -> None:
         self._protocol = protocol
+        self._side: _SideServer | None = None
         readers = [stage.name for stage in where.pipeline.readers(where.pipeline.inputs)]
         self.metrics = Metrics()
         self.dispatcher = Dispatcher(
@@ -85,12 +92,20 @@ class Intake:
             buckets=where.buckets,
             recorder=self.recorder,
             forward=where.event_source.post_event,
-            is_alive=lambda: self.recorder.is_alive and self.dispatcher.is_alive,
+            is_alive=self._is_alive,
             metrics=self.metrics,
             answer_s=answer_s,
         )
+        self.pictures = (
+            None
+            if way_in is None
+            else PictureApi(way_in, on_kept=self.recorder.take, metrics=self.metrics, clock=clock)
+        )
 
-    def serve(self, listening: socket.socket) -> None:
+    def _is_alive(self) -> bool:
+        return self.recorder.is_alive and self.dispatcher.is_alive and (self._side is None or self._side.is_alive)
+
+    def serve(self, listening: socket.socket, for_pictures: socket.socket | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then answer what has come and end, within ten seconds."""
         server = self.server()
 
@@ -99,38 +114,85 @@ class Intake:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        self.run(server, listening)
+        self.run(server, listening, for_pictures)
 
     def server(self) -> uvicorn.Server:
         """Return the server that ``run`` runs; ``should_exit`` ends it."""
-        return uvicorn.Server(
-            uvicorn.Config(
-                self.api.app(),
-                loop="asyncio",
-                http=self._protocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                backlog=_ACCEPTED_TOGETHER,
-                timeout_graceful_shutdown=GRACE_S,
-            )
-        )
+        return _Server(_config(self.api.app(), self._protocol))
 
-    def run(self, server: uvicorn.Server, listening: socket.socket) -> None:
-        """Work and serve until the server is told to exit."""
+    def run(self, server: uvicorn.Server, listening: socket.socket, for_pictures: socket.socket | None = None) -> None:
+        """Work and serve until the server is told to exit. Devices are served by ``for_pictures``."""
         self.recorder.start()
         self.dispatcher.start()
+        if self.pictures is not None and for_pictures is not None:
+            self._side = _SideServer(_Server(_config(self.pictures.app(), PictureProtocol)), for_pictures)
+            if isinstance(server, _Server):
+                server.other = self._side
+            self._side.start()
         try:
             server.run([listening])
         finally:
+            if self._side is not None:
+                self._side.end()
+                self._side.join()
             self.dispatcher.stop(_STOP_S)
             self.recorder.stop(_STOP_S)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; with port 0 the system chooses one. Raises InputRejected."""
+class _Server(uvicorn.Server):
+    """A server that tells another one of the signal to end, so that both answer what has come at the same time."""
+
+    other: _SideServer | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.other is not None:
+            self.other.end()
+        super().handle_exit(sig, frame)
+
+
+class _SideServer:
+    """A server on a thread of its own."""
+
+    def __init__(self, server: uvicorn.Server, listening: socket.socket) -> None:
+        self._server = server
+        self._end_at_s = 0.0
+        # Daemon: a store that does not answer must not delay the end of the process.
+        self._thread = threading.Thread(target=server.run, args=([listening],), name="pictures", daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Tell it to end; returns at once."""
+        self._server.should_exit = True
+        self._end_at_s = self._end_at_s or time.monotonic() + GRACE_S
+
+    def join(self) -> None:
+        """Return when it has ended, or has had its time for that."""
+        self._thread.join(max(0.0, self._end_at_s - time.monotonic()))
+
+
+def _config(app: Starlette, protocol: type[BoundedProtocol]) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=_ACCEPTED_TOGETHER,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+def listen(host: str, port: int, setting: str = "LOOKOUT_INTAKE_LISTEN") -> socket.socket:
+    """Return a listening socket; with port 0 the system chooses one. Raises InputRejected that names the setting."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sends without delay only where the protocol is named, and an answer goes out in two pieces: otherwise the
     # second waits for 40 ms, until the other side has confirmed the first.
@@ -141,5 +203,5 @@ def listen(host: str, port: int) -> socket.socket:
         listening.listen(_ACCEPTED_TOGETHER)
     except OSError as exc:
         listening.close()
-        raise InputRejected(f"cannot listen on {host}:{port}: {words(exc)}", "LOOKOUT_INTAKE_LISTEN") from exc
+        raise InputRejected(f"cannot listen on {host}:{port}: {words(exc)}", setting) from exc
     return listening

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from lookout.domain.errors import InputRejected
 from lookout.ledger.batches import MAX_KEYS
 
 DEFAULT_LISTEN: Final = "127.0.0.1:12100"
+DEFAULT_PICTURES_LISTEN: Final = "127.0.0.1:12101"
 
 _LISTEN: Final = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\]):([0-9]{1,5})")
 
@@ -21,7 +23,8 @@ _LISTEN: Final = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\]):([0-9]{
 @dataclass(frozen=True, kw_only=True)
 class IntakeSettings:
     """``token`` is what whoever posts events must show, ``post_token`` what is shown to the EventSource at
-    ``post_to``."""
+    ``post_to``. ``senders`` is the file of the devices that may upload by HTTP; None if none may.
+    ``pictures`` is where they do."""
 
     token: str = field(repr=False)
     post_to: str
@@ -29,21 +32,24 @@ class IntakeSettings:
     host: str
     port: int
     pace: Pace
+    senders: Path | None
+    pictures: tuple[str, int]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> IntakeSettings:
-        """Read LOOKOUT_INTAKE_TOKEN, _POST_TO, _POST_TOKEN, _LISTEN, _SIZE, _AGE_S, _MOST and _AGAIN_S. Raises
-        InputRejected that names the variable and shows no secret."""
-        listen = _LISTEN.fullmatch(environment.get("LOOKOUT_INTAKE_LISTEN") or DEFAULT_LISTEN)
-        if listen is None or int(listen[3]) > 65535:
-            raise InputRejected("expected host:port", "LOOKOUT_INTAKE_LISTEN")
+        """Read LOOKOUT_INTAKE_TOKEN, _POST_TO, _POST_TOKEN, _LISTEN, _SIZE, _AGE_S, _MOST, _AGAIN_S,
+        _DEVICE_TOKENS and _PICTURES_LISTEN. Raises InputRejected that names the variable and shows no secret."""
+        host, port = _listen(environment, "LOOKOUT_INTAKE_LISTEN", DEFAULT_LISTEN)
+        tokens = environment.get("LOOKOUT_INTAKE_DEVICE_TOKENS")
         usual = Pace()
         return cls(
             token=_token(environment, "LOOKOUT_INTAKE_TOKEN", "what MinIO's webhook target shows"),
             post_to=_url(environment, "LOOKOUT_INTAKE_POST_TO"),
             post_token=_token(environment, "LOOKOUT_INTAKE_POST_TOKEN", "what the EventSource asks for"),
-            host=listen[1] or listen[2],
-            port=int(listen[3]),
+            host=host,
+            port=port,
+            senders=Path(tokens) if tokens else None,
+            pictures=_listen(environment, "LOOKOUT_INTAKE_PICTURES_LISTEN", DEFAULT_PICTURES_LISTEN),
             pace=Pace(
                 size=int(_number(environment, "LOOKOUT_INTAKE_SIZE", usual.size, least=1, most=MAX_KEYS, whole=True)),
                 age_s=_number(environment, "LOOKOUT_INTAKE_AGE_S", usual.age_s, least=0, most=60),
@@ -51,6 +57,13 @@ class IntakeSettings:
                 again_s=_number(environment, "LOOKOUT_INTAKE_AGAIN_S", usual.again_s, least=1, most=3600),
             ),
         )
+
+
+def _listen(environment: Mapping[str, str], name: str, usual: str) -> tuple[str, int]:
+    listen = _LISTEN.fullmatch(environment.get(name) or usual)
+    if listen is None or int(listen[3]) > 65535:
+        raise InputRejected("expected host:port", name)
+    return listen[1] or listen[2], int(listen[3])
 
 
 def _token(environment: Mapping[str, str], name: str, hint: str) -> str:

@@ -23,7 +23,7 @@ class FolderWatcher:
 
     def __call__(self, root: Path, feed: ChangeSink, /) -> AbstractContextManager[Watch]:
         def on_change(change: Change) -> None:
-            feed.put([change.key])
+            feed.put([change.key], there=not change.gone)
 
         return self.folder_watch(
             root, on_change, feed.lost, exclude=self.exclude, walk_every_s=self.walk_every_s, tell=self.tell

@@ -42,8 +42,9 @@ TROUBLES: Final = ("restarts", "missed", "unwatched", "clock_jumps")
 class ChangeSink(Protocol):
     """Sink of what a watcher tells. From any thread."""
 
-    def put(self, keys: Iterable[str]) -> None:
-        """Take keys that have changed or gone; one that ends in ``/`` means all below it."""
+    def put(self, keys: Iterable[str], *, there: bool = False) -> None:
+        """Take keys that have changed or gone; one that ends in ``/`` means all below it. ``there`` says that they have
+        not gone: of one that has by now, that will be told too, if it does not come back at once."""
         ...
 
     def lost(self, error: LookoutError) -> None:
@@ -89,7 +90,8 @@ class ChangeFeed:
         self._engine, self._intake, self._root, self._renew = engine, intake, root, renew
         self._clock_check = ClockCheck(intake.clock)
         self._lock = threading.Lock()
-        self._keys: dict[str, None] = {}
+        self._keys: dict[str, bool] = {}
+        """Whether each was there when it was told of."""
         self._watch: Watch | None = None
         self._is_walk_due = False
         self._count_at_s = math.inf
@@ -99,11 +101,11 @@ class ChangeFeed:
 
     # --- from any thread --------------------------------------------------------------------------------------------
 
-    def put(self, keys: Iterable[str]) -> None:
+    def put(self, keys: Iterable[str], *, there: bool = False) -> None:
         """See ``ChangeSink``."""
         with self._lock:
             first = not self._keys
-            self._keys.update(dict.fromkeys(keys))
+            self._keys.update(dict.fromkeys(keys, there))
         if first:
             self._engine.call(partial(self._guard, self._take))
 
@@ -157,12 +159,18 @@ class ChangeFeed:
 
     def _take(self) -> None:
         with self._lock:
-            keys, self._keys = list(self._keys), {}
-        single = [key for key in keys if not key.endswith("/")]
+            keys, self._keys = self._keys, {}
+        single = [key for key, there in keys.items() if not key.endswith("/") and not (there and self._is_absent(key))]
         for prefix in (key for key in keys if key.endswith("/")):
             single += self._intake.known_below(prefix)
         if single and self._intake.take_changes(self._root, single).held:
             self._count_at_s = min(self._count_at_s, time.monotonic() + LATE_S)
+
+    def _is_absent(self, key: str) -> bool:
+        try:
+            return not os.path.lexists(self._root / name_of(str(self._root), key))
+        except InputRejected:
+            return False  # whoever reads it says in words what is wrong
 
     def _walk(self, watch: Watch) -> None:
         """Find whatever is in the folder and was not told of: the safety net. What was told of comes first,

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from importlib.resources import files as resources
 from typing import Final, cast
 
@@ -22,13 +21,12 @@ from stages import strict_json
 from stages.camera_names.name_list import built_in, read_entries, read_list
 from stages.camera_names.names import Entry, Match, Names
 from stages.camera_names.presets import PRESETS
+from stages.time_zones import zone_data
 from stages.validate.limits import Limits
 
 ROLE: Final = "devices"
 ENTRY, ZONE, DEVICE, PICTURES = "entry", "zone", "device", "pictures"
 _KINDS: Final = (ENTRY, ZONE, DEVICE, PICTURES)
-ZONE_DATA: Final = f"tzdata {version('tzdata')}"
-"""Times depend on the zone data too, so with a new version the same file makes other units."""
 
 
 def accept(files: Mapping[str, bytes]) -> Sequence[Accepted | Refused]:
@@ -73,11 +71,11 @@ def _parts(name: str, document: JsonObject) -> Iterator[Accepted]:
             done.add(part.name)
             yield part
     if document.get("zone") is not None:
-        yield _part(name, ZONE, {"zone": document["zone"], "data": ZONE_DATA})
+        yield _part(name, ZONE, {"zone": document["zone"], "data": zone_data()})
     if document.get("pictures"):
         yield _part(name, PICTURES, {"pictures": document["pictures"]})
     for said, settings in cast(Mapping[str, JsonObject], devices).items():
-        yield _part(name, DEVICE, {"said": said, "device": settings, "data": ZONE_DATA})
+        yield _part(name, DEVICE, {"said": said, "device": settings, "data": zone_data()})
 
 
 def _expanded(line: JsonObject) -> JsonObject:

@@ -29,8 +29,8 @@ TIME = PERSON.name.removeprefix("porch")
 """How the names of pictures go on after the device."""
 DEVICES = sorted({path.name.partition("_")[0] for path in PHOTOS.glob("*.jpg")})
 BURST = tuple(f"burst{number}" for number in range(12))
-MORE_DEVICES = ("killed", "kubelet", "controller", "stopped", "alone", *BURST)
-"""With a picture of a person each: one for each fault, and what ``test_intake`` needs."""
+MORE_DEVICES = ("killed", "kubelet", "controller", "stopped", "alone", "ftp", "http", *BURST)
+"""With a picture of a person each: one for each fault, and what ``test_intake`` and ``test_ways_in`` need."""
 FOLDERS = {"validate": ("valid/", "invalid/"), "object-detect": ("",), "threat-detect": ("",), "plot": ("data/",)}
 """By bucket of results, the folders before a device's name. Other charts than those of a day are of all devices."""
 LOOKOUT = Path(sys.executable).with_name("lookout")

@@ -110,8 +110,11 @@ def test_the_pod_is_restricted_and_has_no_rights() -> None:
 def test_the_settings_are_what_an_intake_reads() -> None:
     env = {one["name"]: one.get("value", "1") for one in CONTAINER["env"]}
     read = IntakeSettings.from_environment(env)
-    (port,) = CONTAINER["ports"]
-    assert read.port == port["containerPort"]
+    ports = {one["name"]: one["containerPort"] for one in CONTAINER["ports"]}
+    assert ports == {"http": read.port, "pictures": read.pictures[1]}
+    (devices,) = (one["secret"] for one in POD["spec"]["volumes"] if one["name"] == "device-tokens")
+    (mount,) = (one for one in CONTAINER["volumeMounts"] if one["name"] == "device-tokens")
+    assert str(read.senders) == f"{mount['mountPath']}/{devices['items'][0]['path']}"
     assert read.post_to == "http://uploads-eventsource-svc:12000"
     for one in CONTAINER["env"]:
         if one["name"].endswith("TOKEN"):
@@ -129,7 +132,7 @@ def test_no_more_batches_are_live_than_pipelines_may_run() -> None:
 def test_the_service_leads_to_the_pod_and_minio_to_the_service_and_the_buckets_to_this_target() -> None:
     spec = MADE["Service"]["spec"]
     assert spec["selector"].items() <= POD["metadata"]["labels"].items()
-    assert spec["ports"][0]["targetPort"] == CONTAINER["ports"][0]["name"]
+    assert [one["targetPort"] for one in spec["ports"]] == [one["name"] for one in CONTAINER["ports"]]
     patches = {one["target"]["kind"]: yaml.safe_load(one["patch"]) for one in kustomization("intake")["patches"]}
     (minio,) = patches["StatefulSet"]["spec"]["template"]["spec"]["containers"]
     told = {one["name"]: one.get("value") for one in minio["env"]}

@@ -22,6 +22,7 @@ def test_two_tokens_and_an_address_are_enough() -> None:
     read = IntakeSettings.from_environment(GIVEN)
     assert (read.token, read.post_to, read.post_token) == tuple(GIVEN.values())
     assert (read.host, read.port, read.pace) == ("127.0.0.1", 12100, Pace())
+    assert (read.senders, read.pictures) == (None, ("127.0.0.1", 12101))
     assert "token" not in repr(read)
 
 
@@ -32,10 +33,13 @@ def test_all_can_be_given_and_an_empty_value_is_as_if_not_given() -> None:
         "LOOKOUT_INTAKE_AGE_S": "0",
         "LOOKOUT_INTAKE_MOST": "1",
         "LOOKOUT_INTAKE_AGAIN_S": "1.5",
+        "LOOKOUT_INTAKE_DEVICE_TOKENS": "/device-tokens/tokens.json",
+        "LOOKOUT_INTAKE_PICTURES_LISTEN": "0.0.0.0:8081",
     }
     read = IntakeSettings.from_environment(GIVEN | more)
     assert (read.host, read.port) == ("::", 8080)
     assert read.pace == Pace(size=1000, age_s=0.0, most=1, again_s=1.5)
+    assert (read.senders, read.pictures) == (Path("/device-tokens/tokens.json"), ("0.0.0.0", 8081))
     assert IntakeSettings.from_environment(GIVEN | dict.fromkeys(more, "")) == IntakeSettings.from_environment(GIVEN)
 
 
@@ -52,6 +56,7 @@ def test_all_can_be_given_and_an_empty_value_is_as_if_not_given() -> None:
         ("POST_TO", "http://uploads:12000/uploads", "expected http://host:port without a path"),
         ("LISTEN", "8080", "expected host:port"),
         ("LISTEN", "0.0.0.0:70000", "expected host:port"),
+        ("PICTURES_LISTEN", "8081", "expected host:port"),
         ("SIZE", "0", "expected a whole number from 1 to 1000, got '0'"),
         ("SIZE", "2.5", "expected a whole number"),
         ("AGE_S", "soon", "expected a number from 0 to 60, got 'soon'"),

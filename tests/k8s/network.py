@@ -57,7 +57,7 @@ def _passes(policies: Sequence[Tree], own: Place, other: Place, port: int, direc
 
 
 def _has_port(rule: Tree, port: int) -> bool:
-    return "ports" not in rule or any(one["port"] == port for one in rule["ports"])
+    return "ports" not in rule or any(one["port"] <= port <= one.get("endPort", one["port"]) for one in rule["ports"])
 
 
 def _is_peer(peer: Tree, other: Place) -> bool:

@@ -47,7 +47,8 @@ def resources() -> dict[str, Tree]:
 
 def components() -> list[Tree]:
     """Return the components that overlays may add to the resources."""
-    return [one for name in ("intake", "metrics") for one in documents(K8S / "components" / name / f"{name}.yaml")]
+    files = [K8S / "components" / name / f"{name}.yaml" for name in ("intake", "metrics", "ftp")]
+    return [one for file in (*files, K8S / "components" / "ftp" / "minio.yaml") for one in documents(file)]
 
 
 def spec_of(workflow: Tree) -> Tree:

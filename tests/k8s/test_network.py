@@ -9,12 +9,35 @@ import pytest
 from tests.k8s.network import Place, ways
 from tests.k8s.reading import K8S, Tree, documents, of_kind, spec_of, templates
 
-COMPONENTS = ("intake", "metrics")
+COMPONENTS = ("intake", "metrics", "ftp")
 POLICIES = [
     *documents(K8S / "base" / "network.yaml"),
     *(one for name in COMPONENTS for one in documents(K8S / "components" / name / "network.yaml")),
 ]
-PORTS = (22, 80, 443, 2379, 2380, 2381, 2746, 4222, 6443, 7777, 8080, 8222, 9000, 9090, 9466, 12000)
+PORTS = (
+    22,
+    80,
+    443,
+    2379,
+    2380,
+    2381,
+    2746,
+    4222,
+    6443,
+    7777,
+    8021,
+    8022,
+    8080,
+    8081,
+    8222,
+    9000,
+    9090,
+    9466,
+    12000,
+    30000,
+    30019,
+    30020,
+)
 
 
 def workloads() -> list[Place]:
@@ -75,6 +98,9 @@ MEASURED = {
     "metrics": {9466},
 }
 ETCDS = ("etcd", "etcd-1")
+# Where devices upload: S3, FTP with the ports for its data, SFTP; and HTTP.
+DEVICES = {"minio": {9000, 8021, 8022, 30000, 30019}, "intake": {8081}}
+OUTSIDE = {**DEVICES, "argo-server": {2746}}
 # Where an overlay does not name the API server's address, any private one will do, and pods elsewhere have such.
 API = {key: {443, 6443} for key in ("api-server", "prometheus", "of-monitoring", "elsewhere")}
 TABLE: dict[str, dict[str, set[int]]] = {
@@ -91,13 +117,13 @@ TABLE: dict[str, dict[str, set[int]]] = {
     "controller-manager": API,
     "argo-server": {**API, "minio": {9000}},
     "stranger": {},
-    "prometheus": {**MEASURED, "minio": {9000}, "argo-server": {2746}},
-    "of-monitoring": {"minio": {9000}, "argo-server": {2746}},
-    "elsewhere": {"minio": {9000}, "argo-server": {2746}},
-    "api-server": {"minio": {9000}, "argo-server": {2746}},
-    "device": {"minio": {9000}, "argo-server": {2746}},
-    "sendgrid": {"minio": {9000}, "argo-server": {2746}},
-    "cloud-metadata": {"minio": {9000}, "argo-server": {2746}},
+    "prometheus": {**OUTSIDE, **MEASURED, "intake": {8080, 8081}},
+    "of-monitoring": OUTSIDE,
+    "elsewhere": OUTSIDE,
+    "api-server": OUTSIDE,
+    "device": OUTSIDE,
+    "sendgrid": OUTSIDE,
+    "cloud-metadata": OUTSIDE,
     **{
         pod.name: {
             "minio": {9000},

@@ -270,6 +270,26 @@ def test_an_uploader_may_put_no_key_that_could_be_the_folder_of_another():
     ]
 
 
+def test_a_camera_may_look_for_folders_and_read_no_object():
+    role = Role(name="camera", puts=("images",), endings=(".jpg",), transfers=True)
+    assert policy(role, "")["Statement"] == [
+        {"Effect": "Allow", "Action": ["s3:PutObject"], "Resource": ["arn:aws:s3:::images/*.jpg"]},
+        {"Effect": "Deny", "Action": ["s3:PutObject"], "Resource": ["arn:aws:s3:::images/*.jpg/*"]},
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": ["arn:aws:s3:::images"]},
+        {
+            "Effect": "Allow",
+            "Action": ["s3:AbortMultipartUpload", "s3:GetObject"],
+            "Resource": ["arn:aws:s3:::images/*"],
+        },
+        {
+            "Effect": "Deny",
+            "Action": ["s3:GetObject", "s3:GetObjectVersion"],
+            "Resource": ["arn:aws:s3:::images/*.jpg"],
+        },
+        *DENIALS,
+    ]
+
+
 def test_a_stage_reads_what_it_reads_and_writes_its_own():
     statements = policy(Role(name="plot", reads=("threat-detect",), writes=("plot",)), "")["Statement"]
     assert statements[-2:] == DENIALS
@@ -289,4 +309,6 @@ def test_roles_are_one_a_stage_an_engine_and_an_uploader():
         Role(name="plot", reads=("validate", "rules"), writes=("plot",)),
         Role(name="engine", reads=("images",), writes=("rules", "validate", "plot"), puts=("images",)),
         Role(name="uploader", puts=("images",)),
+        Role(name="camera", puts=("images",), transfers=True),
+        Role(name="intake", reads=("images",), puts=("images",)),
     ]

@@ -18,7 +18,7 @@ from lookout.object_store.minio.metrics_token import metrics_token
 from tests.cli.shell import RULES, THREAT
 from tests.services.cli_kit import BUCKETS, STAGES, Site
 
-ROLES = (*STAGES, "engine", "uploader", "metrics")
+ROLES = (*STAGES, "engine", "uploader", "camera", "intake", "metrics")
 
 
 @pytest.fixture
@@ -169,6 +169,13 @@ DENIED = [
     ("uploader", "list", "images"),
     ("uploader", "remove", "images"),
     ("uploader", "write", "rules"),
+    ("camera", "read", "images"),
+    ("camera", "remove", "images"),
+    ("camera", "write", "rules"),
+    ("camera", "list", "validate"),
+    ("intake", "remove", "images"),
+    ("intake", "read", "validate"),
+    ("intake", "write", "validate"),
     ("metrics", "list", "images"),
     ("metrics", "read", "validate"),
     ("metrics", "write", "images"),
@@ -183,6 +190,10 @@ ALLOWED = [
     ("plot", "remove", "plot"),
     ("engine", "write", "rules"),
     ("uploader", "write", "images"),
+    ("camera", "write", "images"),
+    ("camera", "list", "images"),
+    ("intake", "write", "images"),
+    ("intake", "read", "images"),
 ]
 
 
@@ -193,7 +204,7 @@ def users(tmp_path_factory: pytest.TempPathFactory, minio) -> Site:
     site = Site(root=tmp_path_factory.mktemp("users"), environment=environment)
     site.begin()
     for bucket in BUCKETS:
-        site.store.put(bucket, "there", b"1", "text/plain")
+        site.store.put(bucket, "there.jpg", b"1", "text/plain")
     return site
 
 
@@ -204,7 +215,7 @@ def attempt(site: Site, role: str, act: str, bucket: str) -> None:
     store = MinioStore(replace(own.access, **theirs), prefix=own.prefix)
     full = store.full(bucket)
     {
-        "read": lambda: store.connection.read(full, "there"),
+        "read": lambda: store.connection.read(full, "there.jpg"),
         "list": lambda: list(store.list(bucket)),
         "write": lambda: store.put(bucket, "tried.jpg", b"2", "text/plain"),
         "remove": lambda: store.connection.delete(full, "tried"),

@@ -42,7 +42,7 @@ class Chain:
     def start(self, **settings: str) -> subprocess.Popen[bytes]:
         """An intake on the port that MinIO posts to, as the user that a cluster gives it."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LOOKOUT_")}
-        environment |= self.site.environment | self.site.be("validate") | self.settings | settings
+        environment |= self.site.environment | self.site.be("intake") | self.settings | settings
         process = subprocess.Popen([sys.executable, "-m", "event_sources.intake"], cwd=ROOT, env=environment)
         self.started.append(process)
         return process

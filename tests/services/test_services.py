@@ -16,9 +16,10 @@ import pytest
 
 from devkit.servers.for_tests import EtcdServer
 from devkit.servers.pids import ProcessId
-from devkit.servers.ports import free_port
+from devkit.servers.ports import find_listener, free_ports
 
 NAMES = ("minio", "etcd")
+PORTS = (*NAMES, "ftp", "sftp")
 
 
 @dataclass
@@ -26,8 +27,7 @@ class Shell:
     """Calls the command, as make does."""
 
     folder: Path
-    minio_port: int = field(default_factory=free_port)
-    etcd_port: int = field(default_factory=free_port)
+    ports: dict[str, int] = field(default_factory=lambda: dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
 
     def __call__(self, command: str, *more: str, status: int = 0) -> str:
         """Everything that the command says; it must end with this status."""
@@ -37,9 +37,18 @@ class Shell:
         return said
 
     def open(self, command: str, *more: str) -> subprocess.Popen[str]:
-        ports = ["--minio-port", str(self.minio_port), "--etcd-port", str(self.etcd_port)] if command == "up" else []
+        ports = [word for name, port in self.ports.items() for word in (f"--{name}-port", str(port))]
         return subprocess.Popen(
-            [sys.executable, "-m", "devkit.servers", command, "--folder", self.folder, *ports, *more],
+            [
+                sys.executable,
+                "-m",
+                "devkit.servers",
+                command,
+                "--folder",
+                self.folder,
+                *(ports if command == "up" else ()),
+                *more,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -70,8 +79,9 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 def test_up_and_down_may_be_said_twice(shell: Shell) -> None:
     first = shell("up")
-    assert f"minio  s3+http://127.0.0.1:{shell.minio_port}  process " in first
-    assert f"etcd   etcd://127.0.0.1:{shell.etcd_port}  process " in first
+    assert f"minio  s3+http://127.0.0.1:{shell.ports['minio']}  process " in first
+    assert f"for cameras: ftpes://127.0.0.1:{shell.ports['ftp']}  sftp://127.0.0.1:{shell.ports['sftp']}\n" in first
+    assert f"etcd   etcd://127.0.0.1:{shell.ports['etcd']}  process " in first
     assert first.splitlines()[-1].endswith("services/env")
     pids = shell.pids()
     assert None not in pids
@@ -103,7 +113,7 @@ def test_what_they_hold_and_the_passwords_stay(shell: Shell) -> None:
 
 def token_of(shell: Shell, variables: dict[str, str]) -> str:
     """Log in to etcd by the settings."""
-    etcd = EtcdServer(shell.folder / "unused", port=shell.etcd_port)
+    etcd = EtcdServer(shell.folder / "unused", port=shell.ports["etcd"])
     user = {"name": variables["LOOKOUT_LEDGER_USER"], "password": variables["LOOKOUT_LEDGER_PASSWORD"]}
     return str(etcd.ask("auth/authenticate", user)["token"])
 
@@ -170,11 +180,11 @@ def test_a_file_that_is_none_of_ours_is_no_process(shell: Shell) -> None:
 
 
 def test_a_port_that_is_taken_is_refused_with_who_has_it(shell: Shell, etcd: EtcdServer) -> None:
-    shell.etcd_port = etcd.port
+    shell.ports["etcd"] = etcd.port
     said = shell("up", status=2)
     assert said == f"etcd: port {etcd.port} is taken by etcd, process {etcd.pid} (stop that, or choose another)\n"
     assert shell.pids() == [None, None]
-    shell.etcd_port = free_port()
+    (shell.ports["etcd"],) = free_ports(1)
     shell("up")
 
 
@@ -182,10 +192,10 @@ def test_running_ones_are_not_changed_under_their_users(shell: Shell) -> None:
     shell("up")
     pids = shell.pids()
     assert "run make services-down first" in shell("up", "--tls", status=2)
-    shell.minio_port += 1
+    shell.ports["minio"] += 1
     assert "asked for MinIO on port" in shell("up", status=2)
     assert shell.pids() == pids
-    shell.minio_port -= 1
+    shell.ports["minio"] -= 1
     shell("up")
 
 
@@ -209,7 +219,9 @@ def test_a_port_that_is_none_is_refused(shell: Shell, port: str) -> None:
 def test_a_program_that_is_missing_is_named(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LOOKOUT_CACHE", str(tmp_path / "empty"))
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert shell("up", status=2).startswith("minio: no such program here (run make services, or name the folder with")
+    assert shell("up", "--cameras", "off", status=2).startswith(
+        "minio: no such program here (run make services, or name the folder with"
+    )
 
 
 def test_a_server_that_is_stopped_in_its_tracks_is_told_of(shell: Shell) -> None:
@@ -219,3 +231,24 @@ def test_a_server_that_is_stopped_in_its_tracks_is_told_of(shell: Shell) -> None
     os.kill(minio, signal.SIGSTOP)
     assert "does not answer" in shell("status", status=1)
     assert shell("down").count("stopped") == 2
+
+
+@pytest.mark.parametrize(
+    ("cameras", "listening", "said"), [("plain", (True, True), "ftp://127.0.0.1"), ("off", (False, False), "")]
+)
+def test_a_setting_makes_ftp_plain_or_turns_both_off(
+    shell: Shell, cameras: str, listening: tuple[bool, bool], said: str
+) -> None:
+    up = shell("up", "--cameras", cameras)
+    assert (find_listener(shell.ports["ftp"]) is not None, find_listener(shell.ports["sftp"]) is not None) == listening
+    assert said in up
+    assert ("for cameras" in up) == (cameras != "off")
+    assert f"FTP and SFTP {cameras}" in shell("up", status=2)
+
+
+def test_a_port_of_ftp_that_is_taken_is_refused_too(shell: Shell, etcd: EtcdServer) -> None:
+    free, shell.ports["ftp"] = shell.ports["ftp"], etcd.port
+    assert f"minio: port {etcd.port} is taken by etcd" in shell("up", status=2)
+    assert shell.pids() == [None, None]
+    shell.ports["ftp"] = free
+    shell("up")

@@ -44,6 +44,7 @@ MADE_BY: Final = "lookout-"
 
 _META: Final = "x-amz-meta-"
 _CHUNK_BYTES: Final = 1024 * 1024
+_NOT_MET: Final = 412
 _DELETE_AT_ONCE: Final = 1000
 _MIN_PART_BYTES: Final = 5 * 1024 * 1024
 
@@ -87,6 +88,20 @@ class Connection:
                 part_size=max(len(data), _MIN_PART_BYTES),  # never in parts: half an object cannot be
             )
         return self._versioned(bucket, written.version_id)
+
+    def put_new(self, bucket: str, key: str, data: bytes, content_type: str, sha256: str) -> bool:
+        """Write a version if nothing is visible under the key; False if something is, also this call's own earlier
+        attempt whose answer was lost. The server decides. minio-py has no call for that."""
+        url = f"{self.access.url}/{bucket}/{quote(key)}"
+        more = {"Content-Type": content_type, "If-None-Match": "*", f"{_META}{SHA256}": sha256}
+        with self._writing(bucket, key):
+            response = self._http.request("PUT", url, body=data, headers=signed(self.access, "PUT", url, sha256, more))
+            if response.status == _NOT_MET:
+                return False
+            if response.status != 200:
+                raise S3Error.fromxml(response)
+        self._versioned(bucket, response.headers.get("x-amz-version-id"))
+        return True
 
     def stat(self, bucket: str, key: str, version: str | None = None) -> Found | None:
         """Return the metadata of a version, by default the visible one; None when it is not there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -23,8 +24,11 @@ _SERVER_TROUBLE: Final = frozenset({500, 502, 503, 504})
 _EMPTY_SHA256: Final = hashlib.sha256().hexdigest()
 
 
-def signed(access: Access, method: str, url: str) -> dict[str, str]:
-    """Return the headers of a request without a body, for what minio-py has no call."""
+def signed(
+    access: Access, method: str, url: str, sha256: str = _EMPTY_SHA256, more: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the headers of a request, with ``more`` among them, for what minio-py has no call. ``sha256`` is that of
+    the body, by default of none."""
     now, parts = datetime.now(UTC), urlsplit(url)
     headers = sign_v4_s3(
         method=method,
@@ -32,11 +36,12 @@ def signed(access: Access, method: str, url: str) -> dict[str, str]:
         region=access.region,
         headers={
             "Host": parts.netloc,
-            "x-amz-content-sha256": _EMPTY_SHA256,
+            "x-amz-content-sha256": sha256,
             "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
+            **(more or {}),
         },
         credentials=Credentials(access.access_key, access.secret_key),
-        content_sha256=_EMPTY_SHA256,
+        content_sha256=sha256,
         date=now,
     )
     return {name: str(headers[name]) for name in headers}

@@ -19,6 +19,8 @@ from lookout.object_store.minio.names import full_bucket
 
 ENGINE: Final = "engine"
 UPLOADER: Final = "uploader"
+CAMERA: Final = "camera"
+INTAKE: Final = "intake"
 LOGS: Final = "logs"
 LOGS_BUCKET: Final = "lookout-logs"
 METRICS: Final = "metrics"
@@ -32,6 +34,8 @@ _READ_BUCKET: Final = (
     "s3:ListBucketVersions",
 )
 _PUT: Final = ("s3:PutObject",)
+_TRANSFER_BUCKET: Final = ("s3:ListBucket",)
+_TRANSFER_OBJECTS: Final = ("s3:AbortMultipartUpload", "s3:GetObject")
 _DERIVED: Final[JsonObject] = {"StringEquals": {"aws:principaltype": ["AssumedRole"]}}
 """True of requests with the credentials of a service account or a session (STS), not with a user's own."""
 _REMOVE: Final = ("s3:DeleteObject", "s3:DeleteObjectVersion")
@@ -40,13 +44,19 @@ _REMOVE: Final = ("s3:DeleteObject", "s3:DeleteObjectVersion")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Role:
     """Rights of one user, by bucket names without the prefix. ``writes`` may be read too; ``puts`` only put to, and
-    where there are ``endings`` only keys of which none hides another (``names.check_beside_others``)."""
+    where there are ``endings`` only keys of which none hides another (``names.check_beside_others``).
+
+    ``transfers`` adds what MinIO's FTP and SFTP servers ask of a user before they store a file in ``puts``: to look for
+    the bucket, which is the right to list it; to look for a folder, which is the right to read a key without one of
+    the ``endings``, of which there is none; and to remove the parts of an upload that broke off.
+    """
 
     name: str
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     puts: tuple[str, ...] = ()
     endings: tuple[str, ...] = ()
+    transfers: bool = False
     measures: bool = False
     """May read the server's metrics, which is the one right of the admin interface that anybody has."""
 
@@ -55,7 +65,8 @@ def roles(
     inputs: str, stages: Mapping[str, Sequence[str]], references: Sequence[str], endings: tuple[str, ...] = ()
 ) -> list[Role]:
     """Return the roles of a pipeline: one a stage (``stages`` maps each to the buckets it reads, its references
-    included), the engine of a machine that runs all stages, and a device that uploads.
+    included), the engine of a machine that runs all stages, a device that uploads, a camera that does so by FTP or
+    SFTP, and the intake, which stores what devices send it by HTTP.
 
     The engine may put pictures but never remove one: what devices sent is not its own. ``endings`` are those that a
     picture's key may have; all, if there are none.
@@ -64,6 +75,8 @@ def roles(
         *(Role(name=stage, reads=tuple(reads), writes=(stage,)) for stage, reads in stages.items()),
         Role(name=ENGINE, reads=(inputs,), writes=(*references, *stages), puts=(inputs,), endings=endings),
         Role(name=UPLOADER, puts=(inputs,), endings=endings),
+        Role(name=CAMERA, puts=(inputs,), endings=endings, transfers=True),
+        Role(name=INTAKE, reads=(inputs,), puts=(inputs,), endings=endings),
     ]
 
 
@@ -89,10 +102,21 @@ def policy(role: Role, prefix: str) -> JsonObject:
         _statement("Allow", _PUT, [*_below(writable, ["*"]), *_below(puttable, put_keys)]),
         _statement("Allow", _REMOVE, _below(writable, ["*"])),
         _statement("Deny", _PUT, _below(puttable, [f"*{ending}/*" for ending in role.endings])),
+        *(_transfers(puttable, put_keys) if role.transfers else ()),
         *_administration(role),
         {**_statement("Deny", ["s3:*"], ["*"]), "Condition": _DERIVED},
     ]
     return {"Version": "2012-10-17", "Statement": [found for found in statements if found.get("Resource") != []]}
+
+
+def _transfers(buckets: Sequence[str], objects: Sequence[str]) -> list[JsonObject]:
+    """See ``Role``. Without the right to read, a look for a folder is refused; with it, the answer is that there is no
+    such object, which the servers take for a folder."""
+    return [
+        _statement("Allow", _TRANSFER_BUCKET, buckets),
+        _statement("Allow", _TRANSFER_OBJECTS, _below(buckets, ["*"])),
+        _statement("Deny", _READ_OBJECTS, _below(buckets, objects)),
+    ]
 
 
 def _administration(role: Role) -> list[JsonObject]:

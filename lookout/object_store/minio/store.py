@@ -134,6 +134,17 @@ class MinioStore(ObjectStore):
         version = self.connection.put(self.full(bucket), key, data, content_type, digest, made_by or {})
         return ObjectRef(bucket=bucket, key=key, sha256=digest, size=len(data), version=version)
 
+    def put_new(self, bucket: str, key: str, data: bytes, content_type: str, known_sha256: str) -> bool:
+        """Write an object if nothing is visible under its key, as one step of the server; False if something is."""
+        check_object_key(bucket, key)
+        return self.connection.put_new(self.full(bucket), key, data, content_type, known_sha256)
+
+    def digest_of(self, bucket: str, key: str) -> str | None:
+        """Return the sha256 of what is visible under a key, read to its end; None if nothing is."""
+        check_object_key(bucket, key)
+        read = self.connection.digest(self.full(bucket), key)
+        return None if read is None else read[1]
+
     def flush(self, refs: Sequence[ObjectRef]) -> None:
         """Nothing is left to do: MinIO answers a PUT after fdatasync (or O_DSYNC) of the object's data and metadata.
 
