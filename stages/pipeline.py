@@ -6,8 +6,8 @@ from typing import Final
 
 from lookout.domain.identity import MAX_INPUT_BYTES
 from lookout.domain.pipeline import Pipeline, Reads, Stage, UsesReferences
-from stages.time_zones import zone_data
 from stages.picture_names import ROLE, group_of, subject_of_key
+from stages.time_zones import zone_data
 
 MAX_PICTURE_BYTES: Final = MAX_INPUT_BYTES
 PRESETS_EDITION: Final = 1
