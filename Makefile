@@ -40,7 +40,7 @@ run: .venv/run.stamp ## Take the sample photographs through all stages
 	@$(BIN)/lookout run examples/photos --state $(STATE) --rules examples/rules
 
 test: .venv/dev.stamp ## Set up and pass the tests; needs no server
-	$(BIN)/python -m pytest $(PARALLEL) -m "not browser and not slow and not services and not cluster"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not browser and not slow and not services and not cluster" --ignore=tests/services --ignore=tests/cluster
 
 test-page: .venv/dev.stamp ## Test the page in headless Chromium (installs Chromium by apt where it is missing and may)
 	@bash scripts/chromium.sh

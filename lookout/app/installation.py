@@ -59,9 +59,8 @@ class PictureName(Protocol):
 class Installation:
     """Parts of the product. ``sendgrid`` makes the channel of a key and a host, ``check_host`` refuses a host with
     InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``, ``names`` opens
-    a devices file, ``try_names`` tries one on a folder, ``devices_schema`` gives its schema; ``assets`` is the package with the folders ``models`` and
-    ``examples``. ``find_name`` reads a picture's key; None if it names no
-    time."""
+    a devices file, ``try_names`` tries one on a folder, ``devices_schema`` gives its schema; ``assets`` is the package
+    with the folders ``models`` and ``examples``. ``find_name`` reads a picture's key; None if it names no time."""
 
     pipeline: Pipeline
     sendgrid: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -14,12 +15,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from lookout.cli import cli
+from lookout.ledger.sqlite import SqliteLedger
 from lookout.object_store.port import STATUS_KEY
+from stages.installation import INSTALLATION
 
 LOOKOUT = Path(sys.executable).parent / "lookout"
 REPOSITORY = Path(__file__).parents[2]
@@ -104,6 +110,17 @@ class World:
         assert done.code == code, f"expected exit code {code}, got {done.code}\n{done.err}\n{done.out}"
         return done
 
+    def call(self, *arguments: object, code: int = 0) -> Done:
+        """Run the command within this process: for help and for options that click refuses, which do no work."""
+        variables = {name: None for name in os.environ if name.startswith("LOOKOUT_")} | self.variables()
+        with contextlib.chdir(self.root):
+            ended = CliRunner().invoke(
+                cli, [*map(str, arguments)], prog_name="lookout", obj=INSTALLATION, env=variables
+            )
+        assert isinstance(ended.exception, SystemExit | None), repr(ended.exception)
+        assert ended.exit_code == code, f"expected exit code {code}, got {ended.exit_code}\n{ended.output}"
+        return Done(ended.exit_code, ended.stdout, ended.stderr)
+
     def run(self, *arguments: object, code: int = 0, **options: Any) -> Any:
         """``lookout run photos --state state --json`` with one worker unless told otherwise; gives the JSON."""
         usual = ("run", "photos", "--state", "state", "--json", "--workers", "1")
@@ -127,6 +144,12 @@ class World:
         """The live view: (stage, key) -> (state, hash)."""
         done = self.lookout("datums", "list", "--state", "state", "--json", *arguments)
         return {(item["stage"], item["key"]): (item["state"], item["hash"]) for item in done.lines}
+
+    @contextlib.contextmanager
+    def ledger(self, *, writing: bool = False) -> Iterator[SqliteLedger]:
+        """The state's ledger, opened in this process: for what no command has to prove."""
+        with contextlib.closing(SqliteLedger(self.state / "ledger.sqlite", writing=writing)) as ledger:
+            yield ledger
 
     def letters(self) -> list[Path]:
         return sorted((self.state / "outbox").glob("*.eml"))

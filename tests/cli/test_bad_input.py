@@ -271,14 +271,21 @@ def test_a_state_that_cannot_be_one_is_refused(empty_world: World, state: str, w
     ],
 )
 def test_an_option_out_of_range_is_refused_and_nothing_is_made(empty_world: World, option: str, value: str) -> None:
-    done = empty_world.lookout("run", "photos", "--state", "state", option, value, code=2)
+    done = empty_world.call("run", "photos", "--state", "state", option, value, code=2)
     assert option in done.err
     assert not empty_world.state.exists()
 
 
-def test_the_ends_of_the_ranges_work(empty_world: World) -> None:
-    for threshold, workers in (("0", "64"), ("1", "1")):
-        empty_world.run("--threshold", threshold, "--workers", workers, "--max-mails", "0")
+def test_the_ends_of_the_ranges_work(world: World) -> None:
+    """With nothing to do, 64 workers are none; see below for as many at work."""
+    world.run("--workers", "64")
+    for threshold in ("0", "1"):
+        world.run("--threshold", threshold, "--workers", "1", "--max-mails", "0")
+
+
+@pytest.mark.slow
+def test_as_many_workers_as_may_be_are_started_and_end(empty_world: World) -> None:
+    empty_world.run("--threshold", "0", "--workers", "64", "--max-mails", "0")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,17 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from lookout.domain.errors import InputRejected
+from lookout.execution.executor import InlineWorkers
+from lookout.ledger.sqlite import SqliteLedger
+from lookout.object_store.folder.store import FolderStore
+from lookout.references.activation import propose
+from stages.installation import INSTALLATION
 
 from .shell import MODELS, RULES, World
 
@@ -52,6 +60,21 @@ def _keras(world: World) -> None:
     (world.root / "model" / "weights.h5").write_bytes(b"\x89HDF")
 
 
+def _refusal(world: World, bucket: str) -> str:
+    """The sentence with which the files of this name in the world's folder are refused, as a run begins with it."""
+    (uses,) = (
+        stage.references
+        for stage in INSTALLATION.pipeline.stages
+        if stage.references is not None and stage.references.bucket == bucket
+    )
+    store = FolderStore(world.root / "objects", durable=False)
+    with closing(SqliteLedger(world.root / "ledger.sqlite")) as ledger:
+        with pytest.raises(InputRejected) as caught:
+            propose(ledger, store, InlineWorkers(store), uses, world.root / bucket).activate()
+        assert ledger.references(bucket) == ()
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("make", "why"),
     [
@@ -70,7 +93,12 @@ def test_a_model_that_cannot_be_used_is_refused_when_there_is_none_yet(
 ) -> None:
     assert callable(make)
     make(empty_world)
-    assert why in empty_world.refused("run", "photos", "--state", "state", "--model", "model")
+    assert why in _refusal(empty_world, "model")
+
+
+def test_a_run_with_a_first_model_that_cannot_be_used_is_refused_with_the_reason(empty_world: World) -> None:
+    _foreign_inputs(empty_world)
+    assert "foreign.onnx" in empty_world.refused("run", "photos", "--state", "state", "--model", "model")
     assert empty_world.lookout("status", "--state", "state", "--json").json["in_force"]["model"] == []
 
 
@@ -102,7 +130,13 @@ def test_rules_that_cannot_be_used_are_refused_when_there_are_none_yet(
         (empty_world.root / "rules").mkdir()
         for name, text in files.items():
             (empty_world.root / "rules" / name).write_text(text)
-    assert why in empty_world.refused("run", "photos", "--state", "state", "--rules", "rules")
+    assert why in _refusal(empty_world, "rules")
+
+
+def test_a_run_with_first_rules_that_cannot_be_used_is_refused_with_the_reason(empty_world: World) -> None:
+    (empty_world.root / "rules").mkdir()
+    (empty_world.root / "rules" / "home.json").write_text("{")
+    assert "home.json: line 1" in empty_world.refused("run", "photos", "--state", "state", "--rules", "rules")
 
 
 def test_one_badly_named_rule_file_harms_no_other(world: World) -> None:

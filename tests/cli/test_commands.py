@@ -34,7 +34,7 @@ WITHOUT_JSON = ([], ["datums"], ["alerts"], ["completion"])
 def test_every_command_has_help_on_each_option_and_json_where_it_has_a_result(
     empty_world: World, command: list[str]
 ) -> None:
-    text = empty_world.lookout(*command, "--help").out
+    text = empty_world.call(*command, "--help").out
     assert text.startswith("Usage: lookout")
     assert ("--json" in text) == (command not in WITHOUT_JSON)
     for option, said in zip(text.splitlines(), [*text.splitlines()[1:], ""], strict=True):

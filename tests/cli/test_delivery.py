@@ -31,20 +31,25 @@ def told(empty_world: World) -> Iterator[tuple[World, SendGridApi]]:
         assert (ran["alerts"]["pending"], ran["unsent"]["pending"]) == (4, 4)
         assert "no connection to 127.0.0.1:9" in ran["unsent"]["reason"]
         world.environment["LOOKOUT_SENDGRID_HOST"] = api.url
-        world.lookout("alerts", "resend", "--state", "state", *_ids(world))
+        _resend(world)
         yield world, api
 
 
-def _alerts(world: World) -> list[Any]:
-    return world.lookout("alerts", "list", "--state", "state", "--json").lines
-
-
 def _ids(world: World) -> list[str]:
-    return [one["id"] for one in _alerts(world)]
+    with world.ledger() as ledger:
+        return [alert.id for alert in ledger.alerts()]
 
 
 def _states(world: World) -> Counter[str]:
-    return Counter(one["state"] for one in _alerts(world))
+    with world.ledger() as ledger:
+        return Counter(alert.state.value for alert in ledger.alerts())
+
+
+def _resend(world: World) -> None:
+    """As ``lookout alerts resend`` does for all alerts."""
+    ids = _ids(world)
+    with world.ledger(writing=True) as ledger:
+        ledger.resend_alerts(ids)
 
 
 def _send(world: World, code: int = 0) -> Any:
@@ -76,7 +81,7 @@ def test_alerts_whose_picture_cannot_be_read_for_a_moment_are_sent_once_each(
         path.chmod(0)
     for _ in range(3):
         world.lookout("alerts", "send", "--state", "state", "--json", code=75, before=obey_modes)
-        world.lookout("alerts", "resend", "--state", "state", *_ids(world))
+        _resend(world)
         assert _states(world) == {"pending": 4}
     for path in evidence:
         path.chmod(0o644)
@@ -101,13 +106,13 @@ def test_an_earlier_refusal_leaves_an_unknown_end_all_its_repeats(told: tuple[Wo
     for status in (429, 503, 503, 401, 503):
         api.script.extend([Scripted(status=status)] * 4)
         for _ in range(4):
-            world.lookout("alerts", "resend", "--state", "state", *_ids(world))
+            _resend(world)
             _send(world, code=75)
             if not api.script:
                 break
         api.script.clear()
     assert _states(world)["unknown"] == 4
-    world.lookout("alerts", "resend", "--state", "state", *_ids(world))
+    _resend(world)
     _send(world)
     assert _states(world) == {"sent": 4}
     for marks in _marks(api).values():
@@ -156,6 +161,7 @@ def test_a_sender_that_is_killed_while_it_waits_for_an_answer_repeats_with_a_mar
         with world.start("alerts", "send", "--state", "state", "--json") as sending:
             assert api.arrived.acquire(timeout=60)
             sending.kill()
+        # The command: its session takes back what the killed one held.
         world.lookout("alerts", "resend", "--state", "state", *_ids(world))
     _send(world)
     assert _states(world) == {"sent": 4}
@@ -209,7 +215,7 @@ def test_a_run_that_is_stopped_while_mails_hang_ends_within_seconds(
     # One had left, and 10 s are a mail's limit in time: the run did not wait for it, and did not begin another.
     assert len(api.posted) == 1
     assert _states(world) == {"unknown": 1, "pending": 3}
-    world.lookout("alerts", "resend", "--state", "state", *_ids(world))
+    _resend(world)
     api.script.clear()
     _send(world)
     assert sorted(_marks(api).values()) == [[False], [False], [False], [False, True]]

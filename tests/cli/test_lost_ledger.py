@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -129,10 +129,22 @@ def _schema(data: bytes) -> bytes:
     return data[:100] + bytes(2000) + data[2100:]
 
 
-@pytest.mark.parametrize("harm", [_text, _header, _pages, _cut, _schema])
-def test_a_damaged_ledger_ends_every_command_with_65_and_a_remedy(world: World, harm: Callable[[bytes], bytes]) -> None:
+ALL = (*READING, ["run", "photos"], ["watch", "photos"], ["ledger", "backup", "copy"], ["alerts", "send"])
+
+
+@pytest.mark.parametrize(
+    ("harm", "commands"),
+    [
+        (_cut, ALL),
+        *((harm, (["status"], ["run", "photos"])) for harm in (_text, _header, _pages, _schema)),
+        *(pytest.param(harm, ALL, marks=pytest.mark.slow) for harm in (_text, _header, _pages, _schema)),
+    ],
+)
+def test_a_damaged_ledger_ends_every_command_with_65_and_a_remedy(
+    world: World, harm: Callable[[bytes], bytes], commands: Sequence[list[str]]
+) -> None:
     ledger_of(world).write_bytes(harm(ledger_of(world).read_bytes()))
-    for command in (*READING, ["run", "photos"], ["watch", "photos"], ["ledger", "backup", "copy"], ["alerts", "send"]):
+    for command in commands:
         said = corrupt(world, *command)
         assert "ledger.sqlite" in said
         assert "ledger restore" in said

@@ -57,11 +57,16 @@ class Cluster:
         (self.folder / "refuse" / verb).write_text(words)
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Cluster:
-    program = tmp_path / "kubectl"
+def new_cluster(folder: Path) -> Cluster:
+    """A cluster without anything."""
+    program = folder / "kubectl"
     program.write_text(
         f'#!/bin/sh\nexec "{sys.executable}" -I -S "{Path(__file__).with_name("fake_kubectl.py")}" "$@"\n'
     )
     program.chmod(0o755)
-    return Cluster(tmp_path)
+    return Cluster(folder)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return new_cluster(tmp_path)

@@ -15,7 +15,7 @@ from lookout.app.provisioning import bucket_roles, ledger_roles
 from lookout.object_store.minio.metrics_token import metrics_token
 from lookout.object_store.minio.policies import LOGS
 from stages.installation import INSTALLATION
-from tests.k8s.conftest import Cluster
+from tests.k8s.conftest import Cluster, new_cluster
 from tests.k8s.reading import (
     K8S,
     components,
@@ -37,6 +37,14 @@ def keys(*, tls: bool) -> dict[str, set[str]]:
 
 
 KEYS = keys(tls=False)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """A cluster with all Secrets, also those for TLS; only to be looked at."""
+    cluster = new_cluster(tmp_path_factory.mktemp("made"))
+    cluster.run("k8s.make_secrets", "--tls").check_returncode()
+    return cluster
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -121,11 +129,10 @@ def test_they_are_made_once_and_shown_to_nobody(cluster: Cluster) -> None:
         assert value not in said or value in {*STORE_USERS.values(), *ledgers, "lookout", "lookout-root"}
 
 
-def test_no_two_are_the_same_and_each_is_long(cluster: Cluster) -> None:
-    cluster.run("k8s.make_secrets")
+def test_no_two_are_the_same_and_each_is_long(made: Cluster) -> None:
     entries = [
         (key, value)
-        for secret in cluster.secrets.values()
+        for secret in made.secrets.values()
         for key, value in secret["stringData"].items()
         if key.endswith(("PASSWORD", "SECRET_KEY", "API_KEY", "token"))
     ]
@@ -173,9 +180,8 @@ def test_the_stores_users_have_the_prefix_of_their_buckets(cluster: Cluster) -> 
     assert users == {f"lookout-store-{name}": f"site1-{user}" for name, user in STORE_USERS.items()}
 
 
-def test_argo_events_and_nats_have_the_same_password_and_certificate(cluster: Cluster) -> None:
-    cluster.run("k8s.make_secrets")
-    nats = cluster.secrets["lookout-nats"]["stringData"]
+def test_argo_events_and_nats_have_the_same_password_and_certificate(made: Cluster) -> None:
+    nats = made.secrets["lookout-nats"]["stringData"]
     assert yaml.safe_load(nats["auth"]) == {"username": nats["NATS_USER"], "password": nats["NATS_PASSWORD"]}
 
 
@@ -188,10 +194,9 @@ def test_argo_events_and_nats_have_the_same_password_and_certificate(cluster: Cl
     ],
 )
 def test_a_certificate_is_for_its_services_and_its_key_fits(
-    cluster: Cluster, tmp_path: Path, name: str, names: set[str]
+    made: Cluster, tmp_path: Path, name: str, names: set[str]
 ) -> None:
-    cluster.run("k8s.make_secrets", "--tls")
-    tls = cluster.secrets[name]
+    tls = made.secrets[name]
     assert tls["type"] == "kubernetes.io/tls"
     for file in ("tls.crt", "tls.key"):
         (tmp_path / file).write_text(tls["stringData"][file])

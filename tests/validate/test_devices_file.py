@@ -123,7 +123,7 @@ def test_the_schema_knows_what_the_reader_knows() -> None:
 
 
 def test_presets_have_the_digest_of_their_edition() -> None:
-    """When this fails, raise PRESETS_EDITION in stages/pipeline.py: files with presets are accepted anew then."""
+    """Raise PRESETS_EDITION in stages/pipeline.py when this fails: files with presets are accepted anew then."""
     entries = {name: [dict(entry) for entry in preset.entries] for name, preset in PRESETS.items()}
     assert (PRESETS_EDITION, digest("presets/1", entries)[:16]) == (1, "7767589ad8ef5bd1")
 
