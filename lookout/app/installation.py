@@ -47,8 +47,18 @@ class FolderWatch(Protocol):
     ) -> AbstractContextManager[Watch]: ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialOf:
+    """Circumstances under which rules are tried on photographs: device and time where they are not those of a photo's
+    name, and the detection threshold, by default the model's."""
+
+    device: str | None = None
+    at_s: float | None = None
+    threshold: float | None = None
+
+
 class RuleTools(Protocol):
-    """Commands on rule files: see ``stages.threat_detect.rule_commands`` for their contract."""
+    """Commands on rule files: see ``stages.rule_tools`` for their contract."""
 
     def check(self, path: Path) -> Iterator[JsonObject]: ...
 
@@ -57,6 +67,10 @@ class RuleTools(Protocol):
     ) -> Iterator[JsonObject]: ...
 
     def schema(self) -> str: ...
+
+    def try_photos(
+        self, rules: Path, model: Path, photos: Sequence[Path], at: TrialOf, folder: Path | None
+    ) -> Iterator[JsonObject]: ...
 
 
 class PictureName(Protocol):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import click
 
 from lookout.app.deployment import Program
-from lookout.cli.options import PATH, PROBABILITY, json_option
+from lookout.app.installation import TrialOf
+from lookout.cli.options import PATH, PROBABILITY, gather, json_option
 from lookout.cli.output import echo_json_line
-from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK
+from lookout.cli.ranges import Moment
+from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
 from lookout.domain.records import JsonObject
 from lookout.text import printable
 
@@ -70,6 +72,40 @@ def simulate(program: Program, rules_path: Path, events: Path, threshold: float,
             click.echo(_decision(found) if "code" in found else _alert(found))
 
 
+@rules.command("test", short_help="Show what would match on photographs, and why not.")
+@click.argument("rules_path", type=PATH, metavar="RULES")
+@click.argument("photos", type=PATH, nargs=-1, required=True, metavar="PHOTO...")
+@click.option("--model", type=PATH, metavar="PATH", help="A model. [the shipped one]")
+@click.option("--threshold", type=PROBABILITY, metavar="P", help="The detection threshold. [the model's]")
+@click.option("--device", metavar="NAME", help="The device that took them. [by their names]")
+@click.option("--at", "at_s", type=Moment(), metavar="TIME", help="When they were taken. [by their names]")
+@click.option("--to", "folder", type=PATH, metavar="DIR", help="Draw them into this folder, with zones and boxes.")
+@json_option
+@gather("trial", TrialOf)
+@click.pass_obj
+def test(
+    program: Program,
+    rules_path: Path,
+    photos: tuple[Path, ...],
+    model: Path | None,
+    folder: Path | None,
+    as_json: bool,
+    trial: TrialOf,
+) -> None:
+    """Detect objects on each PHOTO, and show whether it matches the rules at RULES, and if not, why.
+
+    What was told before is not asked. With --json, one object a photograph and rule. Nothing is sent.
+    """
+    shipped = model or program.installation.find_asset("models")
+    if shipped is None:
+        raise InputRejected("no model is shipped with this installation", "--model", "name one")
+    for found in program.installation.load_rule_tools().try_photos(rules_path, shipped, photos, trial, folder):
+        if as_json:
+            echo_json_line(found)
+        else:
+            click.echo("\n".join(_trial(found)))
+
+
 @rules.command("schema", short_help="Print the JSON Schema of rule files.")
 @click.pass_obj
 def schema(program: Program) -> None:
@@ -89,6 +125,14 @@ def _as_text(found: JsonObject) -> str:
     lines = [f"{printable(found['file'])}: {form}, {count} {'rule' if count == 1 else 'rules'}"]
     notes = found["notes"] if isinstance(found["notes"], Sequence) else ()
     return "\n".join([*lines, *(f"{printable(found['file'])}: note: {note}" for note in notes)])
+
+
+def _trial(found: Mapping[str, object]) -> Iterator[str]:
+    yield f"{printable(found['photo'])}: {printable(found['rule'])}: {found['code'] or 'match'}"
+    objects = found["objects"] if isinstance(found["objects"], Sequence) else ()
+    for one in objects:
+        numbers = "".join(f", {name} {printable(value)}" for name, value in one.get("numbers", {}).items())
+        yield f"  {printable(one['class'])} {one['score']:.2f}: {one['code'] or 'matters'}{numbers}"
 
 
 def _decision(found: Mapping[str, object]) -> str:

@@ -87,7 +87,7 @@ def test_a_point_is_inside_of_a_simple_polygon_as_exact_arithmetic_says(
 
 
 def touches(a: Point, b: Point, c: Point, d: Point) -> bool:
-    """Whether two segments have a point in common, by solving for it."""
+    """Tell whether two segments have a point in common, by solving for it."""
     (ax, ay), (bx, by), (cx, cy), (dx, dy) = exact([a, b, c, d])
     whole = (bx - ax) * (dy - cy) - (by - ay) * (dx - cx)
     if whole != 0:

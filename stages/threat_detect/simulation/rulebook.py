@@ -111,6 +111,8 @@ def read_tree(name: str, data: bytes) -> object:
 
 def _with_senders(tree: object) -> tuple[object, tuple[str, ...]]:
     """Return the document with a sender in rules that name none: a simulation sends nothing."""
+    if isinstance(tree, dict) and "threat_classes" in tree and "from_email" not in tree:
+        return {**tree, "from_email": SENDER}, ("from_email: this field is missing; no mail could leave",)
     rules = tree.get("rules") if isinstance(tree, dict) else None
     if not isinstance(tree, dict) or not isinstance(rules, list):
         return tree, ()

@@ -10,6 +10,7 @@ from typing import Final
 
 from lookout.domain.policy.records import Box, Match, Sighted
 from lookout.domain.records import JsonObject
+from stages.threat_detect.detections import Detections
 from stages.threat_detect.rules.select import watches
 from stages.threat_detect.rules.version2.polygon import contains, covered
 from stages.threat_detect.rules.version2.rule import ClockRule, Rule2, RuleFile2, Wanted, Zone
@@ -58,13 +59,36 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class _Miss:
+class Miss:
     """The reason why an object does not matter. A higher ``step`` means that it came further."""
 
     step: int
     code: str
     score: float
     numbers: JsonObject = field(default_factory=dict)
+
+
+def picture_of(found: Detections, key: str, received_at_s: float, *, repeated: bool = False) -> Picture:
+    """Return the picture that object-detect's document describes; boxes in pixels become shares of the picture."""
+    wide, high = found.image.width, found.image.height
+    things = tuple(
+        Thing(
+            class_id=seen.class_id,
+            label=seen.label.casefold(),
+            score=seen.score,
+            box=(seen.box[0] / wide, seen.box[1] / high, seen.box[2] / wide, seen.box[3] / high),
+        )
+        for seen in found.objects
+    )
+    return Picture(
+        key=key,
+        device=found.device,
+        captured_at_s=found.captured_at_s,
+        received_at_s=received_at_s,
+        things=things,
+        threshold=found.threshold,
+        repeated=repeated,
+    )
 
 
 def judge(file: RuleFile2, rule: Rule2, picture: Picture) -> Match:
@@ -104,7 +128,7 @@ def _judge(rule: Rule2, picture: Picture, at_s: float) -> tuple[str | None, Json
         return "other_device", {"devices": list(rule.devices)}, ()
     if not picture.things:
         return "no_objects", {}, ()
-    found = [_miss(rule, thing, picture) for thing in picture.things]
+    found = misses(rule, picture)
     objects = tuple(_sighted(rule, thing) for thing, miss in zip(picture.things, found, strict=True) if miss is None)
     if not objects:
         furthest = max((miss for miss in found if miss is not None), key=lambda miss: (miss.step, miss.score))
@@ -117,19 +141,24 @@ def _judge(rule: Rule2, picture: Picture, at_s: float) -> tuple[str | None, Json
     return None, {}, objects
 
 
-def _miss(rule: Rule2, thing: Thing, picture: Picture) -> _Miss | None:
+def misses(rule: Rule2, picture: Picture) -> list[Miss | None]:
+    """Return for each object of the picture why it does not matter to the rule; None for one that matters."""
+    return [_miss(rule, thing, picture) for thing in picture.things]
+
+
+def _miss(rule: Rule2, thing: Thing, picture: Picture) -> Miss | None:
     """Return the first condition that the object fails; None if it matters."""
     wanted = next((item for item in rule.wanted if item.of_class.names(thing.class_id, thing.label)), None)
     if wanted is None:
         classes = sorted({one.label for one in picture.things})
-        return _Miss(1, "no_wanted_class", thing.score, {"classes": classes})
+        return Miss(1, "no_wanted_class", thing.score, {"classes": classes})
     needed = picture.threshold if wanted.min_score is None else wanted.min_score
     if thing.score < needed:
-        return _Miss(2, "below_score", thing.score, {"class": thing.label, "score": thing.score, "needed": needed})
+        return Miss(2, "below_score", thing.score, {"class": thing.label, "score": thing.score, "needed": needed})
     return _wrong_size(wanted, thing) or _wrong_place(rule, thing, picture.device)
 
 
-def _wrong_size(wanted: Wanted, thing: Thing) -> _Miss | None:
+def _wrong_size(wanted: Wanted, thing: Thing) -> Miss | None:
     if wanted.min_area <= thing.area <= wanted.max_area:
         return None
     small = thing.area < wanted.min_area
@@ -140,17 +169,17 @@ def _wrong_size(wanted: Wanted, thing: Thing) -> _Miss | None:
         "min_area": wanted.min_area,
         "max_area": wanted.max_area,
     }
-    return _Miss(3, "too_small" if small else "too_large", thing.score, numbers)
+    return Miss(3, "too_small" if small else "too_large", thing.score, numbers)
 
 
-def _wrong_place(rule: Rule2, thing: Thing, device: str) -> _Miss | None:
+def _wrong_place(rule: Rule2, thing: Thing, device: str) -> Miss | None:
     zones = [zone for zone in rule.zones if _binds(zone, thing, device)]
     for zone in zones:
         if zone.mode == "exclude" and is_in(zone, thing):
-            return _Miss(4, "excluded_zone", thing.score, _numbers_of(zone, thing))
+            return Miss(4, "excluded_zone", thing.score, _numbers_of(zone, thing))
     includes = [zone for zone in zones if zone.mode == "include"]
     if includes and not any(is_in(zone, thing) for zone in includes):
-        return _Miss(5, "outside_zone", thing.score, _numbers_of(includes[0], thing))
+        return Miss(5, "outside_zone", thing.score, _numbers_of(includes[0], thing))
     return None
 
 
