@@ -36,7 +36,7 @@ from .histories import (
 
 PICKS = st.randoms(use_true_random=False).map(lambda source: source.randint)
 FEW = settings(max_examples=60, deadline=None)
-MANY = settings(max_examples=20_000, deadline=None)
+MANY = settings(max_examples=3_000, deadline=None)
 
 
 def short_and_long(check: Callable[[Pick], None]) -> tuple[Callable[..., None], Callable[..., None]]:

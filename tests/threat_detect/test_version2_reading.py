@@ -154,6 +154,24 @@ def test_channels_may_stand_instead_of_from_and_to() -> None:
             {},
             "rules[0].schedule[0]: the span is",
         ),
+        (
+            {"devices": ["porch"], "zones": [{"name": "z", "polygon": SQUARE, "devices": ["gate-*"]}]},
+            {},
+            "rules[0].zones[0].devices: the rule watches none of these devices",
+        ),
+        (
+            {"digest": ["08:00"], "escalate": {"after": "1m", "to": ["b@example.com"]}},
+            {},
+            "rules[0].escalate: nothing is told at once beside a digest",
+        ),
+        (
+            {
+                "schedule": [{"days": ["mon-fri"], "from": "23:00", "to": "05:00"}],
+                "quiet": [{"from": "22:00", "to": "06:00", "action": "drop"}],
+            },
+            {},
+            "rules[0].schedule: all of it lies in quiet times that drop",
+        ),
     ],
 )
 def test_what_can_never_hold_is_said(fields: dict[str, Any], top: dict[str, Any], said: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Annotated, Final, Literal
 
@@ -27,6 +28,7 @@ from stages.threat_detect.rules.schema import (
     text_of,
     wrong,
 )
+from stages.threat_detect.rules.version2.spans import Span
 
 MAX_DURATION_S: Final = 366 * 86_400
 DAY_S: Final = 86_400
@@ -160,11 +162,19 @@ class SpanForm(Form):
     start: TimeOfDay = Field(alias="from")
     end: TimeOfDay = Field(alias="to")
 
+    def span(self) -> Span:
+        """Return the span that is written."""
+        return Span(days=frozenset(day for days in self.days for day in days), start_s=self.start, end_s=self.end)
+
 
 class QuietForm(SpanForm):
     """A span in which nothing is told at once."""
 
     action: Literal["hold", "drop"] = "hold"
+
+    def span(self) -> Span:
+        """Return the span that is written, with its action."""
+        return replace(super().span(), action=self.action)
 
 
 class EventForm(Form):

@@ -7,7 +7,9 @@ from typing import Final
 
 from stages import coco_labels as coco
 from stages.strict_json import path, show
+from stages.threat_detect.rules.select import watches
 from stages.threat_detect.rules.version2.form import RuleForm2, RulesForm2, SpanForm
+from stages.threat_detect.rules.version2.spans import is_within
 
 _NO_HOLIDAYS: Final = 'the span is for holidays only, and the file names none in "holidays"'
 _WEEK: Final = frozenset(("daily", "mon", "tue", "wed", "thu", "fri", "sat", "sun"))
@@ -35,9 +37,22 @@ def _of_rule(rule: RuleForm2, file: RulesForm2) -> Iterator[tuple[tuple[str | in
                 yield ("static", "classes", number), f"the rule does not want the class {show(name)}"
         if rule.count > 1 and wanted <= names:
             yield ("count",), f"all classes are static: nothing that stands still counts towards the {rule.count}"
+    yield from _of_zones_and_times(rule)
     for field, spans in (("schedule", rule.schedule or ()), ("quiet", rule.quiet)):
         if not file.holidays:
             yield from (((field, number), _NO_HOLIDAYS) for number, span in enumerate(spans) if _is_of_holidays(span))
+
+
+def _of_zones_and_times(rule: RuleForm2) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    are_names = not any(char in glob for glob in rule.devices for char in "*?[")
+    for number, zone in enumerate(rule.zones):
+        if are_names and not any(watches(zone.devices, device) for device in rule.devices):
+            yield ("zones", number, "devices"), "the rule watches none of these devices"
+    if rule.escalate is not None and rule.digest:
+        yield ("escalate",), "nothing is told at once beside a digest, so nobody can fail to acknowledge it"
+    dropping = [span.span() for span in rule.quiet if span.action == "drop"]
+    if rule.schedule is not None and dropping and is_within([span.span() for span in rule.schedule], dropping):
+        yield ("schedule",), "all of it lies in quiet times that drop: nothing is ever told"
 
 
 def _is_of_holidays(span: SpanForm) -> bool:

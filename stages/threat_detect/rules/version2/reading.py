@@ -25,7 +25,6 @@ from stages.threat_detect.rules.version2.form import (
     ClockForm,
     RuleForm2,
     RulesForm2,
-    SpanForm,
     StaticForm,
     WantedForm,
     ZoneForm,
@@ -134,7 +133,7 @@ def _rule(form: RuleForm2, file: RulesForm2, place: Place) -> Rule2:
             _zone(item, meanings, (*place, "zones", number), custom=custom) for number, item in enumerate(form.zones)
         ),
         clock=WallClock(zone=zone or ZoneInfo("UTC"), holidays=frozenset(file.holidays)),
-        schedule=None if form.schedule is None else tuple(_span(span) for span in form.schedule),
+        schedule=None if form.schedule is None else tuple(span.span() for span in form.schedule),
         quiet=_quiet(form, place),
         digest_s=tuple(form.digest),
         severity=form.severity,
@@ -187,13 +186,8 @@ def _zone(form: ZoneForm, meanings: Sequence[str | int], place: Place, *, custom
     )
 
 
-def _span(form: SpanForm, action: str = "hold") -> Span:
-    days = frozenset(day for days in form.days for day in days)
-    return Span(days=days, start_s=form.start, end_s=form.end, action="drop" if action == "drop" else "hold")
-
-
 def _quiet(form: RuleForm2, place: Place) -> tuple[Span, ...]:
-    spans = tuple(_span(span, span.action) for span in form.quiet)
+    spans = tuple(span.span() for span in form.quiet)
     if spans and form.digest:
         raise InputRejected('"quiet" beside "digest": a digest is never at once anyway', path((*place, "quiet")))
     if spans and covers_week(spans):

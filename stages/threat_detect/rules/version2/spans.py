@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 DAY_S: Final = 86_400
 KINDS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LOOK_AHEAD_DAYS: Final = 370
+_MONDAY_S: Final = datetime(2024, 1, 1, tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,11 +133,19 @@ class WallClock:
         return float(high)
 
 
+def is_within(spans: Sequence[Span], others: Sequence[Span]) -> bool:
+    """Tell whether the others hold at every minute of a week without holidays at which one of the spans does; a span of
+    holidays is within none."""
+    clock = WallClock(zone=ZoneInfo("UTC"))
+    moments = [at_s for at_s in _starts_and_ends([*spans, *others], _MONDAY_S) if clock.any_holds(spans, at_s)]
+    has_holidays = any("holiday" in span.days for span in spans)
+    return bool(moments) and not has_holidays and all(clock.any_holds(others, at_s) for at_s in moments)
+
+
 def covers_week(spans: Sequence[Span]) -> bool:
     """Tell whether the spans hold at every minute of a week without holidays."""
     clock = WallClock(zone=ZoneInfo("UTC"))
-    monday_s = datetime(2024, 1, 1, tzinfo=UTC).timestamp()
-    return all(clock.any_holds(spans, moment) for moment in _starts_and_ends(spans, monday_s))
+    return all(clock.any_holds(spans, moment) for moment in _starts_and_ends(spans, _MONDAY_S))
 
 
 def _starts_and_ends(spans: Sequence[Span], monday_s: float) -> Iterator[float]:
