@@ -21,6 +21,7 @@ INSTALLATION: Final = Installation(
     names="stages.camera_names.files:open_names",
     try_names="stages.camera_names.files:try_names",
     devices_schema="stages.validate.devices_file:schema",
+    rules="stages.rule_tools:RuleTools",
     assets="lookout_assets",
     find_name=find_name,
 )

@@ -6,7 +6,7 @@ needed, as the pipeline does with its stages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,6 +47,32 @@ class FolderWatch(Protocol):
     ) -> AbstractContextManager[Watch]: ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialOf:
+    """Circumstances under which rules are tried on photographs: device and time where they are not those of a photo's
+    name, and the detection threshold, by default the model's."""
+
+    device: str | None = None
+    at_s: float | None = None
+    threshold: float | None = None
+
+
+class RuleTools(Protocol):
+    """Commands on rule files: see ``stages.rule_tools`` for their contract."""
+
+    def check(self, path: Path) -> Iterator[JsonObject]: ...
+
+    def simulate(
+        self, rules: Path, events: Path, threshold: float, note: Callable[[str], None]
+    ) -> Iterator[JsonObject]: ...
+
+    def schema(self) -> str: ...
+
+    def try_photos(
+        self, rules: Path, model: Path, photos: Sequence[Path], at: TrialOf, folder: Path | None
+    ) -> Iterator[JsonObject]: ...
+
+
 class PictureName(Protocol):
     """Parts of a picture's key by which datums are chosen."""
 
@@ -59,8 +85,9 @@ class PictureName(Protocol):
 class Installation:
     """Parts of the product. ``sendgrid`` makes the channel of a key and a host, ``check_host`` refuses a host with
     InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``, ``names`` opens
-    a devices file, ``try_names`` tries one on a folder, ``devices_schema`` gives its schema; ``assets`` is the package
-    with the folders ``models`` and ``examples``. ``find_name`` reads a picture's key; None if it names no time."""
+    a devices file, ``try_names`` tries one on a folder, ``devices_schema`` gives its schema, ``rules`` makes
+    ``RuleTools``; ``assets`` is the package with the folders ``models`` and ``examples``. ``find_name`` reads a
+    picture's key; None if it names no time."""
 
     pipeline: Pipeline
     sendgrid: str
@@ -70,6 +97,7 @@ class Installation:
     names: str
     try_names: str
     devices_schema: str
+    rules: str
     assets: str
     find_name: Callable[[str], PictureName | None]
 
@@ -100,6 +128,10 @@ class Installation:
     def try_list(self, folder: Path, file: Path | None) -> JsonObject:
         """Return how a list of names reads a folder, as ``lookout names try --json`` shows it. Raises InputRejected."""
         return cast(Callable[[Path, Path | None], JsonObject], load(self.try_names))(folder, file)
+
+    def load_rule_tools(self) -> RuleTools:
+        """Load the commands on rule files; what they need is loaded now."""
+        return cast(RuleTools, load(self.rules)())
 
     def find_asset(self, name: str) -> Path | None:
         """Find a file or folder that is installed with Lookout; None where it is left out, as in a stage's image."""

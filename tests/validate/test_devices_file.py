@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from lookout.domain.identity import digest, sha256
 from lookout.domain.pipeline import Accepted, Refused, Run
@@ -103,6 +104,13 @@ def test_a_change_of_one_device_changes_no_other_part() -> None:
 def test_an_entry_put_in_front_changes_no_other_part() -> None:
     more = {**EXAMPLE, "names": [{"pattern": "*.tmp.jpg", "ignore": True}, *EXAMPLE["names"]]}
     assert {unit.name for unit in in_force(EXAMPLE)} < {unit.name for unit in in_force(more)}
+
+
+def test_the_example_of_the_page_and_the_presets_fit_the_schema() -> None:
+    validator = Draft202012Validator(json.loads(schema()))
+    for document in (EXAMPLE, {"names": [{"preset": name} for name in PRESETS]}, {}):
+        assert list(validator.iter_errors(document)) == []
+    assert list(validator.iter_errors({"devices": {"x": {"clock": [{"written": "2024"}]}}}))
 
 
 def test_the_schema_knows_what_the_reader_knows() -> None:

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Accepted, Refused
 from lookout.domain.records import Json
-from stages import coco_labels as coco
 from stages.strict_json import path, printable, read, show
+from stages.threat_detect.rules.classes import ClassRef, check_coco_id, check_once, resolve
 from stages.threat_detect.rules.schema import MAX_NAME, ClassForm, OriginalForm, RuleForm, RulesForm, problems
 
 ROLE: Final = "rules"
+NEXT_VERSION: Final = 2
 _ORIGINAL_FIELDS: Final = frozenset(OriginalForm.model_fields)
 _NOTES: Final = (".md", ".txt")
 
@@ -58,8 +59,7 @@ def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
     verdicts: list[Accepted | Refused] = []
     taken: dict[tuple[str, str], str] = {}
     for name in sorted(files):
-        last = name.rpartition("/")[2].lower()
-        if last.startswith(".") or last.endswith(_NOTES):
+        if is_note(name):
             continue
         try:
             rules = parse(name, files[name])
@@ -70,6 +70,12 @@ def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
         taken.update(((rule.user, rule.name), name) for rule in rules)
         verdicts.append(Accepted(name=name, files={ROLE: files[name]}, meta={"rules": [_meta(rule) for rule in rules]}))
     return verdicts
+
+
+def is_note(name: str) -> bool:
+    """Tell whether a file among rule files is a note or hidden, and so no rule file."""
+    last = name.rpartition("/")[2].lower()
+    return last.startswith(".") or last.endswith(_NOTES)
 
 
 def parse(name: str, data: bytes) -> tuple[Rule, ...]:
@@ -88,6 +94,8 @@ def parse(name: str, data: bytes) -> tuple[Rule, ...]:
 def _parse(tree: object, name: str) -> tuple[Rule, ...]:
     if not isinstance(tree, dict):
         raise InputRejected(f'expected an object with "rules", got {show(tree)}')
+    if tree.get("version") == NEXT_VERSION:
+        raise InputRejected("version 2 is read by `lookout rules` only so far", "version")
     if _ORIGINAL_FIELDS & tree.keys() and "rules" not in tree:
         return (_original(OriginalForm.model_validate(tree), _stem(name)),)
     return _rules(RulesForm.model_validate(tree))
@@ -104,7 +112,7 @@ def _check_others(rules: Sequence[Rule], name: str, taken: Mapping[tuple[str, st
 
 def _original(form: OriginalForm, name: str) -> Rule:
     for number, class_id in enumerate(form.threat_classes):
-        _check_coco_id(class_id, ("threat_classes", number))
+        check_coco_id(class_id, ("threat_classes", number))
     ids = dict.fromkeys(form.threat_classes)
     return Rule(
         name=name,
@@ -130,12 +138,12 @@ def _rules(form: RulesForm) -> tuple[Rule, ...]:
 
 def _rule(form: RuleForm, number: int, *, custom: bool) -> Rule:
     place = ("rules", number)
-    _check_once([address.casefold() for address in form.to], (*place, "to"))
-    _check_once(form.devices, (*place, "devices"))
+    check_once([address.casefold() for address in form.to], (*place, "to"))
+    check_once(form.devices, (*place, "devices"))
     wanted = tuple(
         _wanted(item, form, (*place, "classes", index), custom=custom) for index, item in enumerate(form.classes)
     )
-    _check_once([_meaning(item, custom=custom) for item in wanted], (*place, "classes"))
+    check_once([ClassRef(item.class_id, item.label).meaning(custom=custom) for item in wanted], (*place, "classes"))
     return Rule(
         name=form.name,
         user=form.user,
@@ -148,50 +156,13 @@ def _rule(form: RuleForm, number: int, *, custom: bool) -> Rule:
 
 
 def _wanted(form: ClassForm, rule: RuleForm, place: tuple[int | str, ...], *, custom: bool) -> Wanted:
-    class_id = form.of_class if isinstance(form.of_class, int) else None
-    label = form.of_class.casefold() if isinstance(form.of_class, str) else None
-    if not custom and class_id is not None:
-        _check_coco_id(class_id, place)
-    if not custom and label is not None:
-        label = _coco_label(label, place)
+    of_class = resolve(form.of_class, place, custom=custom)
     return Wanted(
-        class_id=class_id,
-        label=label,
+        class_id=of_class.class_id,
+        label=of_class.label,
         min_score=form.min_score if form.min_score is not None else rule.min_score,
         min_area=form.min_area if form.min_area is not None else rule.min_area,
     )
-
-
-def _check_coco_id(class_id: int, place: tuple[int | str, ...]) -> None:
-    if class_id not in coco.NAMES:
-        hint = 'ids run from 1 to 90 with gaps; for another model say "labels": "custom"'
-        raise InputRejected(f"COCO has no class {class_id}", path(place), hint)
-
-
-def _coco_label(name: str, place: tuple[int | str, ...]) -> str:
-    label = coco.find_name(name)
-    if label is None:
-        close = coco.suggest(name)
-        meant = f"did you mean {' or '.join(close)}? " if close else ""
-        hint = f'{meant}for a model with other labels say "labels": "custom"'
-        raise InputRejected(f"COCO has no class {show(name)}", path(place), hint)
-    return label
-
-
-def _meaning(wanted: Wanted, *, custom: bool) -> str | int:
-    """Return the class that an entry means; no two may mean one. Only with COCO is it known that ``1`` is
-    ``"person"``."""
-    if wanted.class_id is None:
-        return str(wanted.label)
-    return wanted.class_id if custom else coco.NAMES[wanted.class_id]
-
-
-def _check_once(values: Sequence[str | int], place: tuple[int | str, ...]) -> None:
-    seen: dict[str | int, int] = {}
-    for index, value in enumerate(values):
-        if value in seen:
-            raise InputRejected(f"{show(value)} is in {path((*place, seen[value]))} too", path((*place, index)))
-        seen[value] = index
 
 
 def _meta(rule: Rule) -> Mapping[str, Json]:
