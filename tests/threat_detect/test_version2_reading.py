@@ -7,9 +7,9 @@ from datetime import date
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Refused

@@ -65,7 +65,7 @@ def without_tables():
 
 
 def samsung_trailer(video_first=False):
-    """What Samsung's phones write behind a picture: blocks with a name, a directory of them, and a mark."""
+    """Trailer as phones of Samsung write it behind a picture: blocks with a name, a directory of them, and a mark."""
     body, entries = b"", []
     blocks = [(0x0A01, b"Image_UTC_Data", b"1763798400000"), (0x0A30, b"MotionPanorama_Data", VIDEO)]
     for kind, name, content in blocks[::-1] if video_first else blocks:
