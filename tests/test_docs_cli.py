@@ -128,6 +128,7 @@ def test_every_field_of_a_run_is_documented_and_no_other() -> None:
         stages={},
         failures=(),
         invalid=(),
+        ignored=0,
         threats={},
         alerts={},
         refused=(),

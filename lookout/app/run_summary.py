@@ -31,6 +31,7 @@ class Summary:
     stages: dict[str, dict[str, int]]
     failures: tuple[tuple[str, str, str], ...]
     invalid: tuple[dict[str, str], ...]
+    ignored: int
     threats: dict[str, int]
     alerts: dict[str, int]
     unsent: Unsent
@@ -59,6 +60,7 @@ class Summary:
             "stages": {name: dict(counts) for name, counts in self.stages.items()},
             "failures": [{"stage": stage, "key": key, "error": error} for stage, key, error in self.failures],
             "invalid": [dict(item) for item in self.invalid],
+            "ignored": self.ignored,
             "threats": self.threats,
             "alerts": self.alerts,
             "unsent": self.unsent.as_json(),
@@ -92,6 +94,20 @@ class Summary:
             parts.append(f"Open {Path(self.page).as_uri()}" if is_file else f"The page is {self.page}")
         return "\n".join(parts)
 
+    def _unusable(self) -> list[str]:
+        parts = []
+        if self.invalid:
+            rows = [(item["key"], item["reason"], item["sentence"]) for item in self.invalid[:INVALID_SHOWN]]
+            parts += [f"Invalid: {count(len(self.invalid), 'picture')}", table(rows, ("picture", "reason", "why"))]
+            if len(self.invalid) > INVALID_SHOWN:
+                reasons = Counter(item["reason"] for item in self.invalid)
+                listed = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
+                parts.append(f"... in all: {listed}")
+            parts.append("")
+        if self.ignored:
+            parts += [f"Left alone, as they are no photographs: {count(self.ignored, 'file')}", ""]
+        return parts
+
     def _findings(self) -> list[str]:
         parts = [""]
         if not self.pictures:
@@ -99,19 +115,7 @@ class Summary:
         if self.failures:
             rows = [(stage, key, error) for stage, key, error in self.failures[:INVALID_SHOWN]]
             parts += [f"Failed: {self.failed}", table(rows, ("stage", "picture", "why")), ""]
-        if self.invalid:
-            parts.append(f"Invalid: {count(len(self.invalid), 'picture')}")
-            parts.append(
-                table(
-                    [(item["key"], item["reason"], item["sentence"]) for item in self.invalid[:INVALID_SHOWN]],
-                    ("picture", "reason", "why"),
-                )
-            )
-            if len(self.invalid) > INVALID_SHOWN:
-                reasons = Counter(item["reason"] for item in self.invalid)
-                listed = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
-                parts.append(f"... in all: {listed}")
-            parts.append("")
+        parts += self._unusable()
         if self.threats:
             parts += ["Threats:", table(sorted(self.threats.items()), ("device", "threats")), ""]
         elif not self.rules:
@@ -182,6 +186,7 @@ def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran, now_s: float) ->
         stages=stages,
         failures=tuple((slot.stage, slot.key, slot.error or "") for slot in ledger.slots(states=(State.FAILED,))),
         invalid=tuple(_invalid(opened)),
+        ignored=_ignored(opened, ran.run),
         threats=_threats(opened),
         alerts={
             **{state: alerts.get(state, 0) for state in ("sent", "written", "pending", "unknown", "dead", "canceled")},
@@ -220,8 +225,14 @@ def _invalid(opened: Deployment) -> list[dict[str, str]]:
             "sentence": _text(slot.record.facts, "sentence"),
         }
         for slot in opened.ledger.slots("validate", labelled=True)
-        if slot.record is not None
+        if slot.record is not None and "reason" in slot.record.facts
     ]
+
+
+def _ignored(opened: Deployment, run: str) -> int:
+    """Count what this run was the first to leave alone: it is told of once."""
+    found = (slot.record for slot in opened.ledger.slots("validate", labelled=True))
+    return sum(record is not None and "ignored" in record.facts and record.run == run for record in found)
 
 
 def _threats(opened: Deployment) -> dict[str, int]:

@@ -44,7 +44,7 @@ def test_renewing_needs_a_folder_for_what_is_renewed(empty_world: World) -> None
 
 def test_buckets_and_objects_of_a_state_are_listed(world: World) -> None:
     places = world.lookout("ls", "--state", "state", "--json").json
-    assert [place["bucket"] for place in places][:3] == ["images", "model", "rules"]
+    assert [place["bucket"] for place in places][:4] == ["images", "devices", "model", "rules"]
     assert places[0]["where"] == str(world.photos)
     found = world.lookout("ls", "images", "--state", "state", "--json").lines
     assert [item["key"] for item in found] == sorted([THREAT, CALM, UNNAMED, CUT])

@@ -143,7 +143,7 @@ def test_rules_and_model_stay_in_force_without_being_named_again(world: World) -
     assert said["threats"] == {"gate": 1, "porch": 1}
     assert said["alerts"]["written"] == 2
     in_force = world.lookout("status", "--state", "state", "--json").json["in_force"]
-    assert in_force == {"model": ["ssdlite_mobilenet_v2_coco"], "rules": ["home.json"]}
+    assert in_force == {"devices": [], "model": ["ssdlite_mobilenet_v2_coco"], "rules": ["home.json"]}
 
 
 def test_an_empty_rules_folder_is_said_to_be_empty_and_changes_nothing(world: World) -> None:
