@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import Final
 
 from stages.camera_names.written_time import WrittenTime, offset
+from stages.imaging.exif import RECONYX_TIME
 
 _TAGS: Final = (
     ("DateTimeOriginal", "SubSecTimeOriginal", "OffsetTimeOriginal"),
+    (RECONYX_TIME, "", ""),
     ("DateTimeDigitized", "SubSecTimeDigitized", "OffsetTimeDigitized"),
 )
 """Each time with its own fraction and offset. ``DateTime`` and ``OffsetTime`` are of the file's last change."""

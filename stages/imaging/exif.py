@@ -38,6 +38,15 @@ _TEXTS: Final = {
     0x9292: "SubSecTimeDigitized",
     0xA431: "BodySerialNumber",
 }
+_MAKER_NOTE: Final = 0x927C
+_UNDEFINED: Final = 7
+RECONYX_TIME: Final = "Reconyx DateTimeOriginal"
+"""Name of the time in the maker note of Reconyx HyperFire cameras, which write it nowhere else."""
+_RECONYX: Final = b"\x01\xf1"
+_RECONYX_VERSIONS: Final = (b"\x02\x00", b"\x03\x00")
+_RECONYX_TIME: Final = struct.Struct("<22x6H")
+"""Words in little-endian order: from the twelfth on second, minute, hour, month, day and year, as ExifTool's
+``Reconyx.pm`` has them."""
 
 
 def orientation_of(jpeg: bytes) -> int:
@@ -65,7 +74,17 @@ def find_texts(jpeg: bytes) -> Mapping[str, str]:
             if tag in _TEXTS and kind == _ASCII and 0 < count <= _LONGEST_TEXT:
                 text = value.read(tiff, count)
                 found.setdefault(_TEXTS[tag], text.decode("latin-1").rstrip("\0 "))
+            elif tag == _MAKER_NOTE and kind == _UNDEFINED and count >= _RECONYX_TIME.size:
+                found.update(_reconyx_time(value.read(tiff, _RECONYX_TIME.size), found.get("Make", "")))
     return found
+
+
+def _reconyx_time(note: bytes, make: str) -> Mapping[str, str]:
+    is_reconyx = note.startswith(_RECONYX) and (note[2:4] in _RECONYX_VERSIONS or make.upper() == "RECONYX")
+    if not is_reconyx or len(note) < _RECONYX_TIME.size:
+        return {}
+    second, minute, hour, month, day, year = _RECONYX_TIME.unpack(note)
+    return {RECONYX_TIME: f"{year:04}:{month:02}:{day:02} {hour:02}:{minute:02}:{second:02}"}
 
 
 class _Value:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.camera_names.exif_time import find_exif_time
 from stages.imaging.exif import find_texts, orientation_of
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photos"
@@ -27,7 +28,7 @@ def tiff(order: str, texts: dict[int, bytes], model: bytes = b"HC600\0") -> byte
             return struct.pack(f"{order}HHI", tag, 2, len(text)) + text.ljust(4, b"\0")
         at = data_at + len(data)
         data.extend(text)
-        return struct.pack(f"{order}HHII", tag, 2, len(text), at)
+        return struct.pack(f"{order}HHII", tag, 7 if tag == 0x927C else 2, len(text), at)
 
     exif = struct.pack(f"{order}H", len(texts)) + b"".join(entry(tag, text) for tag, text in texts.items()) + bytes(4)
     first = struct.pack(f"{order}H", 3) + entry(0x0110, model)
@@ -50,6 +51,21 @@ def test_texts_of_both_directories_are_read(order: str) -> None:
         "SubSecTimeOriginal": "67",
     }
     assert orientation_of(picture) == 6
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("version", "expected"), [(3, "2015-07-04T12:32:56"), (9, None)])
+def test_the_time_of_a_reconyx_hyperfire_is_in_its_maker_note(order: str, version: int, expected: str | None) -> None:
+    note = struct.pack("<HH", 0xF101, version) + bytes(18) + struct.pack("<6H", 56, 32, 12, 7, 4, 2015) + bytes(60)
+    found = find_exif_time(find_texts(jpeg(tiff(order, {0x927C: note}))))
+    assert (None if found is None else found.at.isoformat()) == expected
+
+
+def test_a_time_in_exif_goes_before_that_of_the_maker_note() -> None:
+    note = struct.pack("<HH", 0xF101, 3) + bytes(18) + struct.pack("<6H", 56, 32, 12, 7, 4, 2015)
+    found = find_exif_time(find_texts(jpeg(tiff("<", {0x9003: TEXTS[0x9003], 0x927C: note}))))
+    assert found is not None
+    assert found.at.year == 2025
 
 
 def test_a_picture_without_tags_has_none() -> None:
