@@ -5,8 +5,14 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from lookout.app.state_identity import STATE_FILE, STATE_NOTE, bind
+import pytest
+
+from lookout.app.state_identity import STATE_FILE, STATE_NOTE, bind, check_servers
+from lookout.domain.errors import Corrupt
 from lookout.ledger.sqlite import SqliteLedger
+from lookout.object_store.folder.store import FolderStore
+from lookout.object_store.port import STATUS_KEY
+from stages.pipeline import PIPELINE
 
 
 class Late(SqliteLedger):
@@ -43,3 +49,16 @@ def test_processes_that_begin_a_state_at_once_give_it_one_id(tmp_path: Path) -> 
         thread.join(60.0)
     assert len(known) == number
     assert len({name for pair in known for name in pair}) == 1
+
+
+def test_a_new_ledger_is_refused_beside_results_but_not_beside_the_status_of_the_page(tmp_path: Path) -> None:
+    """On a new cluster the status is written before there is a picture."""
+    store, ledger = FolderStore(tmp_path / "objects", durable=False), SqliteLedger(tmp_path / "ledger.sqlite")
+    try:
+        store.overwrite("plot", STATUS_KEY, b"status", "text/javascript")
+        check_servers(PIPELINE, ledger, store)
+        store.overwrite("plot", "index.html", b"page", "text/html")
+        with pytest.raises(Corrupt, match="results in bucket plot"):
+            check_servers(PIPELINE, ledger, store)
+    finally:
+        ledger.close()

@@ -13,7 +13,7 @@ from typing import Final
 from lookout.domain.errors import Corrupt, Denied
 from lookout.domain.pipeline import Pipeline
 from lookout.ledger.port import DAMAGED_HINT, Ledger
-from lookout.object_store.port import ObjectStore
+from lookout.object_store.port import STATUS_KEY, ObjectStore
 
 STATE_NOTE: Final = "state"
 STATE_FILE: Final = "state.id"
@@ -86,9 +86,10 @@ def _is_at_work(pipeline: Pipeline, ledger: Ledger) -> bool:
 
 
 def _has_results(store: ObjectStore, bucket: str) -> bool:
-    """False also for a bucket that this user may not list: each stage's user may list that of its own."""
+    """Ask whether a bucket has results; the status beside the page is none, as it is written before there are any.
+    False also for a bucket that this user may not list: each stage's user may list that of its own."""
     try:
-        return next(store.list(bucket), None) is not None
+        return any(listed.key != STATUS_KEY for listed in store.list(bucket))
     except Denied:
         return False
 
