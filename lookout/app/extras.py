@@ -12,6 +12,7 @@ EXTRAS: Final = {
     "minio": "servers",
     "urllib3": "servers",
     "h11": "intake",
+    "python_multipart": "intake",
     "starlette": "intake",
     "uvicorn": "intake",
 }
