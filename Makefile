@@ -16,6 +16,8 @@ SEED ?= 1
 # Two processes of tests a core, as half of their time they wait; PARALLEL= for all in one, as a debugger needs it.
 PARALLEL ?= --numprocesses $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))) --maxprocesses 8 --dist worksteal
 BIN := .venv/bin
+# What pytest and the processes of tests compile is kept, whatever the shell says: each worker would compile it again.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,17 +22,30 @@ NOWHERE = "http://127.0.0.1:9"
 WORK = ("run", "photos", "--state", "state", "--rules", RULES, "--workers", "1", "--json")
 
 
-@pytest.fixture
-def told(empty_world: World) -> Iterator[tuple[World, SendGridApi]]:
-    """Two threats, of whom four mails tell, worked through while the mail service cannot be reached."""
-    world = empty_world
+@pytest.fixture(scope="module")
+def unsent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a world ``saved``: two threats, of whom four mails tell, worked through at the place ``world``
+    while the mail service cannot be reached."""
+    root = tmp_path_factory.mktemp("unsent")
+    world = World(root=root / "world")
+    world.root.mkdir()
     world.put(THREAT, NEW, CALM)
+    world.environment = {"SENDGRID_API_KEY": "SG.any", "LOOKOUT_SENDGRID_HOST": NOWHERE}
+    ran = world.lookout(*WORK, code=75).json
+    assert (ran["alerts"]["pending"], ran["unsent"]["pending"]) == (4, 4)
+    assert "no connection to 127.0.0.1:9" in ran["unsent"]["reason"]
+    world.root.rename(root / "saved")
+    return root
+
+
+@pytest.fixture
+def told(unsent: Path) -> Iterator[tuple[World, SendGridApi]]:
+    """Two threats, of whom four mails tell, which are due, and the mail service, which can be reached."""
+    world = World(root=unsent / "world")
+    shutil.rmtree(world.root, ignore_errors=True)
+    shutil.copytree(unsent / "saved", world.root, symlinks=True)  # at the same place: a state knows its source
     with SendGridApi() as api:
-        world.environment = {"SENDGRID_API_KEY": api.key, "LOOKOUT_SENDGRID_HOST": NOWHERE}
-        ran = world.lookout(*WORK, code=75).json
-        assert (ran["alerts"]["pending"], ran["unsent"]["pending"]) == (4, 4)
-        assert "no connection to 127.0.0.1:9" in ran["unsent"]["reason"]
-        world.environment["LOOKOUT_SENDGRID_HOST"] = api.url
+        world.environment = {"SENDGRID_API_KEY": api.key, "LOOKOUT_SENDGRID_HOST": api.url}
         _resend(world)
         yield world, api
 
