@@ -129,6 +129,7 @@ def test_every_field_of_a_run_is_documented_and_no_other() -> None:
         failures=(),
         invalid=(),
         ignored=0,
+        silent_rules=(),
         threats={},
         alerts={},
         refused=(),

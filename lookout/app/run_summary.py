@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from lookout.app.deployment import Deployment
-from lookout.domain.pipeline import Pipeline, Refused
+from lookout.domain.pipeline import Pipeline, Refused, silent_units
 from lookout.domain.records import Json, JsonObject, State
 from lookout.ledger.port import Ledger
 from lookout.outbox.unsent import Unsent, find_unsent
@@ -38,6 +38,7 @@ class Summary:
     refused: tuple[Refused, ...]
     pictures: int
     rules: int
+    silent_rules: tuple[str, ...]
     retracted: int
     held: Held | None
     unlistable: Mapping[str, str]
@@ -61,6 +62,7 @@ class Summary:
             "failures": [{"stage": stage, "key": key, "error": error} for stage, key, error in self.failures],
             "invalid": [dict(item) for item in self.invalid],
             "ignored": self.ignored,
+            "silent_rules": list(self.silent_rules),
             "threats": self.threats,
             "alerts": self.alerts,
             "unsent": self.unsent.as_json(),
@@ -106,6 +108,8 @@ class Summary:
             parts.append("")
         if self.ignored:
             parts += [f"Left alone, as they are no photographs: {count(self.ignored, 'file')}", ""]
+        if self.silent_rules:
+            parts += [f"Rules without a recipient, which tell nobody: {printable(', '.join(self.silent_rules))}", ""]
         return parts
 
     def _findings(self) -> list[str]:
@@ -195,6 +199,7 @@ def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran, now_s: float) ->
         refused=ran.refused,
         pictures=ledger.count_inputs(pipeline.inputs),
         rules=len(ledger.references("rules")),
+        silent_rules=tuple(silent_units(ledger.references("rules"))),
         retracted=ran.taken.gone,
         held=find_held(ledger),
         unlistable=find_unlistable(ledger),

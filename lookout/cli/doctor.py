@@ -23,7 +23,7 @@ from lookout.app.state_identity import LEDGER_FILE, STATE_FILE
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json
 from lookout.domain.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
-from lookout.domain.pipeline import unit_names
+from lookout.domain.pipeline import silent_units, unit_names
 from lookout.domain.records import ObjectRef, State
 from lookout.outbox.unsent import find_unsent
 from lookout.runs.change_feed import find_troubles
@@ -152,6 +152,8 @@ def _state(program: Program, path: Path, objects: bool) -> Iterator[Check]:
             files = [ref for unit in units for ref in unit.files.values()]
             there = all(opened.store.has(files))
             names = ", ".join(unit_names(units)) or "none in force"
+            if silent := silent_units(units):
+                names += f"; tells nobody: {', '.join(silent)}"
             yield Check(name=bucket, ok=there, found=names, hint=f"give it again with --{bucket}")
         failed = sum(states.get(State.FAILED, 0) for states in ledger.count_slots().values())
         yield Check(

@@ -18,7 +18,7 @@ from lookout.batches.cutter import ordinary
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, Unavailable
-from lookout.domain.pipeline import unit_names
+from lookout.domain.pipeline import silent_units, unit_names
 from lookout.reports.status import Backlog, Status, Waiting, look, pause_s
 from lookout.sources.deletion_guard import ALLOW_HINT
 from lookout.text import count, printable, table, when
@@ -34,6 +34,7 @@ class Seen:
     state: Path
     source: str | None
     in_force: dict[str, list[str]]
+    silent_rules: list[str]
     status: Status
     ordinary: tuple[str, ...]
 
@@ -52,6 +53,7 @@ class Seen:
             "pictures": status.pictures,
             "stages": {name: dict(row) for name, row in status.stages.items()},
             "in_force": {bucket: list(names) for bucket, names in self.in_force.items()},
+            "silent_rules": self.silent_rules,
             "alerts": dict(status.alerts),
             "unsent": status.unsent.as_json(),
             "batches": dict(status.batches),
@@ -69,6 +71,10 @@ class Seen:
         lines += [
             f"{bucket:<9} {printable(', '.join(names)) or 'none in force'}" for bucket, names in self.in_force.items()
         ]
+        if self.silent_rules:
+            lines.append(
+                f"          {printable(', '.join(self.silent_rules))}: without a recipient, so it tells nobody"
+            )
         lines.append(f"alerts    {_numbers(status.alerts)}")
         lines += unsent_lines(status.unsent)
         lines.append(f"batches   {_numbers(status.batches)}")
@@ -132,6 +138,7 @@ def _look(opened: Deployment, shown: int) -> Seen:
         state=opened.path,
         source=ledger.find_note("source"),
         in_force={bucket: unit_names(ledger.references(bucket)) for bucket in opened.installation.references},
+        silent_rules=silent_units(ledger.references("rules")),
         ordinary=tuple(stage.name for stage in ordinary(opened.pipeline)),
         status=look(opened.pipeline, ledger, time.time(), runs=shown),
     )

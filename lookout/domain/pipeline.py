@@ -211,6 +211,18 @@ def unit_names(references: Sequence[Reference]) -> list[str]:
     return [reference.name for reference in references if "/" not in reference.name]
 
 
+def silent_units(references: Sequence[Reference]) -> list[str]:
+    """Return the units with a part that has an effect and tells nobody of it, as their ``meta`` says: a rule without a
+    recipient."""
+    return [reference.name for reference in references if _is_silent(reference.meta)]
+
+
+def _is_silent(value: Json) -> bool:
+    if isinstance(value, Mapping):
+        return value.get("silent") is True or any(map(_is_silent, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_is_silent, value))
+
+
 def load(path: str) -> Any:
     """Return the function that ``module:function`` names. The caller gives it its type."""
     module, _, name = path.partition(":")

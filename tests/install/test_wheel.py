@@ -127,7 +127,7 @@ LEDGER = {"LOOKOUT_LEDGER": "etcd://127.0.0.1:9"}
 
 @pytest.mark.parametrize(
     ("environment", "command"),
-    [(STORE, "run"), (STORE, "init"), (STORE, "watch . --upload"), (STORE, "doctor"), (LEDGER, "status"), ({}, "init")],
+    [(STORE, "run"), (STORE, "init"), (STORE, "watch . --upload"), (STORE, "doctor"), (LEDGER, "status")],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_a_command_that_needs_an_extra_names_it(

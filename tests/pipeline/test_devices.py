@@ -203,3 +203,11 @@ def test_the_list_read_otherwise_mails_nobody_again(site: Site) -> None:
     site.put_devices({"names": [{"pattern": "*_{time:%Y%m%d%H%M%S}.jpg", "device": "front", "zone": "UTC"}]})
     assert site.run()["threat-detect"] == 1
     assert mails(site) == sent
+
+
+def test_the_original_rule_file_without_a_recipient_records_threats_and_tells_nobody(site: Site) -> None:
+    site.put_rule("porch", json.dumps({"from_email": "", "to_email": "", "threat_classes": [1]}))
+    site.put(PERSON)
+    site.run()
+    assert "threat-detect/porch/1763798400.json" in site.results()
+    assert not site.end()["alerts"]

@@ -215,6 +215,7 @@ BAD: list[tuple[str, bytes, list[str]]] = [
     ("original none", original(threat_classes=[]), ["threat_classes: expected at least one"]),
     ("original bool", original(threat_classes=[True]), ["threat_classes[0]: expected a class id"]),
     ("original 26", original(threat_classes=[1, 26]), ["threat_classes[1]: COCO has no class 26"]),
+    ("original from", original(from_email=""), ["home.json: from_email: a sender is needed"]),
     ("original to", original(to_email="x"), ["home.json: to_email: expected a plain e-mail"]),
     ("original half", b'{"to_email": "a@example.com"}', ["from_email: this field is missing", "threat_classes: this"]),
     ("both", original(rules=[RULE]), ["from_email: unknown field"]),
@@ -284,3 +285,12 @@ def test_coco_has_80_classes_and_leaves_out_ten_ids() -> None:
 )
 def test_suggestions_know_everyday_words_and_typing_errors(said: str, meant: str | None) -> None:
     assert (coco.suggest(said) or (None,))[0] == meant
+
+
+def test_the_original_form_without_a_recipient_finds_threats_and_tells_nobody() -> None:
+    data = json.dumps({"from_email": "", "to_email": "", "threat_classes": [1]}).encode()
+    (rule,) = parse("rule.json", data)
+    assert (rule.user, rule.recipients) == ("nobody", ())
+    (unit,) = accept({"rule.json": data})
+    assert isinstance(unit, Accepted)
+    assert unit.meta["rules"] == [{"name": "rule", "user": "nobody", "devices": ["*"], "silent": True}]

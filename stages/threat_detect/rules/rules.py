@@ -19,6 +19,8 @@ from stages.threat_detect.rules.classes import ClassRef, check_coco_id, check_on
 from stages.threat_detect.rules.schema import MAX_NAME, ClassForm, OriginalForm, RuleForm, RulesForm, problems
 
 ROLE: Final = "rules"
+NOBODY: Final = "nobody"
+"""User of a rule of the original form that names no recipient."""
 NEXT_VERSION: Final = 2
 _ORIGINAL_FIELDS: Final = frozenset(OriginalForm.model_fields)
 _NOTES: Final = (".md", ".txt")
@@ -114,13 +116,15 @@ def _original(form: OriginalForm, name: str) -> Rule:
     for number, class_id in enumerate(form.threat_classes):
         check_coco_id(class_id, ("threat_classes", number))
     ids = dict.fromkeys(form.threat_classes)
+    if form.to_email and not form.from_email:
+        raise InputRejected("a sender is needed, as somebody is to be told", "from_email")
     return Rule(
         name=name,
-        user=form.to_email,
+        user=form.to_email or NOBODY,
         devices=("*",),
         wanted=tuple(Wanted(class_id=class_id, label=None, min_score=None, min_area=0.0) for class_id in ids),
         sender=form.from_email,
-        recipients=(form.to_email,),
+        recipients=(form.to_email,) if form.to_email else (),
         timezone="UTC",
     )
 
@@ -166,7 +170,8 @@ def _wanted(form: ClassForm, rule: RuleForm, place: tuple[int | str, ...], *, cu
 
 
 def _meta(rule: Rule) -> Mapping[str, Json]:
-    return {"name": rule.name, "user": rule.user, "devices": list(rule.devices)}
+    silent: Mapping[str, Json] = {} if rule.recipients else {"silent": True}
+    return {"name": rule.name, "user": rule.user, "devices": list(rule.devices), **silent}
 
 
 def _stem(name: str) -> str:

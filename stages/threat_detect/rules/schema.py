@@ -94,6 +94,8 @@ def _timezone(value: object) -> str:
 Name = Annotated[str, BeforeValidator(_name)]
 User = Annotated[str, BeforeValidator(_user)]
 Address = Annotated[str, BeforeValidator(_address)]
+AddressOrNone = Annotated[str, BeforeValidator(lambda value: value if value == "" else _address(value))]
+"""Empty where nobody is named."""
 Glob = Annotated[str, BeforeValidator(_glob)]
 Share = Annotated[float, BeforeValidator(_share)]
 ClassName = Annotated[int | str, BeforeValidator(_class)]
@@ -147,10 +149,11 @@ class RulesForm(Form):
 
 
 class OriginalForm(Form):
-    """A file of the original pipeline: one rule for all devices."""
+    """A file of the original pipeline: one rule for all devices. Its own example has empty addresses: threats are
+    found, and nobody is told."""
 
-    from_email: Address
-    to_email: Address
+    from_email: AddressOrNone
+    to_email: AddressOrNone
     threat_classes: Annotated[list[ClassId], Field(min_length=1, max_length=1000)]
 
 
