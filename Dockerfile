@@ -57,6 +57,7 @@ ENV PATH=/opt/lookout/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
+    ORT_DISABLE_TELEMETRY=1 \
     MPLCONFIGDIR=/tmp/matplotlib \
     LOOKOUT_STATE=/tmp/lookout
 WORKDIR /app

@@ -27,6 +27,8 @@ def run_command(
     spare_the_collector()
     # No matrices are multiplied here; and OpenBLAS sends itself a SIGINT where its threads cannot be started.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # ONNX Runtime would send events about its use to its maker, wherever it is imported (``doctor``, for one).
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     code = _code_of(command, name, stopped, obj)
     if results is None or results.error is None or code not in (EXIT_OK, EXIT_DATUM_FAILED, stopped):
         return code

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Final, Self
 
-from lookout.domain.errors import LookoutError, Unavailable
+from lookout.domain.errors import LookoutError, Unavailable, find_lack
 from lookout.domain.isolation import reason
 from lookout.ledger.port import Ledger
 from lookout.log import get_logger
@@ -86,7 +86,7 @@ class OutboxSender:
         try:
             self._thread.start()
         except RuntimeError as exc:
-            raise Unavailable("the sender of alerts", f"no thread can be started: {exc}") from exc
+            raise find_lack(exc) or Unavailable("the sender of alerts", f"no thread can be started: {exc}") from exc
 
     def wake(self) -> None:
         """Have what is due now sent soon."""

@@ -1,4 +1,4 @@
-"""An opened network that agrees with its manifest. The only module that speaks to onnxruntime.
+"""An opened network that agrees with its manifest. The only module that speaks to ONNX Runtime.
 
 Opening checks all that can be checked without a picture: the hash, that all weights are inside, the names, shapes and
 types of what goes in and out, and a dry run on a black picture, decoded like any other.
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from lookout.domain.errors import InputRejected
@@ -20,6 +19,7 @@ from stages.object_detect.decoders import Outputs, decode, output_names
 from stages.object_detect.external_weights import refuse_external_data
 from stages.object_detect.manifest_schema import HINT, Manifest
 from stages.object_detect.preprocess import make_input, place
+from stages.object_detect.runtime import ort
 
 _TENSOR_TYPES: Final = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "float16": "tensor(float16)"}
 _SILENT: Final = 4  # onnxruntime's severity "fatal": what goes wrong comes back as an exception, not on stderr

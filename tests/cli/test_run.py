@@ -192,11 +192,11 @@ def test_an_unmounted_source_retracts_nothing(world: World, finished: Finished) 
 
 def test_many_deletions_at_once_need_a_flag(empty_world: World) -> None:
     for number in range(30):
-        (empty_world.photos / f"note{number}.txt").write_text("no picture")
+        (empty_world.photos / f"note{number}.jpg").write_text("no picture")
     assert len(empty_world.run()["invalid"]) == 30
     for number in range(25):
-        (empty_world.photos / f"note{number}.txt").unlink()
-    (empty_world.photos / "new.txt").write_text("no picture either")
+        (empty_world.photos / f"note{number}.jpg").unlink()
+    (empty_world.photos / "new.jpg").write_text("no picture either")
     said = empty_world.run(code=2)
     assert (said["held_back"], said["retracted"], len(said["invalid"])) == (25, 0, 31)
     assert "Held back: 25 of 31 pictures are gone; the results of 25 are kept (if they were deleted on purpose," in (
@@ -214,11 +214,11 @@ def test_many_deletions_at_once_need_a_flag(empty_world: World) -> None:
 
 def test_a_retention_lets_old_pictures_go_and_stays_in_force(empty_world: World) -> None:
     for number in range(30):
-        (empty_world.photos / f"note{number}.txt").write_text(f"no picture {number}")
+        (empty_world.photos / f"note{number}.jpg").write_text(f"no picture {number}")
     empty_world.run("--retention", "1s")
     time.sleep(1.1)  # the retention itself
     for number in range(25):
-        (empty_world.photos / f"note{number}.txt").unlink()
+        (empty_world.photos / f"note{number}.jpg").unlink()
     said = empty_world.run()
     assert (said["retracted"], said["held_back"]) == (25, 0)
     assert "is not a valid time" in empty_world.lookout("run", "photos", "--retention", "soon", code=2).err

@@ -48,7 +48,8 @@ class Desk:
 
     def do(self, stage: str, key: str, *, run: str = "r", label: str | None = None, **more: Any) -> None:
         """The datum is done, and what follows is marked in the same transaction."""
-        made: Record = record(key, f"{stage} of {key} at {self.clock()}", stage=stage, label=label, **more)
+        group = PIPELINE.group_of(key)
+        made: Record = record(key, f"{stage} of {key} at {self.clock()}", stage=stage, label=label, group=group, **more)
         made = replace(made, run=run, started_at_s=self.clock(), finished_at_s=self.clock())
         following = STAGES[STAGES.index(stage) + 1 :][:1]
         marks = tuple(Mark(stage=name, key=key) for name in following)

@@ -52,8 +52,8 @@ class World(PlainWorld):
         return StatusFile(pipeline=self.pipeline, ledger=ledger, store=store, bucket=BUCKET, clock=self.clock)
 
     @contextmanager
-    def runner(self, workers: Workers | None = None) -> Iterator[Runner]:
-        with super().runner(workers) as made:
+    def runner(self, workers: Workers | None = None, max_letters: int = 20) -> Iterator[Runner]:
+        with super().runner(workers, max_letters) as made:
             yield replace(made, status_file=self.status_file(made.ledger))
 
 

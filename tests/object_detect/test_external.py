@@ -7,7 +7,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import onnxruntime
 import pytest
 
 from lookout.domain.errors import InputRejected
@@ -15,6 +14,7 @@ from lookout.domain.identity import sha256
 from lookout.domain.pipeline import Refused
 from stages.object_detect.external_weights import refuse_external_data
 from stages.object_detect.manifest import accept
+from stages.object_detect.runtime import ort
 from tests.object_detect.models import FIXTURES, ROOT, manifest_bytes
 
 SHIPPED = ROOT / "models" / "ssdlite_mobilenet_v2_coco.onnx"
@@ -115,7 +115,7 @@ def test_the_same_weights_inside_are_accepted(place: str) -> None:
 
 @pytest.mark.parametrize("place", ["an initializer", "a constant", "a branch"])
 def test_the_models_here_are_such_as_onnxruntime_opens(place: str) -> None:
-    session = onnxruntime.InferenceSession(PLACES[place](inline()), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(PLACES[place](inline()), providers=["CPUExecutionProvider"])
     assert session.run(None, {})[0].tolist() == [0, 0, 0, 0]
 
 
