@@ -336,8 +336,8 @@ def get_raw(etcd, key):
 
 def test_a_newer_form_is_refused_with_what_to_do(etcd, make, prefix):
     make(etcd.endpoint, prefix=prefix).close()
-    put_raw(etcd, prefix.encode() + b"\0!", b"4")
-    with pytest.raises(InputRejected, match=r"newer.*4.*knows 3.*update"):
+    put_raw(etcd, prefix.encode() + b"\0!", b"5")
+    with pytest.raises(InputRejected, match=r"newer.*5.*knows 4.*update"):
         make(etcd.endpoint, prefix=prefix)
 
 
@@ -359,7 +359,7 @@ def test_an_older_form_is_raised_once_and_what_it_holds_is_worked_on(etcd, make,
 
     opened = [make(etcd.endpoint, prefix=prefix) for _ in range(2)]
     (kv,) = etcd.ask("kv/range", {"key": encode(form)})["kvs"]
-    assert base64.b64decode(kv["value"]) == b"3"
+    assert base64.b64decode(kv["value"]) == b"4"
     with opened[0].session() as one, opened[1].session() as other:
         (repeat,) = opened[0].claim_alerts(one, 10, 10.0, ["a"])
         assert (repeat.state, repeat.doubts) == (AlertState.UNKNOWN, 1)

@@ -109,7 +109,7 @@ def test_a_ledger_of_an_older_form_waits_for_the_operator(
     operator = token(closed_etcd, name(prefix, "operator"), password(name(prefix, "operator")))
     form = encode(keys.text(f"/{prefix}") + keys.META)
     closed_etcd.ask("kv/put", {"key": form, "value": encode(b"2")}, token=operator)
-    with pytest.raises(Unavailable, match=r"form is 2.*lookout init.*to 3"):
+    with pytest.raises(Unavailable, match=r"form is 2.*lookout init.*to 4"):
         opened(role)
     opened("operator")
     assert opened(role).count_dirty("validate") == 0

@@ -268,7 +268,7 @@ def test_entries_that_break_off_after_many_leave_nothing(etcd, make, prefix):
 
 def test_nobody_else_may_be_at_work_on_a_ledger_that_is_filled(etcd, make, prefix):
     ledger, other = make(etcd.endpoint, prefix), make(etcd.endpoint, prefix)
-    with other.session(), pytest.raises(InputRejected, match="others work"):
+    with other.session(), pytest.raises(InputRejected, match="other processes use the ledger"):
         ledger.load([])
 
     def meanwhile():

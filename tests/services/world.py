@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 from lookout.domain.records import Slot, State
 from lookout.ledger.etcd import Address, EtcdLedger
 from lookout.object_store.minio import MinioStore
+from lookout.object_store.minio.access import Access
 from lookout.object_store.minio.buckets import make_buckets
 from lookout.object_store.port import ObjectStore
 from lookout.runs.runner import Order
@@ -40,15 +41,14 @@ class Place:
         return kind(Address(endpoints=(self.etcd,)), self.prefix, ttl_s=self.ttl_s, patience_s=self.patience_s, **more)
 
     def store(self, kind: type[MinioStore] = MinioStore) -> MinioStore:
-        return kind(
-            self.minio,
+        access = Access(
+            endpoint=self.minio,
             access_key=self.access_key,
             secret_key=self.secret_key,
             secure=False,
-            prefix=self.prefix,
             timeout_s=self.timeout_s,
-            collected=RESULTS,
         )
+        return kind(access, prefix=self.prefix, collected=RESULTS)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def roles(
 ) -> list[Role]:
     """Return the roles of a pipeline: one a stage (``stages`` maps each to the buckets it reads, its references
     included), the engine of a machine that runs all stages, a device that uploads, a camera that does so by FTP or
-    SFTP, and the intake, which stores what devices send it by HTTP.
+    SFTP, and the intake, which stores what devices send it by HTTP. The intake sees the first stage's results, which
+    are the same pictures: beside results, a ledger that is empty is a lost one.
 
     The engine may put pictures but never remove one: what devices sent is not its own. ``endings`` are those that a
     picture's key may have; all, if there are none.
@@ -76,7 +77,7 @@ def roles(
         Role(name=ENGINE, reads=(inputs,), writes=(*references, *stages), puts=(inputs,), endings=endings),
         Role(name=UPLOADER, puts=(inputs,), endings=endings),
         Role(name=CAMERA, puts=(inputs,), endings=endings, transfers=True),
-        Role(name=INTAKE, reads=(inputs,), puts=(inputs,), endings=endings),
+        Role(name=INTAKE, reads=(inputs, *list(stages)[:1]), puts=(inputs,), endings=endings),
     ]
 
 
