@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from lookout.domain.identity import digest
+from stages.camera_names.files import try_names
+from stages.camera_names.presets import PRESETS
+from tests.camera_names.test_exif import jpeg, tiff
 
-from .site import CAT, CUP, PERSON, Site, rule
+from .site import CAT, CUP, PERSON, ROOT, Site, rule
 
 REOLINK = "porch/2025/11/22/porch_20251122090000.jpg"
 """The person's picture, by a camera whose clock shows the time of Vienna: 08:00 UTC, as in the sample's own name."""
@@ -132,6 +135,41 @@ def test_what_is_no_photograph_is_left_alone(site: Site) -> None:
     (tally,) = (tally for tally in site.end()["tallies"] if tally.group == "porch/2025-11-22")
     assert tally.counts["pictures"] == 1
     assert {tally.group for tally in site.end()["tallies"]} == {"porch/2025-11-22"}
+
+
+FAMILIES = (
+    "reolink",
+    "hikvision",
+    "dahua",
+    "foscam",
+    "hi3510",
+    "vivotek",
+    "motion",
+    "motioneye",
+    "blue-iris",
+    "zoneminder",
+    "browning",
+    "reconyx",
+    "pixel",
+    "dji",
+)
+TAKEN = {0x9003: b"2024:07:15 12:32:56\0"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_folder_of_a_family_is_in_service_with_the_file_that_is_proposed_for_it(site: Site, family: str) -> None:
+    site.now_s = 1_798_000_000.0  # after all examples
+    path = PRESETS[family].examples[0]
+    photo = (ROOT / "examples" / "photos" / CUP).read_bytes()
+    place = site.root / "photos" / path
+    place.parent.mkdir(parents=True)
+    place.write_bytes(jpeg(tiff("<", TAKEN))[:-2] + photo[2:])
+    found = try_names(site.root / "photos", None)
+    site.put_devices({"zone": "Europe/Vienna", **dict(found["proposal"])})  # type: ignore[arg-type]
+    site.run()
+    assert f"validate/valid/{path}" in site.results(), found
+    said = named(site, path)
+    assert f"object-detect/{said['stem']}.json" in site.results()
 
 
 # --- the identity of an alert ----------------------------------------------------------------------------------------
