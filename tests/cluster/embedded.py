@@ -28,7 +28,8 @@ CALM = PHOTOS / "field_1763798580.jpg"
 TIME = PERSON.name.removeprefix("porch")
 """How the names of pictures go on after the device."""
 DEVICES = sorted({path.name.partition("_")[0] for path in PHOTOS.glob("*.jpg")})
-BURST = tuple(f"burst{number}" for number in range(12))
+BURST = tuple(f"burst{number}" for number in range(9))
+"""With two letters each, and no digest, even where all of them come in one batch."""
 MORE_DEVICES = ("killed", "kubelet", "controller", "stopped", "alone", "ftp", "http", *BURST)
 """With a picture of a person each: one for each fault, and what ``test_intake`` and ``test_ways_in`` need."""
 FOLDERS = {"validate": ("valid/", "invalid/"), "object-detect": ("",), "threat-detect": ("",), "plot": ("data/",)}

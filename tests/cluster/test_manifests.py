@@ -220,7 +220,7 @@ def test_deploying_again_changes_nothing_and_init_finds_all_right(cluster: Clust
     assert versions(cluster, "secrets") == secrets
     assert set(versions(cluster, "pods", SERVERS_AND_ARGO)) == pods
     rows = [line.split() for line in cluster.kubectl("logs", "job/init").splitlines()]
-    assert [row[2:] for row in rows if row and row[0] in ("bucket", "user")] == [["right"]] * (9 + 9)
+    assert [row[2:] for row in rows if row and row[0] in ("bucket", "user")] == [["right"]] * (9 + 10)
 
 
 def test_nats_and_etcd_let_nobody_in_without_a_password(cluster: Cluster) -> None:
