@@ -30,6 +30,11 @@ _ARGS = (
 )
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+    """A browser asks for a whole page of pictures at once; five may wait by default, and the others are reset."""
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """A headless Chromium: the one that CHROMIUM names, or the first on the path."""
@@ -110,7 +115,7 @@ def address(path: Path, kind: str) -> Iterator[Path | str]:
             """The test's own output stays clean."""
 
     handler = partial(Quiet, directory=str(path.parents[1]))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/plot/index.html"
