@@ -310,5 +310,5 @@ def test_roles_are_one_a_stage_an_engine_and_an_uploader():
         Role(name="engine", reads=("images",), writes=("rules", "validate", "plot"), puts=("images",)),
         Role(name="uploader", puts=("images",)),
         Role(name="camera", puts=("images",), transfers=True),
-        Role(name="intake", reads=("images",), puts=("images",)),
+        Role(name="intake", reads=("images", "validate"), puts=("images",)),
     ]
