@@ -101,6 +101,20 @@ def test_a_change_of_one_device_changes_no_other_part() -> None:
     assert {name.partition("-")[0] for name in before ^ after} == {f"{FILE}/device"}
 
 
+def test_among_the_pictures_of_fifty_devices_only_those_of_the_changed_one_depend_on_other_parts() -> None:
+    devices = {f"cam{number}": {"zone": "UTC"} for number in range(50)}
+    document = {"names": [{"preset": "reolink"}, {"preset": "motion"}], "zone": "Europe/Vienna", "devices": devices}
+    changed = {**document, "devices": {**devices, "cam7": {"zone": "Asia/Tokyo"}}}
+    before, after = (select(in_force(one)) for one in (document, changed))
+    keys = [
+        f"cam{number % 50}_202511220{number // 3600}{number // 60 % 60:02}{number % 60:02}.jpg"
+        for number in range(5000)
+    ]
+    other = [key for key in keys if {one.name for one in before(key, "-/-")} != {one.name for one in after(key, "-/-")}]
+    assert len(other) == 100
+    assert {key.partition("_")[0] for key in other} == {"cam7"}
+
+
 def test_an_entry_put_in_front_changes_no_other_part() -> None:
     more = {**EXAMPLE, "names": [{"pattern": "*.tmp.jpg", "ignore": True}, *EXAMPLE["names"]]}
     assert {unit.name for unit in in_force(EXAMPLE)} < {unit.name for unit in in_force(more)}
