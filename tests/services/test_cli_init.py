@@ -174,7 +174,7 @@ DENIED = [
     ("camera", "write", "rules"),
     ("camera", "list", "validate"),
     ("intake", "remove", "images"),
-    ("intake", "read", "validate"),
+    ("intake", "read", "object-detect"),
     ("intake", "write", "validate"),
     ("metrics", "list", "images"),
     ("metrics", "read", "validate"),
