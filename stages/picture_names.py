@@ -92,11 +92,6 @@ def subject_of_key(key: str) -> str | None:
     return None if name is None else name.subject
 
 
-def device_of(group: str) -> str:
-    """Return the device of a group."""
-    return group.rpartition("/")[0]
-
-
 def name_of(work: Work) -> PictureName | None:
     """Return the name of the picture that a stage works on: as validate's document says it, or by its key."""
     document = work.inputs.get(ROLE)

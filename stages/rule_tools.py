@@ -10,13 +10,13 @@ from pathlib import Path
 from lookout.app.installation import TrialOf
 from lookout.domain.errors import InputRejected
 from lookout.domain.identity import sha256
-from lookout.domain.pipeline import Accepted
 from lookout.domain.records import Input, JsonObject, LoadedReference, ObjectRef, Reference, Work
 from lookout.filesystem.files import failure
+from lookout.references.activation import accept, find_files
 from stages.imaging.annotate import encode_jpeg
 from stages.object_detect.core import ObjectDetect, prepare
-from stages.object_detect.manifest import accept
 from stages.picture_names import find_name
+from stages.pipeline import PIPELINE
 from stages.threat_detect import detections
 from stages.threat_detect.rule_commands import RuleCommands
 from stages.threat_detect.rules.version2.matching import Picture, judge, misses, picture_of
@@ -89,20 +89,18 @@ def _picture(stage: ObjectDetect, path: Path, data: bytes, at: TrialOf) -> Pictu
 
 
 def _model(path: Path) -> LoadedReference:
-    folder = path if path.is_dir() else path.parent
-    names = [one.name for one in folder.iterdir() if one.suffix in (".json", ".onnx")] if folder.is_dir() else []
-    if not path.is_dir():
-        names = [name for name in names if name == path.name or name.endswith(".onnx")]
-    verdicts = accept({name: _bytes_of(folder / name) for name in names})
-    for verdict in verdicts:
-        if isinstance(verdict, Accepted):
-            files = {
-                role: ObjectRef(bucket="model", key=role, sha256=sha256(data), size=len(data))
-                for role, data in verdict.files.items()
-            }
-            reference = Reference(bucket="model", name=verdict.name, files=files, meta=verdict.meta)
-            return LoadedReference(reference=reference, data=verdict.files)
-    reasons = "; ".join(verdict.reason for verdict in verdicts if not isinstance(verdict, Accepted))
+    uses = PIPELINE.stage("object-detect").references
+    if uses is None:
+        raise RuntimeError("object-detect has no references")
+    units, refused = accept(uses, find_files(uses, path))
+    for unit in units:
+        files = {
+            role: ObjectRef(bucket=uses.bucket, key=role, sha256=sha256(data), size=len(data))
+            for role, data in unit.files.items()
+        }
+        reference = Reference(bucket=uses.bucket, name=unit.name, files=files, meta=unit.meta)
+        return LoadedReference(reference=reference, data=unit.files)
+    reasons = "; ".join(one.reason for one in refused)
     raise InputRejected(reasons or "no model in it", str(path), "name its manifest, or the folder with both files")
 
 

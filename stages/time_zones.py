@@ -4,7 +4,6 @@ gives the same time on every machine."""
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
@@ -13,9 +12,10 @@ from zoneinfo import ZoneInfo
 def zone_data() -> str:
     """The zone data and their version, for whatever depends on them; without the package, that there are none."""
     try:
-        return f"tzdata {version('tzdata')}"
-    except PackageNotFoundError:
+        import tzdata  # type: ignore[import-untyped]  # says its version itself: metadata take long to read
+    except ModuleNotFoundError:
         return "no zone data"
+    return f"tzdata {tzdata.__version__}"
 
 
 @cache

@@ -28,6 +28,7 @@ from stages.camera_names.instant import to_instant
 from stages.imaging.exif import find_texts
 from stages.installation import INSTALLATION
 from stages.picture_names import find_name
+from stages.time_zones import find_zone
 
 if TYPE_CHECKING:
     from event_sources.intake.picture_api import WayIn
@@ -84,7 +85,7 @@ def _way_in(file: Path, store: MinioStore, bucket: str) -> WayIn:
     from event_sources.intake.picture_shelf import PictureShelf
 
     return WayIn(
-        devices=DeviceTokens.read(file, _is_device),
+        devices=DeviceTokens.read(file, _is_device, find_zone),
         shelf=PictureShelf(store, bucket),
         find_name=find_name,
         find_time=_find_time,

@@ -10,9 +10,9 @@ import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
 from typing import Final, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
@@ -39,12 +39,12 @@ class DeviceTokens:
     """Devices by name: digests of the tokens of each, and the zone of its clock, where a picture says none."""
 
     tokens: Mapping[str, Sequence[str]]
-    zones: Mapping[str, ZoneInfo]
+    zones: Mapping[str, tzinfo]
 
     @classmethod
-    def read(cls, file: Path, is_device: Callable[[str], bool]) -> Self:
-        """Read the file. ``is_device`` tells whether a name may be a device's. Raises InputRejected that names the
-        file and the device."""
+    def read(cls, file: Path, is_device: Callable[[str], bool], find_zone: Callable[[str], tzinfo | None]) -> Self:
+        """Read the file. ``is_device`` tells whether a name may be a device's, ``find_zone`` gives the zone of a name.
+        Raises InputRejected that names the file and the device."""
         try:
             found = _File.model_validate_json(file.read_bytes()).root
         except OSError as exc:
@@ -64,7 +64,11 @@ class DeviceTokens:
                 raise InputRejected(f"a token of {name!r} is no sha256 in 64 hex digits", str(file), _FORM)
         return cls(
             tokens={name: tuple(device.tokens) for name, device in found.items()},
-            zones={name: _zone(file, name, device.zone) for name, device in found.items() if device.zone is not None},
+            zones={
+                name: _zone(file, name, device.zone, find_zone)
+                for name, device in found.items()
+                if device.zone is not None
+            },
         )
 
     def of(self, token: str) -> frozenset[str]:
@@ -78,8 +82,8 @@ class DeviceTokens:
         return frozenset(found)
 
 
-def _zone(file: Path, name: str, zone: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(zone)
-    except (KeyError, ValueError, OSError) as exc:
-        raise InputRejected(f"the zone of {name!r}, {zone!r}, is not known", str(file), "e.g. Europe/Vienna") from exc
+def _zone(file: Path, name: str, zone: str, find_zone: Callable[[str], tzinfo | None]) -> tzinfo:
+    found = find_zone(zone)
+    if found is None:
+        raise InputRejected(f"the zone of {name!r}, {zone!r}, is not known", str(file), "e.g. Europe/Vienna")
+    return found

@@ -4,7 +4,7 @@ are ended, and the backlog becomes batches of a run."""
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -83,7 +83,7 @@ def cut_backlog(opened: Deployment, request: CutRequest, chosen: Range) -> CutRe
         kind=request.kind,
         run=run,
         prefix=chosen.prefix,
-        wanted=partial(_has, opened, chosen),
+        wanted=partial(_chosen, opened, chosen),
         stages=None if request.stage is None else (request.stage,),
     )
     workers = _workers(opened, request, run, made)
@@ -114,15 +114,19 @@ def _left(opened: Deployment, request: CutRequest, run: str) -> list[Batch]:
 
 
 def _touches(opened: Deployment, chosen: Range, batch: Batch) -> bool:
-    return any(key.startswith(chosen.prefix) and _has(opened, chosen, key) for key in batch.keys)
+    return bool(_chosen(opened, chosen, [key for key in batch.keys if key.startswith(chosen.prefix)]))
 
 
-def _has(opened: Deployment, chosen: Range, key: str) -> bool:
+def _chosen(opened: Deployment, chosen: Range, keys: Sequence[str]) -> Collection[str]:
+    """Return those of the pictures that were taken in the range, as the stage that read them says, or else by their
+    keys."""
     if not chosen.is_timed:
-        return True
-    slots = [opened.ledger.find_slots(stage, [key]).get(key) for stage in opened.installation.readers]
-    at_s = next((slot.record.at_s for slot in slots if slot is not None and slot.record is not None), None)
-    return chosen.has(key, at_s, opened.installation.find_name)
+        return frozenset(keys)
+    at_s: dict[str, float | None] = {}
+    for stage in opened.installation.readers:
+        slots = opened.ledger.find_slots(stage, keys)
+        at_s.update((key, slot.record.at_s) for key, slot in slots.items() if slot.record is not None)
+    return {key for key in keys if chosen.has(key, at_s.get(key), opened.installation.find_name)}
 
 
 def _workers(opened: Deployment, request: CutRequest, run: str, made: Sequence[Batch]) -> tuple[int, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from lookout.app.deployment import Deployment
-from lookout.domain.pipeline import Pipeline, Refused, silent_units
-from lookout.domain.records import Json, JsonObject, State
+from lookout.domain.pipeline import Pipeline, Refused, device_of, silent_units
+from lookout.domain.records import Json, JsonObject, Record, State
 from lookout.ledger.port import Ledger
 from lookout.outbox.unsent import Unsent, find_unsent
 from lookout.runs.runner import Ran
@@ -181,6 +181,7 @@ def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran, now_s: float) ->
             "failed": states.get(State.FAILED, 0),
             "unrunnable": states.get(State.UNRUNNABLE, 0),
         }
+    labelled = [slot.record for slot in ledger.slots("validate", labelled=True) if slot.record is not None]
     pending = sum(1 for _ in ledger.slots(states=(State.PENDING, State.RUNNING, State.KILLED)))
     alerts: dict[str, int] = {state.value: number for state, number in ledger.count_alerts(ran.run).items()}
     return Summary(
@@ -189,8 +190,9 @@ def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran, now_s: float) ->
         page=opened.find_page(),
         stages=stages,
         failures=tuple((slot.stage, slot.key, slot.error or "") for slot in ledger.slots(states=(State.FAILED,))),
-        invalid=tuple(_invalid(opened)),
-        ignored=_ignored(opened, ran.run),
+        invalid=tuple(_invalid(labelled)),
+        # Only what this run was the first to leave alone: it is told of once.
+        ignored=sum("ignored" in record.facts and record.run == ran.run for record in labelled),
         threats=_threats(opened),
         alerts={
             **{state: alerts.get(state, 0) for state in ("sent", "written", "pending", "unknown", "dead", "canceled")},
@@ -222,28 +224,17 @@ def _counts(ledger: Ledger, pipeline: Pipeline, keys: Collection[str] | None) ->
     return counts
 
 
-def _invalid(opened: Deployment) -> list[dict[str, str]]:
-    return [
-        {
-            "key": slot.key,
-            "reason": _text(slot.record.facts, "reason"),
-            "sentence": _text(slot.record.facts, "sentence"),
-        }
-        for slot in opened.ledger.slots("validate", labelled=True)
-        if slot.record is not None and "reason" in slot.record.facts
-    ]
-
-
-def _ignored(opened: Deployment, run: str) -> int:
-    """Count what this run was the first to leave alone: it is told of once."""
-    found = (slot.record for slot in opened.ledger.slots("validate", labelled=True))
-    return sum(record is not None and "ignored" in record.facts and record.run == run for record in found)
+def _invalid(records: Iterable[Record]) -> Iterator[dict[str, str]]:
+    for record in records:
+        if "reason" in record.facts:
+            reason, sentence = (_text(record.facts, name) for name in ("reason", "sentence"))
+            yield {"key": record.key, "reason": reason, "sentence": sentence}
 
 
 def _threats(opened: Deployment) -> dict[str, int]:
     threats: Counter[str] = Counter()
     for group, number in opened.ledger.sums("threats").items():
-        threats[group.partition("/")[0]] += number
+        threats[device_of(group)] += number
     return dict(sorted(threats.items()))
 
 

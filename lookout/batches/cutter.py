@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import merge
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Final
 
 from lookout.domain.pipeline import Pipeline, Stage
@@ -34,6 +34,7 @@ BACKFILL: Final = "backfill"
 
 
 _MOMENT_S: Final = 60.0
+_AT_ONCE: Final = 500
 """A lease for as long as one call takes."""
 KEEP_S: Final = 30 * 24 * 3600.0
 """Done batches are remembered this long; each cut forgets some that are older."""
@@ -70,12 +71,12 @@ class Cutter:
         kind: str = LIVE,
         run: str = "",
         prefix: str = "",
-        wanted: Callable[[str], bool] = lambda _: True,
+        wanted: Callable[[Sequence[str]], Collection[str]] = frozenset,
         stages: Collection[str] | None = None,
     ) -> list[Batch]:
         """Cut what is dirty in any ordinary stage (of these, if given) and in no unfinished batch: each key once, in
-        their order; of this prefix, and ``wanted``. Gives the batches that were kept. Raises InputRejected for a run
-        that has ended.
+        their order; of this prefix, and those that ``wanted`` chooses of some at a time. Gives the batches that were
+        kept. Raises InputRejected for a run that has ended.
 
         Its cost depends on what is dirty; only the keys of unfinished batches are held in memory. When there is nothing
         to cut, it only reads.
@@ -106,13 +107,14 @@ class Cutter:
             if self.ledger.basis(stage) != basis:
                 log.info("rebased", stage=stage, marked=self.ledger.rebase(stage, basis))
 
-    def _pieces(self, stages: Sequence[Stage], prefix: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, ...]]:
+    def _pieces(
+        self, stages: Sequence[Stage], prefix: str, wanted: Callable[[Sequence[str]], Collection[str]]
+    ) -> Iterator[tuple[str, ...]]:
         held = {key for batch in self.ledger.batches(states=UNFINISHED) for key in batch.keys}
         streams = [self.ledger.dirty(stage.name, prefix) for stage in stages]
+        free = (key for key, _ in groupby(merge(*streams)) if key not in held)
         piece: list[str] = []
-        for key, _ in groupby(merge(*streams)):
-            if key in held or not wanted(key):
-                continue
+        for key in _chosen(free, wanted):
             piece.append(key)
             if len(piece) == self.size:
                 yield tuple(piece)
@@ -175,6 +177,13 @@ def end_open(ledger: BatchLedger, batches: Sequence[Batch]) -> list[Batch]:
                     ledger.end_batch(taken)
                     ended.append(taken)
     return ended
+
+
+def _chosen(keys: Iterator[str], wanted: Callable[[Sequence[str]], Collection[str]]) -> Iterator[str]:
+    """Yield the keys that are wanted, in their order: whoever chooses may ask the ledger once for many."""
+    while some := list(islice(keys, _AT_ONCE)):
+        among = wanted(some)
+        yield from (key for key in some if key in among)
 
 
 def _stamp(now_s: float) -> str:

@@ -17,7 +17,7 @@ from lookout.batches.closing import Found, close, give_up, look_back
 from lookout.cli.options import PATH, Templated, json_option, state_option
 from lookout.cli.output import echo_json
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK
-from lookout.domain.pipeline import UNNAMED
+from lookout.domain.pipeline import UNNAMED, device_of
 from lookout.domain.records import JsonObject
 from lookout.filesystem.files import failure
 from lookout.text import count, printable
@@ -46,7 +46,7 @@ class Verdict:
     def device(self) -> str:
         """The device, or how many there are."""
         found = self.found or Found()
-        devices = sorted({group.partition("/")[0] for group in found.groups} - {UNNAMED})
+        devices = sorted({device_of(group) for group in found.groups} - {UNNAMED})
         return devices[0] if len(devices) == 1 else f"{len(devices)} devices" if devices else ""
 
     @property

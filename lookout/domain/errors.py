@@ -36,6 +36,10 @@ class InputRejected(LookoutError):
         super().__init__(what, where, hint)
         self.what, self.where, self.hint = what, where, hint
 
+    def within(self, place: str) -> InputRejected:
+        """Return the same rejection with its place as one in ``place``: a file, say."""
+        return InputRejected(self.what, f"{place}: {self.where}" if self.where else place, self.hint)
+
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         return f"{place}{self.what}" + (f" ({self.hint})" if self.hint else "")

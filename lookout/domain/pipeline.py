@@ -206,6 +206,11 @@ class Pipeline:
         return replace(self, stages=stages)
 
 
+def device_of(group: str) -> str:
+    """Return the device of a group, ``<device>/<day>``."""
+    return group.partition("/")[0]
+
+
 def unit_names(references: Sequence[Reference]) -> list[str]:
     """Return the names under which references were given: a unit whose name has a slash is a part of another one."""
     return [reference.name for reference in references if "/" not in reference.name]

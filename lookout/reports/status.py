@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 
 from lookout.batches.cutter import ordinary
-from lookout.domain.pipeline import Pipeline
+from lookout.domain.pipeline import Pipeline, device_of
 from lookout.domain.records import Observation, Slot, State
 from lookout.ledger.batches import BatchLedger, BatchState
 from lookout.ledger.port import RunRecord
@@ -138,7 +138,7 @@ def devices_of(pipeline: Pipeline, ledger: BatchLedger, keys: Sequence[str]) -> 
     for stage in pipeline.readers(pipeline.inputs):
         slots = ledger.find_slots(stage.name, keys)
         groups.update((key, slot.group) for key, slot in slots.items() if slot.record is not None)
-    return {key: group.partition("/")[0] for key, group in groups.items()}
+    return {key: device_of(group) for key, group in groups.items()}
 
 
 def _landed_s(slot: Slot | None, seen: Observation | None) -> float | None:

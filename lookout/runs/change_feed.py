@@ -91,7 +91,7 @@ class ChangeFeed:
         self._clock_check = ClockCheck(intake.clock)
         self._lock = threading.Lock()
         self._keys: dict[str, bool] = {}
-        """Whether each was there when it was told of."""
+        """By key: True if the file was there when the watch told of it."""
         self._watch: Watch | None = None
         self._is_walk_due = False
         self._count_at_s = math.inf

@@ -13,7 +13,7 @@ from lookout.filesystem.files import words
 from lookout.sources.folder_keys import name_of, origin_of
 from lookout.sources.folder_walk import Walk, open_root
 from stages import strict_json
-from stages.camera_names.names import Ignored, Reading, TimeSource, Unread
+from stages.camera_names.names import Ignored, Reading, Unread
 from stages.camera_names.proposal import Sample, propose
 from stages.camera_names.trial import Trial
 from stages.imaging.exif import find_texts
@@ -45,7 +45,6 @@ def try_names(folder: Path, file: Path | None) -> JsonObject:
     Raises InputRejected, or Unavailable for a folder that cannot be listed."""
     names = read_devices({} if file is None else _document(file), "" if file is None else str(file))
     trial, samples = Trial(names), list[Sample]()
-    with_exif = any(entry.time is TimeSource.EXIF for entry in names.entries)
     with open_root(origin_of(folder)) as root:
         walk = Walk(root, [])
         for key, _ in walk.files():
@@ -54,7 +53,7 @@ def try_names(folder: Path, file: Path | None) -> JsonObject:
             if changed_at is None:
                 continue
             is_sample = len(samples) < MOST_SAMPLES and key.lower().endswith((".jpg", ".jpeg"))
-            exif = _exif_of(path) if with_exif or is_sample else None
+            exif = _exif_of(path) if names.reads_exif or is_sample else None
             trial.add(key, changed_at, exif)
             if is_sample:
                 samples.append(Sample(path=key, changed_at=changed_at, exif=exif))
@@ -83,8 +82,7 @@ def _document(file: Path) -> object:
     except OSError as exc:
         raise InputRejected(f"cannot be read: {words(exc)}", str(file)) from exc
     except InputRejected as exc:
-        where = f"{file}: {exc.where}" if exc.where else str(file)
-        raise InputRejected(exc.what, where, exc.hint) from exc
+        raise exc.within(str(file)) from exc
 
 
 def _exif_of(path: Path) -> Mapping[str, str] | None:

@@ -6,7 +6,7 @@ always the last entry.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
@@ -53,7 +53,19 @@ def read_entries(document: object, place: str) -> list[Entry]:
     line = _object(document, place, {"pattern", "preset", "ignore", "time", "device", "device_from", "zone"})
     if ("pattern" in line) == ("preset" in line):
         raise InputRejected("expected either a pattern or a preset", place, 'as {"pattern": ...}')
-    return list(_of_preset(line, place)) if "preset" in line else [_read_entry(line, place)]
+    if "preset" not in line:
+        return [_read_entry(line, place)]
+    _check_preset(line, place)
+    return [_read_entry(entry, f"{place} ({line['preset']})") for entry in expanded(line)]
+
+
+def expanded(line: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """Return the entries with a pattern for which a line that was checked stands: its own, or those of its preset."""
+    if "preset" not in line:
+        return [line]
+    more = {key: line[key] for key in ("device", "device_from", "zone") if key in line}
+    entries = PRESETS[str(line["preset"])].entries
+    return [entry if entry.get("ignore") else {**entry, **more} for entry in entries]
 
 
 def zone_of(text: str, place: str) -> tzinfo:
@@ -68,17 +80,13 @@ def zone_of(text: str, place: str) -> tzinfo:
     return found
 
 
-def _of_preset(line: Mapping[str, object], place: str) -> Iterator[Entry]:
+def _check_preset(line: Mapping[str, object], place: str) -> None:
     name = _text(line, "preset", place)
-    preset = PRESETS.get(name)
-    if preset is None:
+    if name not in PRESETS:
         raise InputRejected(f"unknown preset {name!r}", place, f"there are {', '.join(PRESETS)}")
     for written in ("ignore", "time"):
         if written in line:
             raise InputRejected(f"{written} cannot be given beside a preset", place)
-    more = {key: line[key] for key in ("device", "device_from", "zone") if key in line}
-    for entry in preset.entries:
-        yield _read_entry(entry if entry.get("ignore") else {**entry, **more}, f"{place} ({name})")
 
 
 def _read_entry(line: Mapping[str, object], place: str) -> Entry:

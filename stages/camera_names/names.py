@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 from stages.camera_names.clock import (
@@ -147,6 +148,11 @@ class Names:
         """Read the path of a picture below its source. ``exif``: the tags of the picture, if they are known. A picture
         is of the future a day after ``latest``, or else after it was first seen."""
         return self.read_match(path, next(self.matches(path), None), first_seen=first_seen, latest=latest, exif=exif)
+
+    @cached_property
+    def reads_exif(self) -> bool:
+        """True if an entry takes time or device from a picture's EXIF tags."""
+        return any(entry.time is TimeSource.EXIF or entry.device_from for entry in self.entries)
 
     def matches(self, path: str) -> Iterator[Match]:
         """Yield the entries that match the path, in their order; the first decides. None does for one that is too

@@ -18,9 +18,8 @@ from lookout.domain.identity import digest
 from lookout.domain.pipeline import Accepted, Refused, Selection
 from lookout.domain.records import Json, JsonObject, LoadedReference, Reference
 from stages import strict_json
-from stages.camera_names.name_list import built_in, read_entries, read_list
+from stages.camera_names.name_list import built_in, expanded, read_entries, read_list
 from stages.camera_names.names import Entry, Match, Names
-from stages.camera_names.presets import PRESETS
 from stages.time_zones import zone_data
 from stages.validate.limits import Limits
 
@@ -40,9 +39,7 @@ def accept(files: Mapping[str, bytes]) -> Sequence[Accepted | Refused]:
         read_devices(document, "")
         parts = list(_parts(name, document))
     except InputRejected as exc:
-        where = f"{name}: {exc.where}" if exc.where else name
-        hint = f" ({exc.hint})" if exc.hint else ""
-        return [Refused(name=name, reason=f"{where}: {exc.what}{hint}")]
+        return [Refused(name=name, reason=str(exc.within(name)))]
     return [Accepted(name=name, files={ROLE: data}), *parts]
 
 
@@ -66,7 +63,7 @@ def _parts(name: str, document: JsonObject) -> Iterator[Accepted]:
     names, devices = document.get("names", ()), document.get("devices", {})
     done: set[str] = set()
     for number, line in enumerate(cast(Sequence[JsonObject], names)):
-        part = _part(name, ENTRY, {"entry": line, **_expanded(line)}, number)
+        part = _part(name, ENTRY, {"entries": [cast(JsonObject, entry) for entry in expanded(line)]}, number)
         if part.name not in done:  # the same entry once more can never be the first that matches
             done.add(part.name)
             yield part
@@ -76,12 +73,6 @@ def _parts(name: str, document: JsonObject) -> Iterator[Accepted]:
         yield _part(name, PICTURES, {"pictures": document["pictures"]})
     for said, settings in cast(Mapping[str, JsonObject], devices).items():
         yield _part(name, DEVICE, {"said": said, "device": settings, "data": zone_data()})
-
-
-def _expanded(line: JsonObject) -> JsonObject:
-    """Return what a preset stands for, so that another meaning in another version of Lookout makes another unit."""
-    preset = PRESETS.get(str(line.get("preset")))
-    return {} if preset is None else {"means": [cast(JsonObject, dict(entry)) for entry in preset.entries]}
 
 
 def _part(name: str, kind: str, content: JsonObject, number: int = 0) -> Accepted:
@@ -146,8 +137,9 @@ def _part_of(reference: Reference) -> JsonObject | None:
 
 
 def _entries(part: JsonObject) -> list[Entry]:
-    line = cast(JsonObject, part["entry"])
-    return read_entries(line, str(line.get("preset") or line.get("pattern")))
+    """Return the entries of a line as it was accepted: a preset's as they were then."""
+    lines = cast(Sequence[JsonObject], part["entries"])
+    return [entry for line in lines for entry in read_entries(line, str(line["pattern"]))]
 
 
 # --- in the stage ----------------------------------------------------------------------------------------------------

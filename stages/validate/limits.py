@@ -34,7 +34,7 @@ class Limits:
     """So many bytes that belong to nothing may stand in coded data before a marker, whatever they are; padding may be
     longer."""
     accept_gray: bool = True
-    """Whether a picture may have one channel only, as infrared cameras write; a browser shows it."""
+    """True if a picture may have one channel only, as infrared cameras write; a browser shows it."""
 
     def __post_init__(self) -> None:
         if type(self.accept_gray) is not bool:

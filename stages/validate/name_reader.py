@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from lookout.domain.records import Input, JsonObject
-from stages.camera_names.names import Ignored, Reading, TimeSource, Unread
+from stages.camera_names.names import Ignored, Reading, Unread
 from stages.imaging.exif import find_texts
 from stages.picture_names import PictureName, as_document, find_name, short_digest, subject_of
 from stages.validate import output_keys as keys
@@ -66,12 +66,11 @@ class NameReader:
         return Named(name=name, limits=limits, document=as_document(name, {"key": key, **more}), facts=facts)
 
     def _listed(self, key: str, settings: Settings, picture: Input) -> Reading | Unread | Ignored:
-        reads_exif = any(one.time is TimeSource.EXIF or one.device_from for one in settings.names.entries)
         return settings.names.read(
             key,
             first_seen=_instant(picture.observed_at_s),
             latest=_instant(picture.planned_at_s),
-            exif=find_texts(picture.data) if reads_exif else None,
+            exif=find_texts(picture.data) if settings.names.reads_exif else None,
         )
 
     def _built_in(self, key: str, fault: str | None, picture: Input) -> PictureName:

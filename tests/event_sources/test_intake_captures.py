@@ -13,6 +13,7 @@ from event_sources.intake.captures import Said, add_fields, describe, read_said,
 from event_sources.intake.device_tokens import DeviceTokens
 from lookout.domain.errors import InputRejected
 from stages.picture_names import find_name
+from stages.time_zones import find_zone
 
 NOW = datetime(2025, 11, 22, 8, 0, 0, 123_000, UTC)
 SECOND = datetime(2025, 11, 22, 8, 0, 0, tzinfo=UTC)
@@ -125,7 +126,7 @@ def test_a_token_is_that_of_its_devices_and_a_device_may_have_two(tmp_path: Path
         "yard": {"tokens": []},
     }
     file.write_text(json.dumps(known))
-    devices = DeviceTokens.read(file, is_device)
+    devices = DeviceTokens.read(file, is_device, find_zone)
     assert devices.of("old") == {"porch"}
     assert devices.of("new") == {"porch", "gate"}
     assert devices.of("other") == devices.of("") == devices.of(digest("old")) == frozenset()
@@ -152,5 +153,5 @@ def test_a_wrong_file_is_refused_with_its_place_and_no_secret(tmp_path: Path, te
     if text is not None:
         file.write_text(text)
     with pytest.raises(InputRejected, match=said) as refused:
-        DeviceTokens.read(file, is_device)
+        DeviceTokens.read(file, is_device, find_zone)
     assert str(file) in str(refused.value)

@@ -127,7 +127,7 @@ TURNS = {
     8: lambda p: np.rot90(p),
 }
 ENTRY = 34
-"""Where the entry of the orientation starts in a file made by ``with_orientation``; it has 12 bytes."""
+"""Start of the entry of the orientation in a file made by ``with_orientation``; it has 12 bytes."""
 
 
 def edited(order, edits):

@@ -89,8 +89,7 @@ def parse(name: str, data: bytes) -> tuple[Rule, ...]:
     except ValidationError as exc:
         raise InputRejected(problems(exc), printable(name)) from exc
     except InputRejected as exc:
-        place = f"{printable(name)}: {exc.where}" if exc.where else printable(name)
-        raise InputRejected(exc.what, place, exc.hint) from exc
+        raise exc.within(printable(name)) from exc
 
 
 def _parse(tree: object, name: str) -> tuple[Rule, ...]:

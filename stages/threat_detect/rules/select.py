@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from lookout.domain.pipeline import Selection
+from lookout.domain.pipeline import Selection, device_of
 from lookout.domain.records import Json, Reference
-from stages.picture_names import device_of
 
 
 def select(references: Sequence[Reference]) -> Selection:

@@ -68,9 +68,7 @@ def read_rules(name: str, tree: object, *, trial: bool) -> tuple[list[Entry], tu
             file = parse_tree(tree, trial=trial)
             return [Entry(file, rule, each=False) for rule in file.rules], (*notes, *file.notes)
     except InputRejected as exc:
-        raise InputRejected(
-            exc.what, f"{printable(name)}: {exc.where}" if exc.where else printable(name), exc.hint
-        ) from exc
+        raise exc.within(printable(name)) from exc
     rules = version1.parse(name, json.dumps(tree).encode())
     file = RuleFile2(sites={}, clocks=(), rules=tuple(_as_version2(rule) for rule in rules), notes=())
     return [Entry(file, rule, each=True) for rule in file.rules], notes
@@ -104,9 +102,7 @@ def read_tree(name: str, data: bytes) -> object:
     try:
         return read(data)
     except InputRejected as exc:
-        raise InputRejected(
-            exc.what, f"{printable(name)}: {exc.where}" if exc.where else printable(name), exc.hint
-        ) from exc
+        raise exc.within(printable(name)) from exc
 
 
 def _with_senders(tree: object) -> tuple[object, tuple[str, ...]]:

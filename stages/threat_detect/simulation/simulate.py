@@ -158,7 +158,7 @@ class Simulation:
         try:
             rulebook = rulebook_of({"rules.json": line.doc}, "doc")
         except InputRejected as exc:
-            raise InputRejected(exc.what, f"{where}: {exc.where}", exc.hint) from exc
+            raise exc.within(where) from exc
         for sentence in rulebook.notes:
             self._note(f"{where}: {sentence}")
         for rule in self._rules.keys() - rulebook.entries.keys():

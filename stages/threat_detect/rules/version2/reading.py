@@ -50,8 +50,7 @@ def parse(name: str, data: bytes) -> RuleFile2:
     try:
         return parse_tree(read(data))
     except InputRejected as exc:
-        place = f"{printable(name)}: {exc.where}" if exc.where else printable(name)
-        raise InputRejected(exc.what, place, exc.hint) from exc
+        raise exc.within(printable(name)) from exc
 
 
 def parse_tree(tree: object, *, trial: bool = False) -> RuleFile2:
