@@ -7,11 +7,8 @@ from typing import Final
 from lookout.domain.identity import MAX_INPUT_BYTES
 from lookout.domain.pipeline import Pipeline, Reads, Stage, UsesReferences
 from stages.picture_names import ROLE, group_of, subject_of_key
-from stages.time_zones import zone_data
 
 MAX_PICTURE_BYTES: Final = MAX_INPUT_BYTES
-PRESETS_EDITION: Final = 1
-"""Raised when a preset changes: a test holds their digest."""
 NAME: Final = Reads(role=ROLE, bucket="validate", pattern="names/*.json", optional=True)
 """Name of a picture where a devices file, and not the built-in form, says it."""
 
@@ -28,7 +25,7 @@ PIPELINE: Final = Pipeline(
             references=UsesReferences(
                 bucket="devices",
                 accept="stages.validate.devices_file:accept",
-                context=f"{zone_data()}, presets {PRESETS_EDITION}",
+                context="stages.validate.devices_file:context",
                 select="stages.validate.devices_file:select",
                 required=False,
             ),

@@ -104,12 +104,13 @@ class Reads:
 class UsesReferences:
     """The references that a stage depends on: their bucket, how a set is accepted, and which apply to a datum.
 
-    ``context`` names what ``accept`` makes use of beside the files: when it changes, the same files are examined again.
+    ``context`` names a function that says what ``accept`` makes use of beside the files: when that changes, the same
+    files are examined again.
     """
 
     bucket: str
     accept: str
-    context: str = ""
+    context: str | None = None
     select: str | None = None
     required: bool = True
     """Whether the stage cannot run at all while nothing is in force in the bucket."""

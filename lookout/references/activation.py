@@ -97,7 +97,7 @@ def propose(ledger: Ledger, store: ObjectStore, workers: Workers, uses: UsesRefe
     if not is_text(str(path)):
         raise InputRejected("its name is not valid UTF-8", repr(str(path)), "rename it, or name a link to it")
     paths = find_files(uses, path)
-    about = [[uses.context]] if uses.context else []
+    about = [[load(uses.context)()]] if uses.context else []
     seen = json.dumps([str(path.absolute()), [[name, *_fingerprint(file)] for name, file in paths.items()], *about])
     note = f"given:{uses.bucket}"
     proposal = Proposal(ledger, store, uses, path, note, seen)

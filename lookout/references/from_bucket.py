@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from lookout.domain.errors import InputRejected
-from lookout.domain.pipeline import Refused, UsesReferences
+from lookout.domain.pipeline import Refused, UsesReferences, load
 from lookout.execution.executor import Workers
 from lookout.ledger.port import Ledger
 from lookout.object_store.minio import MinioStore
@@ -35,7 +35,7 @@ def take_given(ledger: Ledger, store: MinioStore, workers: Workers, uses: UsesRe
     given = {entry.key: entry for entry in _at_the_top(store, uses.bucket)}
     if not given and next(store.versions(uses.bucket), None) is None:
         return Activated(changed=False)  # no trace of an older version either: it was made anew, or wiped
-    about = [[uses.context]] if uses.context and given else []
+    about = [[load(uses.context)()]] if uses.context and given else []
     seen = json.dumps([*sorted([key, entry.version] for key, entry in given.items()), *about])
     note = f"{_NOTE}{uses.bucket}"
     if seen == (ledger.find_note(note) or _UNTOUCHED):

@@ -25,6 +25,8 @@ from stages.validate.limits import Limits
 
 ROLE: Final = "devices"
 ENTRY, ZONE, DEVICE, PICTURES = "entry", "zone", "device", "pictures"
+PRESETS_EDITION: Final = 1
+"""Raised when a preset changes: a test holds their digest."""
 _KINDS: Final = (ENTRY, ZONE, DEVICE, PICTURES)
 
 
@@ -41,6 +43,11 @@ def accept(files: Mapping[str, bytes]) -> Sequence[Accepted | Refused]:
     except InputRejected as exc:
         return [Refused(name=name, reason=str(exc.within(name)))]
     return [Accepted(name=name, files={ROLE: data}), *parts]
+
+
+def context() -> str:
+    """Return what the meaning of a file depends on beside its bytes: zone data and presets."""
+    return f"{zone_data()}, presets {PRESETS_EDITION}"
 
 
 def read_devices(document: object, place: str) -> Names:

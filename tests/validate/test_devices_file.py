@@ -12,8 +12,7 @@ from lookout.domain.identity import digest, sha256
 from lookout.domain.pipeline import Accepted, Refused, Run
 from lookout.domain.records import LoadedReference, ObjectRef, Reference
 from stages.camera_names.presets import PRESETS
-from stages.pipeline import PRESETS_EDITION
-from stages.validate.devices_file import ROLE, accept, schema, select
+from stages.validate.devices_file import PRESETS_EDITION, ROLE, accept, schema, select
 from stages.validate.limits import CHANGEABLE, MOST_PIXELS
 from tests.validate.jpeg_maker import photo, prepare_with, reason_of, with_restarts, work
 
@@ -145,7 +144,7 @@ def test_the_schema_knows_what_the_reader_knows() -> None:
 
 
 def test_presets_have_the_digest_of_their_edition() -> None:
-    """Raise PRESETS_EDITION in stages/pipeline.py when this fails: files with presets are accepted anew then."""
+    """Raise PRESETS_EDITION when this fails: files with presets are accepted anew then."""
     entries = {name: [dict(entry) for entry in preset.entries] for name, preset in PRESETS.items()}
     assert (PRESETS_EDITION, digest("presets/1", entries)[:16]) == (1, "7767589ad8ef5bd1")
 
