@@ -47,6 +47,8 @@ def up(site: Site) -> None:
     debian.install_packages()
     node, images, addons = Node(site), Images(site), Addons(site)
     node.check_machine()
+    if node.find_first_process() is None:
+        site.check_space()
     make_certificates(site)
     write_configuration(site)
     if node.start(programs(site)):

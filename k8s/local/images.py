@@ -26,7 +26,7 @@ from k8s.local.store import Store
 
 _BASE: Final = "localhost/lookout-base"
 _CONTAINERD_NAME: Final = "io.containerd.image.name"
-_MOST_STEPS: Final = 1000
+_MOST_STEPS: Final = 200
 
 
 class Images:

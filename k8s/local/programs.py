@@ -39,9 +39,11 @@ clusterDomain: cluster.local
 resolvConf: %(config)s/resolv.conf
 serializeImagePulls: false
 maxPods: 200
-# There is no registry to pull an image from again.
+# There is no registry to pull an image from again, and a disk that is nearly full would have all images deleted that
+# no pod uses at that moment, the one of every pod's sandbox among them. So no image is collected and nothing is evicted
+# for the sake of the disk: ``up`` asks for free space instead.
 imageGCHighThresholdPercent: 100
-evictionHard: {{memory.available: 200Mi, nodefs.available: 1%%, imagefs.available: 1%%}}
+evictionHard: {{memory.available: 200Mi}}
 # The machine's, not the node's: left as they are.
 protectKernelDefaults: false
 """

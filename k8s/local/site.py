@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -25,6 +26,9 @@ API_SERVICE_IP: Final = IPv4Address("10.96.0.1")
 DNS_IP: Final = IPv4Address("10.96.0.10")
 API_URL: Final = f"https://{NODE_IP}:6443"
 
+FREE_SPACE: Final = 6 * 2**30
+"""Bytes that a cluster needs beside what is cached: for its images, volumes and logs, and for what tests put there."""
+
 
 class Refused(Exception):
     """The cluster cannot be had as asked for; the message says why, and what to do."""
@@ -46,6 +50,16 @@ class Site:
             if any(folder.is_relative_to(hidden) for hidden in ("/var/lib", "/var/log", "/run")):
                 raise Refused(f"{folder}: the node has its own /var/lib, /var/log and /run; choose a folder elsewhere.")
         return cls(cluster=cluster, cache=cache)
+
+    def check_space(self) -> None:
+        """Raise Refused when the disk has too little free space for a cluster."""
+        free = shutil.disk_usage(self.cluster).free
+        if free < FREE_SPACE:
+            raise Refused(
+                f"{self.cluster}: the disk has {free / 2**30:.1f} GiB free, and a cluster needs"
+                f" {FREE_SPACE / 2**30:.0f} GiB. Free some, or set LOOKOUT_CLUSTER and LOOKOUT_CACHE to folders of"
+                " another disk."
+            )
 
     @property
     def bin(self) -> Path:
