@@ -45,7 +45,7 @@ PIPELINE: Final = Pipeline(
             version=1,
             prepare="stages.threat_detect.core:prepare",
             reads=(
-                Reads(role="picture", bucket="validate", pattern="valid/*"),
+                Reads(role="picture", bucket="validate", pattern="valid/*", first_seen=True),
                 Reads(role="detections", bucket="object-detect", pattern="*.json"),
                 NAME,
             ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from lookout.domain.records import AlertDraft, InputRef, Json, JsonObject, Member, Reference, Tally
@@ -83,6 +84,8 @@ def _object(value: Mapping[str, int]) -> dict[str, Json]:
 def alert_id(draft: AlertDraft) -> str:
     """Return the identity of an alert: a new model, a new rule version, a rerun or another place of the picture gives
     the same, so no mail is repeated."""
+    if draft.escalates:
+        return digest("escalation/1", alert_id(replace(draft, escalates=False)))
     if draft.subject is None:
         return digest("alert/1", draft.user, draft.rule, draft.picture_key, draft.picture_sha256, draft.recipient)
     return digest("alert/2", draft.user, draft.rule, draft.subject, draft.picture_sha256, draft.recipient)

@@ -10,7 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from lookout.domain.policy.verdicts import RuleVerdict, Verdict
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = Mapping[str, Json]
@@ -152,6 +155,7 @@ class AlertDraft:
     The identity beside the rule and the recipient is the picture: its sha256 and its ``subject``, what names it
     wherever it lies; alerts of older versions have none, and are known by the picture's key. ``detail`` is what a
     channel renders; the engine adds nothing to it. ``evidence`` is the key of the output that shows the threat.
+    ``escalates`` says that it tells somebody of an alert that nobody has acknowledged.
     """
 
     user: str
@@ -163,6 +167,7 @@ class AlertDraft:
     evidence: str
     detail: JsonObject = field(default_factory=dict)
     subject: str | None = None
+    escalates: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,7 +176,8 @@ class Result:
 
     ``label`` is a short text by which the ledger finds remarkable datums again (``invalid: truncated``), None for the
     ordinary; ``facts`` are kept with the record; ``counts`` are added to the tally of the datum's group; ``at_s`` is
-    when the subject happened. ``group`` is the datum's group, where its content and not its key says it.
+    when the subject happened. ``group`` is the datum's group, where its content and not its key says it. ``alerts`` are
+    told in any case; of ``verdicts`` the ledger decides, by what it remembers, whether and when they are told.
     """
 
     outputs: tuple[Output, ...] = ()
@@ -181,12 +187,13 @@ class Result:
     at_s: float | None = None
     group: str | None = None
     alerts: tuple[AlertDraft, ...] = ()
+    verdicts: tuple[RuleVerdict, ...] = ()
 
     def __post_init__(self) -> None:
         keys = [output.key for output in self.outputs]
         if len(set(keys)) != len(keys):
             raise ValueError(f"expected each output key once, got {sorted(keys)}")
-        for draft in self.alerts:
+        for draft in (*self.alerts, *(draft for verdict in self.verdicts for draft in verdict.all_drafts)):
             if draft.evidence not in keys:
                 raise ValueError(f"expected evidence among the outputs {sorted(keys)}, got {draft.evidence!r}")
 
@@ -229,7 +236,11 @@ class InputRef:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """A datum that was processed: identity, what it read, what it made, and by which code and run. Never changed."""
+    """A datum that was processed: identity, what it read, what it made, and by which code and run. Never changed.
+
+    ``alert_ids`` are the alerts that it may have entered; ``decided`` says that the policy has decided on it, now or
+    before, so that its decisions are to be looked at when it changes.
+    """
 
     hash: str
     stage: str
@@ -247,6 +258,7 @@ class Record:
     started_at_s: float = 0.0
     finished_at_s: float = 0.0
     alert_ids: tuple[str, ...] = ()
+    decided: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -307,7 +319,9 @@ class AlertState(StrEnum):
 class Alert:
     """An alert as the outbox keeps it. ``id`` is the digest of its draft's identity. ``tries`` counts tries of any end,
     ``doubts`` those that may have arrived; ``settled_at_s`` is the end of the last one. ``keys`` are those of the
-    datums that need it, of one picture that lies in several places; none: the one of its draft."""
+    datums that need it, of one picture that lies in several places; none: the one of its draft. ``place`` is set by the
+    policy, which alone enters and cancels such an alert: the place of its group. Alerts with the same ``summary`` leave
+    in one letter a recipient, once the last of them is due."""
 
     id: str
     draft: AlertDraft
@@ -324,6 +338,8 @@ class Alert:
     error: str | None = None
     settled_at_s: float | None = None
     keys: tuple[str, ...] = ()
+    place: str | None = None
+    summary: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -340,6 +356,9 @@ class Outcome:
     - PENDING: handed back to be planned again; the slot stays dirty, no try counted.
     - RETRACTED: the inputs are gone; record, outputs, tally and pending alerts go too.
 
+    ``verdicts`` are decided by the policy in the same transaction, and what was decided on the datum before is taken
+    back where a rule does not match any more.
+
     ``marks`` are the slots downstream to be planned again, in the same transaction; ``marks_if_refused`` are those
     instead if the ledger makes it FAILED, because the record is in conflict with another. ``interim`` says that the
     record may be applied though its slot was marked after the claim: it is whole, of a moment ago, and the slot stays
@@ -349,6 +368,7 @@ class Outcome:
     state: State
     record: Record | None = None
     alerts: tuple[Alert, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
     error: str | None = None
     final: bool = True
     republished: bool = False

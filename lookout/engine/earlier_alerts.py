@@ -19,8 +19,14 @@ class EarlierAlerts:
     def __init__(self, pipeline: Pipeline, ledger: Ledger, drafts: Sequence[AlertDraft]) -> None:
         self._pipeline = pipeline
         digests = {draft.picture_sha256 for draft in drafts}
-        ids = {id_ for digest in digests for record in _readers(ledger, digest) for id_ in record.alert_ids}
+        readers = [(digest, record) for digest in digests for record in _readers(ledger, digest)]
+        self._done = {(record.stage, digest) for digest, record in readers}
+        ids = {id_ for _, record in readers for id_ in record.alert_ids}
         self._alerts = list(ledger.alerts(ids=ids)) if ids else []
+
+    def is_repeated(self, stage: str, sha256: str) -> bool:
+        """Tell whether the stage has done the picture before, at whatever place and by whatever references."""
+        return (stage, sha256) in self._done
 
     def identified(self, draft: AlertDraft) -> AlertDraft:
         """Return the draft with the identity of an earlier alert of the same rule for the same recipient, if there is

@@ -6,12 +6,15 @@ Marks the ledger where an input has to be looked at or made again; settles nothi
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from lookout.domain.errors import Corrupt, InputRejected, ObjectChanged, ObjectMissing
 from lookout.domain.identity import alert_id, digest
 from lookout.domain.isolation import is_outage, reason
 from lookout.domain.pipeline import Pipeline
-from lookout.domain.records import Alert, AlertState, Claim, Mark, Outcome, Record, State
+from lookout.domain.policy.verdicts import RuleVerdict, Verdict
+from lookout.domain.records import Alert, AlertDraft, AlertState, Claim, Mark, ObjectRef, Outcome, Record, State
 from lookout.engine.downstream import DownstreamMarks
 from lookout.engine.earlier_alerts import EarlierAlerts
 from lookout.engine.planner import PlannedDatum
@@ -49,29 +52,49 @@ class Outcomes:
             return self._tried(claim, exc)
 
     def _success(self, planned: PlannedDatum, run: StageRun) -> Outcome:
+        proposed = [*run.alerts, *(draft for verdict in run.verdicts for draft in verdict.all_drafts)]
+        earlier = EarlierAlerts(self._pipeline, self._ledger, proposed)
         evidence = {ref.key: ref for ref in run.outputs}
-        earlier = EarlierAlerts(self._pipeline, self._ledger, run.alerts)
-        drafts = [earlier.identified(draft) for draft in run.alerts]
-        alerts = tuple(
-            Alert(
-                id=alert_id(draft),
-                draft=draft,
-                evidence=evidence[draft.evidence],
-                datum_hash=planned.hash,
-                run=self._session.run,
-                code=self._session.code,
-                created_at_s=self._session.clock(),
-                state=AlertState.PENDING,
+
+        def alerts_of(drafts: Iterable[AlertDraft]) -> tuple[Alert, ...]:
+            return tuple(self._alert(planned, earlier.identified(draft), evidence) for draft in drafts)
+
+        def verdict_of(given: RuleVerdict) -> Verdict:
+            repeated = earlier.is_repeated(planned.claim.stage, given.picture_sha256)
+            return Verdict(
+                match=replace(given.match, repeated=repeated),
+                policy=given.policy,
+                picture_sha256=given.picture_sha256,
+                rule_sha256=given.rule_sha256,
+                alerts=alerts_of(given.drafts),
+                escalations=alerts_of(given.escalations),
             )
-            for draft in drafts
-        )
-        record = self._record(planned, run, tuple(alert.id for alert in alerts))
+
+        alerts = alerts_of(run.alerts)
+        verdicts = tuple(map(verdict_of, run.verdicts))
+        record = self._record(planned, run, alerts, verdicts)
         # Charts of a group that gets pictures all the time would be superseded for ever: each is shown, then made anew.
         grouped = self._pipeline.stage(record.stage).grouped
-        outcome = Outcome(state=State.SUCCESS, record=record, alerts=alerts, interim=grouped)
+        outcome = Outcome(state=State.SUCCESS, record=record, alerts=alerts, verdicts=verdicts, interim=grouped)
         return self._marks.add(planned.claim, outcome, record)
 
-    def _record(self, planned: PlannedDatum, run: StageRun, alert_ids: tuple[str, ...]) -> Record:
+    def _alert(self, planned: PlannedDatum, draft: AlertDraft, evidence: Mapping[str, ObjectRef]) -> Alert:
+        return Alert(
+            id=alert_id(draft),
+            draft=draft,
+            evidence=evidence[draft.evidence],
+            datum_hash=planned.hash,
+            run=self._session.run,
+            code=self._session.code,
+            created_at_s=self._session.clock(),
+            state=AlertState.PENDING,
+        )
+
+    def _record(
+        self, planned: PlannedDatum, run: StageRun, alerts: Sequence[Alert], verdicts: Sequence[Verdict]
+    ) -> Record:
+        judged = [alert for verdict in verdicts for alert in (*verdict.alerts, *verdict.escalations)]
+        before = planned.claim.slot.record
         return Record(
             hash=planned.hash,
             stage=planned.claim.stage,
@@ -88,7 +111,8 @@ class Outcomes:
             code=self._session.code,
             started_at_s=run.started_at_s,
             finished_at_s=run.finished_at_s,
-            alert_ids=alert_ids,
+            alert_ids=tuple(alert.id for alert in (*alerts, *judged)),
+            decided=any(verdict.match.code is None for verdict in verdicts) or (before is not None and before.decided),
         )
 
     def _failure(self, claim: Claim, error: BaseException) -> Outcome:

@@ -114,9 +114,9 @@ class Planner:
         upstream: dict[str, dict[str, Slot]] = {}
         observed: dict[str, Observation] = {}
         for read in stage.reads:
-            if read.bucket == self._pipeline.inputs:
-                observed = self._ledger.find_inputs(read.bucket, keys)
-            elif read.bucket not in upstream:
+            if read.bucket == self._pipeline.inputs or read.first_seen:
+                observed = self._ledger.find_inputs(self._pipeline.inputs, keys)
+            if read.bucket != self._pipeline.inputs and read.bucket not in upstream:
                 upstream[read.bucket] = self._ledger.find_slots(read.bucket, keys)
         return [self._plan_one(stage, claim, observed.get(claim.key), upstream) for claim in claims]
 
@@ -137,7 +137,8 @@ class Planner:
                     return Outcome(state=State.UNRUNNABLE, error=f"{slot.stage} of {slot.key}: {slot.error}")
                 outputs = slot.record.outputs if slot is not None and slot.record is not None else ()
                 ref = read.find(outputs)
-                found = None if ref is None else JobInput(role=read.role, ref=ref, max_bytes=read.max_bytes)
+                seen_at_s = seen.observed_at_s if read.first_seen and seen is not None else None
+                found = None if ref is None else _result_input(read, ref, seen_at_s)
             if found is not None:
                 inputs.append(found)
             elif not read.optional:
@@ -238,12 +239,17 @@ class Planner:
             if isinstance(draft, PlannedDatum):
                 if _is_live(claim, draft.hash):
                     draft = self._marks.add(claim, _SKIP, claim.slot.record)
-                elif (old := history.get(draft.hash)) is not None and all(self._store.has(old.outputs)):
+                elif (old := history.get(draft.hash)) is not None and self._can_return(old):
                     draft = self._marks.add(claim, Outcome(state=State.SUCCESS, record=old, republished=True), old)
             else:
                 draft = self._marks.add(claim, draft, claim.slot.record if draft is _SKIP else None)
             decisions.append(draft)
         return decisions
+
+    def _can_return(self, record: Record) -> bool:
+        """Tell whether a record of history can be made live again as it is: its outputs are there, and the policy need
+        not decide anew."""
+        return not record.decided and all(self._store.has(record.outputs))
 
     def _history(self, hashes: Iterable[str]) -> dict[str, Record]:
         """Give the records of history that can be read: a datum of which one cannot is done again."""
@@ -277,6 +283,10 @@ def _job_input(read: Reads, seen: Observation, now_s: float) -> JobInput | None:
         observed_at_s=seen.observed_at_s,
         planned_at_s=max(seen.observed_at_s, now_s),
     )
+
+
+def _result_input(read: Reads, ref: ObjectRef, seen_at_s: float | None) -> JobInput:
+    return JobInput(role=read.role, ref=ref, max_bytes=read.max_bytes, observed_at_s=seen_at_s)
 
 
 def _known_facts(slot: Slot, inputs: Sequence[InputRef], recipe: str) -> JsonObject | None:

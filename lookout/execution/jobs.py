@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lookout.domain.policy.verdicts import RuleVerdict
 from lookout.domain.records import AlertDraft, JsonObject, Member, ObjectRef, Reference, Tally
 
 
@@ -56,6 +57,7 @@ class StageRun:
     at_s: float | None = None
     group: str | None = None
     alerts: tuple[AlertDraft, ...] = ()
+    verdicts: tuple[RuleVerdict, ...] = ()
     started_at_s: float = 0.0
     finished_at_s: float = 0.0
     error: BaseException | None = None

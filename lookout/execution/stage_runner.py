@@ -59,6 +59,7 @@ class StageRunner:
             at_s=result.at_s,
             group=result.group,
             alerts=result.alerts,
+            verdicts=result.verdicts,
             started_at_s=started_at_s,
             finished_at_s=time.time(),
         )

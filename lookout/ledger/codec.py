@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _decode: Final = json.loads
+_FIELDS: Final = 13
+"""Fields of a record that the policy has not decided on."""
 
 
 def write_record(record: Record) -> str:
@@ -50,6 +52,7 @@ def write_record(record: Record) -> str:
             record.started_at_s,
             record.finished_at_s,
             record.alert_ids,
+            *_some(record.decided or None),
         ]
     )
 
@@ -61,9 +64,8 @@ def read_record(hash_: str, stage: str, key: str, text: str) -> Record:
 
 
 def _record(hash_: str, stage: str, key: str, parts: Any) -> Record:
-    group, recipe, inputs, outputs, facts, counts, label, at_s, run, code, started_at_s, finished_at_s, alert_ids = (
-        parts
-    )
+    group, recipe, inputs, outputs, facts, counts, label, at_s, run, code, started_at_s, finished_at_s, *rest = parts
+    alert_ids, *decided = rest
     return Record(
         hash=hash_,
         stage=stage,
@@ -81,6 +83,7 @@ def _record(hash_: str, stage: str, key: str, parts: Any) -> Record:
         started_at_s=started_at_s,
         finished_at_s=finished_at_s,
         alert_ids=tuple(alert_ids),
+        decided=bool(decided),
     )
 
 
@@ -99,7 +102,8 @@ def _records(rows: Sequence[tuple[str, str, str, str]]) -> list[Record]:
     if not rows:
         return []
     bodies = decode_all([text for _, _, _, text in rows])
-    groups, recipes, inputs, outputs, *rest, alert_ids = zip(*bodies, strict=True)
+    decided = [len(body) > _FIELDS for body in bodies]
+    groups, recipes, inputs, outputs, *rest, alert_ids = zip(*[body[:_FIELDS] for body in bodies], strict=True)
     facts, counts, labels, times_s, runs, codes, starts_s, ends_s = rest
     read = _slices(_input_refs([item for items in inputs for item in items]), inputs)
     made = _slices(_refs([item for items in outputs for item in items]), outputs)
@@ -123,6 +127,7 @@ def _records(rows: Sequence[tuple[str, str, str, str]]) -> list[Record]:
         started_at_s=starts_s,
         finished_at_s=ends_s,
         alert_ids=map(tuple, alert_ids),
+        decided=decided,
     )
 
 
@@ -201,6 +206,7 @@ def write_alert(alert: Alert) -> str:
             [draft.sender, draft.recipient, draft.evidence, draft.detail],
             _ref_fields(alert.evidence),
             [alert.datum_hash, alert.run, alert.code, alert.created_at_s, *_some(alert.keys or None)],
+            *([] if alert.place is None else [[alert.place, alert.summary, draft.escalates]]),
         ]
     )
 
@@ -216,7 +222,8 @@ def read_alert(id_: str, text: str) -> Alert:
 
 
 def _alert(id_: str, parts: Any) -> Alert:
-    (user, rule, picture_key, picture_sha256, *subject), (sender, recipient, evidence, detail), ref, origin = parts
+    (user, rule, picture_key, picture_sha256, *subject), (sender, recipient, evidence, detail), ref, origin, *of = parts
+    place, summary, escalates = of[0] if of else (None, None, False)
     datum_hash, run, code, created_at_s, *keys = origin
     return Alert(
         id=id_,
@@ -230,6 +237,7 @@ def _alert(id_: str, parts: Any) -> Alert:
             evidence=evidence,
             detail=detail,
             subject=subject[0] if subject else None,
+            escalates=escalates,
         ),
         evidence=_ref(ref),
         datum_hash=datum_hash,
@@ -238,6 +246,8 @@ def _alert(id_: str, parts: Any) -> Alert:
         created_at_s=created_at_s,
         state=AlertState.PENDING,
         keys=tuple(keys[0]) if keys else (),
+        place=place,
+        summary=summary,
     )
 
 

@@ -40,6 +40,14 @@ class Basis:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PolicyText:
+    """A text of the policy's state: see ``rules.decisions``."""
+
+    name: tuple[str, str, str]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class KeptSlot:
     """A slot without its claim; ``hash`` is that of its live record. The other fields are those of ``SlotState``."""
 
@@ -111,7 +119,9 @@ class KeptPath:
     makers: tuple[str, ...]
 
 
-Entry: TypeAlias = Note | Basis | Reference | Observation | Record | KeptSlot | KeptPath | Publish | Alert | RunRecord
+Entry: TypeAlias = (
+    Note | Basis | Reference | Observation | Record | KeptSlot | KeptPath | Publish | Alert | PolicyText | RunRecord
+)
 """One thing that a ledger keeps."""
 
 
@@ -196,6 +206,7 @@ __all__ = [
     "LedgerSize",
     "Named",
     "Note",
+    "PolicyText",
     "UpkeepLedger",
     "at_rest",
     "ended",

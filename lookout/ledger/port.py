@@ -11,11 +11,11 @@ is *claimed* while an owner holds it by a token with a lease. An owner is one en
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 from lookout.domain.records import (
     Alert,
@@ -33,7 +33,10 @@ from lookout.domain.records import (
     Tally,
 )
 from lookout.ledger.rules.alerts import Delivered
+from lookout.ledger.rules.decisions import PolicyName, PolicyUnit
 from lookout.object_store.port import Publish
+
+T = TypeVar("T")
 
 DAMAGED_HINT: Final = (
     "Move ledger.sqlite and its -wal and -shm away together, then fill a new one: lookout ledger restore BACKUP; or, "
@@ -284,6 +287,18 @@ class Ledger(ABC):
     @abstractmethod
     def cancel_alerts(self, ids: Collection[str], now_s: float) -> int:
         """Call off alerts that wait or are DEAD, because a person asked. Says how many."""
+
+    # --- the policy of alerts -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def amend_policy(self, change: Callable[[PolicyUnit], T]) -> T:
+        """Change the policy's state and its alerts in one transaction, and return what ``change`` does: a pure function
+        of ``rules.decisions``, which may be called more than once."""
+
+    @abstractmethod
+    def policy_texts(self, kind: str, first: Collection[str] | None = None) -> Iterator[tuple[PolicyName, str]]:
+        """Yield the texts of the policy's state of this kind, of these first parts of their names or of all, in the
+        order of their names."""
 
     # --- runs -------------------------------------------------------------------------------------------------------
 

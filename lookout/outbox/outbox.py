@@ -7,9 +7,10 @@ repeated with a mark. docs/alerts.md has the states of an alert on one page.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Protocol
 
 from lookout.domain.errors import ObjectChanged, ObjectMissing
@@ -18,9 +19,11 @@ from lookout.domain.isolation import apart, reason
 from lookout.domain.records import Alert, AlertState
 from lookout.ledger.port import Delivered, Ledger
 from lookout.ledger.rules.alerts import WAITING, is_due
+from lookout.ledger.rules.decisions import fill_summaries
 from lookout.log import get_logger
 from lookout.object_store.port import ObjectReader
 from lookout.outbox.departure import Departure, uptime_s
+from lookout.outbox.letters import by_recipient, due_letters, letter_due_s, letters_of
 
 log = get_logger(__name__)
 
@@ -120,13 +123,11 @@ class Outbox:
         self.closed = False
         now_s = self.clock()
         self._slide_window(now_s)
-        due = [alert for alert in self.ledger.alerts(states=WAITING) if is_due(alert, now_s)]
-        due.sort(key=lambda alert: (alert.tries, alert.created_at_s, alert.id))
-        letters: deque[Sequence[Alert]] = deque([alert] for alert in due)
-        if due and len(due) + len(self._sent_at_s) > self.max_letters:
+        letters = deque(due_letters(self._waiting(now_s), self._singly, now_s))
+        if letters and len(letters) + len(self._sent_at_s) > self.max_letters:
             if now_s - self._digest_at_s < self.digest_every_s:
                 return self._digest_at_s + self.digest_every_s
-            letters = deque(_by_recipient(due, self._singly))
+            letters = deque(by_recipient(letters, self._singly))
             self._digest_at_s = now_s
         elsewhere: set[str] = set()
         unready = 0
@@ -149,6 +150,18 @@ class Outbox:
                 self.closed = True
                 break
         return self._next_s(elsewhere)
+
+    def _waiting(self, now_s: float) -> list[Alert]:
+        """Return the alerts that wait, once summaries that are due have what they list: the others are canceled."""
+        waiting = list(self.ledger.alerts(states=WAITING))
+        groups = {
+            ((alert.draft.user, alert.draft.rule), alert.place)
+            for alert in waiting
+            if alert.summary is not None and alert.place is not None and is_due(alert, now_s)
+        }
+        for rule, place in sorted(groups):
+            self.ledger.amend_policy(partial(fill_summaries, rule=rule, place=place, now_s=now_s))
+        return list(self.ledger.alerts(states=WAITING)) if groups else waiting
 
     def drain(self, stopping: Callable[[], bool] = lambda: False) -> float | None:
         """Make rounds until nothing is due that was not tried, or the other side takes no letters: for a process that
@@ -270,10 +283,12 @@ class Outbox:
 
     def _next_s(self, elsewhere: set[str]) -> float | None:
         held_s = self.clock() + HELD_S
-        due = (
-            max(alert.due_at_s, held_s) if alert.id in elsewhere else alert.due_at_s
-            for alert in self.ledger.alerts(states=WAITING)
-        )
+
+        def due_s(letter: Sequence[Alert]) -> float:
+            is_held = any(alert.id in elsewhere for alert in letter)
+            return max(letter_due_s(letter), held_s) if is_held else letter_due_s(letter)
+
+        due = map(due_s, letters_of(self.ledger.alerts(states=WAITING), self._singly))
         return min(due, default=None)
 
 
@@ -287,12 +302,3 @@ def _close(request: Request) -> None:
 def _plain(text: str | None) -> str | None:
     """Return the text as a ledger can keep it: of a path or an answer that is not UTF-8, the other bytes as escapes."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _by_recipient(alerts: Sequence[Alert], singly: Collection[str]) -> list[Sequence[Alert]]:
-    """Return a digest for each recipient; of the alerts ``singly`` a letter each."""
-    letters: dict[tuple[str, ...], list[Alert]] = defaultdict(list)
-    for alert in alerts:
-        alone = (alert.id,) if alert.id in singly else ()
-        letters[alert.draft.sender, alert.draft.recipient, *alone].append(alert)
-    return list(letters.values())

@@ -18,7 +18,8 @@ LATE_S = 300.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unsent:
-    """Alerts by state that are neither sent, written nor canceled. Of those that wait: since when the oldest does, when
+    """Alerts by state that are neither sent, written nor canceled. Of those that wait: since when the oldest does (one
+    of a summary from its time on), when
     the next is due (None: now), how many failed before, and what the one that was tried last met. ``late`` says that
     something of this is more than an alert on its way."""
 
@@ -62,7 +63,8 @@ def find_unsent(ledger: Ledger, now_s: float) -> Unsent:
     failed = 0
     last: tuple[float, str | None] = (float("-inf"), None)
     for alert in ledger.alerts(states=waiting) if waiting else ():
-        oldest_at_s = alert.created_at_s if oldest_at_s is None else min(oldest_at_s, alert.created_at_s)
+        since_s = alert.created_at_s if alert.place is None or alert.tries else max(alert.created_at_s, alert.due_at_s)
+        oldest_at_s = since_s if oldest_at_s is None else min(oldest_at_s, since_s)
         dues.append(now_s if is_due(alert, now_s) else alert.due_at_s)
         failed += alert.tries > 0
         last = max(last, (alert.settled_at_s or float("-inf"), alert.error), key=lambda seen: seen[0])

@@ -137,8 +137,8 @@ def test_another_file_is_no_backup(tmp_path, clock, content):
 
 def test_a_newer_form_is_refused(saved, clock):
     first, *rest = lines(saved)
-    rewrite(saved, first.replace(b'"lookout-ledger":3', b'"lookout-ledger":4'), *rest)
-    assert "update Lookout" in refused(saved, clock, "newer Lookout: its form is 4, this one knows 3").hint
+    rewrite(saved, first.replace(b'"lookout-ledger":4', b'"lookout-ledger":5'), *rest)
+    assert "update Lookout" in refused(saved, clock, "newer Lookout: its form is 5, this one knows 4").hint
 
 
 def test_every_cut_is_noticed(saved, clock):

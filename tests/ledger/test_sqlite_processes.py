@@ -261,10 +261,10 @@ def test_many_processes_may_make_the_file_at_once(path):
 def test_a_newer_form_is_refused_with_what_to_do(path):
     SqliteLedger(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE meta SET value = '5'")
+    connection.execute("UPDATE meta SET value = '6'")
     connection.commit()
     connection.close()
-    with pytest.raises(InputRejected, match=r"newer.*5.*knows 4.*update"):
+    with pytest.raises(InputRejected, match=r"newer.*6.*knows 5.*update"):
         SqliteLedger(path)
 
 
@@ -274,7 +274,7 @@ def test_an_older_form_is_brought_up_to_date_and_keeps_what_it_has(path, ledger)
     ledger.close()
     connection = sqlite3.connect(path)
     connection.executescript(
-        "DROP TABLE batches; DROP TABLE batched; ALTER TABLE alerts DROP COLUMN doubts;"
+        "DROP TABLE batches; DROP TABLE batched; DROP TABLE policy; ALTER TABLE alerts DROP COLUMN doubts;"
         " UPDATE alerts SET state = 'unknown', tries = 2, open = 0; UPDATE meta SET value = '1' WHERE name = 'form'"
     )
     connection.close()
@@ -311,7 +311,9 @@ def test_an_older_form_doubts_alerts_of_which_an_earlier_try_may_have_arrived(pa
     connection = sqlite3.connect(path)
     repeated = was == "pending" or (was, tries) == ("unknown", 1)
     connection.execute("UPDATE alerts SET state = ?, tries = ?, open = ?", (was, tries, repeated))
-    connection.executescript("ALTER TABLE alerts DROP COLUMN doubts; UPDATE meta SET value = '2' WHERE name = 'form'")
+    connection.executescript(
+        "DROP TABLE policy; ALTER TABLE alerts DROP COLUMN doubts; UPDATE meta SET value = '2' WHERE name = 'form'"
+    )
     connection.close()
     newer = SqliteLedger(path)
     (kept,) = newer.alerts()

@@ -145,7 +145,6 @@ BAD: list[tuple[str, bytes, list[str]]] = [
     ("rules object", b'{"rules": {}}', ["rules: expected a list, got {}"]),
     ("rule text", b'{"rules": ["x"]}', ['rules[0]: expected an object, got "x"']),
     ("version", rule_file(version=3), ["version: expected 1, got 3"]),
-    ("version 2", rule_file(version=2), ["home.json: version: version 2 is read by `lookout rules` only so far"]),
     ("version bool", rule_file(version="1"), ['version: expected 1, got "1"']),
     ("labels", rule_file(labels="voc"), ["labels: expected 'coco' or 'custom', got \"voc\""]),
     ("twice", b'{"rules": [{"to": [], "to": []}]}', ["rules[0].to: the name stands twice in one object"]),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from lookout.domain.errors import InputRejected
-from lookout.domain.pipeline import Refused
+from lookout.domain.pipeline import Accepted, Refused
 from lookout.domain.policy.records import Policy, Static
 from stages.threat_detect.rules.rules import accept
 from stages.threat_detect.rules.version2.form import FORMS
@@ -288,10 +288,29 @@ def test_more_than_40_rules_of_one_device_are_refused() -> None:
     assert len(read(*rules[:40]).rules) == 40
 
 
-def test_runs_refuse_version_2_with_a_sentence() -> None:
+def test_a_file_of_version_2_comes_into_force_with_what_planning_asks_for() -> None:
     (verdict,) = accept({"home.json": json.dumps(document()).encode()})
-    assert isinstance(verdict, Refused)
-    assert verdict.reason == "home.json: version: version 2 is read by `lookout rules` only so far"
+    assert isinstance(verdict, Accepted)
+    assert verdict.meta == {"rules": [{"name": "people", "user": "home", "devices": ["*"]}]}
+
+
+def test_a_rule_of_another_file_of_any_version_is_not_given_twice() -> None:
+    older = {"rules": [{**rule(), "name": "people"}]}
+    first, second = accept({"a.json": json.dumps(older).encode(), "b.json": json.dumps(document()).encode()})
+    assert isinstance(first, Accepted)
+    assert isinstance(second, Refused)
+    assert 'user "home" has a rule "people" in a.json too' in second.reason
+
+
+def test_more_than_40_rules_of_one_device_in_several_files_are_refused() -> None:
+    files = {
+        f"{number}.json": json.dumps(document(rule(name=f"r{number}", devices=["gate"]))).encode()
+        for number in range(41)
+    }
+    refused = [one for one in accept(files) if isinstance(one, Refused)]
+    assert [one.reason.partition(": ")[2] for one in refused] == [
+        'rules: 41 rules of version 2 watch the device "gate"; at most 40 may'
+    ]
 
 
 # --- the schema ------------------------------------------------------------------------------------------------------

@@ -1,16 +1,28 @@
-"""The state of a group and its sightings as JSON: lists without names, as a store keeps thousands of them."""
+"""State of the policy as JSON: lists without names for groups and sightings, as a store keeps thousands of them."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from operator import attrgetter
 from typing import Any, Final
 
-from lookout.domain.policy.records import Entry, Event, Group, Kept, LateSummary, Summary, Told
+from lookout.domain.policy.records import (
+    Entry,
+    Event,
+    Group,
+    Kept,
+    LateSummary,
+    Policy,
+    Silence,
+    Static,
+    Summary,
+    Told,
+)
 from lookout.domain.policy.sightings import Sightings
+from lookout.domain.policy.verdicts import KeptGroup, PictureDecision
 
 _VALUES: Final = {
     one: attrgetter(*(field.name for field in fields(one))) for one in (Event, Told, Entry, Summary, LateSummary)
@@ -20,15 +32,42 @@ _VALUES: Final = {
 
 def group_to_json(group: Group) -> str:
     """Return the state of a group as text."""
-    parts = (group.events, group.told, group.entries, group.summaries)
-    late = None if group.late is None else _values(group.late)
-    plain = [group.decisions, group.newest_s, *([_values(one) for one in part] for part in parts), late]
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return _dump(_group_to_plain(group))
 
 
 def group_from_json(text: str) -> Group:
     """Return the group that ``group_to_json`` wrote."""
-    decisions, newest_s, events, told, entries, summaries, late = json.loads(text)
+    return _group_from_plain(json.loads(text))
+
+
+def kept_group_to_json(kept: KeptGroup) -> str:
+    """Return the state of a group as a ledger keeps it as text."""
+    policy = None if kept.policy is None else asdict(kept.policy)
+    return _dump([_group_to_plain(kept.group), policy, kept.waiting])
+
+
+def kept_group_from_json(text: str) -> KeptGroup:
+    """Return what ``kept_group_to_json`` wrote."""
+    group, policy, waiting = json.loads(text)
+    return KeptGroup(
+        group=_group_from_plain(group),
+        policy=None if policy is None else _policy(**policy),
+        waiting={name: tuple(ids) for name, ids in waiting.items()},
+    )
+
+
+def _policy(static: Mapping[str, float] | None, **others: Any) -> Policy:
+    return Policy(static=None if static is None else Static(**static), **others)
+
+
+def _group_to_plain(group: Group) -> list[Any]:
+    parts = (group.events, group.told, group.entries, group.summaries)
+    late = None if group.late is None else _values(group.late)
+    return [group.decisions, group.newest_s, *([_values(one) for one in part] for part in parts), late]
+
+
+def _group_from_plain(plain: list[Any]) -> Group:
+    decisions, newest_s, events, told, entries, summaries, late = plain
     return Group(
         decisions=decisions,
         newest_s=newest_s,
@@ -40,9 +79,34 @@ def group_from_json(text: str) -> Group:
     )
 
 
+def decisions_to_json(decisions: Iterable[PictureDecision]) -> str:
+    """Return the decisions on one picture as text."""
+    return _dump([asdict(one) for one in decisions])
+
+
+def decisions_from_json(text: str) -> list[PictureDecision]:
+    """Return what ``decisions_to_json`` wrote."""
+    return [_decision(**plain) for plain in json.loads(text)]
+
+
+def _decision(rule: list[str], kept: Mapping[str, Any], alerts: list[str], **others: Any) -> PictureDecision:
+    user, name = rule
+    return PictureDecision(rule=(user, name), kept=Kept(**kept), alerts=tuple(alerts), **others)
+
+
+def silences_to_json(silences: Iterable[Silence]) -> str:
+    """Return silences as text."""
+    return _dump([asdict(one) for one in silences])
+
+
+def silences_from_json(text: str) -> tuple[Silence, ...]:
+    """Return what ``silences_to_json`` wrote."""
+    return tuple(Silence(**{**plain, "devices": tuple(plain["devices"])}) for plain in json.loads(text))
+
+
 def sightings_to_json(sightings: Sightings) -> str:
     """Return sightings as text."""
-    return json.dumps(sightings.plain(), ensure_ascii=False, separators=(",", ":"))
+    return _dump(sightings.plain())
 
 
 def sightings_from_json(text: str) -> Sightings:
@@ -59,12 +123,16 @@ def sightings_from_json(text: str) -> Sightings:
 
 def kept_to_json(kept: Kept) -> str:
     """Return what is kept of a decision as text."""
-    return json.dumps(asdict(kept), ensure_ascii=False, separators=(",", ":"))
+    return _dump(asdict(kept))
 
 
 def kept_from_json(text: str) -> Kept:
     """Return what ``kept_to_json`` wrote."""
     return Kept(**json.loads(text))
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _values(record: Any) -> Any:

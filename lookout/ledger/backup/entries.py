@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, cast
 from lookout.domain.errors import Corrupt
 from lookout.domain.records import Alert, AlertState, Json, ObjectRef, Observation, Record, Reference, State
 from lookout.ledger import codec
-from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note
+from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note, PolicyText
 from lookout.ledger.port import RunRecord
 from lookout.object_store.port import Publish
 
@@ -156,6 +156,7 @@ _KINDS: Final[dict[type, str]] = {
     KeptPath: "path",
     Publish: "change",
     Alert: "alert",
+    PolicyText: "policy",
     RunRecord: "run",
 }
 _WRITERS: Final = cast(
@@ -170,6 +171,7 @@ _WRITERS: Final = cast(
         "path": _write_path,
         "change": lambda e: [e.bucket, e.key, *_write_ref(e.ref)],
         "alert": _write_alert,
+        "policy": lambda e: [*e.name, e.text],
         "run": _write_run,
     },
 )
@@ -183,5 +185,6 @@ _READERS: Final[dict[str, Callable[..., Entry]]] = {
     "path": _read_path,
     "change": lambda bucket, key, *ref: Publish(bucket=bucket, key=key, ref=_read_ref(bucket, key, *ref)),
     "alert": _read_alert,
+    "policy": lambda kind, first, second, text: PolicyText(name=(kind, first, second), text=text),
     "run": _read_run,
 }

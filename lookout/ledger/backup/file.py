@@ -30,7 +30,7 @@ from lookout.domain.errors import Corrupt, InputRejected, Unavailable
 from lookout.ledger.backup.entries import kind_of, read_entry, write_entry
 from lookout.ledger.maintenance import Entry, UpkeepLedger
 
-FORM: Final = 3
+FORM: Final = 4
 """Raised whenever an older program could misread what a newer one writes."""
 _MAGIC: Final = "lookout-ledger"
 _LONGEST_LINE: Final = 64 * 1024 * 1024

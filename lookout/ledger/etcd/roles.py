@@ -26,8 +26,8 @@ OF_RESULTS: Final = (keys.PATH, keys.MAKERS)
 """A bucket comes first: of the stage whose bucket it is."""
 OF_INPUTS: Final = (keys.INPUT, keys.INPUTS)
 """The bucket of inputs comes first: of whoever looks at inputs."""
-OF_ALERTS: Final = (keys.ALERT, keys.ALERT_STATE, keys.ALERT_RUN)
-"""Of the stage that makes alerts."""
+OF_ALERTS: Final = (keys.ALERT, keys.ALERT_STATE, keys.ALERT_RUN, keys.POLICY)
+"""Of the stage that makes alerts, and decides on them."""
 OF_CUTS: Final = (keys.BATCH_KEYS, keys.CUT)
 """Of whoever cuts batches."""
 OF_OPERATOR: Final = (keys.META, keys.NOTE, keys.REFERENCES)

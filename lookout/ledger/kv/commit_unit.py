@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from lookout.domain.records import Alert, AlertState, Mark, ObjectRef, Record
 from lookout.ledger.kv import keys, record_values, slot_values
 from lookout.ledger.kv.outbox import alert_writes
+from lookout.ledger.kv.policy import KeptTexts
 from lookout.ledger.kv.port import Delete, Guarded, Put, Unchanged
 from lookout.ledger.kv.record_values import KeptAlert, Path
 from lookout.ledger.kv.slot_reader import SlotView
@@ -21,6 +22,7 @@ from lookout.ledger.kv.tallies import GroupSums, Shards
 from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.rules import alerts as delivery
 from lookout.ledger.rules import slots as settling
+from lookout.ledger.rules.decisions import PolicyName
 from lookout.ledger.rules.slots import SlotState
 from lookout.object_store.port import Publish
 
@@ -40,6 +42,7 @@ class Read:
     below: dict[Name, list[Name]] = field(default_factory=dict)
     """By path, those that have it as a folder."""
     tallies: dict[str, Shards] = field(default_factory=dict)
+    policy: KeptTexts = field(default_factory=KeptTexts)
     revision: int = 0
     """Revision at which the paths were read."""
 
@@ -136,6 +139,12 @@ class CommitUnit:
 
     # --- alerts -----------------------------------------------------------------------------------------------------
 
+    def policy_text(self, name: PolicyName) -> str | None:
+        return self._read.policy.texts[name]
+
+    def put_policy_text(self, name: PolicyName, text: str | None) -> None:
+        self._read.policy.put(name, text)
+
     def alert(self, id_: str) -> Alert | None:
         kept = self._put.get(id_) or self._read.alerts.get(id_)
         return kept.alert if kept is not None else None
@@ -178,6 +187,7 @@ class CommitUnit:
         for group, sums in self._sums.items():
             sums.write(self._draft, self._read.tallies.get(group) or Shards({}), self._shard)
         self._write_alerts()
+        self._read.policy.write(self._draft)
         self._draft.release(settled)
         return settled
 

@@ -19,6 +19,7 @@ from lookout.ledger.kv.commit_unit import CommitUnit, Name, Read, below_path
 from lookout.ledger.kv.keyspace import GETS, Keyspace
 from lookout.ledger.kv.leases import Leases
 from lookout.ledger.kv.outbox import Alerts
+from lookout.ledger.kv.policy import PolicyTexts
 from lookout.ledger.kv.port import Found, Kv, Range
 from lookout.ledger.kv.publishing import Publishing
 from lookout.ledger.kv.record_values import Path
@@ -28,6 +29,7 @@ from lookout.ledger.kv.tallies import SHARDS, Shards, read_shards
 from lookout.ledger.kv.transaction import TransactionBuilder
 from lookout.ledger.port import Settled
 from lookout.ledger.rules import slots as settling
+from lookout.ledger.rules.decisions import alerts_read, names_read
 
 Pair = tuple[Claim, Outcome]
 BELOW = 200
@@ -39,14 +41,17 @@ OPS = 700
 class Commits:
     """Commits of outcomes. See ``Ledger``."""
 
-    def __init__(self, space: Keyspace, claims: Claims, leases: Leases, alerts: Alerts, publishing: Publishing) -> None:
-        self._space, self._claims, self._leases, self._alerts, self._publishing = (
-            space,
-            claims,
-            leases,
-            alerts,
-            publishing,
-        )
+    def __init__(
+        self,
+        space: Keyspace,
+        claims: Claims,
+        leases: Leases,
+        alerts: Alerts,
+        publishing: Publishing,
+        policy: PolicyTexts,
+    ) -> None:
+        self._space, self._claims, self._leases, self._alerts = space, claims, leases, alerts
+        self._publishing, self._policy = publishing, policy
 
     def commit(self, outcomes: Sequence[Pair]) -> list[Settled]:
         self._space.check_writing()
@@ -194,6 +199,7 @@ class Commits:
             alerts.update(view.kept.loose if view.kept is not None else ())
         paths.update((bucket, folder) for bucket, key in made for folder in settling.folders(key))
         self._read_paths(read, sorted(paths), sorted(made))
+        alerts |= self._read_policy(piece, read)
         read.alerts = self._alerts.find(alerts) if alerts else {}
         self._read_tallies(read, sorted(groups))
 
@@ -219,6 +225,21 @@ class Commits:
         for name, kv in zip(names, kvs, strict=True):
             read.paths.setdefault(name, record_values.read_path(kv))
 
+    def _read_policy(self, piece: Sequence[Pair], read: Read) -> set[str]:
+        """Read the policy's state that the outcomes are decided by; the ids of alerts that are looked at then."""
+        known = read.policy
+        while True:
+            names = {
+                name
+                for claim, outcome in piece
+                if (view := read.views.get((claim.stage, claim.key))) is not None
+                for name in names_read(claim.stage, claim.key, view.row.record, outcome, known.texts)
+            }
+            missing = names - known.texts.keys()
+            if not missing:
+                return alerts_read(known.texts)
+            known.add(self._policy.read(missing))
+
     def _read_tallies(self, read: Read, groups: Sequence[str]) -> None:
         for start in range(0, len(groups), 100):
             some = groups[start : start + 100]
@@ -238,7 +259,9 @@ def pieces(outcomes: Sequence[Pair]) -> list[list[Pair]]:
         outputs = record.outputs if record is not None else ()
         new = {(ref.bucket, folder) for ref in outputs for folder in settling.folders(ref.key)} - above
         more_compares = len(outputs) + len(new) + 1 if record is not None else 0
-        more_ops = 4 * len(outcome.alerts) + len(outcome.marks) + 1
+        judged = [alert for verdict in outcome.verdicts for alert in (*verdict.alerts, *verdict.escalations)]
+        more_compares += 2 * len(outcome.verdicts)
+        more_ops = 4 * (len(outcome.alerts) + len(judged)) + len(outcome.marks) + 1 + 2 * len(outcome.verdicts)
         if record is not None:
             more_ops += 5 + len(record.inputs) + 2 * len(record.outputs)
         if not found or compares + more_compares > 85 or ops + more_ops > OPS or len(found[-1]) >= 500:

@@ -62,6 +62,8 @@ ALERT_STATE: Final = b"O"
 """state, (created), id -> when it is due, or who sends it."""
 ALERT_RUN: Final = b"v"
 """run, (created), id."""
+POLICY: Final = b"h"
+"""kind, first, second -> a text of the policy's state."""
 RUN: Final = b"j"
 """id -> a run."""
 RUN_START: Final = b"y"
@@ -89,8 +91,8 @@ KINDS: Final = frozenset(
     b"".join(
         (
             META, SLOT, DIRTY, SUSPECT, STATE, LABEL, CLAIM, LEASE, TOKEN, RECORD, USER, PATH, MAKERS, MEMBER, TALLY,
-            CHANGE, PUBLISHING, INPUT, INPUTS, REFERENCES, BASIS, NOTE, ALERT, ALERT_STATE, ALERT_RUN, RUN, RUN_START,
-            RUN_OPEN, BATCH, BATCH_KEYS, BATCH_STATE, BATCH_RUN, CUT, OWNER, ALIVE, WRITER,
+            CHANGE, PUBLISHING, INPUT, INPUTS, REFERENCES, BASIS, NOTE, ALERT, ALERT_STATE, ALERT_RUN, POLICY, RUN,
+            RUN_START, RUN_OPEN, BATCH, BATCH_KEYS, BATCH_STATE, BATCH_RUN, CUT, OWNER, ALIVE, WRITER,
         )
     )
 )  # fmt: skip

@@ -29,11 +29,11 @@ from lookout.ledger.kv.port import (
 )
 from lookout.ledger.kv.slot_reader import SlotView, views
 
-FORM: Final = 4
+FORM: Final = 5
 """Raised whenever an older program could misread what a newer one wrote: keys, values, or the forms of ``codec``."""
-OLDER: Final = (2, 3)
+OLDER: Final = (2, 3, 4)
 """Forms of which everything can be read as it is: 2 has no doubts of alerts, and held alerts among the others; in 3
-alerts have no subject."""
+alerts have no subject, in 4 no policy has decided."""
 FILLING: Final = b"filling"
 """In the place of the form while a ledger is filled from a backup."""
 GETS: Final = 120

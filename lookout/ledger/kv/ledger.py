@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from lookout.domain.records import (
     Alert,
@@ -34,6 +35,7 @@ from lookout.ledger.kv.leases import Leases
 from lookout.ledger.kv.maintenance import Maintenance
 from lookout.ledger.kv.marks import Marks
 from lookout.ledger.kv.outbox import Alerts
+from lookout.ledger.kv.policy import PolicyTexts
 from lookout.ledger.kv.port import KeyValues
 from lookout.ledger.kv.publishing import Publishing
 from lookout.ledger.kv.runs import Runs
@@ -41,7 +43,10 @@ from lookout.ledger.kv.sessions import Sessions
 from lookout.ledger.kv.slots import Slots
 from lookout.ledger.maintenance import Entry, LedgerSize, Named, UpkeepLedger
 from lookout.ledger.port import Delivered, RunRecord, Settled
+from lookout.ledger.rules.decisions import PolicyName, PolicyUnit
 from lookout.object_store.port import Publish
+
+T = TypeVar("T")
 
 
 class KvLedger(BatchLedger, UpkeepLedger):
@@ -61,7 +66,8 @@ class KvLedger(BatchLedger, UpkeepLedger):
         self._batches = Batches(space, self._batch_lists, self._sessions)
         self._claims = Claims(space, self._sessions)
         self._publishing = Publishing(space, self._history)
-        self._commits = Commits(space, self._claims, self._leases, self._alerts, self._publishing)
+        self._policy = PolicyTexts(space, self._alerts)
+        self._commits = Commits(space, self._claims, self._leases, self._alerts, self._publishing, self._policy)
         self._maintenance = Maintenance(space, self._sessions, self._history, self._publishing, self._slots)
 
     def close(self) -> None:
@@ -189,6 +195,12 @@ class KvLedger(BatchLedger, UpkeepLedger):
 
     def cancel_alerts(self, ids: Collection[str], now_s: float) -> int:
         return self._alerts.cancel_alerts(ids, now_s)
+
+    def amend_policy(self, change: Callable[[PolicyUnit], T]) -> T:
+        return self._policy.amend_policy(change)
+
+    def policy_texts(self, kind: str, first: Collection[str] | None = None) -> Iterator[tuple[PolicyName, str]]:
+        return self._policy.policy_texts(kind, first)
 
     def start_run(self, run: RunRecord) -> None:
         return self._runs.start_run(run)

@@ -22,7 +22,7 @@ from lookout.ledger.kv.slot_reader import SlotView
 from lookout.ledger.kv.spool import Bodies
 from lookout.ledger.kv.tallies import Shard, is_member, member_of, write_shard
 from lookout.ledger.kv.transaction import TransactionBuilder
-from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note
+from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note, PolicyText
 from lookout.ledger.port import RunRecord
 from lookout.ledger.rules import slots as settling
 from lookout.object_store.port import Publish
@@ -115,6 +115,8 @@ class Filler:
                     self._take_record(entry)
                 case KeptPath():
                     self._take_path(entry)
+                case PolicyText():
+                    self._put(self._draft.name(keys.POLICY, *entry.name), slot_values.dump(entry.text))
                 case RunRecord():
                     self._take_run(entry)
         self._take_references([entry for entry in todo if isinstance(entry, Reference)])

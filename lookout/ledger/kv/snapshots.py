@@ -16,11 +16,11 @@ from lookout.ledger.kv.history import read_makers
 from lookout.ledger.kv.port import Kv
 from lookout.ledger.kv.slot_reader import view_of
 from lookout.ledger.kv.spool import Spool
-from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note, at_rest, ended
+from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note, PolicyText, at_rest, ended
 
 COPIED: Final = (
     keys.NOTE, keys.BASIS, keys.REFERENCES, keys.INPUT, keys.RECORD, keys.SLOT, keys.DIRTY, keys.CLAIM, keys.LEASE,
-    keys.PATH, keys.MAKERS, keys.CHANGE, keys.ALERT, keys.RUN,
+    keys.PATH, keys.MAKERS, keys.CHANGE, keys.ALERT, keys.POLICY, keys.RUN,
 )  # fmt: skip
 """The kinds of keys that entries are made of; all others are computed from them, or are about living processes."""
 PAGE: Final = 300
@@ -53,6 +53,9 @@ class Snapshot:
             yield from record_values.read_changes(kv)
         for tail, _, kv in self._tails(keys.ALERT):
             yield at_rest(record_values.read_alert(keys.parts(tail, 1)[0], kv).alert, self._now_s)
+        for tail, _, kv in self._tails(keys.POLICY):
+            kind, first, second = keys.parts(tail, 3)
+            yield PolicyText(name=(kind, first, second), text=slot_values.load(kv, str))
         for tail, _, kv in self._tails(keys.RUN):
             yield ended(record_values.read_run(keys.parts(tail, 1)[0], kv), self._now_s)
 

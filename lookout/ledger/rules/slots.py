@@ -25,6 +25,7 @@ from lookout.domain.records import (
 )
 from lookout.ledger.port import Settled
 from lookout.ledger.rules import alerts as delivery
+from lookout.ledger.rules.decisions import PolicyUnit, settle_verdicts
 from lookout.object_store.port import Publish
 
 
@@ -81,7 +82,7 @@ class SlotState:
         return self.owner == claim.owner and self.token == claim.token and now_s < self.lease_end_s
 
 
-class UnitOfWork(Protocol):
+class UnitOfWork(PolicyUnit, Protocol):
     """Unit of work: the reads and writes of one transaction that settles claims."""
 
     def find(self, stage: str, key: str) -> SlotState | None:
@@ -114,17 +115,8 @@ class UnitOfWork(Protocol):
     def tally(self, record: Record, sign: int) -> None:
         """Add (+1) or take away (-1) what the record counts in its group."""
 
-    def alert(self, id_: str) -> Alert | None:
-        """Return the alert of that id."""
-
     def alerts_of(self, record: Record) -> Collection[str]:
         """Return the ids of alerts that entered with the record and may be waiting."""
-
-    def put_alert(self, alert: Alert) -> None:
-        """Enter or replace an alert."""
-
-    def withdraw_alert(self, id_: str, now_s: float) -> None:
-        """Cancel the alert if it is waiting; if it is being sent, cancel what would be tried again."""
 
     def share_alert(self, alert: Alert) -> None:
         """Keep which datums need an alert that is not certain to have arrived; undo ``withdraw_alert`` of one that is
@@ -292,13 +284,17 @@ def _replace(unit: UnitOfWork, row: SlotState, outcome: Outcome, now_s: float) -
                 unit.hold_path(ref, None)
                 unit.publish(Publish(bucket=ref.bucket, key=ref.key, ref=None))
         unit.tally(old, -1)
+    settle_verdicts(unit, row.key, old, outcome, row.stage, now_s)
     _replace_alerts(unit, row.key, old, outcome, now_s)
     row.record = new
 
 
 def _replace_alerts(unit: UnitOfWork, key: str, old: Record | None, outcome: Outcome, now_s: float) -> None:
+    """Enter the alerts of the outcome and withdraw those of the record before it, but for those of the policy."""
     carried = {alert.id: alert for alert in outcome.alerts}
-    again = set(outcome.record.alert_ids).difference(carried) if outcome.record is not None else set()
+    decided = {alert.id for verdict in outcome.verdicts for alert in (*verdict.alerts, *verdict.escalations)}
+    named = set(outcome.record.alert_ids) if outcome.record is not None else set()
+    again = {id_ for id_ in named - carried.keys() - decided if not _is_of_policy(unit.alert(id_))}
     for id_ in carried.keys() | again:
         known = unit.alert(id_)
         # A record of history comes back by itself, without its alerts: what was canceled in between waits again.
@@ -311,10 +307,16 @@ def _replace_alerts(unit: UnitOfWork, key: str, old: Record | None, outcome: Out
             if shared is not known or known.state is AlertState.SENDING:
                 unit.share_alert(shared)
     if old is not None:
-        for id_ in {*old.alert_ids, *unit.alerts_of(old)} - carried.keys() - again:
+        for id_ in {*old.alert_ids, *unit.alerts_of(old)} - carried.keys() - again - decided:
             known = unit.alert(id_)
+            if _is_of_policy(known):
+                continue
             left = None if known is None else delivery.unneeded(known, key)
             if left is None:
                 unit.withdraw_alert(id_, now_s)
             elif left.state in delivery.NOT_SENT:
                 unit.share_alert(left)
+
+
+def _is_of_policy(alert: Alert | None) -> bool:
+    return alert is not None and alert.place is not None

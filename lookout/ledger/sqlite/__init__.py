@@ -12,10 +12,11 @@ from lookout.ledger.sqlite.history import HistoryPart
 from lookout.ledger.sqlite.inputs import InputsPart
 from lookout.ledger.sqlite.maintenance import UpkeepPart
 from lookout.ledger.sqlite.outbox import OutboxPart
+from lookout.ledger.sqlite.policy import PolicyPart
 from lookout.ledger.sqlite.slots import ViewsPart
 
 
-class SqliteLedger(BatchesPart, CommitsPart, InputsPart, ViewsPart, HistoryPart, OutboxPart, UpkeepPart):
+class SqliteLedger(BatchesPart, CommitsPart, InputsPart, ViewsPart, HistoryPart, OutboxPart, PolicyPart, UpkeepPart):
     """See ``Ledger`` and ``BatchLedger``. One instance is for one thread; a process may open several on one file, and
     so may others.
 

@@ -18,9 +18,11 @@ from lookout.ledger import codec
 from lookout.ledger.port import Settled
 from lookout.ledger.rules import alerts as delivery
 from lookout.ledger.rules import slots as settling
+from lookout.ledger.rules.decisions import PolicyName
 from lookout.ledger.rules.slots import SlotState
 from lookout.ledger.sqlite.database import by_first, select_in
 from lookout.ledger.sqlite.outbox import find_alerts, save_alerts
+from lookout.ledger.sqlite.policy import PolicyTexts
 from lookout.ledger.sqlite.rows import MARK, SAVE_STATE, SLOT, Part, next_number, save_states, states_of, to_rows
 from lookout.object_store.port import Publish
 
@@ -102,6 +104,7 @@ class _UnitOfWork:
         self._put: dict[str, Alert] = {}
         self._shared: dict[str, Alert] = {}
         self._withdrawn: dict[str, bool] = {}
+        self._policy = PolicyTexts(connection)
         self._read(outcomes)
 
     # --- reading beforehand -----------------------------------------------------------------------------------------
@@ -138,6 +141,7 @@ class _UnitOfWork:
             self._of_datum.setdefault(hash_, []).append(id_)
             ids.add(id_)
         self._alerts = find_alerts(self._connection, ids)
+        self._looked_for = ids
 
     # --- the unit ---------------------------------------------------------------------------------------------------
 
@@ -195,7 +199,16 @@ class _UnitOfWork:
         if settling.is_tallied(record):
             self._live[record.group] += sign
 
+    def policy_text(self, name: PolicyName) -> str | None:
+        return self._policy.find(name)
+
+    def put_policy_text(self, name: PolicyName, text: str | None) -> None:
+        self._policy.put(name, text)
+
     def alert(self, id_: str) -> Alert | None:
+        if id_ not in self._looked_for:  # of another datum of the same group
+            self._looked_for.add(id_)
+            self._alerts.update(find_alerts(self._connection, [id_]))
         return self._alerts.get(id_)
 
     def alerts_of(self, record: Record) -> Collection[str]:
@@ -203,10 +216,11 @@ class _UnitOfWork:
 
     def put_alert(self, alert: Alert) -> None:
         self._alerts[alert.id] = self._put[alert.id] = alert
+        self._looked_for.add(alert.id)
         self._of_datum.setdefault(alert.datum_hash, []).append(alert.id)
 
     def withdraw_alert(self, id_: str, now_s: float) -> None:
-        alert = self._alerts.get(id_)
+        alert = self.alert(id_)
         if alert is None:
             return
         if alert.state is AlertState.SENDING:
@@ -252,6 +266,7 @@ class _UnitOfWork:
         save_alerts(self._connection, self._put.values())
         withdrawn = [(flag, id_) for id_, flag in self._withdrawn.items()]
         many("UPDATE alerts SET withdrawn = ? WHERE id = ?", withdrawn)
+        self._policy.write()
 
     def _write_records(self) -> None:
         if not self._kept:

@@ -23,6 +23,7 @@ from lookout.ledger.maintenance import (
     LedgerSize,
     Named,
     Note,
+    PolicyText,
     UpkeepLedger,
     at_rest,
     ended,
@@ -98,18 +99,15 @@ class UpkeepPart(Part, UpkeepLedger):
         for (bucket, key, *holder), makers in groupby(connection.execute(_PATHS), key=itemgetter(0, 1, 2, 3)):
             owner = (holder[0], holder[1]) if holder[0] is not None else None
             yield KeptPath(bucket=bucket, key=key, holder=owner, makers=tuple(row[4] for row in makers))
-        changes = "SELECT bucket, key, sha256, size, version FROM changes ORDER BY seq"
-        for bucket, key, sha256, size, version in connection.execute(changes):
-            ref = None
-            if sha256 is not None:
-                ref = ObjectRef(bucket=bucket, key=key, sha256=sha256, size=size, version=version)
-            yield Publish(bucket=bucket, key=key, ref=ref)
+        yield from _changes(connection)
         yield from (at_rest(alert, now_s) for alert in self.alerts())
+        for kind, first, second, body in connection.execute("SELECT * FROM policy ORDER BY kind, first, second"):
+            yield PolicyText(name=(kind, first, second), text=body)
         yield from (ended(run, now_s) for run in self.runs(-1))
 
     def load(self, entries: Iterable[Entry]) -> None:
         with self._db.write(durable=True) as connection:
-            for table in ("notes", "bases", "refs", *_COUNTED):
+            for table in ("notes", "bases", "refs", "policy", *_COUNTED):
                 if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None:  # noqa: S608
                     raise refuse_filled(str(self._db.path))
             filler = Filler(connection)
@@ -125,6 +123,15 @@ class UpkeepPart(Part, UpkeepLedger):
             for table in _COUNTED:
                 ((counts[table],),) = connection.execute(f"SELECT count(*) FROM {table}").fetchall()  # noqa: S608
         return LedgerSize(**counts, used_bytes=_file_bytes(self._db.path))
+
+
+def _changes(connection: sqlite3.Connection) -> Iterator[Publish]:
+    changes = "SELECT bucket, key, sha256, size, version FROM changes ORDER BY seq"
+    for bucket, key, sha256, size, version in connection.execute(changes):
+        ref = None
+        if sha256 is not None:
+            ref = ObjectRef(bucket=bucket, key=key, sha256=sha256, size=size, version=version)
+        yield Publish(bucket=bucket, key=key, ref=ref)
 
 
 def _to_named(bucket: str, rows: list[tuple[Any, ...]]) -> Iterator[Named]:

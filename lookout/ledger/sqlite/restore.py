@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from lookout.domain.errors import Corrupt
 from lookout.domain.records import Alert, ObjectRef, Observation, Record, Reference
 from lookout.ledger import codec
-from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note
+from lookout.ledger.maintenance import Basis, Entry, KeptPath, KeptSlot, Note, PolicyText
 from lookout.ledger.port import RunRecord
 from lookout.ledger.rules import slots as settling
 from lookout.ledger.sqlite.database import select_in
@@ -74,6 +74,8 @@ class Filler:
         changes = [(e.bucket, e.key, *_content(e.ref)) for e in todo if isinstance(e, Publish)]
         self._many("INSERT INTO changes (bucket, key, sha256, size, version) VALUES (?, ?, ?, ?, ?)", changes)
         save_alerts(self._connection, [e for e in todo if isinstance(e, Alert)])
+        texts = [(*e.name, e.text) for e in todo if isinstance(e, PolicyText)]
+        self._many("INSERT INTO policy VALUES (?, ?, ?, ?)", texts)
         self._runs([e for e in todo if isinstance(e, RunRecord)])
 
     def _many(self, sql: str, rows: Sequence[tuple[object, ...]]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-FORM: Final = 4
+FORM: Final = 5
 """Raised whenever an older program could misread what a newer one wrote: tables, or the forms of ``codec``."""
 
 _BATCHES: Final = """
@@ -30,7 +30,13 @@ UPDATE alerts SET state = 'unknown' WHERE state = 'pending' AND doubts = 1;
 UPDATE alerts SET open = 1 WHERE state = 'unknown';
 """
 
-UPGRADES: Final = {1: _BATCHES, 2: _DOUBTS, 3: ""}
+_POLICY: Final = """
+CREATE TABLE policy (
+    kind TEXT NOT NULL, first TEXT NOT NULL, second TEXT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (kind, first, second)) WITHOUT ROWID;
+"""
+
+UPGRADES: Final = {1: _BATCHES, 2: _DOUBTS, 3: "", 4: _POLICY}
 """What makes the tables of a form into those of the next one: only ever additions, so that a kill leaves either."""
 
 _FIRST: Final = """
@@ -101,4 +107,4 @@ CREATE INDEX runs_started ON runs (started_at_s, id);
 CREATE INDEX runs_open ON runs (owner) WHERE state = 'running';
 """
 
-SCHEMA: Final = _FIRST + _BATCHES + _DOUBTS
+SCHEMA: Final = _FIRST + _BATCHES + _DOUBTS + _POLICY

@@ -184,7 +184,7 @@ class _Attempt:
             if data is None:
                 complete = False
                 continue
-            seen_at_s = self._observed_at_s(item.ref)
+            seen_at_s = self._first_seen_at_s(stage, record, item)
             inputs[item.role] = Input(
                 role=item.role,
                 ref=item.ref,
@@ -194,12 +194,14 @@ class _Attempt:
             )
         return Work(key=record.key, inputs=inputs) if complete else None
 
-    def _observed_at_s(self, ref: ObjectRef) -> float | None:
-        """Return when a picture was first seen."""
-        if ref.bucket != self.pipelines[0].inputs:
+    def _first_seen_at_s(self, stage: Stage, record: Record, item: InputRef) -> float | None:
+        """Return when the picture was first seen, where the stage is told."""
+        bucket = self.pipelines[0].inputs
+        is_told = any(read.role == item.role and read.first_seen for read in stage.reads)
+        if item.ref.bucket != bucket and not is_told:
             return None
-        known = self.ledger.find_inputs(ref.bucket, [ref.key]).get(ref.key)
-        same = known is not None and known.ref is not None and known.ref.sha256 == ref.sha256
+        known = self.ledger.find_inputs(bucket, [record.key]).get(record.key)
+        same = known is not None and known.ref is not None and known.ref.sha256 == item.ref.sha256
         return known.observed_at_s if known is not None and same else None
 
     def _load(self, stage: Stage, record: Record) -> list[LoadedReference] | None:
@@ -265,7 +267,8 @@ class _Attempt:
             self.found.compare(where, was, now)
 
     def _compare_alert(self, result: Result) -> None:
-        draft = same_recipient(result.alerts, self.alert.draft)
+        drafts = [*result.alerts, *(draft for verdict in result.verdicts for draft in verdict.all_drafts)]
+        draft = same_recipient(drafts, self.alert.draft)
         if draft is None:
             self.found.differ("the alert", self.alert.id, None)
         else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -17,6 +17,9 @@ from lookout.domain.records import Json
 from stages.strict_json import path, printable, read, show
 from stages.threat_detect.rules.classes import ClassRef, check_coco_id, check_once, resolve
 from stages.threat_detect.rules.schema import MAX_NAME, ClassForm, OriginalForm, RuleForm, RulesForm, problems
+
+if TYPE_CHECKING:
+    from stages.threat_detect.rules.version2.rule import Rule2, RuleFile2
 
 ROLE: Final = "rules"
 NOBODY: Final = "nobody"
@@ -51,6 +54,11 @@ class Rule:
     recipients: tuple[str, ...]
     timezone: str
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """User and name, which identify a rule."""
+        return self.user, self.name
+
 
 def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
     """One verdict per rule file, in the order of the names; ``meta`` holds each rule's name, user and device globs.
@@ -60,16 +68,18 @@ def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
     """
     verdicts: list[Accepted | Refused] = []
     taken: dict[tuple[str, str], str] = {}
+    of_version2: list[Rule2] = []
     for name in sorted(files):
         if is_note(name):
             continue
         try:
-            rules = parse(name, files[name])
+            rules = parse_rules(name, files[name])
             _check_others(rules, name, taken)
+            of_version2 = _with_version2(of_version2, rules, name)
         except InputRejected as exc:
             verdicts.append(Refused(name=name, reason=str(exc)))
             continue
-        taken.update(((rule.user, rule.name), name) for rule in rules)
+        taken.update((rule.identity, name) for rule in rules)
         verdicts.append(Accepted(name=name, files={ROLE: files[name]}, meta={"rules": [_meta(rule) for rule in rules]}))
     return verdicts
 
@@ -80,32 +90,63 @@ def is_note(name: str) -> bool:
     return last.startswith(".") or last.endswith(_NOTES)
 
 
-def parse(name: str, data: bytes) -> tuple[Rule, ...]:
-    """Return the rules of one file. Raises InputRejected with a sentence that names file, place and field."""
+def parse_rules(name: str, data: bytes) -> tuple[Rule | Rule2, ...]:
+    """Return the rules of one file of any version. Raises InputRejected as ``parse_file`` does."""
+    found = parse_file(name, data)
+    return found if isinstance(found, tuple) else found.rules
+
+
+def parse_file(name: str, data: bytes) -> tuple[Rule, ...] | RuleFile2:
+    """Return the rules of one file, or the whole file if it is of version 2. Raises InputRejected with a sentence that
+    names file, place and field."""
     if not name.lower().endswith(".json"):
         raise InputRejected("a rule file is JSON and its name ends with .json", printable(name))
     try:
-        return _parse(read(data), name)
+        tree = read(data)
+        if isinstance(tree, dict) and tree.get("version") == NEXT_VERSION:
+            from stages.threat_detect.rules.version2.reading import parse_tree  # its forms are many
+
+            return parse_tree(tree)
+        return _parse(tree, name)
     except ValidationError as exc:
         raise InputRejected(problems(exc), printable(name)) from exc
     except InputRejected as exc:
         raise exc.within(printable(name)) from exc
 
 
+def parse(name: str, data: bytes) -> tuple[Rule, ...]:
+    """Return the rules of one file of version 1 or of the original form. Raises InputRejected."""
+    found = parse_file(name, data)
+    if not isinstance(found, tuple):
+        raise InputRejected("expected a file of version 1", printable(name))
+    return found
+
+
+def _with_version2(before: list[Rule2], rules: Sequence[Rule | Rule2], name: str) -> list[Rule2]:
+    """Return the rules of version 2 of all files so far. Raises InputRejected if too many of them watch one device."""
+    new = [rule for rule in rules if not isinstance(rule, Rule)]
+    if new:
+        from stages.threat_detect.rules.version2.reading import check_rules_of_a_device
+
+        try:
+            check_rules_of_a_device([*before, *new])
+        except InputRejected as exc:
+            raise exc.within(printable(name)) from exc
+    return [*before, *new]
+
+
 def _parse(tree: object, name: str) -> tuple[Rule, ...]:
     if not isinstance(tree, dict):
         raise InputRejected(f'expected an object with "rules", got {show(tree)}')
-    if tree.get("version") == NEXT_VERSION:
-        raise InputRejected("version 2 is read by `lookout rules` only so far", "version")
     if _ORIGINAL_FIELDS & tree.keys() and "rules" not in tree:
         return (_original(OriginalForm.model_validate(tree), _stem(name)),)
     return _rules(RulesForm.model_validate(tree))
 
 
-def _check_others(rules: Sequence[Rule], name: str, taken: Mapping[tuple[str, str], str]) -> None:
+def _check_others(rules: Sequence[Rule | Rule2], name: str, taken: Mapping[tuple[str, str], str]) -> None:
     """Refuse a rule that an earlier file has: with user, name and recipients alike, only one of two could ever mail."""
     for number, rule in enumerate(rules):
-        other = taken.get((rule.user, rule.name))
+        other = taken.get(rule.identity)
         if other is not None:
             what = f"user {show(rule.user)} has a rule {show(rule.name)} in {printable(other)} too"
             raise InputRejected(what, f"{printable(name)}: rules[{number}].name")
@@ -168,7 +209,7 @@ def _wanted(form: ClassForm, rule: RuleForm, place: tuple[int | str, ...], *, cu
     )
 
 
-def _meta(rule: Rule) -> Mapping[str, Json]:
+def _meta(rule: Rule | Rule2) -> Mapping[str, Json]:
     silent: Mapping[str, Json] = {} if rule.recipients else {"silent": True}
     return {"name": rule.name, "user": rule.user, "devices": list(rule.devices), **silent}
 

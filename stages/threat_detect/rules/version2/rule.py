@@ -71,6 +71,11 @@ class Rule2:
         return self.user, self.name
 
     @property
+    def timezone(self) -> str:
+        """IANA name of the zone of its times."""
+        return self.clock.zone.key or "UTC"
+
+    @property
     def recipients(self) -> tuple[str, ...]:
         """All recipients of the rule's channels."""
         return tuple(address for channel in self.channels for address in channel.recipients)
