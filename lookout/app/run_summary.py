@@ -151,8 +151,12 @@ class Summary:
 
 def unsent_lines(unsent: Unsent) -> list[str]:
     """Tell of all alerts that were not sent, of this run and of earlier ones; nothing where all were."""
+    planned = []
+    if unsent.planned and unsent.planned_at_s is not None:
+        line = f"{count(unsent.planned, 'alert')} held back by their rules, the next until {when(unsent.planned_at_s)};"
+        planned = [f"{line} a run, a watch or lookout alerts send after that sends them."]
     if not unsent.total:
-        return []
+        return planned
     counted = ", ".join(f"{number:,} {state.value}" for state, number in unsent.counts.items())
     line = f"NOT SENT: {count(unsent.total, 'alert')} ({counted})"
     if unsent.oldest_at_s is not None:
@@ -164,7 +168,7 @@ def unsent_lines(unsent: Unsent) -> list[str]:
         lines.append("The next run sends what is due; lookout alerts list --in pending --in unknown names them.")
     if unsent.dead:
         lines.append("What was refused for good waits for you: lookout alerts list --in dead, then resend or cancel.")
-    return lines
+    return lines + planned
 
 
 def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran, now_s: float) -> Summary:

@@ -35,7 +35,7 @@ COMMANDS: Final = {
     "verdict": ("lookout.cli.verdict:verdict", "End a run, and say what was found and what failed."),
     "look": ("lookout.cli.look:look", "Observe objects of the store and record them in the ledger."),
     "work": ("lookout.cli.work:work", "Work on one batch, one picture, or all batches of a run."),
-    "alerts": ("lookout.cli.alerts:alerts", "List, send, resend and cancel alerts."),
+    "alerts": ("lookout.cli.handling:alerts", "List, send, acknowledge, silence, resend and cancel alerts."),
     "trace": ("lookout.cli.trace:trace", "Show the provenance of an object, and what was made from it."),
     "verify": ("lookout.cli.verify:verify", "Make an alert again from its record, and say whether it is the same."),
     "gc": ("lookout.cli.gc:gc", "Remove orphaned results and old versions."),

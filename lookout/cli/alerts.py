@@ -18,7 +18,7 @@ from lookout.app.run_summary import unsent_lines
 from lookout.cli.options import json_option, page_status_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
-from lookout.domain.records import AlertState
+from lookout.domain.records import Alert, AlertState
 from lookout.ledger.rules.alerts import WAITING
 from lookout.outbox.unsent import find_unsent
 from lookout.text import count, printable, when
@@ -26,7 +26,7 @@ from lookout.text import count, printable, when
 LEFT_ALONE: Final = (AlertState.SENT, AlertState.WRITTEN, AlertState.SENDING, AlertState.CANCELED)
 
 
-@click.group(short_help="List, send, resend and cancel alerts.")
+@click.group(short_help="List, send, acknowledge, silence, resend and cancel alerts.")
 def alerts() -> None:
     """Alerts wait in the outbox until they are sent; each is sent once."""
 
@@ -133,6 +133,12 @@ def send(program: Program, max_mails: int, page_status: bool, state: Path | None
     else:
         click.echo("\n".join([f"{count(due, 'alert')} waited, {unsent.waiting:,} wait", *unsent_lines(unsent)]))
     sys.exit(EXIT_DATUM_FAILED if unsent.dead else Unavailable.exit_code if unsent.late else EXIT_OK)
+
+
+def find_alert(opened: Deployment, start: str) -> Alert:
+    """Return the one alert whose id starts so. Raises InputRejected for none or several."""
+    known = {alert.id: alert for alert in opened.ledger.alerts()}
+    return known[_find(start, known)]
 
 
 def _choose(opened: Deployment, starts: Collection[str]) -> tuple[dict[str, AlertState], set[str]]:

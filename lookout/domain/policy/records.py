@@ -114,7 +114,7 @@ class Match:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Silence:
     """A silence: pictures of ``devices`` from ``from_s`` to before ``until_s`` tell nothing by the rules that the glob
-    ``rule`` over ``user|name`` names."""
+    ``rule`` over ``user|name`` names. ``by``, ``why`` and ``made_at_s`` are for people."""
 
     id: str
     from_s: float
@@ -123,6 +123,8 @@ class Silence:
     devices: tuple[str, ...] = ("*",)
     by: str | None = None
     ended_at_s: float | None = None
+    why: str | None = None
+    made_at_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -51,7 +51,7 @@ def acknowledge(group: Group, key: str, by: str) -> tuple[Group, list[Change]]:
     """Mark the event as known whose alert has this picture: nothing more of it is told, and nobody else is."""
     told = next((one for one in group.told if one.key == key), None)
     event = find_event(group, told.told_s) if told is not None else None
-    if event is None:
+    if event is None or event.ack is not None:
         return group, []
     changes: list[Change] = [Cancel(kind=Kind.ESCALATION, name=one.key) for one in told_in(group, event)]
     return with_event(group, replace(event, ack=by)), changes

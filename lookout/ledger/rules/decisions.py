@@ -188,7 +188,7 @@ def _decide(unit: PolicyUnit, verdict: Verdict, made: PictureDecision | None, no
         sightings=before,
         silences=silences(unit),
         kept=None if made is None else made.kept,
-        has_alert=any(_is_live(unit.alert(alert.id)) for alert in verdict.alerts),
+        has_alert=any(_is_told(unit.alert(alert.id)) for alert in verdict.alerts),
     )
     decided, after = decide(verdict.policy, match, given, now_s)
     if decided.decision.kept is None:
@@ -238,6 +238,11 @@ def _keep_sightings(unit: PolicyUnit, verdict: Verdict, now_s: float) -> None:
     after = sighted(verdict.policy, verdict.match, before, now_s)
     if after is not before:
         _put_sightings(unit, verdict, after)
+
+
+def _is_told(alert: Alert | None) -> bool:
+    """Tell whether an alert of its own is there; on a summary a picture may stand for its event."""
+    return alert is not None and _is_live(alert) and alert.summary is None
 
 
 def _is_live(alert: Alert | None) -> bool:
@@ -291,8 +296,10 @@ class _GroupState:
         if kind is not Kind.SUMMARY:
             ids = self._waiting.find(kind, name)
             return self._any_left(ids) if ids else any(told.key == name for told in self.group.told)
-        named = [entry for entry in self.group.entries if _summary_name(self._place, entry) == name]
-        return any(self._any_left(self._waiting.find(Kind.SUMMARY, entry.key)) for entry in named)
+        listed = [entry for entry in self.group.entries if entry.listed is not False]
+        named = [entry for entry in listed if _summary_name(self._place, entry) == name]
+        found = [self._waiting.find(Kind.SUMMARY, entry.key) for entry in named]
+        return any(not some or self._any_left(some) for some in found)
 
     def _any_left(self, ids: Iterable[str]) -> bool:
         found = [self._unit.alert(id_) for id_ in ids]

@@ -63,15 +63,16 @@ class PolicyPart(Part):
                 rows = sorted(select_in(connection, sql, [kind], first))
             yield from (((kind, one, two), body) for one, two, body in rows)
             return
-        last = ("", "")
+        sql = "SELECT first, second, body FROM policy WHERE kind = ? AND (first, second) {} (?, ?)"
+        order = f" ORDER BY first, second LIMIT {PAGE}"
+        after, last = ">=", ("", "")
         while True:
-            sql = "SELECT first, second, body FROM policy WHERE kind = ? AND (first, second) > (?, ?)"
             with self._db.read() as connection:
-                page = connection.execute(f"{sql} ORDER BY first, second LIMIT {PAGE}", (kind, *last)).fetchall()
+                page = connection.execute(sql.format(after) + order, (kind, *last)).fetchall()
             yield from (((kind, one, two), body) for one, two, body in page)
             if len(page) < PAGE:
                 return
-            last = page[-1][:2]
+            after, last = ">", page[-1][:2]
 
 
 class _Unit:
