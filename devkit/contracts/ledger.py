@@ -18,10 +18,11 @@ from devkit.contracts.ledger_claims import ClaimsContract
 from devkit.contracts.ledger_commits import CommitsContract
 from devkit.contracts.ledger_kit import Bench, ManualClock
 from devkit.contracts.ledger_outbox import OutboxContract
+from devkit.contracts.ledger_policy import PolicyContract
 from devkit.contracts.ledger_views import ViewsContract
 
 
-class LedgerContract(ClaimsContract, CommitsContract, ViewsContract, OutboxContract):
+class LedgerContract(ClaimsContract, CommitsContract, ViewsContract, OutboxContract, PolicyContract):
     """All of the contract."""
 
 

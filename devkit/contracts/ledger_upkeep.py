@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from devkit.contracts.ledger_kit import GONE, Bench, Desk, alert, done, failed, open_desk, record, ref, seen
+from devkit.contracts.ledger_policy import fill_policy, policy_view
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import AlertState, Mark, Outcome, Reference, Slot, State
 from lookout.ledger.maintenance import Entry, KeptSlot, Note, UpkeepLedger
@@ -165,6 +166,13 @@ class UpkeepContract:
         assert size.used_bytes is None or size.used_bytes > 0
 
     # --- a ledger with a bit of everything --------------------------------------------------------------------------
+
+    def test_the_state_of_the_policy_is_carried_over(
+        self, desk: Desk, ledger: UpkeepLedger, blank: UpkeepLedger
+    ) -> None:
+        fill_policy(desk)
+        _carry(ledger, blank)
+        assert policy_view(blank) == policy_view(ledger)
 
     @staticmethod
     def fill(desk: Desk) -> None:

@@ -62,9 +62,9 @@ class Committer:
         return bool(self._ready) and (late or idle or len(self._ready) >= COMMIT_LIMIT)
 
     def take_ready(self) -> list[Ended]:
-        """Give what is ready, to be committed by the caller."""
+        """Give what is ready, to be committed by the caller: what the policy decides on in the order of its times."""
         ready, self._ready = self._ready, []
-        return ready
+        return sorted(ready, key=_decided_at) if any(outcome.verdicts for _, outcome in ready) else ready
 
     # --- committing -------------------------------------------------------------------------------------------------
 
@@ -137,3 +137,10 @@ class Committer:
                 error=outcome.error,
             )
         )
+
+
+def _decided_at(ended: Ended) -> tuple[float, str]:
+    """Return the order in which outcomes are decided on."""
+    claim, outcome = ended
+    at_s = outcome.record.at_s if outcome.record is not None else None
+    return 0.0 if at_s is None else at_s, claim.key

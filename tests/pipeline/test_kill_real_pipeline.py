@@ -5,6 +5,7 @@ The runs that die are processes of their own, forked from a server that has load
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import signal
 from collections.abc import Callable
@@ -51,13 +52,23 @@ def correct_zone(site: Site) -> None:
     site.put_devices({"names": [{"preset": "reolink"}], "zone": "Europe/Vienna"})
 
 
+def change_to_version2(site: Site) -> None:
+    """Give the run under test a rule of version 2, and two visits that it tells in any order."""
+    made = {"user": "home", "classes": ["person"], "from": "lookout@example.com", "to": ["home@example.com"]}
+    site.put_rule("visits", json.dumps({"version": 2, "rules": [{**made, "name": "visits", "devices": ["gate"]}]}))
+    for ago_s in (900, 100):
+        site.put_as(PERSON, f"gate_{int(site.now_s) - ago_s}.jpg")
+
+
 def _run(root: Path, boundary: int | None, passed: SimpleQueue[int]) -> None:
     count = kill_at(boundary)
     Site(root=root).run()
     passed.put(count())
 
 
-@pytest.mark.parametrize(("before", "after"), [(change, nothing), (change_names, correct_zone)])
+@pytest.mark.parametrize(
+    ("before", "after"), [(change, nothing), (change_names, correct_zone), (change_to_version2, nothing)]
+)
 def test_a_kill_changes_nothing_in_the_end(
     finished: Finished, before: Callable[[Site], None], after: Callable[[Site], None]
 ) -> None:

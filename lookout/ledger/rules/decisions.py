@@ -331,8 +331,8 @@ class _GroupState:
             return []
         alerts = verdict.alerts if change.kind is Kind.EVENT else verdict.escalations
         self._waiting.put(change.kind, match.key, alerts)
-        wait_s = _CLOCKS_S if change.due_s > self._now_s else 0.0
-        return self._enter(alerts, change.due_s + wait_s, None)
+        # What is due now has no time to wait for, so that no clock that is set back holds it up.
+        return self._enter(alerts, change.due_s + _CLOCKS_S if change.due_s > self._now_s else 0.0, None)
 
     def _change_entries(self, group: Group, verdict: Verdict | None) -> list[str]:
         """Enter the alerts of events that are new on a summary, and cancel those of events that are not on it after
