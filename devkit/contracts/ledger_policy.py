@@ -25,9 +25,9 @@ POLICY = Policy(gap_s=60, again_s=600, cooldown_s=300, reorder_s=30, late_after_
 RULE = ("ann", "night")
 
 
-def verdict(desk: Desk, key: str, ago_s: float = 0.0, *, place: str = "porch", code: str | None = None) -> Verdict:
-    """The verdict of a rule on a picture that was taken so long ago; its alert has the id ``alert of <key>``."""
-    match = Match(key=key, rule=RULE, device=place, place=place, at_s=desk.clock() - ago_s, code=code)
+def verdict(at_s: float, key: str, *, place: str = "porch", code: str | None = None) -> Verdict:
+    """The verdict of a rule on a picture of this time; its alert has the id ``alert of <key>``."""
+    match = Match(key=key, rule=RULE, device=place, place=place, at_s=at_s, code=code)
     made = alert(f"alert of {key}", hash_=f"hash of {key}")
     told = (replace(made, draft=replace(made.draft, picture_key=key)),) if code is None else ()
     return Verdict(match=match, policy=POLICY, picture_sha256="0" * 64, rule_sha256="1" * 64, alerts=told)
@@ -58,7 +58,7 @@ class PolicyContract:
     """Subclasses have a fixture ``bench``."""
 
     def test_a_decision_its_group_and_its_alert_come_with_the_commit(self, desk: Desk) -> None:
-        assert desk.settle("k", decided(verdict(desk, "k"))) is Settled.DONE
+        assert desk.settle("k", decided(verdict(desk.clock(), "k"))) is Settled.DONE
         (made,) = decisions_on(desk.ledger, "k")
         assert (made.kept.code, made.kept.place, made.alerts) == ("sent", "porch", ("alert of k",))
         ((name, text),) = desk.ledger.policy_texts(GROUP)
@@ -72,8 +72,8 @@ class PolicyContract:
         first, second = desk.claim()
         desk.ledger.commit(
             [
-                (first, decided(verdict(desk, "a", 10), key="a")),
-                (second, decided(verdict(desk, "b"), key="b")),
+                (first, decided(verdict(desk.clock() - 10, "a"), key="a")),
+                (second, decided(verdict(desk.clock(), "b"), key="b")),
             ]
         )
         assert [decisions_on(desk.ledger, key)[0].kept.code for key in "ab"] == ["sent", "merged_event"]
@@ -82,7 +82,7 @@ class PolicyContract:
     def test_an_outcome_that_is_not_applied_decides_nothing(self, desk: Desk) -> None:
         claim = desk.take("k")
         desk.mark("k")
-        assert desk.ledger.commit([(claim, decided(verdict(desk, "k")))]) == [Settled.SUPERSEDED]
+        assert desk.ledger.commit([(claim, decided(verdict(desk.clock(), "k")))]) == [Settled.SUPERSEDED]
         assert list(desk.ledger.policy_texts(GROUP)) == []
         assert states(desk.ledger) == {}
 
@@ -90,36 +90,36 @@ class PolicyContract:
         with open_desk(bench) as other:
             for number in range(12):
                 one = other if number % 2 else desk
-                one.settle(f"p{number}", decided(verdict(desk, f"p{number}", 20 - number), key=f"p{number}"))
+                one.settle(f"p{number}", decided(verdict(desk.clock() - (20 - number), f"p{number}"), key=f"p{number}"))
         ((_, text),) = desk.ledger.policy_texts(GROUP)
         group = codec.kept_group_from_json(text).group
         assert (group.decisions, group.events[0].pictures) == (12, 12)
         assert set(states(desk.ledger)) == {"alert of p0"}
 
     def test_a_picture_is_decided_once(self, desk: Desk) -> None:
-        desk.settle("k", decided(verdict(desk, "k")))
+        desk.settle("k", decided(verdict(desk.clock(), "k")))
         before = decisions_on(desk.ledger, "k")
-        desk.settle("k", decided(verdict(desk, "k"), hash_="again"))
+        desk.settle("k", decided(verdict(desk.clock(), "k"), hash_="again"))
         assert decisions_on(desk.ledger, "k") == before
 
     def test_a_picture_that_is_gone_takes_back_what_has_not_left(self, desk: Desk) -> None:
-        desk.settle("k", decided(verdict(desk, "k")))
+        desk.settle("k", decided(verdict(desk.clock(), "k")))
         desk.settle("k", GONE)
         assert states(desk.ledger) == {"alert of k": AlertState.CANCELED}
         assert decisions_on(desk.ledger, "k") == []
 
     def test_what_was_sent_stays_known(self, desk: Desk) -> None:
-        desk.settle("k", decided(verdict(desk, "k")))
+        desk.settle("k", decided(verdict(desk.clock(), "k")))
         desk.ledger.claim_alerts(desk.owner, 1, desk.clock(), ["alert of k"])
         desk.ledger.begin_sending(desk.owner, ["alert of k"])
-        desk.settle("k", decided(verdict(desk, "k", code="below_score"), hash_="other"))
+        desk.settle("k", decided(verdict(desk.clock(), "k", code="below_score"), hash_="other"))
         (made,) = decisions_on(desk.ledger, "k")
         assert made.kept.withdrawn
-        desk.settle("k", decided(verdict(desk, "k"), hash_="third"))
+        desk.settle("k", decided(verdict(desk.clock(), "k"), hash_="third"))
         assert decisions_on(desk.ledger, "k") == [made]
 
     def test_an_alert_of_the_policy_is_due_when_the_policy_says(self, desk: Desk) -> None:
-        desk.settle("k", decided(verdict(desk, "k", 90 * 86_400)))
+        desk.settle("k", decided(verdict(desk.clock() - 90 * 86_400, "k")))
         (kept,) = desk.ledger.alerts()
         assert kept.summary is not None
         assert kept.due_at_s > desk.clock() + 60
@@ -143,20 +143,20 @@ class PolicyContract:
     def test_a_silence_holds_for_the_next_decision(self, desk: Desk) -> None:
         silence = Silence(id="s1", from_s=0.0, until_s=desk.clock() + 60)
         desk.ledger.amend_policy(lambda unit: decisions.put_silences(unit, [silence]))
-        desk.settle("k", decided(verdict(desk, "k")))
+        desk.settle("k", decided(verdict(desk.clock(), "k")))
         assert decisions_on(desk.ledger, "k")[0].kept.code == "silenced"
         assert states(desk.ledger) == {}
 
     def test_an_acknowledged_event_tells_nothing_more(self, desk: Desk) -> None:
-        desk.settle("a", decided(verdict(desk, "a", 10), key="a"))
+        desk.settle("a", decided(verdict(desk.clock() - 10, "a"), key="a"))
         (kept,) = desk.ledger.alerts()
         assert desk.ledger.amend_policy(lambda unit: decisions.acknowledge(unit, kept, "me", desk.clock()))
-        desk.settle("b", decided(verdict(desk, "b"), key="b"))
+        desk.settle("b", decided(verdict(desk.clock(), "b"), key="b"))
         assert decisions_on(desk.ledger, "b")[0].kept.code == "acknowledged"
 
     def test_texts_are_given_in_the_order_of_their_names(self, desk: Desk) -> None:
         for place in ("z", "é", "a", "a b", "-"):
-            desk.settle(place, decided(verdict(desk, place, place=place), key=place))
+            desk.settle(place, decided(verdict(desk.clock(), place, place=place), key=place))
         assert [name[2] for name, _ in desk.ledger.policy_texts(GROUP)] == ["-", "a", "a b", "z", "é"]
         assert [name[2] for name, _ in desk.ledger.policy_texts(DECISIONS, ["s"])] == ["-", "a", "a b", "z", "é"]
         assert list(desk.ledger.policy_texts(DECISIONS, ["other"])) == []
@@ -164,8 +164,8 @@ class PolicyContract:
 
 def fill_policy(desk: Desk) -> None:
     """Decisions, groups and a silence, for ledgers that are saved and filled."""
-    desk.settle("judged", decided(verdict(desk, "judged"), key="judged"))
-    desk.settle("late", decided(verdict(desk, "late", 90 * 86_400), key="late"))
+    desk.settle("judged", decided(verdict(desk.clock(), "judged"), key="judged"))
+    desk.settle("late", decided(verdict(desk.clock() - 90 * 86_400, "late"), key="late"))
     silence = Silence(id="s1", from_s=0.0, until_s=1.5, by="me")
     desk.ledger.amend_policy(lambda unit: decisions.put_silences(unit, [silence]))
 

@@ -146,7 +146,7 @@ class Keyspace:
         """Tries of a transaction that others may spoil, with pauses that grow."""
         for attempt in range(TRIES):
             yield attempt
-            self._pause.wait(random.uniform(0, min(0.002 * (attempt + 1), 0.05)))  # noqa: S311
+            self._pause.wait(random.uniform(0, min(0.004 * 2 ** min(attempt, 10), 0.3)))  # noqa: S311
         raise Unavailable(self.kv.name, f"{what} failed {TRIES} times: other processes changed the same keys")
 
     @contextmanager
