@@ -45,8 +45,8 @@ def decided(*verdicts: Verdict, key: str = "k", hash_: str = "") -> Outcome:
 
 def decisions_on(ledger: Ledger, key: str) -> list[PictureDecision]:
     """The decisions that the ledger keeps on a picture."""
-    found = {name[2]: text for name, text in ledger.policy_texts(DECISIONS, ["s"])}
-    return codec.decisions_from_json(found[key]) if key in found else []
+    found = (codec.decisions_from_json(text) for _, text in ledger.policy_texts(DECISIONS, [key]))
+    return [one for some in found for one in some]
 
 
 def states(ledger: Ledger) -> dict[str, AlertState]:
@@ -158,8 +158,11 @@ class PolicyContract:
         for place in ("z", "é", "a", "a b", "-"):
             desk.settle(place, decided(verdict(desk.clock(), place, place=place), key=place))
         assert [name[2] for name, _ in desk.ledger.policy_texts(GROUP)] == ["-", "a", "a b", "z", "é"]
-        assert [name[2] for name, _ in desk.ledger.policy_texts(DECISIONS, ["s"])] == ["-", "a", "a b", "z", "é"]
-        assert list(desk.ledger.policy_texts(DECISIONS, ["other"])) == []
+        assert [name[1] for name, _ in desk.ledger.policy_texts(DECISIONS)] == ["-", "a", "a b", "z", "é"]
+        assert [name for name, _ in desk.ledger.policy_texts(DECISIONS, ["z", "a", "b"])] == [
+            (DECISIONS, "a", "s"),
+            (DECISIONS, "z", "s"),
+        ]
 
 
 def fill_policy(desk: Desk) -> None:

@@ -18,7 +18,7 @@ from lookout.domain.identity import digest
 from lookout.domain.isolation import apart, reason
 from lookout.domain.records import Alert, AlertState
 from lookout.ledger.port import Delivered, Ledger
-from lookout.ledger.rules.alerts import WAITING, is_due
+from lookout.ledger.rules.alerts import WAITING
 from lookout.ledger.rules.decisions import fill_summaries
 from lookout.log import get_logger
 from lookout.object_store.port import ObjectReader
@@ -155,9 +155,9 @@ class Outbox:
         """Return the alerts that wait, once summaries that are due have what they list: the others are canceled."""
         waiting = list(self.ledger.alerts(states=WAITING))
         groups = {
-            ((alert.draft.user, alert.draft.rule), alert.place)
-            for alert in waiting
-            if alert.summary is not None and alert.place is not None and is_due(alert, now_s)
+            ((first.draft.user, first.draft.rule), first.place)
+            for first, *_ in due_letters(waiting, self._singly, now_s)
+            if first.summary is not None and first.place is not None
         }
         for rule, place in sorted(groups):
             self.ledger.amend_policy(partial(fill_summaries, rule=rule, place=place, now_s=now_s))

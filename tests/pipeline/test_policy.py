@@ -56,7 +56,7 @@ def codes(site: Site) -> dict[int, str]:
         texts = list(ledger.policy_texts(DECISIONS))
     return {
         int(key.removeprefix("porch_").removesuffix(".jpg")) - AT: decision.kept.code
-        for (_, _, key), text in texts
+        for (_, key, _), text in texts
         for decision in codec.decisions_from_json(text)
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -73,9 +73,13 @@ class NoPictures:
 
 
 class LedgerRun:
-    """One history on one ledger. ``open_ledger`` opens it anew after each line, as a process that was killed would."""
+    """One history on one ledger. ``open_ledger`` opens it anew after so many lines, as a process that was killed
+    would."""
 
-    def __init__(self, document: object, open_ledger: Callable[[ManualClock], Ledger]) -> None:
+    def __init__(
+        self, document: object, open_ledger: Callable[[ManualClock], Ledger], *, lines_a_process: int = 1
+    ) -> None:
+        self._lines_a_process = lines_a_process
         self._rules: Mapping[str, Entry] = rulebook_of({"rules.json": document}, "rules").entries
         self._open, self.clock, self.post = open_ledger, ManualClock(), Post()
         self._mail_is_up, self._number = True, 0
@@ -86,11 +90,11 @@ class LedgerRun:
         lines = list(lines)
         self.post.refused = {line["key"] for line in lines if line.get("op") == "dead"}
         found: list[dict[str, Any]] = []
-        for _, line in read_lines((json.dumps(line).encode() for line in lines), "lines"):
-            with ExitStack() as stack:
-                ledger = stack.enter_context(closing(self._open(self.clock)))
-                owner = stack.enter_context(ledger.session())
-                found += self._take(line, ledger, owner)
+        todo = [line for _, line in read_lines((json.dumps(line).encode() for line in lines), "lines")]
+        for start in range(0, len(todo), self._lines_a_process):
+            with closing(self._open(self.clock)) as ledger, ledger.session() as owner:
+                for line in todo[start : start + self._lines_a_process]:
+                    found += self._take(line, ledger, owner)
         return found
 
     def _take(self, line: Line, ledger: Ledger, owner: str) -> Iterator[dict[str, Any]]:
@@ -363,7 +367,5 @@ def _of(alerts: Iterable[Alert], record: Record) -> tuple[Alert, ...]:
 
 
 def _decisions(ledger: Ledger, key: str) -> dict[str, PictureDecision]:
-    for (_, _, found), text in ledger.policy_texts(deciding.DECISIONS, [STAGE]):
-        if found == key:
-            return {"|".join(one.rule): one for one in codec.decisions_from_json(text)}
-    return {}
+    found = (codec.decisions_from_json(text) for _, text in ledger.policy_texts(deciding.DECISIONS, [key]))
+    return {"|".join(one.rule): one for some in found for one in some}

@@ -5,6 +5,7 @@ The ledger is opened anew after each line.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ from lookout.ledger.port import Ledger
 from lookout.ledger.rules import decisions
 from lookout.ledger.sqlite import SqliteLedger
 
-from .histories import NAME, Pick, crowded, lines_of, settings_of, simulated
+from .histories import BASE, NAME, Pick, crowded, lines_of, picture, rule_document, settings_of, simulated
 from .ledger_run import LedgerRun
 from .test_scenarios import SCENARIOS
 
@@ -43,10 +44,16 @@ def in_memory() -> Callable[[ManualClock], Ledger]:
     return lambda clock: memory_ledger(clock, store)
 
 
-def difference(document: Any, lines: list[dict[str, Any]], open_ledger: Callable[[ManualClock], Ledger]) -> str | None:
+def difference(
+    document: Any,
+    lines: list[dict[str, Any]],
+    open_ledger: Callable[[ManualClock], Ledger],
+    *,
+    lines_a_process: int = 1,
+) -> str | None:
     """Run lines through the simulation and through a ledger, and describe the first difference."""
     expected = simulated(document, lines)
-    run = LedgerRun(document, open_ledger)
+    run = LedgerRun(document, open_ledger, lines_a_process=lines_a_process)
     found = run.run(lines)
     for one, wanted in zip(found, expected.decisions, strict=True):
         for name, value in wanted.items():
@@ -108,3 +115,36 @@ def test_a_drawn_history_is_decided_by_the_key_value_store(pick: Pick) -> None:
 @given(PICKS)
 def test_many_drawn_histories_are_decided_by_the_key_value_store(pick: Pick) -> None:
     _check(pick, in_memory())
+
+
+def week(pictures: int, devices: int) -> Iterator[dict[str, Any]]:
+    """Give pictures of a week in the order in which they arrive, most of them within a minute, some an hour or more
+    late, some that are deleted or detected again, and mail that is down for a while each day."""
+    source = random.Random(pictures)
+    span_s = 7 * 86_400
+    arrivals = []
+    for number in range(pictures):
+        at_s = BASE + source.randrange(span_s)
+        delay_s = source.choice((1, 2, 5, 20, 60) if source.random() < 0.95 else (3_700, 40_000))
+        arrivals.append((at_s + delay_s, at_s, f"p{number}", f"d{source.randrange(devices)}"))
+    arrivals.sort()
+    for number, (now_s, at_s, key, device) in enumerate(arrivals):
+        yield {**picture(key, at_s, now_s), "device": device}
+        if number % 97 == 96:
+            yield {"op": "delete", "key": key, "at_s": now_s}
+        if number % 1000 == 500:
+            yield {"op": "tick", "at_s": now_s, "up": number % 2000 > 1000}
+    yield {"op": "tick", "at_s": BASE + 2 * span_s, "up": True}
+
+
+@pytest.mark.parametrize(
+    ("pictures", "devices"), [(400, 5), pytest.param(100_000, 50, marks=pytest.mark.slow)], ids=["short", "long"]
+)
+def test_a_week_of_pictures_is_decided_by_sqlite(pictures: int, devices: int) -> None:
+    """With a process that ends, and another that goes on, every 500 lines. The ledger is in memory where it can be, as
+    it waits for the disk twice a letter."""
+    document = rule_document(quiet=[{"from": "22:00", "to": "06:00"}], event={"gap": "2m", "again": "1h"})
+    lines = list(week(pictures, devices))
+    in_memory_too = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with TemporaryDirectory(dir=in_memory_too) as folder:
+        assert difference(document, lines, sqlite_in(Path(folder)), lines_a_process=500) is None

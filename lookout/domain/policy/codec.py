@@ -42,7 +42,7 @@ def group_from_json(text: str) -> Group:
 
 def kept_group_to_json(kept: KeptGroup) -> str:
     """Return the state of a group as a ledger keeps it as text."""
-    policy = None if kept.policy is None else asdict(kept.policy)
+    policy = None if kept.policy is None else _fields(kept.policy)
     return _dump([_group_to_plain(kept.group), policy, kept.waiting])
 
 
@@ -81,7 +81,7 @@ def _group_from_plain(plain: list[Any]) -> Group:
 
 def decisions_to_json(decisions: Iterable[PictureDecision]) -> str:
     """Return the decisions on one picture as text."""
-    return _dump([asdict(one) for one in decisions])
+    return _dump([_fields(one) for one in decisions])
 
 
 def decisions_from_json(text: str) -> list[PictureDecision]:
@@ -129,6 +129,13 @@ def kept_to_json(kept: Kept) -> str:
 def kept_from_json(text: str) -> Kept:
     """Return what ``kept_to_json`` wrote."""
     return Kept(**json.loads(text))
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """Return the fields of a record, of those within it too, by name; ``dataclasses.asdict`` would copy all values."""
+    names = record.__dataclass_fields__
+    values = ((name, getattr(record, name)) for name in names)
+    return {name: _fields(value) if isinstance(value, Kept | Static) else value for name, value in values}
 
 
 def _dump(value: Any) -> str:

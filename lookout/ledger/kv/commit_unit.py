@@ -145,6 +145,9 @@ class CommitUnit:
     def put_policy_text(self, name: PolicyName, text: str | None) -> None:
         self._read.policy.put(name, text)
 
+    def look_at(self, ids: Collection[str]) -> None:
+        """Read nothing: all was read beforehand."""
+
     def alert(self, id_: str) -> Alert | None:
         kept = self._put.get(id_) or self._read.alerts.get(id_)
         return kept.alert if kept is not None else None

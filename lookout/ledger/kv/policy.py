@@ -124,6 +124,9 @@ class _Unit:
     def put_policy_text(self, name: PolicyName, text: str | None) -> None:
         self._kept.put(name, text)
 
+    def look_at(self, ids: Collection[str]) -> None:
+        """Read nothing beforehand."""
+
     def alert(self, id_: str) -> Alert | None:
         kept = self._find(id_)
         return None if kept is None else kept.alert

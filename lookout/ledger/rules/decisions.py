@@ -39,7 +39,7 @@ GROUP: Final = "group"
 SIGHTINGS: Final = "sightings"
 """Rule, device."""
 DECISIONS: Final = "decisions"
-"""Stage, key of the picture."""
+"""Key of the picture, stage."""
 SILENCES: Final[PolicyName] = ("silences", "", "")
 _CLOCKS_S: Final = 2.0
 """What waits for a moment leaves so much later, so that machines whose clocks differ by less agree on what came before
@@ -55,6 +55,9 @@ class PolicyUnit(Protocol):
 
     def put_policy_text(self, name: PolicyName, text: str | None) -> None:
         """Keep a text, or forget it."""
+
+    def look_at(self, ids: Collection[str]) -> None:
+        """Read these alerts together, as they are asked for next."""
 
     def alert(self, id_: str) -> Alert | None:
         """Return the alert of that id."""
@@ -94,12 +97,12 @@ def names_read(
     reads beforehand asks again with what it read, until nothing is new."""
     if not concerns(old, outcome):
         return set()
-    names = {(DECISIONS, stage, key), SILENCES}
+    names = {(DECISIONS, key, stage), SILENCES}
     for verdict in outcome.verdicts:
         names.add(group_name(verdict.match.rule, verdict.match.place))
         if verdict.policy.static is not None:
             names.add((SIGHTINGS, rule_text(verdict.match.rule), verdict.match.device))
-    if text := known.get((DECISIONS, stage, key)):
+    if text := known.get((DECISIONS, key, stage)):
         names.update(group_name(made.rule, made.kept.place) for made in codec.decisions_from_json(text))
     return names
 
@@ -120,7 +123,7 @@ def settle_verdicts(unit: PolicyUnit, key: str, old: Record | None, outcome: Out
     that match no more; of a picture with other bytes, all of it."""
     if not concerns(old, outcome):
         return
-    name = (DECISIONS, stage, key)
+    name = (DECISIONS, key, stage)
     text = unit.policy_text(name)
     made = {one.rule: one for one in codec.decisions_from_json(text)} if text else {}
     matching = {verdict.match.rule: verdict for verdict in outcome.verdicts if verdict.match.code is None}
@@ -280,6 +283,7 @@ class _GroupState:
         text = unit.policy_text(self._name)
         kept = codec.kept_group_from_json(text) if text else KeptGroup()
         self.group, self.policy, self._waiting = kept.group, kept.policy, _Waiting(dict(kept.waiting))
+        unit.look_at([id_ for ids in kept.waiting.values() for id_ in ids])
         self._forget_refused()
 
     def _forget_refused(self) -> None:

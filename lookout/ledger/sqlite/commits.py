@@ -205,10 +205,14 @@ class _UnitOfWork:
     def put_policy_text(self, name: PolicyName, text: str | None) -> None:
         self._policy.put(name, text)
 
+    def look_at(self, ids: Collection[str]) -> None:
+        new = [id_ for id_ in ids if id_ not in self._looked_for]  # of other datums of the same group
+        if new:
+            self._looked_for.update(new)
+            self._alerts.update(find_alerts(self._connection, new))
+
     def alert(self, id_: str) -> Alert | None:
-        if id_ not in self._looked_for:  # of another datum of the same group
-            self._looked_for.add(id_)
-            self._alerts.update(find_alerts(self._connection, [id_]))
+        self.look_at([id_])
         return self._alerts.get(id_)
 
     def alerts_of(self, record: Record) -> Collection[str]:

@@ -87,6 +87,9 @@ class _Unit:
     def put_policy_text(self, name: PolicyName, text: str | None) -> None:
         self.texts.put(name, text)
 
+    def look_at(self, ids: Collection[str]) -> None:
+        """Read nothing beforehand."""
+
     def alert(self, id_: str) -> Alert | None:
         return find_alerts(self._connection, [id_]).get(id_)
 
