@@ -30,8 +30,8 @@ from lookout.domain.records import Json
 from lookout.filesystem.files import words
 from lookout.ledger.notes import read_note
 from lookout.object_store.port import ObjectStore
+from lookout.outbox.channel import Channel
 from lookout.outbox.factory import OutboxFactory
-from lookout.outbox.outbox import Channel
 from lookout.outbox.sent_journal import JournaledChannel
 from lookout.sources.merge import Bucket
 

@@ -120,7 +120,7 @@ class Site:
                 workers=InlineWorkers(store),
                 outboxes=OutboxFactory(
                     store=store,
-                    channel=lambda: load(INSTALLATION.mail_folder)(self.root / "state" / "outbox"),
+                    channel=lambda _: load(INSTALLATION.mail_folder)(self.root / "state" / "outbox"),
                     clock=self.clock,
                 ),
                 code="test",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from devkit.fakes.sendgrid_api import SendGridApi
-from lookout.outbox.outbox import Letter
+from lookout.outbox.channel import Letter
 from stages.threat_detect.core import prepare
 
 from .made import letter, loaded, rule_file, work

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lookout.domain.records import AlertState
-from lookout.outbox.outbox import Channel, Letter
+from lookout.outbox.channel import Channel, Letter
 from stages.imaging.annotate import decode_bgr
 from stages.threat_detect.mail.eml_folder import FolderChannel, to_eml
 from stages.threat_detect.mail.message import render

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lookout.domain.records import Result
-from lookout.outbox.outbox import Letter
+from lookout.outbox.channel import Letter
 from stages.imaging.annotate import decode_bgr
 from stages.threat_detect.core import prepare
 from stages.threat_detect.local_time import local_time

@@ -23,8 +23,8 @@ from devkit.fakes.sendgrid_api import Manner, Scripted, SendGridApi
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import AlertState
 from lookout.ledger.port import Delivered
+from lookout.outbox.channel import Channel, Letter
 from lookout.outbox.departure import LATE, LIMIT_S, Departure
-from lookout.outbox.outbox import Channel, Letter
 from stages.imaging.annotate import decode_bgr
 from stages.threat_detect.mail.http_post import PIECE_BYTES, Connection, TooLate, target
 from stages.threat_detect.mail.message import render

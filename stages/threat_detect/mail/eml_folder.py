@@ -25,7 +25,7 @@ from typing import Final
 from lookout.domain.records import AlertState
 from lookout.ledger.port import Delivered
 from lookout.log import get_logger
-from lookout.outbox.outbox import Letter
+from lookout.outbox.channel import Letter
 from stages.threat_detect.mail.message import SENDER_NAME, Mail, render
 
 log = get_logger(__name__)

@@ -18,7 +18,7 @@ import simplejpeg  # type: ignore[import-untyped]
 
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import Alert
-from lookout.outbox.outbox import Letter
+from lookout.outbox.channel import Letter
 from stages.threat_detect.mail.alert_text import Sighting, clean, sighting, summary
 from stages.threat_detect.rules.email_address import is_address
 
