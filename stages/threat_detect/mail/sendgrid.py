@@ -38,7 +38,8 @@ from lookout.ledger.port import Delivered
 from lookout.outbox.channel import Letter, Request
 from lookout.outbox.departure import LATE, Departure
 from stages.threat_detect.mail.alert_text import clean
-from stages.threat_detect.mail.http_post import Answer, Connection, NotSent, TooLate, Unanswered, target
+from stages.threat_detect.mail.exchange import NotSent, TooLate, Unanswered
+from stages.threat_detect.mail.http_post import Answer, Connection, target
 from stages.threat_detect.mail.message import SENDER_NAME, Mail, render
 
 DEFAULT_HOST: Final = "https://api.sendgrid.com"
