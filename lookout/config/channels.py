@@ -13,19 +13,13 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
+from lookout.domain.channel_names import NAME_RULE, is_channel_name
 from lookout.domain.errors import InputRejected
 
 PREFIX: Final = "LOOKOUT_CHANNEL_"
-NAME_RULE: Final = "a small letter, then small letters and digits, with single - between them; at most 40"
-_NAME: Final = re.compile(r"(?=.{1,40}\Z)[a-z][a-z0-9]*(?:-[a-z0-9]+)*", re.ASCII)
 _VARIABLE: Final = re.compile(rf"{PREFIX}([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)_(URL|SECRET)", re.ASCII)
 _SMTP: Final = "LOOKOUT_SMTP_URL"
 _SMTP_HINT: Final = "give it as smtp://user@host:587, or smtps://user@host:465"
-
-
-def is_channel_name(text: str) -> bool:
-    """Tell whether a channel can have this name; see ``NAME_RULE``. Each has variables of its own."""
-    return _NAME.fullmatch(text) is not None
 
 
 def variable(name: str, what: Literal["URL", "SECRET"]) -> str:

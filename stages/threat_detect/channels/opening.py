@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lookout.app.extras import explain
-from lookout.config.channels import NamedChannel, is_channel_name, variable
+from lookout.config.channels import NamedChannel, variable
 from lookout.config.settings import Settings
+from lookout.domain.channel_names import is_channel_name
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import MAIL
 from lookout.outbox.channel import Channel, Letter
