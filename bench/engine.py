@@ -20,8 +20,8 @@ from lookout.ledger.sqlite import SqliteLedger
 from lookout.object_store.folder.store import FolderStore
 from lookout.object_store.port import ObjectStore
 from lookout.object_store.routing import Routes
+from lookout.outbox.channel import Channel
 from lookout.outbox.factory import OutboxFactory
-from lookout.outbox.outbox import Channel
 from lookout.runs.runner import Order, Ran, Runner
 from lookout.sources.folder import FolderSource
 
@@ -132,8 +132,8 @@ def _run(state: Path, source: Path, meter: Meter) -> Ran:
     def open_ledger() -> Ledger:
         return SqliteLedger(state / "ledger.sqlite")
 
-    def no_channel() -> Channel:
-        raise RuntimeError("nothing here gives an alarm")
+    def no_channel(name: str) -> Channel:
+        raise RuntimeError(f"nothing here gives an alarm by {name}")
 
     ledger = open_ledger()
     store = Routes({pipeline.inputs: FolderSource()}, FolderStore(state / "objects"))

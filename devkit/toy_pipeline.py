@@ -14,7 +14,7 @@ from typing import Final
 
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import OVERVIEW, Accepted, Pipeline, Reads, Refused, Run, Selection, Stage, UsesReferences
-from lookout.domain.records import AlertDraft, JsonObject, LoadedReference, Output, Reference, Result, Work
+from lookout.domain.records import MAIL, AlertDraft, JsonObject, LoadedReference, Output, Reference, Result, Work
 
 HERE: Final = "devkit.toy_pipeline"
 
@@ -65,7 +65,8 @@ def second(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
 
 
 def third(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
-    """Return both texts on a line, and an alert when the quiet one says ``alarm``; nothing otherwise."""
+    """Return both texts on a line, and an alert when the quiet one says ``alarm``; nothing otherwise. Of ``alarm by
+    NAME`` it names that channel."""
     del params, references
 
     def run(work: Work) -> Result:
@@ -73,14 +74,16 @@ def third(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
         if b"alarm" not in quiet.data:
             return Result()
         out = Output(key=f"{work.key}.alarm", data=quiet.data + b"\n" + loud.data, content_type="text/plain")
+        channel = quiet.data.partition(b"alarm by ")[2].split(b" ")[0].decode() or MAIL
         draft = AlertDraft(
             user="user",
             rule="alarm",
             picture_key=work.key,
             picture_sha256=quiet.ref.sha256,
             sender="from@example.com",
-            recipient="to@example.com",
+            recipient="to@example.com" if channel == MAIL else channel,
             evidence=out.key,
+            channel=channel,
         )
         return Result(
             outputs=(out,), counts={"alarms": 1}, label="alarm", alerts=(draft,), facts={"size": len(out.data)}

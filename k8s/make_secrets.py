@@ -43,17 +43,21 @@ STORE_USERS: Final = {
 """The store's user in each Secret ``lookout-store-<name>``; ``lookout init`` gives it its rights."""
 LEDGER_ROLES: Final = ("validate", "object-detect", "threat-detect", "plot", "intake", "reader")
 """The roles of the ledger's users beside its operator; the Secret of each is ``lookout-ledger-<role>``."""
+_SENDGRID: Final = "SENDGRID_API_KEY"
+_SMTP: Final = "LOOKOUT_SMTP_URL"
+_CHANNELS: Final = "LOOKOUT_CHANNEL_"
 _HOST_KEY: Final = ("genpkey", "-algorithm", "ed25519")
 _NAMES_AND_KEYS: Final = '{{range .items}}{{.metadata.name}}{{range $key, $_ := .data}} {{$key}}{{end}}{{"\\n"}}{{end}}'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A Secret: its entries' names, and how they are made."""
+    """A Secret: its entries' names, and how they are made. One that is there may have the entries ``instead``."""
 
     keys: tuple[str, ...]
     make: Callable[[], Mapping[str, str]]
     kind: str = "Opaque"
+    instead: tuple[str, ...] = ()
 
 
 def make_missing(kubectl: Kubectl, environment: Mapping[str, str], *, prefix: str = "", tls: bool = False) -> list[str]:
@@ -69,7 +73,7 @@ def make_missing(kubectl: Kubectl, environment: Mapping[str, str], *, prefix: st
         if name not in there:
             kubectl("create", "--filename=-", given=json.dumps(_manifest(name, wanted)))
             made.append(name)
-        elif lacking := set(wanted.keys) - there[name]:
+        elif (lacking := set(wanted.keys) - there[name]) and not (wanted.instead and there[name] >= {*wanted.instead}):
             raise Failed(f"Secret {name} has no {', '.join(sorted(lacking))}: add it, or delete the Secret")
     return made
 
@@ -84,7 +88,9 @@ def all_wanted(
     found["lookout-ledger"] = _ledger(_LEDGER_USER)
     found |= {f"lookout-ledger-{role}": _ledger(f"{_LEDGER_USER}-{role}") for role in LEDGER_ROLES}
     found["lookout-ledger-root"] = _of(LOOKOUT_LEDGER_ROOT_PASSWORD=_password)
-    found["lookout-mail"] = _of(SENDGRID_API_KEY=lambda: environment.get("SENDGRID_API_KEY") or f"SG.{_password()}")
+    found["lookout-mail"] = _mail(environment)
+    if channels := {name: value for name, value in environment.items() if name.startswith(_CHANNELS) and value}:
+        found["lookout-channels"] = Wanted(keys=tuple(sorted(channels)), make=lambda: channels)
     found["lookout-webhook"] = _of(token=_password)
     found["lookout-device-tokens"] = Wanted(keys=("tokens.json",), make=lambda: {"tokens.json": "{}\n"})
     found["lookout-sftp"] = Wanted(keys=("host.key",), make=lambda: {"host.key": _openssl(*_HOST_KEY)})
@@ -97,6 +103,17 @@ def all_wanted(
         keys=("NATS_USER", "NATS_PASSWORD", "auth", "ca.crt"), make=lambda: _nats(_authority(kubectl))
     )
     return found
+
+
+def _mail(environment: Mapping[str, str]) -> Wanted:
+    """Return the key of SendGrid, a random one if there is none; or the mail server that is named instead."""
+    smtp = {name: value for name, value in environment.items() if name in (_SMTP, "LOOKOUT_SMTP_PASSWORD") and value}
+    key = environment.get(_SENDGRID)
+    if key and _SMTP in smtp:
+        raise Failed(f"{_SENDGRID} and {_SMTP} are set: unset one of them")
+    if _SMTP in smtp:
+        return Wanted(keys=tuple(sorted(smtp)), make=lambda: smtp)
+    return Wanted(keys=(_SENDGRID,), make=lambda: {_SENDGRID: key or f"SG.{_password()}"}, instead=(_SMTP,))
 
 
 def _of(**entries: Callable[[], str]) -> Wanted:
@@ -205,7 +222,7 @@ def main() -> int:
         return 1
     for name in made:
         sys.stdout.write(f"secret/{name} made\n")
-    if "lookout-mail" in made and not os.environ.get("SENDGRID_API_KEY"):
+    if "lookout-mail" in made and not os.environ.get(_SENDGRID) and not os.environ.get(_SMTP):
         sys.stderr.write("lookout-mail has a random key, with which SendGrid sends nothing: see docs/kubernetes.md\n")
     return 0
 

@@ -14,9 +14,7 @@ from stages.pipeline import PIPELINE
 
 INSTALLATION: Final = Installation(
     pipeline=PIPELINE,
-    sendgrid="stages.threat_detect.mail.sendgrid:SendGridChannel",
-    check_host="stages.threat_detect.mail.http_post:target",
-    mail_folder="stages.threat_detect.mail.eml_folder:FolderChannel",
+    channels="stages.threat_detect.channels.opening:Channels",
     folder_watch="event_sources.folder_watch.supervised_watch:SteadyWatch",
     names="stages.camera_names.files:open_names",
     try_names="stages.camera_names.files:try_names",

@@ -37,7 +37,7 @@ TALLIES = (Tally(group="porch/2025-11-22", counts={"pictures": 2, "valid": 1}, l
 MEMBERS = (Member(stage="threat-detect", key="b", hash=TWO), Member(stage="threat-detect", key="a", hash=ONE))
 
 
-def draft(user, rule, key, recipient, subject=None):
+def draft(user, rule, key, recipient, subject=None, channel="mail"):
     return AlertDraft(
         user=user,
         rule=rule,
@@ -47,6 +47,7 @@ def draft(user, rule, key, recipient, subject=None):
         recipient=recipient,
         evidence="e.jpg",
         subject=subject,
+        channel=channel,
     )
 
 
@@ -82,6 +83,10 @@ PINNED = [
     (
         alert_id(draft("ann", "gate", "porch_1.jpg", "ann@example.org")),
         "56c9a164c7249d92009cd0069e19995fac39f7bedcb71a04fd7ea56669f25f9e",
+    ),
+    (
+        alert_id(draft("ann", "gate", "porch_1.jpg", "webhook:home", "porch at noon", "webhook:home")),
+        "822d368880700673f429755e93fb4f6926f7ea3d880c9fcd96360d0dcdbaaacf",
     ),
     (
         alert_id(draft("ann", "gate", "porch_1.jpg", "ann@example.org", subject="porch at noon")),
@@ -175,6 +180,15 @@ def test_parts_cannot_run_into_each_other():
     assert digest("k/1", "a", "b") != digest("k/1", ["a", "b"]) != digest("k/1", "a,b")
     assert digest("k/1", 'a","b') != digest("k/1", "a", "b")
     assert alert_id(draft("a", "b c", "d", "e")) != alert_id(draft("a b", "c", "d", "e"))
+
+
+def test_a_channel_that_is_not_mail_is_a_part_of_the_alerts_identity():
+    ids = {
+        alert_id(draft("a", "b", "c", to, subject, channel))
+        for subject in (None, "c")
+        for to, channel in (("x", "mail"), ("x", "webhook:x"), ("x", "apprise:x"), ("y", "webhook:x"))
+    }
+    assert len(ids) == 8
 
 
 def test_an_alert_with_a_subject_is_the_same_wherever_its_picture_lies():

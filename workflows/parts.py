@@ -51,6 +51,8 @@ ACCOUNT: Final = "lookout-stage"
 MAILS: Final = {"lookout/mails": "true"}
 """The label of pods in which mail is sent: only these may reach addresses outside."""
 MAIL_SECRET: Final = "lookout-mail"  # noqa: S105 - a Secret's name
+CHANNELS_SECRET: Final = "lookout-channels"  # noqa: S105 - a Secret's name
+"""URLs and secrets of channels beside mail; a deployment without any has no such Secret."""
 LIMITS: Final = "lookout-limits"
 """The ConfigMap that says how much may run at once, by semaphore."""
 RUN: Final = "--run={{workflow.name}}"
@@ -114,7 +116,7 @@ class Part:
             "args": list(self.args),
             "env_from": [
                 ConfigMapEnvFrom(name="lookout-settings"),
-                *(SecretEnvFrom(name=name) for name in self.secrets),
+                *(SecretEnvFrom(name=name, optional=name == CHANNELS_SECRET or None) for name in self.secrets),
             ],
             "resources": Resources(
                 cpu_request=self.need.cpu,
@@ -142,7 +144,7 @@ def stage(name: str, *args: str) -> Part:
         secrets=(
             f"lookout-store-{name}",
             f"lookout-ledger-{name}",
-            *((MAIL_SECRET,) if name == "threat-detect" else ()),
+            *((MAIL_SECRET, CHANNELS_SECRET) if name == "threat-detect" else ()),
         ),
         need=NEEDS[name],
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hera.workflows import CronWorkflow, WorkflowTemplate
 
-from workflows.parts import HOUR_S, MAIL_SECRET, Part, by_clock, chain, life, operator
+from workflows.parts import CHANNELS_SECRET, HOUR_S, MAIL_SECRET, Part, by_clock, chain, life, operator
 
 _SOON_S = 240
 
@@ -17,7 +17,7 @@ def upkeep() -> WorkflowTemplate:
     return _template(
         "upkeep",
         "Sending of waiting alerts",
-        [operator("mail", "alerts", "send", "--page-status", secrets=[MAIL_SECRET])],
+        [operator("mail", "alerts", "send", "--page-status", secrets=[MAIL_SECRET, CHANNELS_SECRET])],
     )
 
 

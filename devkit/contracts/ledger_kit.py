@@ -9,6 +9,7 @@ from typing import TypedDict, Unpack
 
 from lookout.domain.identity import sha256
 from lookout.domain.records import (
+    MAIL,
     Alert,
     AlertDraft,
     AlertState,
@@ -116,7 +117,9 @@ def record(
     )
 
 
-def alert(id_: str, *, created_at_s: float = 1.0, run: str = "run-1", hash_: str = "hash of k") -> Alert:
+def alert(
+    id_: str, *, created_at_s: float = 1.0, run: str = "run-1", hash_: str = "hash of k", channel: str = MAIL
+) -> Alert:
     """A pending alert."""
     return Alert(
         id=id_,
@@ -126,9 +129,10 @@ def alert(id_: str, *, created_at_s: float = 1.0, run: str = "run-1", hash_: str
             picture_key="k",
             picture_sha256=sha256(b"k"),
             sender="from@example.org",
-            recipient="to@example.org",
+            recipient="to@example.org" if channel == MAIL else channel,
             evidence="k.jpg",
             detail={"threats": [{"label": "person", "score": 0.5}]},
+            channel=channel,
         ),
         evidence=ref("s", "k.jpg"),
         datum_hash=hash_,

@@ -14,7 +14,9 @@ import base64
 import binascii
 import json
 import os
+import socket
 import ssl
+import struct
 import sys
 import threading
 from collections import deque
@@ -38,6 +40,8 @@ class Manner(Enum):
     """Take the request and say nothing until the server closes."""
     DROP = "drop"
     """Take the request and close the connection without a word."""
+    RESET = "reset"
+    """Take the request and reset the connection."""
     CUT = "cut"
     """Close in the middle of the status line."""
     CUT_BODY = "cut_body"
@@ -126,8 +130,8 @@ class SendGridApi:
         """Keep a request and choose its answer."""
         message = _object(body)
         with self._lock:
-            scripted = self.script.popleft() if self.script else self._usual(path, headers, body, message)
-            status = 0 if scripted.manner in (Manner.HANG, Manner.DROP, Manner.CUT) else scripted.status
+            scripted = self.script.popleft() if self.script else self.usual(path, headers, body, message)
+            status = 0 if scripted.manner in (Manner.HANG, Manner.DROP, Manner.RESET, Manner.CUT) else scripted.status
             self.posted.append(Posted(method=method, path=path, headers=headers, message=message, status=status))
         self.arrived.release()
         return scripted
@@ -152,7 +156,8 @@ class SendGridApi:
             posted = list(self.posted)
         return json.dumps([_shown(one) for one in posted]).encode()
 
-    def _usual(self, path: str, headers: Mapping[str, str], body: bytes, message: Mapping[str, Any] | None) -> Scripted:
+    def usual(self, path: str, headers: Mapping[str, str], body: bytes, message: Mapping[str, Any] | None) -> Scripted:
+        """Return the answer of the real API to a request."""
         if path != SEND_PATH:
             return _errors(404, [("not found", None)])
         if headers.get("authorization") != f"Bearer {self.key}":
@@ -286,6 +291,10 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if scripted.manner is Manner.HANG:
                 closing.wait()
+            elif scripted.manner is Manner.RESET:
+                # Closed with nothing to linger for, a connection is reset.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                os.close(self.connection.detach())
             elif scripted.manner is Manner.CUT:
                 self.wfile.write(whole[:7])
             elif scripted.manner is Manner.CUT_BODY:

@@ -7,10 +7,10 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from lookout.app.installation import Installation
 from lookout.app.state_identity import (
@@ -25,13 +25,13 @@ from lookout.app.state_identity import (
 from lookout.config.addresses import StoreAddress
 from lookout.config.settings import Settings
 from lookout.domain.errors import InputRejected, Unavailable, find_lack
-from lookout.domain.pipeline import Pipeline, load
+from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import Json
 from lookout.filesystem.files import words
 from lookout.ledger.notes import read_note
 from lookout.object_store.port import ObjectStore
+from lookout.outbox.channel import Channel
 from lookout.outbox.factory import OutboxFactory
-from lookout.outbox.outbox import Channel
 from lookout.outbox.sent_journal import JournaledChannel
 from lookout.sources.merge import Bucket
 
@@ -57,7 +57,8 @@ THRESHOLD_NOTE: Final = "threshold"
 class Deployment:
     """Deployment, opened: its ledger and its store, in the state folder or on servers. ``path`` is the folder for what
     stays on this machine. ``open_ledger`` gives further connections; ``bucket`` is the one of pictures, if the store
-    has it; ``outboxes`` makes outboxes with the usual limits."""
+    has it; ``outboxes`` makes outboxes with the usual limits; those of
+    ``services`` make no mail a file, for a process whose folder does not outlive it."""
 
     installation: Installation
     settings: Settings
@@ -66,6 +67,7 @@ class Deployment:
     open_ledger: Callable[[], OpenedLedger]
     store: ObjectStore
     outboxes: OutboxFactory
+    services: OutboxFactory
     bucket: Bucket | None = None
     minio: MinioStore | None = None
     """The store, when it is not in the folder."""
@@ -149,6 +151,7 @@ class Program:
         store, bucket, minio = _open_store(self, path)
         another = partial(open_ledger, settings, path, writing=create)
         ledger = another()
+        outboxes = OutboxFactory(store=store, channel=partial(open_channel, self, path), clock=time.time)
         try:
             opened = Deployment(
                 installation=self.installation,
@@ -157,7 +160,8 @@ class Program:
                 ledger=ledger,
                 open_ledger=another,
                 store=store,
-                outboxes=OutboxFactory(store=store, channel=partial(_open_channel, self, path), clock=time.time),
+                outboxes=outboxes,
+                services=replace(outboxes, channel=partial(open_channel, self, path, files=False)),
                 bucket=bucket,
                 minio=minio,
                 address=settings.store,
@@ -170,11 +174,7 @@ class Program:
 
     def check_channel(self) -> None:
         """Raise InputRejected for a host to which no mail could be sent, before any work is done."""
-        if self.settings.sendgrid_api_key and self.settings.sendgrid_host:
-            try:
-                load(self.installation.check_host)(self.settings.sendgrid_host)
-            except InputRejected as exc:
-                raise InputRejected(exc.what, "LOOKOUT_SENDGRID_HOST", exc.hint) from exc
+        self.installation.load_channels().check_mail(self.settings)
 
 
 def _check_identity(opened: Deployment, *, create: bool) -> None:
@@ -251,14 +251,11 @@ def _open_store(program: Program, path: Path) -> tuple[ObjectStore, Bucket | Non
     return Routes({inputs: FolderSource()}, objects), None, None
 
 
-def _open_channel(program: Program, path: Path) -> Channel:
-    """Open SendGrid when there is a key, else files in the state folder."""
-    settings, installation = program.settings, program.installation
-    if settings.sendgrid_api_key:
-        options = {"host": settings.sendgrid_host} if settings.sendgrid_host else {}
-        channel = cast(Channel, load(installation.sendgrid)(settings.sendgrid_api_key, **options))
-    else:
-        channel = cast(Channel, load(installation.mail_folder)(path / OUTBOX_FOLDER))
+def open_channel(program: Program, path: Path, name: str, *, files: bool = True) -> Channel:
+    """Open the channel of that name, with the journal of what has left. Raises InputRejected for one that is not set
+    up. ``files`` allows mails to become files in the state folder, where no mail service is set."""
+    folder = path / OUTBOX_FOLDER if files else None
+    channel = program.installation.load_channels().open(name, program.settings, folder)
     return JournaledChannel(channel, path / JOURNAL_FILE)
 
 

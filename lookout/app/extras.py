@@ -7,6 +7,7 @@ from typing import Final
 from lookout.domain.errors import InputRejected
 
 EXTRAS: Final = {
+    "apprise": "apprise",
     "etcd3": "servers",
     "grpc": "servers",
     "minio": "servers",

@@ -13,9 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, cast
 
+from lookout.config.settings import Settings
 from lookout.domain.errors import LookoutError
 from lookout.domain.pipeline import Pipeline, load
 from lookout.domain.records import JsonObject
+from lookout.outbox.channel import Channel, Letter
 from lookout.sources.watch import Watch
 
 
@@ -73,6 +75,18 @@ class RuleTools(Protocol):
     ) -> Iterator[JsonObject]: ...
 
 
+class Channels(Protocol):
+    """Channels by which alerts leave: see ``stages.threat_detect.channels.opening`` for their contract."""
+
+    def open(self, name: str, settings: Settings, folder: Path | None) -> Channel: ...
+
+    def check_mail(self, settings: Settings) -> None: ...
+
+    def find_names(self, settings: Settings) -> list[str]: ...
+
+    def sample(self, name: str, now_s: float, sender: str, recipient: str) -> Letter: ...
+
+
 class PictureName(Protocol):
     """Parts of a picture's key by which datums are chosen."""
 
@@ -83,16 +97,13 @@ class PictureName(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """Parts of the product. ``sendgrid`` makes the channel of a key and a host, ``check_host`` refuses a host with
-    InputRejected, ``mail_folder`` makes the channel of a folder, ``folder_watch`` is a ``FolderWatch``, ``names`` opens
-    a devices file, ``try_names`` tries one on a folder, ``devices_schema`` gives its schema, ``rules`` makes
+    """Parts of the product. ``channels`` makes ``Channels``, ``folder_watch`` is a ``FolderWatch``, ``names`` opens a
+    devices file, ``try_names`` tries one on a folder, ``devices_schema`` gives its schema, ``rules`` makes
     ``RuleTools``; ``assets`` is the package with the folders ``models`` and ``examples``. ``find_name`` reads a
     picture's key; None if it names no time."""
 
     pipeline: Pipeline
-    sendgrid: str
-    check_host: str
-    mail_folder: str
+    channels: str
     folder_watch: str
     names: str
     try_names: str
@@ -132,6 +143,10 @@ class Installation:
     def load_rule_tools(self) -> RuleTools:
         """Load the commands on rule files; what they need is loaded now."""
         return cast(RuleTools, load(self.rules)())
+
+    def load_channels(self) -> Channels:
+        """Load the opening of channels; each channel is loaded when it is opened."""
+        return cast(Channels, load(self.channels)())
 
     def find_asset(self, name: str) -> Path | None:
         """Find a file or folder that is installed with Lookout; None where it is left out, as in a stage's image."""

@@ -230,10 +230,13 @@ def _find_sender(opened: Deployment, owner: str, task: Task) -> BatchMails | Non
     """Give the sender of a worker that may send mail; None for any other."""
     if task.stage not in (None, MAILS):
         return None
-    if task.alone and not opened.settings.sendgrid_api_key:
-        log.warning("mail disabled", why="SENDGRID_API_KEY is not set", then="alerts wait in the outbox")
-        return None
-    outboxes = replace(opened.outboxes, max_letters=task.max_mails)
+    if task.alone and opened.settings.mail_service is None:
+        then = "alerts wait in the outbox"
+        log.warning("mail disabled", why="neither SENDGRID_API_KEY nor LOOKOUT_SMTP_URL is set", then=then)
+        if not opened.settings.channels:
+            return None
+    outboxes = opened.services if task.alone else opened.outboxes
+    outboxes = replace(outboxes, max_letters=task.max_mails)
     return BatchMails(outboxes=outboxes, ledger=opened.ledger, owner=owner)
 
 

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "look": ("lookout.cli.look:look", "Observe objects of the store and record them in the ledger."),
     "work": ("lookout.cli.work:work", "Work on one batch, one picture, or all batches of a run."),
     "alerts": ("lookout.cli.handling:alerts", "List, send, acknowledge, silence, resend and cancel alerts."),
+    "channels": ("lookout.cli.channels:channels", "List the ways by which alerts leave, and try one."),
     "trace": ("lookout.cli.trace:trace", "Show the provenance of an object, and what was made from it."),
     "verify": ("lookout.cli.verify:verify", "Make an alert again from its record, and say whether it is the same."),
     "gc": ("lookout.cli.gc:gc", "Remove orphaned results and old versions."),

@@ -18,7 +18,7 @@ from lookout.app.run_summary import unsent_lines
 from lookout.cli.options import json_option, page_status_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, Unavailable
-from lookout.domain.records import Alert, AlertState
+from lookout.domain.records import MAIL, Alert, AlertState
 from lookout.ledger.rules.alerts import WAITING
 from lookout.outbox.unsent import find_unsent
 from lookout.text import count, printable, when
@@ -123,10 +123,14 @@ def send(program: Program, max_mails: int, page_status: bool, state: Path | None
         reporting(opened, wanted=page_status),
         opened.ledger.session() as owner,
     ):
-        due = sum(1 for _ in opened.ledger.alerts(states=WAITING))
-        if due and program.settings.ledger is not None and not program.settings.sendgrid_api_key:
-            raise InputRejected(f"is not set, and {count(due, 'alert')} wait", "SENDGRID_API_KEY", "they go on waiting")
-        replace(opened.outboxes, max_letters=max_mails).open(opened.ledger, owner).drain()
+        waiting = [alert.draft.channel for alert in opened.ledger.alerts(states=WAITING)]
+        due, mails = len(waiting), waiting.count(MAIL)
+        files = program.settings.ledger is None
+        if not files and program.settings.mail_service is None and 0 < due == mails:
+            what = f"is not set, and {count(due, 'alert')} wait"
+            raise InputRejected(what, "SENDGRID_API_KEY", "they go on waiting; LOOKOUT_SMTP_URL will do as well")
+        outboxes = opened.outboxes if files else opened.services
+        replace(outboxes, max_letters=max_mails).open(opened.ledger, owner).drain()
         unsent = find_unsent(opened.ledger, time.time())
     if as_json:
         echo_json({"due": due, "waiting": unsent.waiting, "unsent": unsent.as_json()})

@@ -30,5 +30,6 @@ def demo(context: click.Context, folder: Path, as_json: bool) -> None:
     examples = program.installation.find_asset("examples")
     if examples is None:
         raise InputRejected("the sample photographs are not part of this installation", "demo", "install Lookout whole")
-    context.obj = replace(program, settings=replace(program.settings, store=None, ledger=None, sendgrid_api_key=None))
+    settings = replace(program.settings, store=None, ledger=None, sendgrid_api_key=None, smtp=None, channels={})
+    context.obj = replace(program, settings=settings)
     context.invoke(run, source=(examples / "photos",), state=folder, rules=examples / "rules", as_json=as_json)

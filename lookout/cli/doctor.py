@@ -16,6 +16,7 @@ from typing import Final
 
 import click
 
+from lookout.app.channel_checks import check_channels, check_named
 from lookout.app.deployment import Deployment, Program, find_obstacle
 from lookout.app.health_checks import Check, attempt
 from lookout.app.run_summary import unsent_lines, watch_troubles
@@ -91,8 +92,7 @@ def _installation() -> Iterator[Check]:
 
 
 def _environment(program: Program, path: Path) -> Iterator[Check]:
-    key = "set" if program.settings.sendgrid_api_key else "not set: mails become .eml files in the state folder"
-    yield Check(name="sendgrid key", ok=True, found=key)
+    yield from check_channels(program)
     folder = path.absolute()
     while not folder.exists():
         folder = folder.parent
@@ -160,6 +160,7 @@ def _state(program: Program, path: Path, objects: bool) -> Iterator[Check]:
             name="datums", ok=not failed, found=count(failed, "failed datum"), hint="lookout datums list --in failed"
         )
         yield _alerts(opened)
+        yield from check_named(program, opened)
         held = find_held(ledger)
         yield Check(name="deletions", ok=held is None, found=str(held or "none held back"), hint=ALLOW_HINT)
         folders = ", ".join(find_unlistable(ledger))

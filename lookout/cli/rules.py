@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from lookout.app.channel_checks import find_fault, named_in
 from lookout.app.deployment import Program
 from lookout.app.installation import TrialOf
 from lookout.cli.options import PATH, PROBABILITY, gather, json_option
@@ -44,6 +45,7 @@ def check(program: Program, path: Path, as_json: bool) -> None:
     refused = False
     for found in program.installation.load_rule_tools().check(path):
         refused = refused or "reason" in found
+        found = _with_channels(program, found)
         if as_json:
             echo_json_line(found)
         else:
@@ -111,6 +113,14 @@ def test(
 def schema(program: Program) -> None:
     """Print the JSON Schema of rule files of version 2, for editors and checks."""
     click.echo(program.installation.load_rule_tools().schema(), nl=False)
+
+
+def _with_channels(program: Program, found: JsonObject) -> JsonObject:
+    """Add a note for each channel that a rule names and that this environment does not have."""
+    faults = {name: find_fault(program, name) for name in sorted(named_in(found))}
+    said = [f"{name} is not set up here: {fault}" for name, fault in faults.items() if fault is not None]
+    notes = found.get("notes")
+    return {**found, "notes": [*notes, *said]} if said and isinstance(notes, Sequence) else found
 
 
 def _note(sentence: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from lookout.config.addresses import LedgerAddress, StoreAddress
+from lookout.config.channels import NamedChannel, SmtpAddress, named_channels
 from lookout.domain.errors import InputRejected
 
 DEFAULT_STATE: Final = Path("lookout-state")
@@ -21,6 +22,9 @@ class Settings:
     log_level: str = "error"
     sendgrid_api_key: str | None = field(default=None, repr=False)
     sendgrid_host: str | None = None
+    smtp: SmtpAddress | None = None
+    channels: Mapping[str, NamedChannel] = field(default_factory=dict)
+    """Channels that rules name, beside mail."""
     durable: bool = True
     store: StoreAddress | None = None
     ledger: LedgerAddress | None = None
@@ -29,10 +33,15 @@ class Settings:
     watchdog_s: float | None = None
     """The longest silence that it allows."""
 
+    @property
+    def mail_service(self) -> str | None:
+        """The service by which mail leaves: ``sendgrid`` or ``smtp``; None if mails become files."""
+        return "sendgrid" if self.sendgrid_api_key else "smtp" if self.smtp is not None else None
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read LOOKOUT_STATE, LOOKOUT_LOG, LOOKOUT_DURABLE, LOOKOUT_SENDGRID_HOST, SENDGRID_API_KEY,
-        NOTIFY_SOCKET, WATCHDOG_USEC and what ``lookout.config.addresses`` reads.
+        NOTIFY_SOCKET, WATCHDOG_USEC and what ``lookout.config.addresses`` and ``lookout.config.channels`` read.
 
         Raises InputRejected that names the variable.
         """
@@ -47,11 +56,17 @@ class Settings:
             raise InputRejected(
                 "has characters that are not allowed in a key", "SENDGRID_API_KEY", "unset it to get .eml files"
             )
+        smtp = SmtpAddress.from_environment(environment)
+        if key and smtp is not None:
+            hint = "unset one of them: mail leaves by one service"
+            raise InputRejected("is set beside SENDGRID_API_KEY", "LOOKOUT_SMTP_URL", hint)
         return cls(
             state=Path(environment.get("LOOKOUT_STATE") or DEFAULT_STATE),
             log_level=level,
             sendgrid_api_key=key or None,
             sendgrid_host=environment.get("LOOKOUT_SENDGRID_HOST") or None,
+            smtp=smtp,
+            channels=named_channels(environment),
             durable=durable == "1",
             store=StoreAddress.from_environment(environment),
             ledger=LedgerAddress.from_environment(environment),

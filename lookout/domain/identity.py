@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from lookout.domain.records import AlertDraft, InputRef, Json, JsonObject, Member, Reference, Tally
+from lookout.domain.records import MAIL, AlertDraft, InputRef, Json, JsonObject, Member, Reference, Tally
 
 MAX_INPUT_BYTES: Final = 32 * 1024 * 1024
 """No stage reads a larger input, so none is read for its digest either: see ``unread_digest``."""
@@ -83,9 +83,13 @@ def _object(value: Mapping[str, int]) -> dict[str, Json]:
 
 def alert_id(draft: AlertDraft) -> str:
     """Return the identity of an alert: a new model, a new rule version, a rerun or another place of the picture gives
-    the same, so no mail is repeated."""
+    the same, so no mail is repeated. A channel that is not mail is a part of it."""
     if draft.escalates:
         return digest("escalation/1", alert_id(replace(draft, escalates=False)))
+    if draft.channel != MAIL:
+        place = draft.picture_key if draft.subject is None else None
+        picture = [place, draft.subject, draft.picture_sha256]
+        return digest("alert/3", draft.user, draft.rule, picture, draft.channel, draft.recipient)
     if draft.subject is None:
         return digest("alert/1", draft.user, draft.rule, draft.picture_key, draft.picture_sha256, draft.recipient)
     return digest("alert/2", draft.user, draft.rule, draft.subject, draft.picture_sha256, draft.recipient)

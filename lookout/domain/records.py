@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from lookout.domain.policy.verdicts import RuleVerdict, Verdict
@@ -148,6 +148,10 @@ class Output:
             raise ValueError(f"expected a relative key without '..', got {self.key!r}")
 
 
+MAIL: Final = "mail"
+"""The channel of alerts that are sent to an e-mail address."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlertDraft:
     """One alert for one recipient: identity, addresses, what happened, and which of the outputs shows it.
@@ -155,6 +159,8 @@ class AlertDraft:
     The identity beside the rule and the recipient is the picture: its sha256 and its ``subject``, what names it
     wherever it lies; alerts of older versions have none, and are known by the picture's key. ``detail`` is what a
     channel renders; the engine adds nothing to it. ``evidence`` is the key of the output that shows the threat.
+    ``channel`` is the way by which it leaves: ``MAIL``, or the type and the name of another one, as in
+    ``webhook:home``. Such an alert has no address: its ``recipient`` is the channel again.
     ``escalates`` says that it tells somebody of an alert that nobody has acknowledged.
     """
 
@@ -168,6 +174,7 @@ class AlertDraft:
     detail: JsonObject = field(default_factory=dict)
     subject: str | None = None
     escalates: bool = False
+    channel: str = MAIL
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

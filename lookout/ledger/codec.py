@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from lookout.domain.errors import Corrupt
 from lookout.domain.records import (
+    MAIL,
     Alert,
     AlertDraft,
     AlertState,
@@ -203,7 +204,7 @@ def write_alert(alert: Alert) -> str:
     return _encode(
         [
             [draft.user, draft.rule, draft.picture_key, draft.picture_sha256, *_some(draft.subject)],
-            [draft.sender, draft.recipient, draft.evidence, draft.detail],
+            [draft.sender, draft.recipient, draft.evidence, draft.detail, *_some(_not_mail(draft.channel))],
             _ref_fields(alert.evidence),
             [alert.datum_hash, alert.run, alert.code, alert.created_at_s, *_some(alert.keys or None)],
             *([] if alert.place is None else [[alert.place, alert.summary, draft.escalates]]),
@@ -216,13 +217,18 @@ def _some(value: Json) -> list[Json]:
     return [] if value is None else [value]
 
 
+def _not_mail(channel: str) -> str | None:
+    return None if channel == MAIL else channel
+
+
 def read_alert(id_: str, text: str) -> Alert:
     """Return the alert that ``write_alert`` wrote, PENDING and untried: a backend keeps what changes as columns."""
     return _read(f"alert {id_[:12]}", text, lambda parts: _alert(id_, parts))
 
 
 def _alert(id_: str, parts: Any) -> Alert:
-    (user, rule, picture_key, picture_sha256, *subject), (sender, recipient, evidence, detail), ref, origin, *of = parts
+    (user, rule, picture_key, picture_sha256, *subject), told, ref, origin, *of = parts
+    sender, recipient, evidence, detail, *channel = told
     place, summary, escalates = of[0] if of else (None, None, False)
     datum_hash, run, code, created_at_s, *keys = origin
     return Alert(
@@ -238,6 +244,7 @@ def _alert(id_: str, parts: Any) -> Alert:
             detail=detail,
             subject=subject[0] if subject else None,
             escalates=escalates,
+            channel=channel[0] if channel else MAIL,
         ),
         evidence=_ref(ref),
         datum_hash=datum_hash,

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 from lookout.ledger.port import Ledger
 from lookout.object_store.port import ObjectReader
+from lookout.outbox.channel import Channel
 from lookout.outbox.departure import uptime_s
-from lookout.outbox.outbox import Channel, Outbox
+from lookout.outbox.outbox import Outbox
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutboxFactory:
-    """Factory of outboxes over one store and one channel, with limits: see ``Outbox``, which has the same fields."""
+    """Factory of outboxes over one store and the channels, with limits: see ``Outbox``, which has the same fields."""
 
     store: ObjectReader
-    channel: Callable[[], Channel]
+    channel: Callable[[str], Channel]
     clock: Callable[[], float]
     uptime: Callable[[], float] = uptime_s
     max_letters: int = 20

@@ -17,7 +17,7 @@ def letters_of(alerts: Iterable[Alert], singly: Collection[str]) -> list[Sequenc
     letters: dict[tuple[str, ...], list[Alert]] = defaultdict(list)
     for alert in alerts:
         alone = alert.summary is None or alert.id in singly
-        key = (alert.id,) if alone else (str(alert.summary), alert.draft.sender, alert.draft.recipient)
+        key = (alert.id,) if alone else (str(alert.summary), *_to(alert))
         letters[key].append(alert)
     return list(letters.values())
 
@@ -36,8 +36,13 @@ def by_recipient(letters: Iterable[Sequence[Alert]], singly: Collection[str]) ->
     for letter in letters:
         first = letter[0]
         alone = first.summary is not None or _is_alarm(first) or first.id in singly
-        digests[first.draft.sender, first.draft.recipient, *((first.id,) if alone else ())].extend(letter)
+        digests[*_to(first), *((first.id,) if alone else ())].extend(letter)
     return list(digests.values())
+
+
+def _to(alert: Alert) -> tuple[str, str, str]:
+    """Return the channel, sender and recipient, which all alerts of a letter have in common."""
+    return alert.draft.channel, alert.draft.sender, alert.draft.recipient
 
 
 def letter_due_s(letter: Sequence[Alert]) -> float:

@@ -1,19 +1,20 @@
 """Outbox: sends the alerts that were committed with their datum, each once, whatever dies in between.
 
-Knows no channel: a ``Channel`` is handed a letter and says how it went. Source of the method: the transactional outbox
-pattern. Delivery is at least once, and exactly once except where the end of a request cannot be known; such a letter is
-repeated with a mark. docs/alerts.md has the states of an alert on one page.
+An alert names its channel; a ``Channel`` is handed a letter and says how it went, and no more of it is known here.
+Source of the method: the transactional outbox pattern. Delivery is at least once, and exactly once except where the
+end of a request cannot be known; such a letter is repeated with a mark. docs/alerts.md has the states of an alert on
+one page.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
-from lookout.domain.errors import ObjectChanged, ObjectMissing
+from lookout.domain.errors import InputRejected, ObjectChanged, ObjectMissing
 from lookout.domain.identity import digest
 from lookout.domain.isolation import apart, reason
 from lookout.domain.records import Alert, AlertState
@@ -22,8 +23,10 @@ from lookout.ledger.rules.alerts import WAITING
 from lookout.ledger.rules.decisions import fill_summaries
 from lookout.log import get_logger
 from lookout.object_store.port import ObjectReader
+from lookout.outbox.channel import Channel, Letter, Request
 from lookout.outbox.departure import Departure, uptime_s
-from lookout.outbox.letters import by_recipient, due_letters, letter_due_s, letters_of
+from lookout.outbox.letters import due_letters, letter_due_s, letters_of
+from lookout.outbox.window import Window
 
 log = get_logger(__name__)
 
@@ -32,68 +35,29 @@ DIGEST_PICTURES: Final = 6
 PICTURE_TRIES: Final = 8
 """An alert waits so many tries, about four minutes, for a picture that cannot be read now; then it leaves without."""
 MOST_UNREADY: Final = 3
-"""Letters in a row that may fail before they are handed to the channel; after that the store is taken for unreachable
-and the round ends."""
+"""Letters of a channel in a row that may fail before they are handed to it; after that the store is taken for
+unreachable, and the round ends for its letters."""
 MOST_ROUNDS: Final = 10
 """Rounds of a process that ends after them; letters that cannot be made ready are put off by each."""
 HELD_S: Final = 5.0
 """Pause before the outbox looks again at an alert that another process holds."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Letter:
-    """One mail to one recipient: one alert, or several as a digest. All its alerts have one sender and one recipient.
-
-    ``id`` is stable over tries. ``evidence`` holds, by alert id, the bytes of the picture that shows the threat (of
-    a digest: of as many alerts as the outbox chose to load). ``resend`` says that an earlier try may have arrived.
-    """
-
-    id: str
-    alerts: tuple[Alert, ...]
-    evidence: Mapping[str, bytes]
-    resend: bool = False
-
-
-class Request(Protocol):
-    """A letter that is ready to leave: rendered, and connected to the other side."""
-
-    def send(self, now_s: float, departure: Departure) -> Delivered:
-        """Send once and say how it ended: SENT (with a message id), DEAD (refused for good), PENDING (certainly not
-        delivered) or UNKNOWN (may have been delivered). PENDING if it is too late, directly before it leaves."""
-        ...
-
-    def abort(self) -> None:
-        """End a ``send`` that another thread waits for, soon; it then says how that ended."""
-        ...
-
-    def close(self) -> None:
-        """Give back what it holds. Twice is allowed."""
-        ...
-
-
-class Channel(Protocol):
-    """A way to send letters. ``name`` is shown to people: ``sendgrid``, ``folder``."""
-
-    name: str
-
-    def begin(self, letter: Letter) -> Request | Delivered:
-        """Render the letter and connect. Nothing has left when this returns a Request or raises. Where the end is
-        certain already, that is given instead: PENDING without a connection, DEAD for a letter that nobody can send,
-        WRITTEN (a file's path as message id) by a channel that does the same only once however often it is asked."""
-        ...
+NOT_SET_UP_S: Final = 60.0
+"""Pause of an alert whose channel is not set up in this process; another process may have it."""
 
 
 @dataclass(kw_only=True)
 class Outbox:
     """Outbox that sends due alerts. More than ``max_letters`` alerts in one window become one digest a recipient.
 
-    ``channel`` is asked for with the first letter: most runs send none. The window is the life of this object, or the
-    last ``window_s`` seconds; in a window whose letters are used up, digests leave ``digest_every_s`` apart.
+    ``channel`` gives the channel of that name, and is asked with its first letter: most runs send none. It raises
+    InputRejected for one that is not set up; alerts that name it wait. Each channel has a window of its own: the life
+    of this object, or the last ``window_s`` seconds; in a window whose letters are used up, digests leave
+    ``digest_every_s`` apart. No channel ends the round of another.
     """
 
     ledger: Ledger
     store: ObjectReader
-    channel: Callable[[], Channel]
+    channel: Callable[[str], Channel]
     owner: str
     clock: Callable[[], float]
     uptime: Callable[[], float] = uptime_s
@@ -101,38 +65,47 @@ class Outbox:
     window_s: float = float("inf")
     digest_every_s: float = 0.0
     digests: int = field(default=0, init=False)
-    closed: bool = field(default=False, init=False)
-    """True when the last round ended because the other side took no letters."""
-    _opened: Channel | None = field(default=None, init=False)
+    _opened: dict[str, Channel] = field(default_factory=dict, init=False)
+    _windows: dict[str, Window] = field(default_factory=dict, init=False)
     _request: Request | None = field(default=None, init=False)
     _unsettled: dict[str, Delivered] = field(default_factory=dict, init=False)
     _singly: set[str] = field(default_factory=set, init=False)
     """Alerts of digests that were refused, which have not ended since."""
-    _sent_at_s: deque[float] = field(default_factory=deque, init=False)
-    _digest_at_s: float = field(default=float("-inf"), init=False)
     _looked_at_s: float = field(default=float("-inf"), init=False)
 
     def dispatch(self, stopping: Callable[[], bool] = lambda: False) -> float | None:
         """Try everything that is due once, until ``stopping`` between two letters. Says when something will be due
         next, None when nothing waits. What was tried most often comes last, so that it holds up nothing else.
 
-        A channel that is closed ends the round: the other side is not there, or has enough for now. Raises
-        Unavailable when the ledger does not answer; how a letter ended is kept then, and settled by the next call.
+        A channel that is closed ends the round for its own letters: the other side is not there, or has enough for
+        now. Raises Unavailable when the ledger does not answer; how a letter ended is kept then, and settled by the
+        next call.
         """
+        return self._round(stopping, set())
+
+    def drain(self, stopping: Callable[[], bool] = lambda: False) -> float | None:
+        """Make rounds until nothing is due that was not tried, but by channels that take no letters: for a process that
+        ends then. Says when something will be due next."""
+        closed: set[str] = set()
+        for _ in range(MOST_ROUNDS):
+            due_at_s = self._round(stopping, closed)
+            if stopping() or due_at_s is None or due_at_s > self.clock() or not self._due(closed, self.clock()):
+                break
+        return due_at_s
+
+    def _round(self, stopping: Callable[[], bool], closed: set[str]) -> float | None:
+        """Make a round in which channels that are ``closed`` send nothing; those that are found so are added."""
         self._settle()
-        self.closed = False
         now_s = self.clock()
-        self._slide_window(now_s)
-        letters = deque(due_letters(self._waiting(now_s), self._singly, now_s))
-        if letters and len(letters) + len(self._sent_at_s) > self.max_letters:
-            if now_s - self._digest_at_s < self.digest_every_s:
-                return self._digest_at_s + self.digest_every_s
-            letters = deque(by_recipient(letters, self._singly))
-            self._digest_at_s = now_s
+        self._slide_windows(now_s)
         elsewhere: set[str] = set()
-        unready = 0
-        while letters and not stopping() and unready < MOST_UNREADY:
+        unready: Counter[str] = Counter()
+        letters, digests_at_s = self._letters(closed, now_s)
+        while letters and not stopping():
             alerts = letters.popleft()
+            name = alerts[0].draft.channel
+            if name in closed or unready[name] >= MOST_UNREADY:
+                continue
             held = self.ledger.claim_alerts(self.owner, len(alerts), self.clock(), [alert.id for alert in alerts])
             elsewhere.update({alert.id for alert in alerts} - {alert.id for alert in held})
             if not held:
@@ -145,11 +118,31 @@ class Outbox:
                 letters.extend([alert] for alert in refused)
                 delivered = replace(delivered, state=AlertState.PENDING, due_at_s=self.clock())
             self._keep(held, delivered)
-            unready = 0 if ready else unready + 1
+            unready[name] = 0 if ready else unready[name] + 1
             if delivered.closed:
-                self.closed = True
-                break
-        return self._next_s(elsewhere)
+                closed.add(name)
+        return self._next_s(elsewhere, digests_at_s)
+
+    def _letters(self, closed: Collection[str], now_s: float) -> tuple[deque[Sequence[Alert]], dict[str, float]]:
+        """Return the letters of a round, and by channel the time before which its digests may not leave."""
+        turns: list[tuple[int, int, Sequence[Alert]]] = []
+        later: dict[str, float] = {}
+        by_channel: dict[str, list[Sequence[Alert]]] = defaultdict(list)
+        for letter in self._due(closed, now_s):
+            by_channel[letter[0].draft.channel].append(letter)
+        for number, (name, due) in enumerate(by_channel.items()):
+            chosen = self._window(name).choose(due, self._singly, now_s)
+            if isinstance(chosen, float):
+                later[name] = chosen
+            else:
+                turns += [(turn, number, letter) for turn, letter in enumerate(chosen)]
+        # The channels take turns, so that the letters of a slow one hold up at most as many of another.
+        return deque(letter for _, _, letter in sorted(turns, key=lambda each: each[:2])), later
+
+    def _due(self, closed: Collection[str], now_s: float) -> list[Sequence[Alert]]:
+        """Return the letters that are due, but those of closed channels, in their order."""
+        waiting = [alert for alert in self._waiting(now_s) if alert.draft.channel not in closed]
+        return due_letters(waiting, self._singly, now_s)
 
     def _waiting(self, now_s: float) -> list[Alert]:
         """Return the alerts that wait, once summaries that are due have what they list: the others are canceled."""
@@ -163,14 +156,12 @@ class Outbox:
             self.ledger.amend_policy(partial(fill_summaries, rule=rule, place=place, now_s=now_s))
         return list(self.ledger.alerts(states=WAITING)) if groups else waiting
 
-    def drain(self, stopping: Callable[[], bool] = lambda: False) -> float | None:
-        """Make rounds until nothing is due that was not tried, or the other side takes no letters: for a process that
-        ends then. Says when something will be due next."""
-        for _ in range(MOST_ROUNDS):
-            due_at_s = self.dispatch(stopping)
-            if stopping() or self.closed or due_at_s is None or due_at_s > self.clock():
-                break
-        return due_at_s
+    def _window(self, name: str) -> Window:
+        if name not in self._windows:
+            self._windows[name] = Window(
+                max_letters=self.max_letters, window_s=self.window_s, digest_every_s=self.digest_every_s
+            )
+        return self._windows[name]
 
     def abort(self) -> None:
         """End a request that another thread waits for."""
@@ -183,17 +174,25 @@ class Outbox:
         """Send a letter; return how it ended, and whether it reached the channel. Raises nothing that an alert, its
         picture, the channel or a lack of memory, threads or files can cause: whatever the cause, the alert is
         retried."""
-        channel = None
         try:
-            letter = self._letter(alerts)
-            channel = self._opened = self._opened or self.channel()
-            request = channel.begin(letter)
+            channel = self._open(alerts[0].draft.channel)
+            request = channel if isinstance(channel, Delivered) else channel.begin(self._letter(alerts))
             ready = True
             delivered = request if isinstance(request, Delivered) else self._send(request, alerts)
         except Exception as exc:  # noqa: BLE001 - nothing has left; the alert must outlive whatever this is
             delivered, ready = Delivered(state=AlertState.PENDING, error=reason(exc)), False
-        self._tell(alerts, channel, delivered)
+        self._tell(alerts, delivered)
         return delivered, ready
+
+    def _open(self, name: str) -> Channel | Delivered:
+        """Open the channel, once; return how the letter ended if it is not set up here."""
+        if name not in self._opened:
+            try:
+                self._opened[name] = self.channel(name)
+            except InputRejected as exc:
+                again_s = self.clock() + NOT_SET_UP_S
+                return Delivered(state=AlertState.PENDING, error=reason(exc), due_at_s=again_s, closed=True)
+        return self._opened[name]
 
     def _send(self, request: Request, alerts: Sequence[Alert]) -> Delivered:
         """Note that the request may leave, and send it. Raises what the ledger raises; then nothing has left."""
@@ -235,8 +234,10 @@ class Outbox:
             resend=any(alert.doubts for alert in alerts),
         )
 
-    def _tell(self, alerts: Sequence[Alert], channel: Channel | None, delivered: Delivered) -> None:
-        facts = {"alert": alerts[0].id, "alerts": len(alerts), "channel": channel.name if channel else None}
+    def _tell(self, alerts: Sequence[Alert], delivered: Delivered) -> None:
+        channel = self._opened.get(alerts[0].draft.channel)
+        name = channel.name if channel is not None else alerts[0].draft.channel
+        facts = {"alert": alerts[0].id, "alerts": len(alerts), "channel": name}
         if delivered.error is None:
             log.info("letter", **facts, state=delivered.state.value)
         else:
@@ -250,7 +251,7 @@ class Outbox:
             self._unsettled[alert.id] = replace(end, message_id=_plain(end.message_id), error=_plain(end.error))
         if delivered.state is not AlertState.PENDING:
             self._singly.difference_update(alert.id for alert in alerts)
-            self._sent_at_s.append(self.clock())
+            self._window(alerts[0].draft.channel).note(self.clock())
             self.digests += len(alerts) > 1
         self._settle()
 
@@ -272,21 +273,22 @@ class Outbox:
 
     # --- times ------------------------------------------------------------------------------------------------------
 
-    def _slide_window(self, now_s: float) -> None:
+    def _slide_windows(self, now_s: float) -> None:
         if now_s < self._looked_at_s:  # the clock was set back: what it said before means nothing any more
             log.warning("clock set back", seconds=round(self._looked_at_s - now_s, 3))
-            self._sent_at_s.clear()
-            self._digest_at_s = float("-inf")
+            for window in self._windows.values():
+                window.clear()
         self._looked_at_s = now_s
-        while self._sent_at_s and self._sent_at_s[0] < now_s - self.window_s:
-            self._sent_at_s.popleft()
+        for window in self._windows.values():
+            window.slide(now_s)
 
-    def _next_s(self, elsewhere: set[str]) -> float | None:
+    def _next_s(self, elsewhere: Collection[str], later: Mapping[str, float]) -> float | None:
         held_s = self.clock() + HELD_S
 
         def due_s(letter: Sequence[Alert]) -> float:
             is_held = any(alert.id in elsewhere for alert in letter)
-            return max(letter_due_s(letter), held_s) if is_held else letter_due_s(letter)
+            digest_s = later.get(letter[0].draft.channel, 0.0)
+            return max(letter_due_s(letter), digest_s, held_s if is_held else 0.0)
 
         due = map(due_s, letters_of(self.ledger.alerts(states=WAITING), self._singly))
         return min(due, default=None)

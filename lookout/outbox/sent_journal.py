@@ -21,8 +21,8 @@ from typing import Final
 from lookout.domain.records import AlertState
 from lookout.ledger.port import Delivered
 from lookout.log import get_logger
+from lookout.outbox.channel import Channel, Letter, Request
 from lookout.outbox.departure import Departure
-from lookout.outbox.outbox import Channel, Letter, Request
 
 log = get_logger(__name__)
 

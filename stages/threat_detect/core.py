@@ -253,18 +253,18 @@ def _with_drafts(item: _InForce, verdict: RuleVerdict, matter: tuple[int, ...], 
     if verdict.match.code is not None or not isinstance(rule, Rule2):
         return verdict
     detail = {**about.detail(rule.timezone, item.plain(), matter), "severity": rule.severity}
-    first = rule.channels[0].sender
     return RuleVerdict(
         match=verdict.match,
         policy=verdict.policy,
         picture_sha256=verdict.picture_sha256,
         rule_sha256=verdict.rule_sha256,
         drafts=tuple(
-            draft(rule.identity, channel.sender, recipient, detail, about)
+            draft(rule.identity, channel.sender, recipient, detail, about, channel=channel.channel)
             for channel in rule.channels
             for recipient in channel.recipients
         ),
         escalations=tuple(
-            draft(rule.identity, first, recipient, detail, about, escalates=True) for recipient in rule.escalate_to
+            draft(rule.identity, rule.mail_sender, recipient, detail, about, escalates=True)
+            for recipient in rule.escalate_to
         ),
     )

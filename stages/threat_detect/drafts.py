@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lookout.domain.records import AlertDraft, JsonObject
+from lookout.domain.records import MAIL, AlertDraft, JsonObject
 from stages.threat_detect.detections import Detections
 
 
@@ -41,9 +41,10 @@ def draft(
     detail: JsonObject,
     about: About,
     *,
+    channel: str = MAIL,
     escalates: bool = False,
 ) -> AlertDraft:
-    """Return the draft for one recipient of a rule, given by user and name."""
+    """Return the draft for one recipient of a rule, given by user and name, by a channel."""
     user, name = rule
     return AlertDraft(
         user=user,
@@ -55,5 +56,6 @@ def draft(
         evidence=about.evidence,
         detail=detail,
         subject=about.subject,
+        channel=channel,
         escalates=escalates,
     )

@@ -74,6 +74,12 @@ def _checked(name: str, data: bytes, before: dict[str, tuple[str, Entry]]) -> Js
     before.update({entry.name: (name, entry) for entry in entries})
     version = tree.get("version", 1) if isinstance(tree, dict) and "rules" in tree else None
     rules: list[JsonObject] = [
-        {"user": entry.rule.user, "name": entry.rule.name, "devices": list(entry.rule.devices)} for entry in entries
+        {
+            "user": entry.rule.user,
+            "name": entry.rule.name,
+            "devices": list(entry.rule.devices),
+            "channels": list(entry.rule.other_channels),
+        }
+        for entry in entries
     ]
     return {"file": name, "version": version, "rules": rules, "notes": list(notes)}

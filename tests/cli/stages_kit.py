@@ -16,7 +16,7 @@ from .shell import DEADLINE_S, REPOSITORY, Done, World
 STAGES = ("validate", "object-detect", "threat-detect", "plot")
 WATCHED = Path(__file__).parent / "watched"
 HEAVY = {"PIL", "cv2", "etcd3", "jinja2", "matplotlib", "minio", "numpy", "onnxruntime", "pydantic"}
-HEAVY |= {"sendgrid", "simplejpeg", "sqlite3", "watchdog"}
+HEAVY |= {"apprise", "requests", "sendgrid", "simplejpeg", "sqlite3", "watchdog"}
 """What takes time or room."""
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from lookout.domain.records import AlertState
 from lookout.ledger.port import Delivered
-from lookout.outbox.outbox import Letter, Outbox, Request
+from lookout.outbox.channel import Letter, Request
+from lookout.outbox.outbox import Outbox
 from lookout.outbox.sent_journal import JournaledChannel
 
 from .world import Postbox, Posting, World
@@ -144,7 +145,7 @@ def test_the_alerts_of_a_refused_digest_that_have_to_wait_leave_singly_later(wor
         outbox = Outbox(
             ledger=ledger,
             store=runner.store,
-            channel=lambda: world.postbox,
+            channel=lambda _: world.postbox,
             owner=owner,
             clock=lambda: world.now_s,
             max_letters=3,
@@ -187,7 +188,7 @@ def test_in_a_long_watch_letters_are_counted_by_the_hour_and_digests_leave_minut
         outbox = Outbox(
             ledger=Only(ledger, waiting),
             store=runner.store,
-            channel=lambda: world.postbox,
+            channel=lambda _: world.postbox,
             owner=owner,
             clock=lambda: world.now_s,
             max_letters=3,

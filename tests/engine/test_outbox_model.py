@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from devkit.contracts.ledger_kit import ManualClock, alert, done, record
 from devkit.fakes.memory_kv import memory_ledger
 from lookout.domain.errors import Unavailable
-from lookout.domain.records import Alert, AlertState, Mark, ObjectRef, Outcome, State
+from lookout.domain.records import MAIL, Alert, AlertState, Mark, ObjectRef, Outcome, State
 from lookout.ledger.port import Delivered, Ledger
 from lookout.ledger.rules.alerts import REPEAT_LIMIT_S, WAITING, is_due
 from lookout.ledger.sqlite import SqliteLedger
+from lookout.outbox.channel import Letter
 from lookout.outbox.departure import LATE, Departure
-from lookout.outbox.outbox import Letter, Outbox
+from lookout.outbox.outbox import Outbox
 
 DAY_S = 86400.0
 STEPS = ("list", "claim", "read", "open", "begin", "note", "send", "settle")
@@ -28,6 +29,8 @@ FAULTS = ("fail", "fail after", "kill", "kill after", "bug")
 ANSWERS = ("dead", "refused", "lost", "arrived without an answer", "frozen")
 JUMPS = (-3650 * DAY_S, -DAY_S, -90.0, 90.0, DAY_S, 3650 * DAY_S)
 IDS = ("a", "b", "c")
+HOME = "webhook:home"
+CHANNELS = {"a": MAIL, "b": MAIL, "c": HOME}
 
 
 class Killed(BaseException):
@@ -102,22 +105,30 @@ class Service:
     """A mail service: it keeps what arrived, alert by alert, with its mark."""
 
     fates: Fates
-    name: str = "service"
     arrived: list[tuple[str, bool]] = field(default_factory=list)
     freeze: Callable[[], None] = lambda: None
     """Work of others while the process is frozen."""
-
-    def begin(self, letter: Letter) -> Call | Delivered:
-        with self.fates.at("begin"):
-            return Call(self, letter)
 
     def get(self, ref: ObjectRef) -> bytes:
         with self.fates.at("read"):
             return b"picture"
 
-    def open(self) -> Service:
+    def open(self, name: str) -> Way:
         with self.fates.at("open"):
-            return self
+            return Way(self, name)
+
+
+@dataclass
+class Way:
+    """A channel to the service, for the letters of its name alone."""
+
+    service: Service
+    name: str
+
+    def begin(self, letter: Letter) -> Call | Delivered:
+        assert {one.draft.channel for one in letter.alerts} == {self.name}
+        with self.service.fates.at("begin"):
+            return Call(self.service, letter)
 
 
 @dataclass
@@ -161,7 +172,7 @@ def play(make: Callable[[ManualClock], Ledger], plan: Sequence[Sequence[tuple[st
     fates = Fates()
     service = Service(fates)
     ledger = make(fates.clock)
-    entered = [alert(id_) for id_ in IDS]
+    entered = [alert(id_, channel=CHANNELS[id_]) for id_ in IDS]
     with ledger.session() as owner:
         ledger.mark([_mark()])
         (claim,) = ledger.claim("s", owner, 1, 60.0)
@@ -265,7 +276,7 @@ def test_a_day_without_an_answer_loses_nothing_and_repeats_nothing(away: str) ->
     with ledger.session() as owner:
         ledger.mark([_mark()])
         (claim,) = ledger.claim("s", owner, 1, 60.0)
-        entered = [alert(id_) for id_ in IDS]
+        entered = [alert(id_, channel=CHANNELS[id_]) for id_ in IDS]
         ledger.commit([(claim, done(record("k", alerts=entered), alerts=entered))])
         outbox = Outbox(
             ledger=FaultyLedger(ledger, fates),  # type: ignore[arg-type]
@@ -304,11 +315,11 @@ def test_an_alert_that_is_canceled_while_its_letter_is_rendered_does_not_leave()
         (claim,) = ledger.claim("s", owner, 1, 60.0)
         ledger.commit([(claim, done(record("k", alerts=[alert("a")]), alerts=[alert("a")]))])
 
-        def open_and_retract() -> Service:
+        def open_and_retract(name: str) -> Way:
             ledger.mark([_mark()])
             (again,) = ledger.claim("s", owner, 1, 60.0)
             ledger.commit([(again, Outcome(state=State.RETRACTED))])
-            return service
+            return service.open(name)
 
         Outbox(ledger=ledger, store=service, channel=open_and_retract, owner=owner, clock=fates.clock).dispatch()  # type: ignore[arg-type]
     assert service.arrived == []

@@ -13,8 +13,8 @@ import pytest
 from devkit.contracts.ledger_kit import alert
 from lookout.domain.records import AlertState
 from lookout.ledger.port import Delivered
+from lookout.outbox.channel import Letter
 from lookout.outbox.departure import Departure
-from lookout.outbox.outbox import Letter
 from lookout.outbox.sent_journal import SPARE_LINES, JournaledChannel
 
 from .world import Postbox

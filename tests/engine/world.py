@@ -15,17 +15,18 @@ from types import ModuleType
 from typing import ClassVar, Protocol, TypeVar
 
 from devkit.toy_pipeline import toy_pipeline
+from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Pipeline
-from lookout.domain.records import AlertState, State
+from lookout.domain.records import MAIL, AlertState, State
 from lookout.execution.executor import InlineWorkers, Workers
 from lookout.ledger.port import Delivered, Ledger
 from lookout.ledger.sqlite import SqliteLedger
 from lookout.object_store.folder.store import FolderStore
 from lookout.object_store.port import ObjectStore
 from lookout.object_store.routing import Routes
+from lookout.outbox.channel import Letter, Request
 from lookout.outbox.departure import Departure
 from lookout.outbox.factory import OutboxFactory
-from lookout.outbox.outbox import Letter, Request
 from lookout.runs.runner import Order, Ran, Runner
 from lookout.sources.folder import FolderSource
 from lookout.sources.merge import Bucket
@@ -111,6 +112,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.postbox = Postbox(self.root / "letters")
+        self.postboxes: dict[str, Postbox] = {}
+        """Those of channels that are not mail."""
         self.begin()
 
     def begin(self) -> None:
@@ -151,6 +154,12 @@ class World:
         """To work on the source, or on these files."""
         return Order(sources=files or (self.source,), **more)  # type: ignore[arg-type]
 
+    def find_channel(self, name: str) -> Postbox:
+        """The postbox of a channel. Raises InputRejected for one that is not set up."""
+        if name != MAIL and name not in self.postboxes:
+            raise InputRejected(f"nothing is set for the channel {name}", "LOOKOUT_CHANNEL_HOME_URL", "set it")
+        return self.postboxes.get(name, self.postbox)
+
     @contextmanager
     def runner(self, workers: Workers | None = None, max_letters: int = 20) -> Iterator[Runner]:
         ledger = self.open_ledger()
@@ -163,7 +172,10 @@ class World:
                 store=store,
                 workers=workers or InlineWorkers(store),
                 outboxes=OutboxFactory(
-                    store=store, channel=lambda: self.postbox, clock=self.clock, max_letters=max_letters
+                    store=store,
+                    channel=self.find_channel,
+                    clock=self.clock,
+                    max_letters=max_letters,
                 ),
                 code="test",
                 bucket=self.open_bucket(store),

@@ -55,6 +55,7 @@ def test_whatever_a_manifest_names_is_made(tls: bool) -> None:
         trees += [*patches(PRODUCTION).values(), *operations(PRODUCTION).values()]
     named_somewhere = {pair for tree in trees for pair in wanted_secrets(tree)}
     made = keys(tls=tls)
+    named_somewhere.remove(("lookout-channels", None))  # optional, and made of what the environment has
     assert {name for name, _ in named_somewhere} == set(made)
     assert [pair for pair in named_somewhere if pair[1] is not None and pair[1] not in made[pair[0]]] == []
 
@@ -168,6 +169,27 @@ def test_the_key_for_mail_is_taken_from_the_environment_and_else_said_to_be_of_n
     done = cluster.run("k8s.make_secrets", SENDGRID_API_KEY="SG.mine")
     assert "SG.mine" not in done.stdout + done.stderr + json.dumps(cluster.calls)
     assert cluster.secrets["lookout-mail"]["stringData"] == {"SENDGRID_API_KEY": "SG.mine"}
+
+
+def test_a_mail_server_of_the_environment_stands_instead_of_the_key(cluster: Cluster) -> None:
+    server = {"LOOKOUT_SMTP_URL": "smtp://me@mail.example.com", "LOOKOUT_SMTP_PASSWORD": "of mail"}
+    done = cluster.run("k8s.make_secrets", **server)
+    assert "random key" not in done.stderr
+    assert "of mail" not in done.stdout + done.stderr + json.dumps(cluster.calls)
+    assert cluster.secrets["lookout-mail"]["stringData"] == server
+    assert cluster.run("k8s.make_secrets").returncode == 0, "one that is there has the server instead of the key"
+    both = cluster.run("k8s.make_secrets", **server, SENDGRID_API_KEY="SG.mine")
+    assert (both.returncode, both.stderr) == (1, "SENDGRID_API_KEY and LOOKOUT_SMTP_URL are set: unset one of them\n")
+
+
+def test_channels_of_the_environment_are_a_secret_of_their_own_and_none_without(cluster: Cluster) -> None:
+    cluster.run("k8s.make_secrets")
+    assert "lookout-channels" not in cluster.secrets
+    channels = {"LOOKOUT_CHANNEL_HOME_URL": "https://example.com/x", "LOOKOUT_CHANNEL_HOME_SECRET": "of the hook"}
+    done = cluster.run("k8s.make_secrets", **channels)
+    assert done.stdout == "secret/lookout-channels made\n"
+    assert "of the hook" not in done.stdout + done.stderr + json.dumps(cluster.calls)
+    assert cluster.secrets["lookout-channels"]["stringData"] == channels
 
 
 def test_the_stores_users_have_the_prefix_of_their_buckets(cluster: Cluster) -> None:

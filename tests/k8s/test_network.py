@@ -18,6 +18,8 @@ PORTS = (
     22,
     80,
     443,
+    465,
+    587,
     2379,
     2380,
     2381,
@@ -30,6 +32,7 @@ PORTS = (
     8080,
     8081,
     8222,
+    8883,
     9000,
     9090,
     9466,
@@ -86,6 +89,8 @@ PLACES = [
     Place(name="cloud-metadata", namespace="", address="169.254.169.254"),
 ]
 MAILING = {"pipeline/stages", "backfill/work", "upkeep/upkeep"}
+CHANNELS = {443, 465, 587, 8883}
+"""HTTPS, mail servers, and brokers of MQTT with TLS."""
 MEASURED = {
     "etcd": {2381},
     "etcd-1": {2381},
@@ -129,7 +134,7 @@ TABLE: dict[str, dict[str, set[int]]] = {
             "minio": {9000},
             **{key: {2379} for key in ETCDS},
             **API,
-            **({"sendgrid": {443}, "device": {443}} if pod.name in MAILING else {}),
+            **({"sendgrid": CHANNELS, "device": CHANNELS} if pod.name in MAILING else {}),
         }
         for pod in WORKFLOW_PODS
     },
@@ -161,7 +166,11 @@ def without_rule(policies: list[Tree], name: str, direction: str) -> list[Tree]:
 @pytest.mark.parametrize(
     ("name", "direction", "lost"),
     [
-        ("workflows-to-mail", "egress", {(pod, to, 443) for pod in MAILING for to in ("sendgrid", "device")}),
+        (
+            "workflows-to-mail",
+            "egress",
+            {(pod, to, port) for pod in MAILING for to in ("sendgrid", "device") for port in CHANNELS},
+        ),
         ("minio-to-intake", "egress", {("minio", "intake", 8080)}),
         ("metrics", "egress", {("metrics", name, 2379) for name in ETCDS}),
     ],
@@ -182,5 +191,6 @@ def test_the_pods_that_send_mail_are_those_that_see_its_key() -> None:
     for workflow in of_kind("WorkflowTemplate").values():
         for template in templates(workflow):
             if "lookout-mail" in str(template):
+                assert "lookout-channels" in str(template)
                 seeing.add(f"{workflow['metadata']['name']}/{template['name']}")
     assert seeing == MAILING

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lookout.domain.pipeline import Pipeline, load
+from lookout.config.settings import Settings
+from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import Record, State
 from lookout.execution.executor import InlineWorkers
 from lookout.ledger.port import Ledger
@@ -120,7 +121,9 @@ class Site:
                 workers=InlineWorkers(store),
                 outboxes=OutboxFactory(
                     store=store,
-                    channel=lambda: load(INSTALLATION.mail_folder)(self.root / "state" / "outbox"),
+                    channel=lambda name: INSTALLATION.load_channels().open(
+                        name, Settings(), self.root / "state" / "outbox"
+                    ),
                     clock=self.clock,
                 ),
                 code="test",

@@ -16,8 +16,9 @@ from lookout.domain.policy.verdicts import PictureDecision, Verdict
 from lookout.domain.records import Alert, AlertDraft, AlertState, Mark, Outcome, Record, State
 from lookout.ledger.port import Delivered, Ledger
 from lookout.ledger.rules import decisions as deciding
+from lookout.outbox.channel import Letter
 from lookout.outbox.departure import Departure
-from lookout.outbox.outbox import Letter, Outbox
+from lookout.outbox.outbox import Outbox
 from stages.threat_detect.rules.version2.matching import judge
 from stages.threat_detect.simulation.lines import (
     AckLine,
@@ -120,7 +121,12 @@ class LedgerRun:
 
     def _let_leave(self, ledger: Ledger, owner: str) -> None:
         outbox = Outbox(
-            ledger=ledger, store=NoPictures(), channel=lambda: self.post, owner=owner, clock=self.clock, max_letters=999
+            ledger=ledger,
+            store=NoPictures(),
+            channel=lambda _: self.post,
+            owner=owner,
+            clock=self.clock,
+            max_letters=999,
         )
         if self._mail_is_up:
             outbox.drain()

@@ -41,7 +41,7 @@ def test_files_of_all_versions_are_checked(tmp_path: Path) -> None:
     assert done.exit_code == 0
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(one["file"], one["version"]) for one in found] == [("a.json", 2), ("b.json", 1), ("c.json", None)]
-    assert found[0]["rules"] == [{"user": "home", "name": "people", "devices": ["*"]}]
+    assert found[0]["rules"] == [{"user": "home", "name": "people", "devices": ["*"], "channels": []}]
     assert found[0]["notes"] == ['rules[0].static.classes[0]: the rule does not want the class "dog"']
     assert lookout("check", tmp_path).stdout.splitlines() == [
         "a.json: version 2, 1 rule",

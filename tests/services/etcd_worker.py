@@ -90,7 +90,7 @@ class NoStore:
 
 def outbox_of(ledger, owner, channel):
     """An outbox of letters without pictures."""
-    return Outbox(ledger=ledger, store=NoStore(), channel=lambda: channel, owner=owner, clock=time.time)
+    return Outbox(ledger=ledger, store=NoStore(), channel=lambda _: channel, owner=owner, clock=time.time)
 
 
 class Freezing:

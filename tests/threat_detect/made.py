@@ -20,7 +20,7 @@ from lookout.domain.records import (
     Result,
     Work,
 )
-from lookout.outbox.outbox import Letter
+from lookout.outbox.channel import Letter
 from stages.imaging.annotate import encode_jpeg
 from stages.threat_detect.rules.rules import accept
 

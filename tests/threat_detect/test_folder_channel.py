@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from lookout.domain.records import AlertState
-from lookout.outbox.outbox import Channel, Letter
+from lookout.outbox.channel import Channel, Letter
 from stages.imaging.annotate import decode_bgr
-from stages.threat_detect.mail.eml_folder import FolderChannel, to_eml
+from stages.threat_detect.mail.eml_folder import FolderChannel
 from stages.threat_detect.mail.message import render
+from stages.threat_detect.mail.mime import to_eml
 
 
 def read(path: str | None) -> EmailMessage:

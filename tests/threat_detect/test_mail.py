@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from lookout.domain.records import Result
-from lookout.outbox.outbox import Letter
+from lookout.outbox.channel import Letter
 from stages.imaging.annotate import decode_bgr
 from stages.threat_detect.core import prepare
 from stages.threat_detect.local_time import local_time
 from stages.threat_detect.mail.alert_text import clean
-from stages.threat_detect.mail.message import DIGEST_PICTURES, DIGEST_ROWS, render
+from stages.threat_detect.mail.message import DIGEST_ROWS, render
+from stages.threat_detect.mail.pictures import DIGEST_PICTURES
 
 from .made import CAT, CODE, PERSON, document, jpeg, letter, loaded, rule_file, work
 

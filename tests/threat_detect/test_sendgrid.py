@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime
-import ipaddress
 import json
 import logging
 import socket
@@ -23,10 +21,11 @@ from devkit.fakes.sendgrid_api import Manner, Scripted, SendGridApi
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import AlertState
 from lookout.ledger.port import Delivered
+from lookout.outbox.channel import Channel, Letter
 from lookout.outbox.departure import LATE, LIMIT_S, Departure
-from lookout.outbox.outbox import Channel, Letter
 from stages.imaging.annotate import decode_bgr
-from stages.threat_detect.mail.http_post import PIECE_BYTES, Connection, TooLate, target
+from stages.threat_detect.mail.exchange import PIECE_BYTES, TooLate
+from stages.threat_detect.mail.http_post import Connection, target
 from stages.threat_detect.mail.message import render
 from stages.threat_detect.mail.sendgrid import RETRY_S, SETUP_RETRY_S, SendGridChannel
 
@@ -306,35 +305,6 @@ def test_a_server_that_takes_only_a_part_of_the_request_cannot_have_sent_it(one:
 
 
 # --- TLS that works --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that nobody trusts yet, with its key, in one file."""
-    x509 = pytest.importorskip("cryptography.x509")
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stand-in")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(made.public_bytes(pem) + secret)
-    return path
 
 
 @pytest.fixture

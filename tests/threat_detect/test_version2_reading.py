@@ -144,6 +144,15 @@ def test_channels_may_stand_instead_of_from_and_to() -> None:
     assert (found.channels[0].sender, found.recipients) == ("a@example.com", ("b@example.com",))
 
 
+def test_channels_beside_mail_are_told_by_their_name() -> None:
+    mail = {"type": "mail", "from": "a@example.com", "to": ["b@example.com"]}
+    channels = [{"type": "webhook", "name": "home"}, mail, {"type": "apprise", "name": "front-door"}]
+    (found,) = read(rule(**{"from": ...}, to=..., channels=channels)).rules
+    assert found.recipients == ("webhook:home", "b@example.com", "apprise:front-door")
+    assert found.other_channels == ("webhook:home", "apprise:front-door")
+    assert found.mail_sender == "a@example.com"
+
+
 @pytest.mark.parametrize(
     ("fields", "top", "said"),
     [
@@ -242,8 +251,29 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"to": ...}, "rules[0].to: this field is missing"),
     ({"channels": [MAIL]}, 'rules[0].from: "from" beside "channels"'),
     ({**NO_MAIL, "channels": []}, "rules[0].channels: expected at least one entry"),
-    ({**NO_MAIL, "channels": [{"type": "webhook", "name": "x"}]}, "channels[0].type: this version cannot send by"),
-    ({**NO_MAIL, "channels": [{"type": "pigeon"}]}, "channels[0].type: expected 'mail' or 'webhook', got \"pigeon\""),
+    ({**NO_MAIL, "channels": [{"type": "webhook", "name": "Home"}]}, 'channels[0].name: "Home" cannot be a channel'),
+    ({**NO_MAIL, "channels": [{"type": "apprise", "name": "a_b"}]}, 'channels[0].name: "a_b" cannot be a channel'),
+    ({**NO_MAIL, "channels": [{"type": "webhook"}]}, "channels[0].name: this field is missing"),
+    (
+        {**NO_MAIL, "channels": [{**MAIL, "type": "webhook", "name": "x"}]},
+        "channels[0].from: a channel of type webhook has a name and no address",
+    ),
+    (
+        {**NO_MAIL, "channels": [{"type": "webhook", "name": "x"}] * 2},
+        "rules[0].channels: two channels have a recipient in common",
+    ),
+    (
+        {
+            **NO_MAIL,
+            "channels": [{"type": "webhook", "name": "x"}],
+            "escalate": {"after": "15m", "to": ["b@example.com"]},
+        },
+        "rules[0].escalate: an escalation is a mail",
+    ),
+    (
+        {**NO_MAIL, "channels": [{"type": "pigeon"}]},
+        "channels[0].type: expected 'mail', 'webhook' or 'apprise', got \"pigeon\"",
+    ),
     ({**NO_MAIL, "channels": [{"type": "mail", "to": ["b@example.com"]}]}, "channels[0].from: this field is missing"),
     ({**NO_MAIL, "channels": [MAIL, MAIL]}, "rules[0].channels: two channels have a recipient in common"),
     ({"group": "house"}, "rules[0].group: expected 'device', 'site' or 'all', got \"house\""),

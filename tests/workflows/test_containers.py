@@ -55,8 +55,10 @@ def test_it_sees_the_secrets_of_its_own_and_no_others(container) -> None:
     stage = image if image in STAGES else None
     mails = image == "threat-detect" or container["args"][:2] == ["alerts", "send"]
     expected = {f"lookout-store-{stage or 'operator'}", f"lookout-ledger-{stage}" if stage else "lookout-ledger"}
-    expected |= {"lookout-mail"} if mails else set()
-    assert {one["secretRef"]["name"] for one in container["envFrom"] if "secretRef" in one} == expected
+    expected |= {"lookout-mail", "lookout-channels"} if mails else set()
+    seen = [one["secretRef"] for one in container["envFrom"] if "secretRef" in one]
+    assert {one["name"] for one in seen} == expected
+    assert {one["name"] for one in seen if one.get("optional")} == ({"lookout-channels"} if mails else set())
     assert [one["configMapRef"]["name"] for one in container["envFrom"] if "configMapRef" in one] == [
         "lookout-settings"
     ]

@@ -7,32 +7,24 @@ that a letter tried again after a crash is found done, and nobody reads of a rep
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
-import re
 import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Final
 
 from lookout.domain.records import AlertState
 from lookout.ledger.port import Delivered
 from lookout.log import get_logger
-from lookout.outbox.outbox import Letter
-from stages.threat_detect.mail.message import SENDER_NAME, Mail, render
+from lookout.outbox.channel import Letter
+from stages.threat_detect.mail.message import render
+from stages.threat_detect.mail.mime import file_id, to_eml
 
 log = get_logger(__name__)
 
-_POLICY: Final = SMTP.clone(max_line_length=100)  # an id of 64 digits stays on its header's line
 _PART: Final = ".part"
-_SAFE_ID: Final = re.compile(r"[A-Za-z0-9-]{1,100}", re.ASCII)
 
 
 class FolderChannel:
@@ -54,7 +46,7 @@ class FolderChannel:
         Atomic: the file appears whole or not at all, and is on the disk before this returns. The first letter removes
         what a process that was killed in the middle of one has left.
         """
-        path = self._folder / f"{_file_id(letter.id)}.eml"
+        path = self._folder / f"{file_id(letter.id)}.eml"
         try:
             if not _is_file(path):
                 mail = render(replace(letter, resend=False))
@@ -69,41 +61,6 @@ class FolderChannel:
             error = f"cannot write {path}: {exc.strerror or exc}"
             return Delivered(state=AlertState.PENDING, error=error, closed=True)
         return Delivered(state=AlertState.WRITTEN, message_id=str(path))
-
-
-def to_eml(mail: Mail, letter_id: str) -> bytes:
-    """Return the mail as an RFC 5322 message: text, and HTML with its pictures inside. The same mail gives the same
-    bytes. Raises ValueError for a mail with a ``fault``."""
-    file_id = _file_id(letter_id)
-    message = EmailMessage(policy=_POLICY)
-    message["From"] = Address(SENDER_NAME, addr_spec=mail.sender)
-    message["To"] = Address(addr_spec=mail.recipient)
-    message["Subject"] = mail.subject
-    message["Date"] = format_datetime(datetime.fromtimestamp(mail.written_at_s, UTC))
-    message["Message-ID"] = f"<{file_id}@lookout>"
-    for name, value in mail.headers.items():
-        message[name] = value
-    message.set_content(mail.text)
-    message.add_alternative(mail.html, subtype="html")
-    html = message.get_body(("html",))
-    if isinstance(html, EmailMessage):
-        for picture in mail.pictures:
-            html.add_related(
-                picture.data,
-                maintype="image",
-                subtype="jpeg",
-                cid=f"<{picture.content_id}>",
-                filename=picture.name,
-                disposition="inline",
-            )
-    for number, part in enumerate(part for part in message.walk() if part.is_multipart()):
-        part.set_boundary(f"=_{file_id[:40]}_{number}")
-    return message.as_bytes()
-
-
-def _file_id(letter_id: str) -> str:
-    """Return the letter's id if it can be a file's name as it is, else its digest."""
-    return letter_id if _SAFE_ID.fullmatch(letter_id) else hashlib.sha256(letter_id.encode()).hexdigest()
 
 
 def _is_file(path: Path) -> bool:

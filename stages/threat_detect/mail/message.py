@@ -14,32 +14,19 @@ from pathlib import Path
 from typing import Final
 
 import jinja2
-import simplejpeg  # type: ignore[import-untyped]
 
-from lookout.domain.errors import InputRejected
 from lookout.domain.records import Alert
-from lookout.outbox.outbox import Letter
+from lookout.outbox.channel import Letter
 from stages.threat_detect.mail.alert_text import Sighting, clean, sighting, summary
+from stages.threat_detect.mail.pictures import Inline, choose_pictures, in_order
 from stages.threat_detect.rules.email_address import is_address
 
 SENDER_NAME: Final = "Lookout"
 MAX_SUBJECT: Final = 150
 SINGLE_WIDTH_PX: Final = 1280
 DIGEST_WIDTH_PX: Final = 640
-DIGEST_PICTURES: Final = 6
-PICTURES_MAX_BYTES: Final = 8 * 1024 * 1024
-"""Of all pictures of a mail: base64 adds a third, and mail servers commonly take 10 to 25 MB."""
 DIGEST_ROWS: Final = 60
 """More would make readers cut the HTML, which some do at 102 KB."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inline:
-    """A JPEG that the HTML shows by ``cid:<content_id>``."""
-
-    content_id: str
-    name: str
-    data: bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,11 +68,11 @@ def render(letter: Letter) -> Mail:
     """
     if not letter.alerts:
         raise ValueError(f"letter {letter.id}: expected at least one alert, got none")
-    alerts = sorted(letter.alerts, key=lambda alert: (_captured_at_s(alert), alert.id))
+    alerts = in_order(letter)
     single = len(alerts) == 1
-    pictures = _pictures(letter, alerts, SINGLE_WIDTH_PX if single else DIGEST_WIDTH_PX)
+    pictures = choose_pictures(letter, SINGLE_WIDTH_PX if single else DIGEST_WIDTH_PX)
     rows = [_Row(it=sighting(alert), cid=_shown(pictures, alert)) for alert in alerts]
-    subject = _subject(rows)
+    subject = subject_of([row.it for row in rows])
     values: dict[str, object] = {
         "subject": subject,
         "rows": rows[:DIGEST_ROWS],
@@ -133,18 +120,18 @@ def _headers(letter: Letter, rows: Sequence[_Row]) -> dict[str, str]:
     return headers
 
 
-def _subject(rows: Sequence[_Row]) -> str:
+def subject_of(told: Sequence[Sighting]) -> str:
     """``[Lookout] person at porch, 2025-11-22 09:00 CET``: of what never changes, so a repeat has the same."""
-    first, last = rows[0].it, rows[-1].it
-    if len(rows) == 1:
+    first, last = told[0], told[-1]
+    if len(told) == 1:
         said = [f"{first.what} at {first.device}", first.local_short]
     else:
-        devices = {row.it.device for row in rows}
+        devices = {it.device for it in told}
         where = f"at {first.device}" if len(devices) == 1 else f"at {len(devices)} devices"
         span = first.local_short
         if last.local_short != span:
             span = f"{span} to {last.local_short}"
-        said = [f"{len(rows)} alerts {where}", span]
+        said = [f"{len(told)} alerts {where}", span]
     return clean(f"[Lookout] {', '.join(part for part in said if part)}", limit=MAX_SUBJECT)
 
 
@@ -161,56 +148,6 @@ def _distinct(values: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return sorted({value for value in values if any(value)})
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------
-
-
-def _pictures(letter: Letter, alerts: Sequence[Alert], max_width_px: int) -> dict[str, Inline]:
-    """Return the pictures to show by alert id: one per evidence, as several alerts may be of the same picture."""
-    found: dict[str, Inline] = {}
-    shown: dict[str, Inline] = {}
-    room_bytes = PICTURES_MAX_BYTES
-    for alert in alerts:
-        data = letter.evidence.get(alert.id)
-        if data is None or len(found) >= DIGEST_PICTURES or alert.evidence.sha256 in shown:
-            continue
-        small = _fit_jpeg(data, max_width_px)
-        if small is None or len(small) > room_bytes:
-            continue
-        room_bytes -= len(small)
-        number = len(found) + 1
-        name = f"{_file_name(sighting(alert))}.jpg"
-        found[alert.id] = Inline(content_id=f"picture{number}.{alert.id[:16]}@lookout", name=name, data=small)
-        shown[alert.evidence.sha256] = found[alert.id]
-    return found
-
-
 def _shown(pictures: dict[str, Inline], alert: Alert) -> str | None:
     inline = pictures.get(alert.id)
     return inline.content_id if inline else None
-
-
-def _fit_jpeg(data: bytes, max_width_px: int) -> bytes | None:
-    """Return the JPEG, shrunk if it is wider; None if it is none."""
-    try:
-        width_px = simplejpeg.decode_jpeg_header(data)[1]
-        if width_px <= max_width_px:
-            return data
-        from stages.imaging.annotate import (  # OpenCV: half a second that only large pictures pay
-            decode_bgr,
-            encode_jpeg,
-            fit,
-        )
-
-        return encode_jpeg(fit(decode_bgr(data), max_width_px))
-    except (ValueError, InputRejected):
-        return None
-
-
-def _file_name(it: Sighting) -> str:
-    text = f"{it.device}-{it.utc}".removesuffix(" UTC")
-    return "".join(char if char.isascii() and char.isalnum() else "-" for char in text).strip("-") or "picture"
-
-
-def _captured_at_s(alert: Alert) -> float:
-    value = alert.draft.detail.get("captured_at_s")
-    return float(value) if isinstance(value, (int, float)) else alert.created_at_s

@@ -35,10 +35,11 @@ from sendgrid.helpers.mail import Mail as Message
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import AlertState
 from lookout.ledger.port import Delivered
+from lookout.outbox.channel import Letter, Request
 from lookout.outbox.departure import LATE, Departure
-from lookout.outbox.outbox import Letter, Request
 from stages.threat_detect.mail.alert_text import clean
-from stages.threat_detect.mail.http_post import Answer, Connection, NotSent, TooLate, Unanswered, target
+from stages.threat_detect.mail.exchange import NotSent, TooLate, Unanswered
+from stages.threat_detect.mail.http_post import Answer, Connection, target
 from stages.threat_detect.mail.message import SENDER_NAME, Mail, render
 
 DEFAULT_HOST: Final = "https://api.sendgrid.com"

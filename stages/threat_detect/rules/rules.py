@@ -61,7 +61,8 @@ class Rule:
 
 
 def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
-    """One verdict per rule file, in the order of the names; ``meta`` holds each rule's name, user and device globs.
+    """One verdict per rule file, in the order of the names; ``meta`` holds each rule's name, user, device globs, and
+    channels that are not mail.
 
     Rule files end with ``.json``. Hidden files and notes (``.md``, ``.txt``) get no verdict; anything else is refused,
     so that a ``rules.yaml`` is not passed over in silence. Never raises for a bad file.
@@ -211,7 +212,9 @@ def _wanted(form: ClassForm, rule: RuleForm, place: tuple[int | str, ...], *, cu
 
 def _meta(rule: Rule | Rule2) -> Mapping[str, Json]:
     silent: Mapping[str, Json] = {} if rule.recipients else {"silent": True}
-    return {"name": rule.name, "user": rule.user, "devices": list(rule.devices), **silent}
+    others = () if isinstance(rule, Rule) else rule.other_channels
+    channels: Mapping[str, Json] = {"channels": list(others)} if others else {}
+    return {"name": rule.name, "user": rule.user, "devices": list(rule.devices), **silent, **channels}
 
 
 def _stem(name: str) -> str:

@@ -135,9 +135,9 @@ class WantedForm(ClassForm):
 
 
 class ChannelForm(Form):
-    """One way to tell: mail with ``from`` and ``to``, or a webhook with a ``name``."""
+    """One way to tell: mail with ``from`` and ``to``, or a webhook or a service of apprise with a ``name``."""
 
-    type: Literal["mail", "webhook"]
+    type: Literal["mail", "webhook", "apprise"]
     sender: Address | None = Field(default=None, alias="from")
     to: Addresses | None = None
     name: Name | None = None

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
+from lookout.domain.channel_names import NAME_RULE, is_channel_name
 from lookout.domain.errors import InputRejected
 from lookout.domain.policy.records import Policy, Static
 from stages.strict_json import path, printable, read, show
@@ -30,7 +31,15 @@ from stages.threat_detect.rules.version2.form import (
     ZoneForm,
 )
 from stages.threat_detect.rules.version2.polygon import EDGE, area, find_crossing
-from stages.threat_detect.rules.version2.rule import ClockRule, MailChannel, Rule2, RuleFile2, Wanted, Zone
+from stages.threat_detect.rules.version2.rule import (
+    ClockRule,
+    MailChannel,
+    OtherChannel,
+    Rule2,
+    RuleFile2,
+    Wanted,
+    Zone,
+)
 from stages.threat_detect.rules.version2.spans import Span, WallClock, covers_week
 from stages.time_zones import find_zone
 
@@ -194,7 +203,7 @@ def _quiet(form: RuleForm2, place: Place) -> tuple[Span, ...]:
     return spans
 
 
-def _channels(form: RuleForm2, place: Place) -> tuple[MailChannel, ...]:
+def _channels(form: RuleForm2, place: Place) -> tuple[MailChannel | OtherChannel, ...]:
     if form.channels is None:
         return (_mail(form, place),)
     if form.sender is not None or form.to is not None:
@@ -207,12 +216,20 @@ def _channels(form: RuleForm2, place: Place) -> tuple[MailChannel, ...]:
     return channels
 
 
-def _channel(form: ChannelForm, place: Place) -> MailChannel:
-    if form.type != "mail":
-        raise InputRejected(f"this version cannot send by {form.type}", path((*place, "type")), "use mail")
-    if form.name is not None:
-        raise InputRejected("a mail channel has no name", path((*place, "name")))
-    return _mail(form, place)
+def _channel(form: ChannelForm, place: Place) -> MailChannel | OtherChannel:
+    if form.type == "mail":
+        if form.name is not None:
+            raise InputRejected("a mail channel has no name", path((*place, "name")))
+        return _mail(form, place)
+    for field, value in (("from", form.sender), ("to", form.to)):
+        if value is not None:
+            raise InputRejected(f"a channel of type {form.type} has a name and no address", path((*place, field)))
+    if form.name is None:
+        raise InputRejected("this field is missing", path((*place, "name")))
+    if not is_channel_name(form.name):
+        what = f"{show(form.name)} cannot be a channel's name"
+        raise InputRejected(what, path((*place, "name")), f"expected {NAME_RULE}")
+    return OtherChannel(channel=f"{form.type}:{form.name}")
 
 
 def _mail(form: RuleForm2 | ChannelForm, place: Place) -> MailChannel:
@@ -222,9 +239,12 @@ def _mail(form: RuleForm2 | ChannelForm, place: Place) -> MailChannel:
     return MailChannel(sender=form.sender, recipients=tuple(form.to))
 
 
-def _escalate_to(form: RuleForm2, channels: Sequence[MailChannel], place: Place) -> tuple[str, ...]:
+def _escalate_to(form: RuleForm2, channels: Sequence[MailChannel | OtherChannel], place: Place) -> tuple[str, ...]:
     if form.escalate is None:
         return ()
+    if not any(isinstance(channel, MailChannel) for channel in channels):
+        what = "an escalation is a mail, and the rule has no channel of mail with a sender"
+        raise InputRejected(what, path((*place, "escalate")))
     place = (*place, "escalate", "to")
     check_once([address.casefold() for address in form.escalate.to], place)
     told = {address.casefold() for channel in channels for address in channel.recipients}

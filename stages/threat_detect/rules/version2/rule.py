@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lookout.domain.policy.records import Policy
+from lookout.domain.records import MAIL
 from stages.threat_detect.rules.classes import ClassRef
 from stages.threat_detect.rules.select import watches
 from stages.threat_detect.rules.version2.polygon import Point
@@ -43,6 +44,28 @@ class MailChannel:
     sender: str
     recipients: tuple[str, ...]
 
+    @property
+    def channel(self) -> str:
+        """The channel of its alerts."""
+        return MAIL
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OtherChannel:
+    """A webhook, or a service of apprise: ``channel`` is type and name, as in ``webhook:home``."""
+
+    channel: str
+
+    @property
+    def sender(self) -> str:
+        """No address."""
+        return ""
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The one recipient, which is the channel."""
+        return (self.channel,)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule2:
@@ -61,7 +84,7 @@ class Rule2:
     severity: Literal["info", "warning", "alarm"]
     group: Literal["device", "site", "all"]
     static_classes: tuple[ClassRef, ...]
-    channels: tuple[MailChannel, ...]
+    channels: tuple[MailChannel | OtherChannel, ...]
     escalate_to: tuple[str, ...]
     policy: Policy
 
@@ -77,8 +100,18 @@ class Rule2:
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """All recipients of the rule's channels."""
+        """All recipients of the rule's channels: addresses, and channels that are not mail."""
         return tuple(address for channel in self.channels for address in channel.recipients)
+
+    @property
+    def other_channels(self) -> tuple[str, ...]:
+        """The channels that are not mail."""
+        return tuple(channel.channel for channel in self.channels if channel.channel != MAIL)
+
+    @property
+    def mail_sender(self) -> str:
+        """The sender of the first mail channel; a rule that escalates has one."""
+        return next((channel.sender for channel in self.channels if channel.channel == MAIL), "")
 
     def until(self, at_s: float) -> float | Literal["drop"] | None:
         """Return the moment until which what is taken at this time is held, by digests or quiet times; ``drop`` if it
