@@ -14,6 +14,8 @@ import pytest
 from lookout.domain.records import Result
 from lookout.outbox.channel import Letter
 from stages.imaging.annotate import decode_bgr
+from stages.threat_detect.channels.event import to_event
+from stages.threat_detect.channels.short_text import to_notice
 from stages.threat_detect.core import prepare
 from stages.threat_detect.local_time import local_time
 from stages.threat_detect.mail.alert_text import clean
@@ -264,3 +266,51 @@ def test_times_are_told_with_their_zone(at_s: float, zone: str, expected: str) -
 
 def _bytes(tree: Any) -> bytes:
     return json.dumps(tree).encode()
+
+
+# --- what the policy held back ---------------------------------------------------------------------------------------
+
+LEADS = (
+    "Nobody has acknowledged this alert in time",
+    "The rule held these alerts back",
+    "judged long after they were taken",
+)
+
+
+def held(summary: str | None, *keys: str, escalates: bool = False, severity: str = "warning") -> Letter:
+    """A letter about pictures as the policy has them sent."""
+    made = letter([result(VIENNA, key=key) for key in keys or ("porch_1763798400.jpg",)])
+    alerts = []
+    for alert in made.alerts:
+        draft = replace(alert.draft, detail={**alert.draft.detail, "severity": severity}, escalates=escalates)
+        alerts.append(replace(alert, draft=draft, place="porch", summary=summary))
+    return replace(made, alerts=tuple(alerts))
+
+
+@pytest.mark.parametrize(
+    ("made", "mark", "lead"),
+    [
+        (held(None), "[Lookout] person at porch", None),
+        (held(None, severity="alarm"), "[Lookout] ALARM: person at porch", None),
+        (
+            held(None, escalates=True),
+            "[Lookout] Not acknowledged: person",
+            "Nobody has acknowledged this alert in time",
+        ),
+        (held('summary|["a","b"]|porch|1#1'), "[Lookout] Summary: person at porch", "The rule held these alerts back"),
+        (
+            held('late|["a","b"]|porch|x', "porch_1763798400.jpg", "porch_1763798500.jpg"),
+            "[Lookout] Late: 2 alerts at porch",
+            "judged long after they were taken",
+        ),
+    ],
+    ids=["at once", "alarm", "escalation", "summary", "late"],
+)
+def test_a_mail_says_in_subject_and_text_why_it_comes_now(made: Letter, mark: str, lead: str | None) -> None:
+    mail = render(made)
+    assert mail.subject.startswith(mark)
+    for text in (mail.text, page(mail.html).text):
+        assert all((part in text) == (part == lead) for part in LEADS)
+    assert lead is None or lead in to_notice(made).text.splitlines()[0]
+    event = json.loads(to_event(made))["data"]["alerts"][0]
+    assert (event["came"] == "at once") == (lead is None)

@@ -57,6 +57,8 @@ def _alert(alert: Alert, it: Sighting, picture: Inline | None) -> JsonObject:
         "device": it.device,
         "captured_at": _time(captured_at_s) if isinstance(captured_at_s, (int, float)) else None,
         "captured_at_local": it.local,
+        "severity": it.severity or None,
+        "came": it.came,
         "what": it.what,
         "objects": objects,
         "picture": None if picture is None else _picture(picture),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lookout.outbox.channel import Letter
-from stages.threat_detect.mail.alert_text import Sighting, sighting
+from stages.threat_detect.mail.alert_text import Sighting, lead_of, sighting
 from stages.threat_detect.mail.message import DIGEST_WIDTH_PX, SINGLE_WIDTH_PX, subject_of
 from stages.threat_detect.mail.pictures import Inline, choose_pictures, in_order
 
@@ -32,7 +32,8 @@ def to_notice(letter: Letter) -> Notice:
     lines = _single(told[0]) if single else _several(told)
     repeat = ["This may be a repeat."] if letter.resend else []
     pictures = choose_pictures(letter, SINGLE_WIDTH_PX if single else DIGEST_WIDTH_PX, PICTURES_MAX_BYTES)
-    return Notice(title=subject_of(told), text="\n".join([*repeat, *lines]), pictures=tuple(pictures.values()))
+    lead = [lead_of(told)] if told[0].came != "at once" else []
+    return Notice(title=subject_of(told), text="\n".join([*repeat, *lead, *lines]), pictures=tuple(pictures.values()))
 
 
 def _single(it: Sighting) -> Iterator[str]:

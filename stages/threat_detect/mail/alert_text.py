@@ -11,13 +11,22 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
+from lookout.domain.policy.records import Kind
 from lookout.domain.records import Alert, Json, JsonObject
 from stages.threat_detect.local_time import local_time
 
 MAX_TEXT: Final = 200
 _LABELS: Final = 3
+_LEADS: Final = {
+    "summary": "The rule held these alerts back: one for each event of its quiet time, or since its last digest.",
+    "late": (
+        "These pictures were judged long after they were taken, as those of a memory card are. If they are new, the"
+        " device's clock is wrong: lookout names try shows how its pictures are read."
+    ),
+    "escalation": "Nobody has acknowledged this alert in time, so you are told too.",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +40,8 @@ class SeenLine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sighting:
-    """One alert in words. Hashes are whole; ``trace`` is a command for a shell."""
+    """One alert in words. Hashes are whole; ``trace`` is a command for a shell. ``came`` tells how it came to be sent:
+    at once, on a summary, on one of late pictures, or because nobody acknowledged it."""
 
     alert_id: str
     device: str
@@ -54,6 +64,8 @@ class Sighting:
     datum: str
     run: str
     trace: str
+    severity: str = ""
+    came: Literal["at once", "summary", "late", "escalation"] = "at once"
 
     @property
     def scores(self) -> str:
@@ -91,7 +103,25 @@ def sighting(alert: Alert) -> Sighting:
         datum=clean(alert.datum_hash),
         run=clean(alert.run),
         trace=f"lookout trace {shlex.quote(clean(alert.evidence.path, limit=2000))}",
+        severity=_text(detail, "severity"),
+        came=_came(alert),
     )
+
+
+def lead_of(told: Sequence[Sighting]) -> str:
+    """Return the sentence that says why a letter is more than one alert told at once; empty for one that is not."""
+    came = told[0].came
+    if came == "at once":
+        return "There were too many alerts for a mail each." if len(told) > 1 else ""
+    return _LEADS[came]
+
+
+def _came(alert: Alert) -> Literal["at once", "summary", "late", "escalation"]:
+    if alert.draft.escalates:
+        return "escalation"
+    if alert.summary is None:
+        return "at once"
+    return "late" if alert.summary.startswith(f"{Kind.LATE}|") else "summary"
 
 
 def summary(labels: Counter[str]) -> str:

@@ -17,7 +17,7 @@ import jinja2
 
 from lookout.domain.records import Alert
 from lookout.outbox.channel import Letter
-from stages.threat_detect.mail.alert_text import Sighting, clean, sighting, summary
+from stages.threat_detect.mail.alert_text import Sighting, clean, lead_of, sighting, summary
 from stages.threat_detect.mail.pictures import Inline, choose_pictures, in_order
 from stages.threat_detect.rules.email_address import is_address
 
@@ -25,6 +25,8 @@ SENDER_NAME: Final = "Lookout"
 MAX_SUBJECT: Final = 150
 SINGLE_WIDTH_PX: Final = 1280
 DIGEST_WIDTH_PX: Final = 640
+_ALARM: Final = "ALARM: "
+_MARKS: Final = {"at once": "", "summary": "Summary: ", "late": "Late: ", "escalation": "Not acknowledged: "}
 DIGEST_ROWS: Final = 60
 """More would make readers cut the HTML, which some do at 102 KB."""
 
@@ -80,6 +82,7 @@ def render(letter: Letter) -> Mail:
         "total": len(rows),
         "first": rows[0],
         "resend": letter.resend,
+        "lead": lead_of([row.it for row in rows]),
         "letter_id": clean(letter.id),
         "counts": _counts(rows),
         "models": _distinct((row.it.model, row.it.model_sha256) for row in rows),
@@ -132,7 +135,8 @@ def subject_of(told: Sequence[Sighting]) -> str:
         if last.local_short != span:
             span = f"{span} to {last.local_short}"
         said = [f"{len(told)} alerts {where}", span]
-    return clean(f"[Lookout] {', '.join(part for part in said if part)}", limit=MAX_SUBJECT)
+    mark = _ALARM if first.severity == "alarm" and first.came == "at once" else _MARKS[first.came]
+    return clean(f"[Lookout] {mark}{', '.join(part for part in said if part)}", limit=MAX_SUBJECT)
 
 
 def _counts(rows: Sequence[_Row]) -> list[tuple[str, int, str]]:
