@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.object_detect.boxes import Floats, Ints, clip_xyxy, nms
-from stages.object_detect.decoders import Candidates, Outputs, decode
+from stages.object_detect.decoders import decode
 from stages.object_detect.manifest_schema import Manifest
 from stages.object_detect.onnx_model import Network
 from stages.object_detect.preprocess import Placement, make_input, place
+from stages.object_detect.readings import Candidates, Outputs
 
 MAX_CANDIDATES: Final = 2000
 """The best so many boxes take part in suppression: bounds the time at very low thresholds."""

@@ -16,7 +16,10 @@ from lookout.domain.errors import InputRejected
 
 HINT: Final = "see docs/models.md"
 _MAX_REASONS: Final = 5
-_FORMS: Final = {"decoder": ("ssd-decoded", "ssd-raw", "yolov8"), "mode": ("stretch", "letterbox")}
+_FORMS: Final = {
+    "decoder": ("ssd-decoded", "ssd-raw", "yolov8", "yolov5", "yolox", "end-to-end", "detr"),
+    "mode": ("stretch", "letterbox"),
+}
 """What may stand in a field that decides which other fields there are."""
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
@@ -28,6 +31,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 BoxFormat: TypeAlias = Literal["xyxy", "yxyx", "cxcywh"]
 Activation: TypeAlias = Literal["none", "sigmoid"]
+Arrangement: TypeAlias = Literal["channels-first", "channels-last"]
+Background: TypeAlias = Literal["none", "first", "last"]
 
 
 class _Part(BaseModel):
@@ -101,7 +106,7 @@ class ScoreTableSpec(_Part):
 
     name: TensorName
     activation: Activation
-    background: Literal["none", "first", "last"]
+    background: Background
 
 
 class ScoresSpec(_Part):
@@ -137,17 +142,58 @@ class SsdRawOutputs(_Part):
 
 
 class PredictionsSpec(_Part):
-    """Box and scores in one array: (1, 4 + C, N) as ``channels-first``, (1, N, 4 + C) as ``channels-last``."""
+    """Box and scores in one array: (1, columns, N) as ``channels-first``, (1, N, columns) as ``channels-last``. The
+    columns are 4 and C, with objectness between them where the decoder says so."""
 
     name: TensorName
-    arrangement: Literal["channels-first", "channels-last"]
+    arrangement: Arrangement
     format: BoxFormat
     normalized: bool
     activation: Activation
 
 
-class Yolov8Outputs(_Part):
+class GridSpec(_Part):
+    """Offsets in grid cells, logarithms of sizes, objectness and scores in one array; the cells of all ``strides``,
+    row by row, one stride after the other."""
+
+    name: TensorName
+    arrangement: Arrangement
+    strides: Annotated[tuple[Annotated[int, Field(ge=1, le=256)], ...], Field(min_length=1, max_length=8)]
+    activation: Activation
+
+
+class RowsSpec(_Part):
+    """Objects (1, N, 6), suppressed by the graph: box, score, position in ``labels`` counted from 0. A row with the
+    score 0 is none."""
+
+    name: TensorName
+    format: BoxFormat
+    normalized: bool
+
+
+class LogitsSpec(_Part):
+    """Class values (1, Q, C) of queries, and perhaps one for "no object"."""
+
+    name: TensorName
+    activation: Literal["none", "sigmoid", "softmax"]
+    background: Background
+
+
+class PredictionsOutputs(_Part):
     predictions: PredictionsSpec
+
+
+class YoloxOutputs(_Part):
+    predictions: GridSpec
+
+
+class EndToEndOutputs(_Part):
+    predictions: RowsSpec
+
+
+class DetrOutputs(_Part):
+    boxes: BoxesSpec
+    logits: LogitsSpec
 
 
 # --- the manifest ----------------------------------------------------------------------------------------------------
@@ -205,10 +251,46 @@ class Yolov8Manifest(_Common):
     """YOLOv8-like: one array of boxes and class scores, no objectness."""
 
     decoder: Literal["yolov8"]
-    outputs: Yolov8Outputs
+    outputs: PredictionsOutputs
 
 
-Manifest: TypeAlias = SsdDecodedManifest | SsdRawManifest | Yolov8Manifest
+class Yolov5Manifest(_Common):
+    """YOLOv5-like: one array of boxes, objectness and class scores; a score is the product of both."""
+
+    decoder: Literal["yolov5"]
+    outputs: PredictionsOutputs
+
+
+class YoloxManifest(_Common):
+    """YOLOX as its own tools export it: boxes are raw, in cells of the grids."""
+
+    decoder: Literal["yolox"]
+    outputs: YoloxOutputs
+
+
+class EndToEndManifest(_Common):
+    """Exports with suppression in the graph, or without need of it: YOLO26, YOLOv10, ``nms=True``."""
+
+    decoder: Literal["end-to-end"]
+    outputs: EndToEndOutputs
+
+
+class DetrManifest(_Common):
+    """The DETR family: a box and class values for each query."""
+
+    decoder: Literal["detr"]
+    outputs: DetrOutputs
+
+
+Manifest: TypeAlias = (
+    SsdDecodedManifest
+    | SsdRawManifest
+    | Yolov8Manifest
+    | Yolov5Manifest
+    | YoloxManifest
+    | EndToEndManifest
+    | DetrManifest
+)
 _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Annotated[Manifest, Field(discriminator="decoder")])
 
 
