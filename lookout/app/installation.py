@@ -111,6 +111,8 @@ class Installation:
     rules: str
     assets: str
     find_name: Callable[[str], PictureName | None]
+    shipped_before: frozenset[str] = frozenset()
+    """The sha256 of files of models that earlier versions shipped: the one of today takes their place."""
 
     @property
     def buckets(self) -> list[str]:

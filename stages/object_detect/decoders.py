@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from lookout.domain.errors import InputRejected
 from stages.object_detect.boxes import Ints
+from stages.object_detect.manifest_outputs import BoxesSpec
 from stages.object_detect.manifest_schema import (
-    BoxesSpec,
     DetrManifest,
     EndToEndManifest,
     Manifest,

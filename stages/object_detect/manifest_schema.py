@@ -10,45 +10,39 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from lookout.domain.errors import InputRejected
+from stages.object_detect.manifest_outputs import (
+    DetrOutputs,
+    EndToEndOutputs,
+    PredictionsOutputs,
+    SsdDecodedOutputs,
+    SsdRawOutputs,
+    YoloxOutputs,
+)
+from stages.object_detect.manifest_parts import Finite, Fraction, Label, ManifestPart, Positive, Side, TensorName, Text
+from stages.object_detect.manifest_passes import PassSpec
 
 HINT: Final = "see docs/models.md"
 _MAX_REASONS: Final = 5
 _FORMS: Final = {
     "decoder": ("ssd-decoded", "ssd-raw", "yolov8", "yolov5", "yolox", "end-to-end", "detr"),
     "mode": ("stretch", "letterbox"),
+    "kind": ("area", "tiles"),
 }
 """What may stand in a field that decides which other fields there are."""
-
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
-Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
-TensorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Side = Annotated[int, Field(ge=16, le=4096)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-BoxFormat: TypeAlias = Literal["xyxy", "yxyx", "cxcywh"]
-Activation: TypeAlias = Literal["none", "sigmoid"]
-Arrangement: TypeAlias = Literal["channels-first", "channels-last"]
-Background: TypeAlias = Literal["none", "first", "last"]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=False)
-
 
 # --- what goes in ----------------------------------------------------------------------------------------------------
 
 
-class Stretch(_Part):
+class Stretch(ManifestPart):
     """The whole picture is scaled to the input, each side by itself."""
 
     mode: Literal["stretch"]
 
 
-class Letterbox(_Part):
+class Letterbox(ManifestPart):
     """The picture keeps its proportions; what is left of the input is filled with ``pad_value`` (0 to 255, a pixel
     before scaling), on both sides alike or at the right and the bottom only."""
 
@@ -57,7 +51,7 @@ class Letterbox(_Part):
     align: Literal["center", "top-left"]
 
 
-class InputSpec(_Part):
+class InputSpec(ManifestPart):
     """The input tensor. A value is ``(pixel * scale - mean) / std``, with mean and std in the order of ``color``."""
 
     name: TensorName
@@ -70,6 +64,11 @@ class InputSpec(_Part):
     scale: Positive
     mean: tuple[Finite, Finite, Finite]
     std: tuple[Positive, Positive, Positive]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the input for the whole picture."""
+        return self.width, self.height
 
     @property
     def is_raw(self) -> bool:
@@ -90,116 +89,10 @@ class InputSpec(_Part):
         return self
 
 
-# --- what comes out --------------------------------------------------------------------------------------------------
-
-
-class BoxesSpec(_Part):
-    """Boxes (1, N, 4): in which order, and whether 0 to 1 or in pixels of the input."""
-
-    name: TensorName
-    format: BoxFormat
-    normalized: bool
-
-
-class ScoreTableSpec(_Part):
-    """Scores (1, N, C): a column per label, and perhaps one for the background."""
-
-    name: TensorName
-    activation: Activation
-    background: Background
-
-
-class ScoresSpec(_Part):
-    """Scores (1, N) of the class given beside."""
-
-    name: TensorName
-    activation: Activation
-
-
-class ClassesSpec(_Part):
-    """Classes (1, N): their values are the manifest's ``class_ids``, or positions in ``labels`` counted from 0."""
-
-    name: TensorName
-    values: Literal["class-id", "label-index"]
-
-
-class CountSpec(_Part):
-    """Count of the valid ones of N rows: (1,)."""
-
-    name: TensorName
-
-
-class SsdDecodedOutputs(_Part):
-    boxes: BoxesSpec
-    scores: ScoreTableSpec
-
-
-class SsdRawOutputs(_Part):
-    boxes: BoxesSpec
-    classes: ClassesSpec
-    scores: ScoresSpec
-    count: CountSpec
-
-
-class PredictionsSpec(_Part):
-    """Box and scores in one array: (1, columns, N) as ``channels-first``, (1, N, columns) as ``channels-last``. The
-    columns are 4 and C, with objectness between them where the decoder says so."""
-
-    name: TensorName
-    arrangement: Arrangement
-    format: BoxFormat
-    normalized: bool
-    activation: Activation
-
-
-class GridSpec(_Part):
-    """Offsets in grid cells, logarithms of sizes, objectness and scores in one array; the cells of all ``strides``,
-    row by row, one stride after the other."""
-
-    name: TensorName
-    arrangement: Arrangement
-    strides: Annotated[tuple[Annotated[int, Field(ge=1, le=256)], ...], Field(min_length=1, max_length=8)]
-    activation: Activation
-
-
-class RowsSpec(_Part):
-    """Objects (1, N, 6), suppressed by the graph: box, score, position in ``labels`` counted from 0. A row with the
-    score 0 is none."""
-
-    name: TensorName
-    format: BoxFormat
-    normalized: bool
-
-
-class LogitsSpec(_Part):
-    """Class values (1, Q, C) of queries, and perhaps one for "no object"."""
-
-    name: TensorName
-    activation: Literal["none", "sigmoid", "softmax"]
-    background: Background
-
-
-class PredictionsOutputs(_Part):
-    predictions: PredictionsSpec
-
-
-class YoloxOutputs(_Part):
-    predictions: GridSpec
-
-
-class EndToEndOutputs(_Part):
-    predictions: RowsSpec
-
-
-class DetrOutputs(_Part):
-    boxes: BoxesSpec
-    logits: LogitsSpec
-
-
 # --- the manifest ----------------------------------------------------------------------------------------------------
 
 
-class Nms(_Part):
+class Nms(ManifestPart):
     """Non-maximum suppression that the network leaves to us: boxes that overlap a better one by more than ``iou`` are
     dropped, among boxes of one class or among all."""
 
@@ -208,7 +101,7 @@ class Nms(_Part):
     class_wise: bool
 
 
-class _Common(_Part):
+class _Common(ManifestPart):
     schema_version: Literal[1] = Field(alias="schema")
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -216,6 +109,8 @@ class _Common(_Part):
     source: Text
     note: Text | None = None
     input: InputSpec
+    passes: Annotated[tuple[PassSpec, ...], Field(max_length=4)] = ()
+    """Passes beside that over the whole picture."""
     nms: Nms
     threshold: Fraction
     labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=10_000)]
@@ -318,7 +213,7 @@ def _sentence(error: Any) -> str:
     kind, facts, place = error["type"], error.get("ctx", {}), error["loc"]
     if place and place[0] in _FORMS["decoder"]:  # the chosen form is no part of the file's structure
         place = place[1:]
-    if len(place) > 2 and place[:2] == ("input", "resize"):
+    if len(place) > 2 and (place[:2] == ("input", "resize") or place[0] == "passes"):
         place = place[:2] + place[3:]
     field = ".".join(str(part) for part in place)
     if kind == "missing":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lookout.domain.errors import InputRejected
 from stages.object_detect.boxes import Floats, Ints, cxcywh_to_xyxy, yxyx_to_xyxy
-from stages.object_detect.manifest_schema import Activation, Background, BoxFormat
+from stages.object_detect.manifest_parts import Activation, Background, BoxFormat
 
 Outputs: TypeAlias = Mapping[str, NDArray[Any]]
 Size: TypeAlias = tuple[int, int]

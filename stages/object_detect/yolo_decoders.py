@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from lookout.domain.errors import InputRejected
 from stages.object_detect.boxes import Floats, Ints, cxcywh_to_xyxy
+from stages.object_detect.manifest_outputs import PredictionsSpec
+from stages.object_detect.manifest_parts import Arrangement
 from stages.object_detect.manifest_schema import (
     HINT,
-    Arrangement,
     EndToEndManifest,
-    PredictionsSpec,
     Yolov5Manifest,
     Yolov8Manifest,
     YoloxManifest,

@@ -17,9 +17,16 @@ def test_there_is_an_example_for_each_decoder():
     decoders = []
     whole: dict[str, object] = {}
     for example in map(json.loads, EXAMPLES):
+        if "decoder" not in example:
+            continue
         whole = example if "schema" in example else {**whole, **example}
         decoders.append(parse_manifest("docs/models.md", json.dumps(whole).encode()).decoder)
     assert decoders == ["ssd-decoded", "ssd-raw", "yolov8", "yolov5", "yolox", "end-to-end", "detr"]
+
+
+def test_the_example_of_passes_is_that_of_the_shipped_model():
+    (passes,) = (example["passes"] for example in map(json.loads, EXAMPLES) if "decoder" not in example)
+    assert passes == json.loads((ROOT / "models/ssdlite_mobilenet_v2_coco.json").read_text())["passes"]
 
 
 @pytest.mark.parametrize("decoder", ["ssd-decoded", "ssd-raw", "yolov8", "yolov5", "yolox", "end-to-end", "detr"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lookout.domain.errors import InputRejected
+from stages.imaging.reduced import Picture
 from stages.object_detect.decoders import decode
 from stages.object_detect.detector import detect
 
@@ -16,7 +17,7 @@ TRUCK = (8, "truck", (12.0, 32.0, 20.0, 48.0))
 
 
 def objects(fixture, threshold=0.3, **changes):
-    found = detect(network_of(fixture, **changes), plain(64, 64), threshold)
+    found = detect(network_of(fixture, **changes), Picture.of(plain(64, 64)), threshold)
     return {(item.class_id, item.label, item.box_xyxy_px): item.score for item in found}
 
 
