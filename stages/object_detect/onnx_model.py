@@ -27,7 +27,7 @@ from stages.object_detect.readings import Outputs, Size
 from stages.object_detect.runtime import find_provider, ort
 from stages.object_detect.yolo_decoders import END_TO_END_HINT
 
-_TENSOR_TYPES: Final = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "float16": "tensor(float16)"}
+TENSOR_TYPES: Final = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "float16": "tensor(float16)"}
 _SILENT: Final = 4  # onnxruntime's severity "fatal": what goes wrong comes back as an exception, not on stderr
 DRY_RUN_LIMIT_S: Final = 30.0
 """Longest time that a model may take for the black picture: one that never ends would hold up each picture."""
@@ -105,7 +105,7 @@ def open_network(
         raise InputRejected(f"expected sha256 {manifest.sha256} as in the manifest, got {found}", file)
     refuse_external_data(file, weights)
     provider = find_provider()
-    session = _open_session(file, weights, provider)
+    session = open_session(file, weights, provider)
     _check_input(file, manifest, session.get_inputs())
     _check_any_size(file, manifest, session.get_inputs()[0].shape, further)
     _check_outputs(file, manifest, session.get_outputs())
@@ -116,7 +116,8 @@ def open_network(
     return network
 
 
-def _open_session(file: str, weights: bytes, provider: str) -> Any:
+def open_session(file: str, weights: bytes, provider: str) -> Any:
+    """Open a session of one thread with this provider and no other. Raises InputRejected with the cause."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # workers are processes
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -139,9 +140,9 @@ def _check_input(file: str, manifest: Manifest, inputs: Sequence[Any]) -> None:
     if names != [spec.name]:
         raise InputRejected(f"expected one input named {spec.name!r} as in the manifest, got {names}", file, HINT)
     shape, kind = inputs[0].shape, inputs[0].type
-    if kind != _TENSOR_TYPES[spec.dtype]:
+    if kind != TENSOR_TYPES[spec.dtype]:
         raise InputRejected(
-            f"input {spec.name!r}: expected {_TENSOR_TYPES[spec.dtype]} as in the manifest, got {kind}", file
+            f"input {spec.name!r}: expected {TENSOR_TYPES[spec.dtype]} as in the manifest, got {kind}", file
         )
     fits = len(shape) == 4 and all(
         got == want or not isinstance(got, int) for got, want in zip(shape, spec.shape, strict=True)
