@@ -22,6 +22,7 @@ from bench import (
     cluster_backfill,
     cluster_events,
     cluster_mail,
+    detect,
     engine,
     finished,
     services_cost,
@@ -41,6 +42,7 @@ BENCHES: Final[Mapping[str, Callable[[Setup], list[Row]]]] = {
     "add-one": finished.measure_add_one,
     "watch": watch.measure,
     "throughput": throughput.measure,
+    "detect": detect.measure,
 }
 ON_SERVERS: Final[Mapping[str, Callable[[Setup], list[Row]]]] = {
     "services-cost": services_cost.measure,
@@ -59,6 +61,9 @@ ALL: Final = {**BENCHES, **ON_SERVERS, **IN_CLUSTER}
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["detect"]:  # with options of its own, for any model and pictures
+        detect.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Lookout's speed.")
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"which: {', '.join(ALL)}; without one, all in a folder"

@@ -20,8 +20,10 @@ INSTALLATION: Final = Installation(
     try_names="stages.camera_names.files:try_names",
     devices_schema="stages.validate.devices_file:schema",
     rules="stages.rule_tools:RuleTools",
+    models="stages.model_tools:ModelTools",
     assets="lookout_assets",
     find_name=find_name,
+    shipped_before=frozenset({"580bd15a36c0a85258b6e975bfa10d56afcb98f8dbee4993ef5c72c3b197a425"}),
 )
 
 

@@ -34,7 +34,7 @@ PIPELINE: Final = Pipeline(
         ),
         Stage(
             name="object-detect",
-            version=1,
+            version=2,
             prepare="stages.object_detect.core:prepare",
             reads=(Reads(role="picture", bucket="validate", pattern="valid/*"), NAME),
             references=UsesReferences(bucket="model", accept="stages.object_detect.manifest:accept", companions=True),

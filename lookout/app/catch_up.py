@@ -46,7 +46,7 @@ def take_references(opened: Deployment, among: Collection[str] | None = None) ->
     try:
         for bucket in uses if among is None else among:
             done = take_given(opened.ledger, opened.minio, pool, uses[bucket])
-            if bucket == "model" and not opened.ledger.references(bucket):
+            if bucket == "model" and opened.wants_shipped_model:
                 shipped = opened.references({})[bucket]
                 done = propose(opened.ledger, opened.store, pool, uses[bucket], shipped).activate()
             changed += [bucket] if done.changed else []

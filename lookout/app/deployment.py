@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -51,6 +52,9 @@ SENT_FILE: Final = "sent.sqlite"
 PLOT: Final = "plot"
 PAGE: Final = "index.html"
 THRESHOLD_NOTE: Final = "threshold"
+PASSES_NOTE: Final = "passes"
+DETECTION: Final = "object-detect"
+"""Stage that threshold and passes are parameters of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,24 +92,36 @@ class Deployment:
 
     @property
     def pipeline(self) -> Pipeline:
-        """The pipeline as it is declared; see ``pipeline_in_force`` for the threshold that was given last."""
+        """The pipeline as it is declared; see ``pipeline_in_force`` for the parameters that were given last."""
         return self.installation.pipeline
 
-    def pipeline_in_force(self, threshold: float | None = None) -> Pipeline:
-        """Give the pipeline with the threshold given, or else with the one that was given last: it stays in force."""
+    def pipeline_in_force(self, threshold: float | None = None, passes: str | None = None) -> Pipeline:
+        """Give the pipeline with the threshold and the passes given, or else with those that were given last: they stay
+        in force."""
         if threshold is not None:
             self.ledger.put_note(THRESHOLD_NOTE, repr(threshold))
+        if passes is not None:
+            self.ledger.put_note(PASSES_NOTE, json.dumps(passes))
         kept = read_note(self.ledger, THRESHOLD_NOTE, "a number from 0 to 1", float, None)
-        if kept is None:
-            return self.pipeline
-        overrides: Mapping[str, Mapping[str, Json]] = {"object-detect": {"threshold": kept}}
-        return self.pipeline.with_params(overrides)
+        return self.pipeline_with(kept, read_note(self.ledger, PASSES_NOTE, "a text", str, None))
+
+    def pipeline_supposed(self, threshold: float | None, passes: str | None) -> Pipeline:
+        """Give the pipeline as if these were given, and change nothing."""
+        given: Mapping[str, Json] = {"threshold": threshold, "passes": passes}
+        params = {name: value for name, value in given.items() if value is not None}
+        return self.pipeline_in_force().with_params({DETECTION: params})
+
+    def pipeline_with(self, threshold: float | None, passes: str | None) -> Pipeline:
+        """Give the pipeline with these parameters where they are not None; without one it is as it is declared."""
+        given: Mapping[str, Json] = {"threshold": threshold, "passes": passes}
+        params = {name: value for name, value in given.items() if value is not None}
+        return self.pipeline.with_params({DETECTION: params}) if params else self.pipeline
 
     def references(self, paths: Mapping[str, Path | None]) -> dict[str, Path]:
-        """Give the paths to bring into force by bucket: those given, and the shipped model where none is in force
-        yet."""
+        """Give the paths to bring into force by bucket: those given, and the shipped model where none is in force yet,
+        or one that was shipped before."""
         given = {bucket: path for bucket, path in paths.items() if path is not None}
-        if "model" not in given and not self.ledger.references("model"):
+        if "model" not in given and self.wants_shipped_model:
             shipped = self.installation.find_asset("models")
             if shipped is None:
                 raise InputRejected(
@@ -113,6 +129,14 @@ class Deployment:
                 )
             given["model"] = shipped
         return given
+
+    @property
+    def wants_shipped_model(self) -> bool:
+        """True if no model is in force, or only what was shipped before: that was not chosen by anybody."""
+        files = {ref.sha256 for unit in self.ledger.references("model") for ref in unit.files.values()}
+        if not files:
+            return True
+        return bool(files & self.installation.shipped_before) and self.installation.find_asset("models") is not None
 
     def begin_anew(self) -> None:
         """Have the ledger that is open be the one of this state from here on."""

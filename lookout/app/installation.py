@@ -87,6 +87,33 @@ class Channels(Protocol):
     def sample(self, name: str, now_s: float, sender: str, recipient: str) -> Letter: ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFacts:
+    """Facts about an export that a person gives; None where it is to say them itself. ``labels`` is a file with one a
+    line, or ``coco``; ``pixels`` is ``0-255``, ``0-1`` or ``imagenet``."""
+
+    labels: str | None = None
+    color: str | None = None
+    pixels: str | None = None
+    resize: str | None = None
+    size_px: tuple[int, int] | None = None
+    name: str | None = None
+    license: str | None = None
+    source: str | None = None
+
+
+class ModelTools(Protocol):
+    """Commands on models: see ``stages.model_tools`` for their contract."""
+
+    def draft(self, file: Path, facts: ModelFacts) -> JsonObject: ...
+
+    def write(self, file: Path, document: JsonObject, *, force: bool) -> Path: ...
+
+    def check(
+        self, model: Path, photo: Path | None, threshold: float | None, passes: str | None, to: Path | None
+    ) -> JsonObject: ...
+
+
 class PictureName(Protocol):
     """Parts of a picture's key by which datums are chosen."""
 
@@ -99,8 +126,8 @@ class PictureName(Protocol):
 class Installation:
     """Parts of the product. ``channels`` makes ``Channels``, ``folder_watch`` is a ``FolderWatch``, ``names`` opens a
     devices file, ``try_names`` tries one on a folder, ``devices_schema`` gives its schema, ``rules`` makes
-    ``RuleTools``; ``assets`` is the package with the folders ``models`` and ``examples``. ``find_name`` reads a
-    picture's key; None if it names no time."""
+    ``RuleTools``, ``models`` makes ``ModelTools``; ``assets`` is the package with the folders ``models`` and
+    ``examples``. ``find_name`` reads a picture's key; None if it names no time."""
 
     pipeline: Pipeline
     channels: str
@@ -109,8 +136,11 @@ class Installation:
     try_names: str
     devices_schema: str
     rules: str
+    models: str
     assets: str
     find_name: Callable[[str], PictureName | None]
+    shipped_before: frozenset[str] = frozenset()
+    """The sha256 of files of models that earlier versions shipped: the one of today takes their place."""
 
     @property
     def buckets(self) -> list[str]:
@@ -147,6 +177,10 @@ class Installation:
     def load_channels(self) -> Channels:
         """Load the opening of channels; each channel is loaded when it is opened."""
         return cast(Channels, load(self.channels)())
+
+    def load_model_tools(self) -> ModelTools:
+        """Load the commands on models; what they need is loaded now."""
+        return cast(ModelTools, load(self.models)())
 
     def find_asset(self, name: str) -> Path | None:
         """Find a file or folder that is installed with Lookout; None where it is left out, as in a stage's image."""

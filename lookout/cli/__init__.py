@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "ledger": ("lookout.cli.ledger:ledger", "Back up or restore the ledger, begin a new one, show its size."),
     "names": ("lookout.cli.names:names", "Try how names of pictures are read."),
     "rules": ("lookout.cli.rules:rules", "Check rule files, and try what they would tell."),
+    "model": ("lookout.cli.model:model", "Write a model's manifest, and check a model."),
     "doctor": ("lookout.cli.doctor:doctor", "Check this installation, its servers and a state."),
     "init": ("lookout.cli.init:init", "Make buckets, and users for the stages, on the store's server."),
     "upload": ("lookout.cli.upload:upload", "Upload photographs to the store's bucket."),

@@ -19,12 +19,12 @@ import click
 from lookout.app.channel_checks import check_channels, check_named
 from lookout.app.deployment import Deployment, Program, find_obstacle
 from lookout.app.health_checks import Check, attempt
+from lookout.app.reference_checks import check_references
 from lookout.app.run_summary import unsent_lines, watch_troubles
 from lookout.app.state_identity import LEDGER_FILE, STATE_FILE
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json
 from lookout.domain.errors import EXIT_DATUM_FAILED, LookoutError, ObjectChanged, ObjectMissing
-from lookout.domain.pipeline import silent_units, unit_names
 from lookout.domain.records import ObjectRef, State
 from lookout.outbox.unsent import find_unsent
 from lookout.runs.change_feed import find_troubles
@@ -147,14 +147,7 @@ def _state(program: Program, path: Path, objects: bool) -> Iterator[Check]:
         if program.settings.ledger is not None:
             yield Check(name="ledger", ok=True, found=f"{program.settings.ledger.url}, of a form that is known")
         yield _source(opened)
-        for bucket in opened.installation.references:
-            units = ledger.references(bucket)
-            files = [ref for unit in units for ref in unit.files.values()]
-            there = all(opened.store.has(files))
-            names = ", ".join(unit_names(units)) or "none in force"
-            if silent := silent_units(units):
-                names += f"; tells nobody: {', '.join(silent)}"
-            yield Check(name=bucket, ok=there, found=names, hint=f"give it again with --{bucket}")
+        yield from check_references(opened)
         failed = sum(states.get(State.FAILED, 0) for states in ledger.count_slots().values())
         yield Check(
             name="datums", ok=not failed, found=count(failed, "failed datum"), hint="lookout datums list --in failed"

@@ -79,6 +79,22 @@ class _Probability(click.FloatRange):
 PROBABILITY = _Probability()
 
 
+class _Passes(click.ParamType[str]):
+    """Passes of detection over a picture, in the short form that the stage reads."""
+
+    name = "passes"
+    _form: Final = re.compile(r"model|whole|tiles:[2-8]|\d{2,4}x\d{2,4}(,\d{2,4}x\d{2,4}){0,3}", re.ASCII)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not isinstance(value, str) or not self._form.fullmatch(value):
+            self.fail(f"{value!r} is not valid: expected model, whole, 768x448,1280x736 or tiles:3.", param, ctx)
+        return value
+
+
+PASSES = _Passes()
+PASSES_HELP: Final = "Passes over large pictures: model, whole, sizes as 768x448, or tiles:N"
+
+
 class _StageName(click.ParamType[str]):
     """The name of a stage of the pipeline that this program was put together with."""
 
@@ -132,6 +148,7 @@ class RunOptions:
     model: Path | None
     devices: Path | None
     threshold: float | None
+    passes: str | None
     workers: int | None
     max_mails: int
     allow_deletions: bool
@@ -152,6 +169,7 @@ def run_options(function: F) -> F:
                 metavar="P",
                 help="Least probability of an object; stays in force. [0.5]",
             ),
+            click.option("--passes", type=PASSES, metavar="TEXT", help=f"{PASSES_HELP}; stays in force. [model]"),
             click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Worker processes. [one a core]"),
             click.option(
                 "--max-mails",

@@ -14,7 +14,7 @@ import click
 from lookout.app.deployment import Deployment, Program
 from lookout.app.run_summary import unlistable_lines
 from lookout.app.source_checks import check_folder
-from lookout.cli.options import PATH, PROBABILITY, gather, json_option, state_option
+from lookout.cli.options import PASSES, PATH, PROBABILITY, gather, json_option, state_option
 from lookout.cli.output import echo_json
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Pipeline, Refused
@@ -38,6 +38,7 @@ class _Given:
     model: Path | None
     devices: Path | None
     threshold: float | None
+    passes: str | None
 
     def paths(self) -> dict[str, Path | None]:
         """The paths by bucket of references."""
@@ -51,6 +52,7 @@ class _Given:
 @click.option("--model", type=PATH, metavar="PATH", help="As if this were given to run.")
 @click.option("--devices", type=PATH, metavar="PATH", help="As if this were given to run.")
 @click.option("--threshold", type=PROBABILITY, metavar="P", help="As if this were given to run.")
+@click.option("--passes", type=PASSES, metavar="TEXT", help="As if this were given to run.")
 @click.option(
     "--limit", type=click.IntRange(0), default=KEYS_SHOWN, show_default=True, help="Keys to name for each reason."
 )
@@ -76,9 +78,7 @@ def plan_command(
     if source is not None:
         check_folder(program, source, state)
     with program.open(state) as opened:
-        pipeline = opened.pipeline_in_force()
-        if given.threshold is not None:
-            pipeline = pipeline.with_params({"object-detect": {"threshold": given.threshold}})
+        pipeline = opened.pipeline_supposed(given.threshold, given.passes)
         references, refused = _references(opened, pipeline, given.paths())
         seen, warning = _look(opened, source, scan_own=look)
         items = list(plan(pipeline, opened.ledger, opened.store, seen=seen, references=references, now_s=time.time()))

@@ -121,7 +121,7 @@ def _runner(
     on_turn: Callable[[], None] = lambda: None,
 ) -> Iterator[Runner]:
     program.check_channel()
-    pipeline = opened.pipeline_in_force(options.threshold)
+    pipeline = opened.pipeline_in_force(options.threshold, options.passes)
     pool = ProcessWorkers(store=opened.store, size=options.workers or default_workers())
     try:
         runner = Runner(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -12,7 +13,7 @@ import click
 from lookout.app.deployment import Deployment, Program
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json
-from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected
+from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, InputRejected, ObjectChanged, ObjectMissing
 from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import Alert
 from lookout.reports.proof import Proof, Prover, Verdict
@@ -52,12 +53,27 @@ def _find(opened: Deployment, start: str) -> Alert:
 
 
 def _pipelines(opened: Deployment, alert: Alert) -> Iterator[Pipeline]:
-    """Yield the pipeline with each threshold that may have been in force; the recorded digest says which one it was."""
+    """Yield the pipeline with each threshold, and each passes, that may have been in force; the recorded digest says
+    which ones they were."""
     yield opened.pipeline_in_force()
     yield opened.pipeline
-    threshold = alert.draft.detail.get("threshold")
-    if isinstance(threshold, float | int):
-        yield opened.pipeline.with_params({"object-detect": {"threshold": threshold}})
+    given = alert.draft.detail.get("threshold")
+    threshold = float(given) if isinstance(given, float | int) else None
+    for passes in (None, _passes_of(opened, alert)):
+        yield opened.pipeline_with(threshold, passes)
+
+
+def _passes_of(opened: Deployment, alert: Alert) -> str | None:
+    """Return the passes that were chosen for the picture, as the kept result says."""
+    record = opened.ledger.find_records([alert.datum_hash]).get(alert.datum_hash)
+    for ref in record.outputs if record is not None else ():
+        if ref.key.endswith(".json"):
+            try:
+                passes = json.loads(opened.store.get(ref)).get("passes", {})
+            except (ObjectMissing, ObjectChanged, ValueError):
+                return None  # the proof says what is missing
+            return str(passes["chosen"]) if "chosen" in passes else None
+    return None
 
 
 def _as_json(proof: Proof) -> dict[str, object]:
@@ -78,6 +94,8 @@ def _lines(alert: Alert, proof: Proof) -> Iterator[str]:
     said = {True: "same", False: "differs", None: "not made again"}
     for step in proof.steps:
         yield f"  {said[step.same]:<14}  {step.stage} of {step.key}  [datum {step.datum[:16]}  run {step.run}]"
+        if step.made_with:
+            yield f"                  with {json.dumps(step.made_with)}"
     for item in proof.differences:
         yield f"  differs: {item.where}: kept {_short(item.kept)}, made {_short(item.made)}"
     for path in proof.expired:

@@ -11,7 +11,7 @@ import click
 from lookout.app.deployment import Program
 from lookout.cli.options import PATH, RunOptions, duration_s, json_option, run_options, state_option
 
-_OF_A_RUN: Final = ("rules", "model", "devices", "threshold", "max_mails", "allow_deletions", "retention")
+_OF_A_RUN: Final = ("rules", "model", "devices", "threshold", "passes", "max_mails", "allow_deletions", "retention")
 
 
 @click.command(short_help="Process every photograph that arrives in a folder, at once.")

@@ -12,6 +12,7 @@ from lookout.config.channels import NamedChannel, SmtpAddress, named_channels
 from lookout.domain.errors import InputRejected
 
 DEFAULT_STATE: Final = Path("lookout-state")
+PROVIDERS: Final = ("cpu", "cuda", "openvino")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class Settings:
     channels: Mapping[str, NamedChannel] = field(default_factory=dict)
     """Channels that rules name, beside mail."""
     durable: bool = True
+    provider: str = "cpu"
+    """The execution provider of models. Worker processes find it in the environment that they inherit."""
     store: StoreAddress | None = None
     ledger: LedgerAddress | None = None
     notify_socket: str | None = None
@@ -40,7 +43,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read LOOKOUT_STATE, LOOKOUT_LOG, LOOKOUT_DURABLE, LOOKOUT_SENDGRID_HOST, SENDGRID_API_KEY,
+        """Read LOOKOUT_STATE, LOOKOUT_LOG, LOOKOUT_DURABLE, LOOKOUT_PROVIDER, LOOKOUT_SENDGRID_HOST, SENDGRID_API_KEY,
         NOTIFY_SOCKET, WATCHDOG_USEC and what ``lookout.config.addresses`` and ``lookout.config.channels`` read.
 
         Raises InputRejected that names the variable.
@@ -51,6 +54,9 @@ class Settings:
         durable = environment.get("LOOKOUT_DURABLE", "1")
         if durable not in ("0", "1"):
             raise InputRejected(f"expected 0 or 1, got {durable!r}", "LOOKOUT_DURABLE")
+        provider = environment.get("LOOKOUT_PROVIDER") or "cpu"
+        if provider not in PROVIDERS:
+            raise InputRejected(f"expected {', '.join(PROVIDERS)}, got {provider!r}", "LOOKOUT_PROVIDER")
         key = environment.get("SENDGRID_API_KEY", "").strip()
         if not key.isascii() or not key.isprintable() or " " in key:
             raise InputRejected(
@@ -68,6 +74,7 @@ class Settings:
             smtp=smtp,
             channels=named_channels(environment),
             durable=durable == "1",
+            provider=provider,
             store=StoreAddress.from_environment(environment),
             ledger=LedgerAddress.from_environment(environment),
             notify_socket=environment.get("NOTIFY_SOCKET") or None,

@@ -61,15 +61,15 @@ class Box:
 # --- reading and writing ---------------------------------------------------------------------------------------------
 
 
-def decode_bgr(data: bytes) -> NDArray[np.uint8]:
+def decode_bgr(data: bytes, how: int = cv2.IMREAD_COLOR) -> NDArray[np.uint8]:
     """Return the picture in the bytes as (H, W, 3) uint8, blue green red, turned upright as its EXIF orientation says;
-    one of one channel with three equal ones.
+    one of one channel with three equal ones. ``how`` is OpenCV's flag, which may ask for a reduced scale.
 
     Raises InputRejected if it cannot be decoded or has more than ``MAX_PICTURE_PIXELS``.
     """
     whole = data if data.endswith(_END) else data + _END  # the decoder gives up at the end of the bytes, and else stops
     try:
-        picture = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        picture = cv2.imdecode(np.frombuffer(whole, np.uint8), how | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as exc:  # too large
         raise InputRejected("cannot be decoded as a picture") from exc
     if picture is None:

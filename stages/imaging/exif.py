@@ -17,6 +17,8 @@ _START: Final = b"\xff\xd8"
 _APP1: Final = 0xE1
 _LAST: Final = (0xDA, 0xD9)
 """Start of scan, end of image: the header ends before them."""
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers of frame headers: all of that range but tables and an extension."""
 _MARKER: Final = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]", re.DOTALL)
 """A marker of a segment: not a stuffed zero, nor one of those that stand alone (TEM, RST)."""
 _MOST_SEGMENTS: Final = 10_000
@@ -60,6 +62,15 @@ def orientation_of(jpeg: bytes) -> int:
                 (number,) = struct.unpack_from(value.order + "H", value.own)
                 return number if 1 <= number <= 8 else UPRIGHT
     return UPRIGHT
+
+
+def frame_size(jpeg: bytes) -> tuple[int, int] | None:
+    """Return width and height in pixels as the first frame header has them; None where there is none."""
+    for marker, segment in _segments(jpeg):
+        if marker in _FRAMES and len(segment) >= 5:
+            height_px, width_px = struct.unpack_from(">HH", segment, 1)
+            return (width_px, height_px) if width_px and height_px else None
+    return None
 
 
 def find_texts(jpeg: bytes) -> Mapping[str, str]:
@@ -107,6 +118,13 @@ class _Value:
 
 def _tiffs(jpeg: bytes) -> Iterator[bytes]:
     """The TIFF blocks of the EXIF segments."""
+    for marker, segment in _segments(jpeg):
+        if marker == _APP1 and segment.startswith(_EXIF):
+            yield segment[len(_EXIF) :]
+
+
+def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
+    """Markers and contents of the segments before the first scan."""
     if not jpeg.startswith(_START):
         return
     at = len(_START)
@@ -116,9 +134,7 @@ def _tiffs(jpeg: bytes) -> Iterator[bytes]:
             return
         start = found.end()
         at = start + max(2, int.from_bytes(jpeg[start : start + 2], "big"))
-        segment = jpeg[start + 2 : at]
-        if jpeg[start - 1] == _APP1 and segment.startswith(_EXIF):
-            yield segment[len(_EXIF) :]
+        yield jpeg[start - 1], jpeg[start + 2 : at]
 
 
 def _find_directory(tiff: bytes, pointer: int) -> int | None:

@@ -10,40 +10,39 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from lookout.domain.errors import InputRejected
+from stages.object_detect.manifest_outputs import (
+    DetrOutputs,
+    EndToEndOutputs,
+    PredictionsOutputs,
+    SsdDecodedOutputs,
+    SsdRawOutputs,
+    YoloxOutputs,
+)
+from stages.object_detect.manifest_parts import Finite, Fraction, Label, ManifestPart, Positive, Side, TensorName, Text
+from stages.object_detect.manifest_passes import PassSpec
 
 HINT: Final = "see docs/models.md"
 _MAX_REASONS: Final = 5
-_FORMS: Final = {"decoder": ("ssd-decoded", "ssd-raw", "yolov8"), "mode": ("stretch", "letterbox")}
+_FORMS: Final = {
+    "decoder": ("ssd-decoded", "ssd-raw", "yolov8", "yolov5", "yolox", "end-to-end", "detr"),
+    "mode": ("stretch", "letterbox"),
+    "kind": ("area", "tiles"),
+}
 """What may stand in a field that decides which other fields there are."""
-
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
-Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
-TensorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Side = Annotated[int, Field(ge=16, le=4096)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-BoxFormat: TypeAlias = Literal["xyxy", "yxyx", "cxcywh"]
-Activation: TypeAlias = Literal["none", "sigmoid"]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=False)
-
 
 # --- what goes in ----------------------------------------------------------------------------------------------------
 
 
-class Stretch(_Part):
+class Stretch(ManifestPart):
     """The whole picture is scaled to the input, each side by itself."""
 
     mode: Literal["stretch"]
 
 
-class Letterbox(_Part):
+class Letterbox(ManifestPart):
     """The picture keeps its proportions; what is left of the input is filled with ``pad_value`` (0 to 255, a pixel
     before scaling), on both sides alike or at the right and the bottom only."""
 
@@ -52,7 +51,7 @@ class Letterbox(_Part):
     align: Literal["center", "top-left"]
 
 
-class InputSpec(_Part):
+class InputSpec(ManifestPart):
     """The input tensor. A value is ``(pixel * scale - mean) / std``, with mean and std in the order of ``color``."""
 
     name: TensorName
@@ -65,6 +64,11 @@ class InputSpec(_Part):
     scale: Positive
     mean: tuple[Finite, Finite, Finite]
     std: tuple[Positive, Positive, Positive]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the input for the whole picture."""
+        return self.width, self.height
 
     @property
     def is_raw(self) -> bool:
@@ -85,75 +89,10 @@ class InputSpec(_Part):
         return self
 
 
-# --- what comes out --------------------------------------------------------------------------------------------------
-
-
-class BoxesSpec(_Part):
-    """Boxes (1, N, 4): in which order, and whether 0 to 1 or in pixels of the input."""
-
-    name: TensorName
-    format: BoxFormat
-    normalized: bool
-
-
-class ScoreTableSpec(_Part):
-    """Scores (1, N, C): a column per label, and perhaps one for the background."""
-
-    name: TensorName
-    activation: Activation
-    background: Literal["none", "first", "last"]
-
-
-class ScoresSpec(_Part):
-    """Scores (1, N) of the class given beside."""
-
-    name: TensorName
-    activation: Activation
-
-
-class ClassesSpec(_Part):
-    """Classes (1, N): their values are the manifest's ``class_ids``, or positions in ``labels`` counted from 0."""
-
-    name: TensorName
-    values: Literal["class-id", "label-index"]
-
-
-class CountSpec(_Part):
-    """Count of the valid ones of N rows: (1,)."""
-
-    name: TensorName
-
-
-class SsdDecodedOutputs(_Part):
-    boxes: BoxesSpec
-    scores: ScoreTableSpec
-
-
-class SsdRawOutputs(_Part):
-    boxes: BoxesSpec
-    classes: ClassesSpec
-    scores: ScoresSpec
-    count: CountSpec
-
-
-class PredictionsSpec(_Part):
-    """Box and scores in one array: (1, 4 + C, N) as ``channels-first``, (1, N, 4 + C) as ``channels-last``."""
-
-    name: TensorName
-    arrangement: Literal["channels-first", "channels-last"]
-    format: BoxFormat
-    normalized: bool
-    activation: Activation
-
-
-class Yolov8Outputs(_Part):
-    predictions: PredictionsSpec
-
-
 # --- the manifest ----------------------------------------------------------------------------------------------------
 
 
-class Nms(_Part):
+class Nms(ManifestPart):
     """Non-maximum suppression that the network leaves to us: boxes that overlap a better one by more than ``iou`` are
     dropped, among boxes of one class or among all."""
 
@@ -162,7 +101,7 @@ class Nms(_Part):
     class_wise: bool
 
 
-class _Common(_Part):
+class _Common(ManifestPart):
     schema_version: Literal[1] = Field(alias="schema")
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -170,6 +109,8 @@ class _Common(_Part):
     source: Text
     note: Text | None = None
     input: InputSpec
+    passes: Annotated[tuple[PassSpec, ...], Field(max_length=4)] = ()
+    """Passes beside that over the whole picture."""
     nms: Nms
     threshold: Fraction
     labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=10_000)]
@@ -205,10 +146,46 @@ class Yolov8Manifest(_Common):
     """YOLOv8-like: one array of boxes and class scores, no objectness."""
 
     decoder: Literal["yolov8"]
-    outputs: Yolov8Outputs
+    outputs: PredictionsOutputs
 
 
-Manifest: TypeAlias = SsdDecodedManifest | SsdRawManifest | Yolov8Manifest
+class Yolov5Manifest(_Common):
+    """YOLOv5-like: one array of boxes, objectness and class scores; a score is the product of both."""
+
+    decoder: Literal["yolov5"]
+    outputs: PredictionsOutputs
+
+
+class YoloxManifest(_Common):
+    """YOLOX as its own tools export it: boxes are raw, in cells of the grids."""
+
+    decoder: Literal["yolox"]
+    outputs: YoloxOutputs
+
+
+class EndToEndManifest(_Common):
+    """Exports with suppression in the graph, or without need of it: YOLO26, YOLOv10, ``nms=True``."""
+
+    decoder: Literal["end-to-end"]
+    outputs: EndToEndOutputs
+
+
+class DetrManifest(_Common):
+    """The DETR family: a box and class values for each query."""
+
+    decoder: Literal["detr"]
+    outputs: DetrOutputs
+
+
+Manifest: TypeAlias = (
+    SsdDecodedManifest
+    | SsdRawManifest
+    | Yolov8Manifest
+    | Yolov5Manifest
+    | YoloxManifest
+    | EndToEndManifest
+    | DetrManifest
+)
 _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Annotated[Manifest, Field(discriminator="decoder")])
 
 
@@ -236,7 +213,7 @@ def _sentence(error: Any) -> str:
     kind, facts, place = error["type"], error.get("ctx", {}), error["loc"]
     if place and place[0] in _FORMS["decoder"]:  # the chosen form is no part of the file's structure
         place = place[1:]
-    if len(place) > 2 and place[:2] == ("input", "resize"):
+    if len(place) > 2 and (place[:2] == ("input", "resize") or place[0] == "passes"):
         place = place[:2] + place[3:]
     field = ".".join(str(part) for part in place)
     if kind == "missing":

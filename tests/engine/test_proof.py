@@ -16,6 +16,7 @@ from lookout.object_store.folder.store import FolderStore
 from lookout.object_store.routing import Routes
 from lookout.reports.proof import Proof, Prover, Verdict
 from lookout.reports.proof.findings import differences
+from lookout.reports.proof.means import differs_in_runtime_only
 from lookout.sources.folder import FolderSource
 
 from .world import World, words
@@ -64,6 +65,55 @@ def test_other_code_is_said_and_is_no_difference(alarmed: World) -> None:
     proof = prove(alarmed, code="newer")
     assert proof.verdict is Verdict.SAME
     assert proof.remarks == ("made by other code: test; this is newer",)
+
+
+@pytest.mark.parametrize(
+    ("kept", "made", "only"),
+    [
+        ({"a": 1, "runtime": "1"}, {"a": 1, "runtime": "2"}, True),
+        ({"a": 1, "runtime": "1"}, {"a": 2, "runtime": "2"}, False),
+        ({"a": 1, "runtime": "1"}, {"a": 1}, False),
+        ({"a": 1}, {"a": 1}, False),
+        ([], [], False),
+    ],
+)
+def test_another_runtime_alone_is_told_from_another_result(kept: object, made: object, only: bool) -> None:
+    assert differs_in_runtime_only(kept, made) is only
+
+
+def with_runtime(version: int) -> object:
+    def run(work: Work) -> Result:
+        data = json.dumps({"text": work.inputs["text"].data.decode(), "passes": 1, "runtime": version}).encode()
+        return Result(outputs=(Output(key=f"{work.key}.loud", data=data, content_type="application/json"),))
+
+    return run
+
+
+def older(_params: object, _references: object) -> object:
+    return with_runtime(1)
+
+
+def newer(_params: object, _references: object) -> object:
+    return with_runtime(2)
+
+
+def with_second(pipeline: Pipeline, prepare: str) -> Pipeline:
+    """The pipeline in which another function prepares the second stage."""
+    stages = [
+        replace(stage, prepare=f"{__name__}:{prepare}") if stage.name == "second" else stage
+        for stage in pipeline.stages
+    ]
+    return replace(pipeline, stages=tuple(stages))
+
+
+def test_a_result_of_another_runtime_is_the_same_with_a_remark(world: World) -> None:
+    world.pipeline = with_second(world.pipeline, "older")
+    world.put("a/1", "alarm")
+    world.run(references=words(world, all="!"))
+    proof = prove(world, None, with_second(world.pipeline, "newer"))
+    assert proof.verdict is Verdict.SAME
+    assert proof.remarks == ("second of a/1: second/a/1.loud: made with 1, here with 2",)
+    assert [step.made_with for step in proof.steps] == [{}, {"passes": 1, "runtime": 2}, {}]
 
 
 def test_a_replaced_picture_and_word_are_still_proved_with_what_they_were(alarmed: World) -> None:

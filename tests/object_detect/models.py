@@ -63,6 +63,41 @@ _MANIFESTS: dict[str, dict[str, Any]] = {
         "outputs": {"predictions": {**_PREDICTIONS, "arrangement": "channels-last"}},
         "labels": {"person": 1, "car": 3, "truck": 8},
     },
+    "yolov5": {
+        "decoder": "yolov5",
+        "input": {"name": "images", "layout": "NCHW", "dtype": "float32", "side": 64, "resize": _LETTERBOX, **_UNIT},
+        "outputs": {"predictions": {**_PREDICTIONS, "arrangement": "channels-last"}},
+        "labels": {"person": 1, "car": 3, "truck": 8},
+    },
+    "yolox": {
+        "decoder": "yolox",
+        "input": {"name": "images", "layout": "NCHW", "dtype": "float32", "side": 64, "resize": _LETTERBOX, **_RAW},
+        "outputs": {
+            "predictions": {
+                "name": "output0", "arrangement": "channels-last", "strides": [8, 16, 32], "activation": "none",
+            }
+        },
+        "labels": {"person": 1, "car": 3, "truck": 8},
+    },
+    "end_to_end": {
+        "decoder": "end-to-end",
+        "input": {"name": "images", "layout": "NCHW", "dtype": "float32", "side": 64, "resize": _LETTERBOX, **_UNIT},
+        "outputs": {"predictions": {"name": "output0", "format": "xyxy", "normalized": False}},
+        "labels": {"person": 1, "car": 3, "truck": 8},
+        "nms": {"needed": False, "iou": 0.5, "class_wise": True},
+    },
+    "detr": {
+        "decoder": "detr",
+        "input": {
+            "name": "pixel_values", "layout": "NCHW", "dtype": "float32", "side": 64, "resize": _STRETCH, **_UNIT,
+        },
+        "outputs": {
+            "boxes": {"name": "pred_boxes", "format": "cxcywh", "normalized": True},
+            "logits": {"name": "logits", "activation": "sigmoid", "background": "none"},
+        },
+        "labels": {"person": 1, "car": 3, "truck": 8},
+        "nms": {"needed": False, "iou": 0.5, "class_wise": True},
+    },
     "spot": {
         "decoder": "yolov8",
         "input": {"name": "images", "layout": "NCHW", "dtype": "float32", "side": 64, "resize": _LETTERBOX, **_UNIT},

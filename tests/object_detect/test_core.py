@@ -11,6 +11,7 @@ from lookout.domain.records import LoadedReference
 from stages.imaging.annotate import decode_bgr
 from stages.imaging.opencv import cv2
 from stages.object_detect.core import prepare
+from stages.object_detect.runtime import ort
 
 from .exif import with_orientation
 from .models import jpeg, loaded_fixture, manifest_bytes, plain, weights, work_of
@@ -39,6 +40,8 @@ def test_outputs_are_the_report_and_the_picture_with_boxes_in_a_folder_per_devic
         "captured_at_s": 1763798400.0,
         "model": {"name": "ssd_decoded", "sha256": sha256(weights("ssd_decoded"))},
         "threshold": 0.5,
+        "passes": {"chosen": "model", "done": [{"kind": "whole", "views": 1, "input": [32, 32]}]},
+        "runtime": {"name": "onnxruntime", "version": ort.__version__, "provider": "CPUExecutionProvider"},
         "objects": [
             {"class": 1, "label": "person", "score": 0.9, "box": [20.0, 20.0, 100.0, 60.0]},
             {"class": 3, "label": "car", "score": 0.7, "box": [20.0, 20.0, 100.0, 60.0]},

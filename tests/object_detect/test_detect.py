@@ -4,18 +4,33 @@ import numpy as np
 import pytest
 
 from lookout.domain.errors import InputRejected
-from stages.object_detect.detector import MAX_OBJECTS, detect, read_outputs
-from stages.object_detect.preprocess import place
+from stages.imaging.reduced import Picture
+from stages.object_detect.detector import MAX_OBJECTS, detect
+from stages.object_detect.onnx_model import Network
 
 from .models import manifest_of, network_of, plain
 
 LETTERBOX = {"mode": "letterbox", "pad_value": 114, "align": "center"}
 
 
+class Session:
+    """A network that gives the same for any picture."""
+
+    def __init__(self, outputs):
+        self.outputs = outputs
+
+    def run(self, names, _feed, _options):
+        return [self.outputs[name] for name in names]
+
+
+def giving(manifest, outputs):
+    return Network(manifest=manifest, session=Session(outputs), output_names=tuple(outputs), provider="none")
+
+
 def found_in(fixture, picture, threshold=0.5, **changes):
     return [
         (item.class_id, item.label, item.score, item.box_xyxy_px)
-        for item in detect(network_of(fixture, **changes), picture, threshold)
+        for item in detect(network_of(fixture, **changes), Picture.of(picture), threshold)
     ]
 
 
@@ -87,7 +102,7 @@ def test_what_rounds_to_the_threshold_counts_and_says_so():
         "scores": np.array([[[0.49996, 0], [0.49994, 0]]], np.float32),
         "boxes": np.array([[[0, 0, 0.2, 0.2], [0.5, 0.5, 1, 1]]], np.float32),
     }
-    found = read_outputs(manifest, outputs, place(100, 100, manifest.input), 0.5)
+    found = detect(giving(manifest, outputs), Picture.of(plain(100, 100)), 0.5)
     assert [item.score for item in found] == [0.5]
 
 
@@ -95,7 +110,7 @@ def test_a_box_without_area_in_the_picture_is_none():
     manifest = manifest_of("ssd_decoded")
     boxes = [[1.1, 0, 1.3, 0.5], [0.2, 0.2, 0.2, 0.6], [0.6, 0.6, 0.4, 0.4], [0.2, 0.2, 0.2001, 0.9], [-9, -9, 9, 9]]
     outputs = {"boxes": np.array([boxes], np.float32), "scores": np.full((1, 5, 2), 0.9, np.float32)}
-    found = read_outputs(manifest, outputs, place(100, 50, manifest.input), 0.5)
+    found = detect(giving(manifest, outputs), Picture.of(plain(100, 50)), 0.5)
     assert [item.box_xyxy_px for item in found] == [(0.0, 0.0, 100.0, 50.0)]
 
 
@@ -107,7 +122,7 @@ def test_even_a_threshold_of_nothing_ends():
         "boxes": np.concatenate([corners, corners + 0.01], axis=2),
         "scores": rng.random((1, 20_000, 2), np.float32),
     }
-    found = read_outputs(manifest, outputs, place(1000, 1000, manifest.input), 0.0)
+    found = detect(giving(manifest, outputs), Picture.of(plain(1000, 1000)), 0.0)
     assert len(found) == MAX_OBJECTS
     scores = [item.score for item in found]
     assert scores == sorted(scores, reverse=True)
@@ -115,6 +130,6 @@ def test_even_a_threshold_of_nothing_ends():
 
 def test_what_is_no_number_is_a_clear_error():
     network = network_of("nan")
-    assert [item.score for item in detect(network, plain(40, 40), 0.5)] == [0.7071]
+    assert [item.score for item in detect(network, Picture.of(plain(40, 40)), 0.5)] == [0.7071]
     with pytest.raises(InputRejected, match="scores: the model gave values that are no numbers"):
-        detect(network, plain(40, 40, (255, 255, 255)), 0.5)
+        detect(network, Picture.of(plain(40, 40, (255, 255, 255))), 0.5)

@@ -10,6 +10,10 @@ from stages.object_detect.manifest import accept
 
 from .models import ROOT, manifest_bytes, weights
 
+FORMS = [
+    "ssd_decoded", "ssd_raw", "yolov8", "yolov8_rows", "yolov5", "yolox", "end_to_end", "detr", "spot", "channels",
+]  # fmt: skip
+
 
 def folder(fixture="ssd_decoded", **changes):
     return {"m.json": manifest_bytes(fixture, **changes), "w.onnx": weights(fixture)}
@@ -26,7 +30,7 @@ def test_an_empty_folder_has_no_model():
     assert list(accept({"README.md": b"hello", "LICENSE": b""})) == []
 
 
-@pytest.mark.parametrize("fixture", ["ssd_decoded", "ssd_raw", "yolov8", "yolov8_rows", "spot", "channels"])
+@pytest.mark.parametrize("fixture", FORMS)
 def test_a_model_is_a_manifest_with_its_weights(fixture):
     files = {**folder(fixture), "README.md": b"about"}
     (found,) = accept(files)

@@ -18,7 +18,11 @@ def refusal(data):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("fixture", ["ssd_decoded", "ssd_raw", "yolov8", "yolov8_rows"])
+DECODERS = "expected 'ssd-decoded' or 'ssd-raw' or 'yolov8' or 'yolov5' or 'yolox' or 'end-to-end' or 'detr'"
+FORMS = ("ssd_decoded", "ssd_raw", "yolov8", "yolov5", "yolox", "end_to_end", "detr")
+
+
+@pytest.mark.parametrize("fixture", [*FORMS, "yolov8_rows"])
 def test_each_decoder_has_its_form(fixture):
     assert manifest_of(fixture).name == fixture
 
@@ -42,8 +46,8 @@ def test_the_shipped_manifest_has_the_ids_that_rules_name():
         (b"[" * 100_000, "m.json: not valid JSON"),
         (b'{"schema": ' + b"1" * 5000 + b"}", "m.json: not valid JSON"),
         (b"[]", "m.json: expected an object with the fields of a manifest, got []"),
-        (b"{}", "m.json: field decoder: expected 'ssd-decoded' or 'ssd-raw' or 'yolov8', but it is missing"),
-        (b'{"decoder": "yolox"}', "expected 'ssd-decoded' or 'ssd-raw' or 'yolov8', got 'yolox'"),
+        (b"{}", f"m.json: field decoder: {DECODERS}, but it is missing"),
+        (b'{"decoder": "yolo"}', f"{DECODERS}, got 'yolo'"),
     ],
 )
 def test_what_is_no_manifest_is_refused_with_its_place(data, sentence):
@@ -107,7 +111,7 @@ def test_many_findings_are_counted():
 
 
 def test_nothing_that_changes_a_number_has_a_default():
-    for fixture in ("ssd_decoded", "ssd_raw", "yolov8"):
+    for fixture in FORMS:
         whole = manifest_dict(fixture)
         for path in leaves(whole):
             assert "missing" in refusal(manifest_bytes(fixture, **{"__".join(path): None})), path

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, cast
 
-from lookout.domain.records import Json
+from lookout.domain.records import Json, JsonObject
 
 MAX_DIFFERENCES: Final = 100
 """How many differences a proof names: one is enough to fail, and a changed model may move thousands of numbers."""
@@ -36,7 +36,8 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """One datum of the chain. ``same`` is None when it could not be run again."""
+    """One datum of the chain. ``same`` is None when it could not be run again. ``made_with`` is what it says of the
+    means by which it was made again; empty if nothing."""
 
     stage: str
     key: str
@@ -44,6 +45,7 @@ class Step:
     run: str
     code: str
     same: bool | None
+    made_with: JsonObject
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

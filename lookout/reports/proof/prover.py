@@ -21,6 +21,7 @@ from lookout.domain.records import (
     Input,
     InputRef,
     Json,
+    JsonObject,
     LoadedReference,
     ObjectRef,
     Record,
@@ -32,6 +33,7 @@ from lookout.engine.earlier_alerts import same_recipient
 from lookout.ledger.port import Ledger
 from lookout.object_store.port import ObjectReader
 from lookout.reports.proof.findings import Findings, Proof, Step
+from lookout.reports.proof.means import RUNTIME, differs_in_runtime_only, find_means
 
 
 class Prover:
@@ -134,12 +136,22 @@ class _Attempt:
         """Run one datum of the chain again and compare all that it made."""
         before = len(self.found.differences)
         result = self._run(record)
+        made_with: JsonObject = {}
         if result is not None:
             self._compare_result(record, result)
+            made_with = next(filter(None, (find_means(output.data) for output in result.outputs)), {})
         same: bool | None = None if result is None else True
         if len(self.found.differences) > before:
             same = False
-        return Step(stage=record.stage, key=record.key, datum=record.hash, run=record.run, code=record.code, same=same)
+        return Step(
+            stage=record.stage,
+            key=record.key,
+            datum=record.hash,
+            run=record.run,
+            code=record.code,
+            same=same,
+            made_with=made_with,
+        )
 
     def _run(self, record: Record) -> Result | None:
         stage = self._stage(record)
@@ -256,15 +268,21 @@ class _Attempt:
         if kept is not None and made is not None and sha256(made) == kept.sha256:
             return
         digest = sha256(made) if made is not None else None
-        self.found.differ(f"{where}: sha256", kept.sha256 if kept is not None else None, digest)
         if kept is None or made is None:
+            self.found.differ(f"{where}: sha256", kept.sha256 if kept is not None else None, digest)
             return
         try:
             was, now = json.loads(self.store.get(kept)), json.loads(made)
         except (ObjectMissing, ObjectChanged, ValueError):
+            self.found.differ(f"{where}: sha256", kept.sha256, digest)
             self.found.compare(f"{where}: bytes", kept.size, len(made))  # no JSON, or the old bytes are gone
-        else:
-            self.found.compare(where, was, now)
+            return
+        if differs_in_runtime_only(was, now):
+            self.found.remarks.append(f"{where}: made with {json.dumps(was[RUNTIME])}, here with "
+                                      f"{json.dumps(now[RUNTIME])}")  # fmt: skip
+            return
+        self.found.differ(f"{where}: sha256", kept.sha256, digest)
+        self.found.compare(where, was, now)
 
     def _compare_alert(self, result: Result) -> None:
         drafts = [*result.alerts, *(draft for verdict in result.verdicts for draft in verdict.all_drafts)]
