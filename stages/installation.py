@@ -21,6 +21,7 @@ INSTALLATION: Final = Installation(
     devices_schema="stages.validate.devices_file:schema",
     rules="stages.rule_tools:RuleTools",
     models="stages.model_tools:ModelTools",
+    explainer="stages.threat_detect.explain.explainer:Explainer",
     assets="lookout_assets",
     find_name=find_name,
     shipped_before=frozenset({"580bd15a36c0a85258b6e975bfa10d56afcb98f8dbee4993ef5c72c3b197a425"}),
