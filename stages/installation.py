@@ -22,6 +22,7 @@ INSTALLATION: Final = Installation(
     rules="stages.rule_tools:RuleTools",
     models="stages.model_tools:ModelTools",
     explainer="stages.threat_detect.explain.explainer:Explainer",
+    replayer="stages.threat_detect.replay.replayer:Replayer",
     assets="lookout_assets",
     find_name=find_name,
     shipped_before=frozenset({"580bd15a36c0a85258b6e975bfa10d56afcb98f8dbee4993ef5c72c3b197a425"}),

@@ -128,6 +128,18 @@ class Explainer(Protocol):
     ) -> Iterator[JsonObject]: ...
 
 
+class Replayer(Protocol):
+    """Replays of decisions: see ``stages.threat_detect.replay.replayer`` for their contract."""
+
+    def replay(
+        self, rules: Path | None, since_s: float | None, until_s: float | None, device: str | None
+    ) -> Iterator[JsonObject]: ...
+
+    def page(self, days: Sequence[JsonObject], differing: Sequence[JsonObject]) -> bytes: ...
+
+    def check(self) -> JsonObject: ...
+
+
 class PictureName(Protocol):
     """Parts of a picture's key by which datums are chosen."""
 
@@ -140,9 +152,9 @@ class PictureName(Protocol):
 class Installation:
     """Parts of the product. ``channels`` makes ``Channels``, ``folder_watch`` is a ``FolderWatch``, ``names`` opens
     a devices file, ``try_names`` tries one on a folder, ``devices_schema`` gives its schema, ``rules`` makes
-    ``RuleTools``, ``models`` makes ``ModelTools``; ``explainer`` makes an ``Explainer`` of a ledger and its store;
-    ``assets`` is the package with the folders ``models`` and ``examples``. ``find_name`` reads a picture's key;
-    None if it names no time."""
+    ``RuleTools``, ``models`` makes ``ModelTools``; ``explainer`` and ``replayer`` make an ``Explainer`` and a
+    ``Replayer`` of a ledger and its store; ``assets`` is the package with the folders ``models`` and ``examples``.
+    ``find_name`` reads a picture's key; None if it names no time."""
 
     pipeline: Pipeline
     channels: str
@@ -153,6 +165,7 @@ class Installation:
     rules: str
     models: str
     explainer: str
+    replayer: str
     assets: str
     find_name: Callable[[str], PictureName | None]
     shipped_before: frozenset[str] = frozenset()
@@ -200,6 +213,10 @@ class Installation:
     def load_explainer(self, ledger: Ledger, store: ObjectReader) -> Explainer:
         """Load the explanations of the pictures of one ledger and its store."""
         return cast(Explainer, load(self.explainer)(ledger, store))
+
+    def load_replayer(self, ledger: Ledger, store: ObjectReader) -> Replayer:
+        """Load the replays of one ledger and its store."""
+        return cast(Replayer, load(self.replayer)(ledger, store))
 
     def find_asset(self, name: str) -> Path | None:
         """Find a file or folder that is installed with Lookout; None where it is left out, as in a stage's image."""
