@@ -17,9 +17,9 @@ from lookout.config.settings import Settings
 from lookout.domain.errors import LookoutError
 from lookout.domain.pipeline import Pipeline, load
 from lookout.domain.records import JsonObject
-from lookout.outbox.channel import Channel, Letter
 from lookout.ledger.port import Ledger
 from lookout.object_store.port import ObjectReader
+from lookout.outbox.channel import Channel, Letter
 from lookout.sources.watch import Watch
 
 
@@ -210,6 +210,7 @@ class Installation:
     def load_model_tools(self) -> ModelTools:
         """Load the commands on models; what they need is loaded now."""
         return cast(ModelTools, load(self.models)())
+
     def load_explainer(self, ledger: Ledger, store: ObjectReader) -> Explainer:
         """Load the explanations of the pictures of one ledger and its store."""
         return cast(Explainer, load(self.explainer)(ledger, store))

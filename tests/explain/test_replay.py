@@ -254,7 +254,7 @@ def test_a_check_ends_with_1_and_the_first_difference(world: Replayed) -> None:
     key = f"porch_{BASE_S + 300}.jpg"
 
     def alter(unit: decisions.PolicyUnit) -> None:
-        name = (decisions.DECISIONS, "threat-detect", key)
+        name = (decisions.DECISIONS, key, "threat-detect")
         (made,) = codec.decisions_from_json(unit.policy_text(name) or "[]")
         text = codec.decisions_to_json([made]).replace('"left_s":300', '"left_s":299')
         assert text != codec.decisions_to_json([made])

@@ -24,7 +24,7 @@ from stages.threat_detect.rules.version2.rule import Rule2
 from stages.threat_detect.simulation.rulebook import Entry
 
 from .histories import Pick, crowded, lines_of, settings_of
-from .ledger_run import STAGE, LedgerRun, _decisions
+from .ledger_run import LedgerRun, _decisions
 from .test_ledger import PICKS, _possible, in_memory, sqlite_in
 from .test_scenarios import SCENARIOS
 
@@ -83,7 +83,7 @@ class CheckedRun(LedgerRun):
             return False
 
         with closing(self._open(self.clock)) as ledger:
-            texts = list(ledger.policy_texts(decisions.DECISIONS, [STAGE]))
+            texts = list(ledger.policy_texts(decisions.DECISIONS))
             return ledger.amend_policy(amend)
 
 

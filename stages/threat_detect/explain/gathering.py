@@ -75,16 +75,16 @@ def detections_ref(slots: Mapping[str, Slot]) -> ObjectRef | None:
 
 def kept_decisions(ledger: Ledger) -> Iterator[tuple[str, list[PictureDecision]]]:
     """Yield the keys of all pictures that were decided on, with their decisions, in the order of the keys."""
-    for (_, _, key), text in ledger.policy_texts(DECISIONS, [THREAT_DETECT]):
-        yield key, codec.decisions_from_json(text)
+    for (_, key, stage), text in ledger.policy_texts(DECISIONS):
+        if stage == THREAT_DETECT:
+            yield key, codec.decisions_from_json(text)
 
 
 def gather_facts(ledger: Ledger, store: ObjectReader, keys: Sequence[str]) -> Iterator[PictureFacts]:
     """Yield the facts about each of these pictures, in this order."""
-    decisions = _decisions(ledger, frozenset(keys))
     for start in range(0, len(keys), _AT_ONCE):
         piece = keys[start : start + _AT_ONCE]
-        seen = ledger.find_inputs(PIPELINE.inputs, piece)
+        seen, decisions = ledger.find_inputs(PIPELINE.inputs, piece), _decisions(ledger, piece)
         by_stage = {stage: ledger.find_slots(stage, piece) for stage in STAGES}
         for key in piece:
             slots = {stage: found[key] for stage, found in by_stage.items() if key in found}
@@ -92,8 +92,8 @@ def gather_facts(ledger: Ledger, store: ObjectReader, keys: Sequence[str]) -> It
 
 
 def _decisions(ledger: Ledger, keys: Collection[str]) -> dict[str, list[PictureDecision]]:
-    texts = ledger.policy_texts(DECISIONS, [THREAT_DETECT])
-    return {key: codec.decisions_from_json(text) for (_, _, key), text in texts if key in keys}
+    texts = ledger.policy_texts(DECISIONS, keys)
+    return {key: codec.decisions_from_json(text) for (_, key, stage), text in texts if stage == THREAT_DETECT}
 
 
 def _facts(
