@@ -127,6 +127,20 @@ def test_a_device_is_explained_in_one_line_a_picture(world: Asked) -> None:
     assert (gate["key"], gate["stage"], gate["rules"]) == (CUT, "validate", [])
 
 
+def test_what_the_real_stages_decided_is_replayed_and_checked(world: Asked) -> None:
+    found = json.loads(world.call("replay", "--check", "--json", "--state", "state").out)
+    assert found == {"groups": 1, "same": 2, "unknown": 0, "reasons": [], "difference": None}
+    lines = world.call("replay", "--json", "--state", "state").lines
+    assert [(one["rule"], one["key"], one["code"], one["was"]["code"]) for one in lines if "key" in one] == [
+        ("home|people", PERSON, "sent", "sent"),
+        ("home|people", "porch_1763798430.jpg", "merged_event", "merged_event"),
+        ("home@example.com|person at porch", PERSON, "sent", "sent"),
+        ("home@example.com|person at porch", "porch_1763798430.jpg", "sent", "sent"),
+        ("home@example.com|cat at yard", CAT, "sent", "sent"),
+    ]
+    assert all(one["told"] == one["was"]["told"] for one in lines if "key" in one)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

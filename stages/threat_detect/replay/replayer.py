@@ -78,11 +78,13 @@ class Replayer:
     def _entries(self, rules: Path | None) -> list[Entry]:
         if rules is not None:
             return list(open_rulebook(rules).entries.values())
-        found = [entry for file in self._files.in_force() for entry in self._files.entries(file) or ()]
-        entries = list({entry.name: entry for entry in reversed(found)}.values())
+        entries: dict[str, Entry] = {}
+        for file in self._files.in_force():
+            for entry in self._files.entries(file) or ():
+                entries.setdefault(entry.name, entry)  # as in threat-detect: of two files with one rule the first holds
         if not entries:
             raise InputRejected("no rules are in force", "--rules", "name a rule file or a folder of them")
-        return entries
+        return list(entries.values())
 
     def _pictures(
         self, since_s: float, until_s: float, device: str | None, entries: Sequence[Entry]
