@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from lookout.app.deployment import Deployment, Program
 from lookout.cli.options import PATH, gather, json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line, write_file
 from lookout.cli.ranges import Moment
+from lookout.domain.records import JsonObject
 from lookout.sources.folder_keys import key_of, origin_of
 from lookout.sources.ingest import SOURCE_NOTE
 from lookout.text import printable
@@ -24,6 +25,7 @@ class Asked:
     """A picture, or the pictures of a device in a span of time; and the rule that is asked for, None for all."""
 
     photo: str | None
+    alert: str | None
     device: str | None
     since_s: float | None
     until_s: float | None
@@ -33,6 +35,7 @@ class Asked:
 @click.command(short_help="Say why a picture was told or not, or each picture of a device.")
 @click.argument("photo", required=False, metavar="[PHOTO]")
 @click.option("--device", metavar="NAME", help="One line for each picture of this device instead.")
+@click.option("--alert", metavar="ID", help="The pictures of the event of this alert instead.")
 @click.option("--since", "since_s", type=Moment(), metavar="TIME", help="With --device: taken then or later.")
 @click.option("--until", "until_s", type=Moment(), metavar="TIME", help="With --device: taken before.")
 @click.option("--rule", metavar="NAME", help="Only this rule, by its name or USER|NAME.")
@@ -46,7 +49,8 @@ class Asked:
 def explain(program: Program, asked: Asked, drawing: Path | None, state: Path | None, as_json: bool) -> None:
     """Say what each stage and each rule decided on PHOTO, a picture's key or path, and what became of its alerts.
 
-    With --device, say it in one line a picture. Nothing is written but the FILE of --picture.
+    With --device, say it in one line a picture; with --alert, for which pictures one alert stands. Nothing is written
+    but the FILE of --picture.
     """
     _check(asked, drawing)
     with program.open(state) as opened:
@@ -58,25 +62,34 @@ def explain(program: Program, asked: Asked, drawing: Path | None, state: Path | 
                 else:
                     click.echo(printable(_device_line(found, asked.rule)))
             return
+        if asked.alert is not None:
+            _show(explainer.of_alert(asked.alert), _event_lines, as_json=as_json)
+            return
         key = _key(opened, str(asked.photo))
         answer = explainer.photo(key, asked.rule)
         drawn = None if drawing is None else explainer.drawn(key, asked.rule)
     if drawing is not None and drawn is not None:
         write_file(drawing, drawn)
+    _show(answer, _lines, as_json=as_json)
+
+
+def _show(answer: JsonObject, lines: Callable[[Mapping[str, Any]], Iterator[str]], *, as_json: bool) -> None:
     if as_json:
         echo_json(answer)
     else:
-        for line in _lines(answer):
+        for line in lines(answer):
             click.echo(printable(line))
 
 
 def _check(asked: Asked, drawing: Path | None) -> None:
-    if (asked.photo is None) == (asked.device is None):
-        raise click.UsageError("Name a PHOTO, or a device with --device.")
-    if asked.device is not None and drawing is not None:
-        raise click.UsageError("--picture draws one PHOTO and does not go with --device.")
+    if [asked.photo, asked.device, asked.alert].count(None) != 2:
+        raise click.UsageError("Name a PHOTO, or a device with --device, or an alert with --alert.")
+    if asked.photo is None and drawing is not None:
+        raise click.UsageError("--picture draws one PHOTO.")
     if asked.device is None and (asked.since_s is not None or asked.until_s is not None):
         raise click.UsageError("--since and --until go with --device.")
+    if asked.alert is not None and asked.rule is not None:
+        raise click.UsageError("--alert names one alert of one rule: it does not go with --rule.")
 
 
 def _key(opened: Deployment, name: str) -> str:
@@ -110,6 +123,18 @@ def _device_line(found: Mapping[str, Any], rule: str | None) -> str:
     if rule is not None:
         return f"{head}  " + "  ".join(f"{one['code']}: {one['sentence']}" for one in found["rules"])
     return f"{head}  " + "; ".join(f"{one['rule'][1]}: {one['code']}" for one in found["rules"])
+
+
+def _event_lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    place = "" if answer["place"] is None else f" at {answer['place']}"
+    yield f"{answer['alert'][:12]}: {answer['rule'][1]} of {answer['rule'][0]}{place}, {answer['key']}"
+    for title, name in (("pictures of its event", "pictures"), ("held back by it", "held_back")):
+        if answer[name]:
+            yield f"  {title}:"
+        for one in answer[name]:
+            gone = " (withdrawn)" if one["withdrawn"] else ""
+            yield f"    {_time(one['t'])}  {one['key']}  {one['code']}{gone}: {one['sentence']}"
+    yield f"  {answer['ended']}"
 
 
 def _time(at_s: float | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.alert_history import BASE_S, AlertHistory, Shot
 from lookout.domain.policy.records import Silence
 from lookout.ledger.rules import decisions
 from stages.imaging.annotate import decode_bgr
@@ -150,6 +151,10 @@ def test_what_the_real_stages_decided_is_replayed_and_checked(world: Asked) -> N
         (["--device", "porch", "--rule", "cats"], "cats: no rule has this name"),
         ([CUT, "--picture", "x.jpg"], f"{CUT}: nothing was detected on it"),
         ([PERSON, "--picture", "no/x.jpg"], "no/x.jpg: cannot be written"),
+        (["--alert", "zz"], "zz: there is no such alert"),
+        (["--alert", ""], "more than one alert begins so"),
+        (["--alert", "zz", "--rule", "people"], "it does not go with --rule"),
+        (["--alert", "zz", PERSON], "Name a PHOTO, or a device"),
         ([], "Name a PHOTO, or a device"),
         ([PERSON, "--since", "2025-11-22"], "--since and --until go with --device"),
         (["--device", "porch", "--picture", "x.jpg"], "--picture draws one PHOTO"),
@@ -191,3 +196,33 @@ def test_what_was_decided_is_said_after_the_rule_and_the_picture_are_gone(tmp_pa
     gone = world.of(PERSON)
     assert [one["state"] for one in gone["stages"]] == ["retracted"] * 3
     assert [one["code"] for one in gone["rules"]] == ["withdrawn"]
+
+
+def test_an_alert_is_explained_by_the_pictures_of_its_event_and_those_it_held_back(tmp_path: Path) -> None:
+    history = AlertHistory(tmp_path / "state")
+    history.enforce(rule_document())
+    history.take(Shot(device="porch", at_s=BASE_S + at_s) for at_s in (0, 30, 300, 5000))
+    history.enforce({"rules": [{**rule_document()["rules"][0], "name": "each"}]})
+    history.take([Shot(device="porch", at_s=BASE_S + 9000)])
+    with history.ledger() as ledger:
+        first, second, each = [alert.id for alert in ledger.alerts()]
+    world = Asked(root=tmp_path)
+    found = world.of("--alert", first[:10])
+    assert {name: [one["key"] for one in found[name]] for name in ("pictures", "held_back")} == {
+        "pictures": [f"porch_{BASE_S}.jpg", f"porch_{BASE_S + 30}.jpg"],
+        "held_back": [f"porch_{BASE_S + 300}.jpg"],
+    }
+    assert (found["event"], found["place"], found["key"]) == (f"porch_{BASE_S}.jpg", "porch", f"porch_{BASE_S}.jpg")
+    assert found["ended"] == (
+        f"The last picture of its event is porch_{BASE_S + 30}.jpg, on Sat 2025-11-22 08:00:30 UTC; nothing matched "
+        f"for 2 min after it. The next event began with porch_{BASE_S + 300}.jpg, on Sat 2025-11-22 08:05 UTC."
+    )
+    assert world.explain("--alert", second).splitlines() == [
+        f"{second[:12]}: people of home at porch, porch_{BASE_S + 5000}.jpg",
+        "  pictures of its event:",
+        f"    2025-11-22 09:23:20 UTC  porch_{BASE_S + 5000}.jpg  sent: "
+        "Told at once: the first picture of a new event.",
+        f"  The last picture of its event is porch_{BASE_S + 5000}.jpg, on Sat 2025-11-22 09:23:20 UTC; the event ends "
+        "when nothing matches for 2 min.",
+    ]
+    assert world.of("--alert", each)["ended"].startswith("It stands for this picture alone")

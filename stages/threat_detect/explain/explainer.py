@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from lookout.domain.errors import InputRejected, ObjectChanged, ObjectMissing
@@ -12,6 +12,7 @@ from lookout.ledger.port import Ledger
 from lookout.object_store.port import ObjectReader
 from stages.threat_detect.explain import rule_answers, stage_answers
 from stages.threat_detect.explain.choosing import Chosen, keys_of_device
+from stages.threat_detect.explain.event_answers import event_of
 from stages.threat_detect.explain.gathering import THREAT_DETECT, PictureFacts, gather_facts, kept_decisions
 from stages.threat_detect.explain.rule_files import RuleFiles
 from stages.threat_detect.simulation.rulebook import Entry
@@ -89,6 +90,16 @@ class Explainer:
                 "sentence": last["sentence"],
                 "rules": shown,
             }
+
+    def of_alert(self, start: str) -> JsonObject:
+        """Return what an alert, named by its id or a unique beginning of it, stands for; see ``event_of``. Raises
+        InputRejected for one that is not there or not unique."""
+        exact = list(self._ledger.alerts(ids=[start]))
+        found = exact or list(islice((one for one in self._ledger.alerts() if one.id.startswith(start)), 2))
+        if len(found) != 1:
+            what = "more than one alert begins so" if found else "there is no such alert"
+            raise InputRejected(what, start, "lookout alerts list names them")
+        return event_of(self._ledger, self._files, found[0])
 
     def _facts(self, key: str) -> PictureFacts:
         (facts,) = gather_facts(self._ledger, self._store, [key])
