@@ -25,6 +25,7 @@ from bench import (
     detect,
     engine,
     finished,
+    replay,
     services_cost,
     services_ledger,
     services_runs,
@@ -43,6 +44,7 @@ BENCHES: Final[Mapping[str, Callable[[Setup], list[Row]]]] = {
     "watch": watch.measure,
     "throughput": throughput.measure,
     "detect": detect.measure,
+    "replay": replay.measure,
 }
 ON_SERVERS: Final[Mapping[str, Callable[[Setup], list[Row]]]] = {
     "services-cost": services_cost.measure,

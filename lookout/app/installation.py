@@ -17,6 +17,8 @@ from lookout.config.settings import Settings
 from lookout.domain.errors import LookoutError
 from lookout.domain.pipeline import Pipeline, load
 from lookout.domain.records import JsonObject
+from lookout.ledger.port import Ledger
+from lookout.object_store.port import ObjectReader
 from lookout.outbox.channel import Channel, Letter
 from lookout.sources.watch import Watch
 
@@ -114,6 +116,32 @@ class ModelTools(Protocol):
     ) -> JsonObject: ...
 
 
+class Explainer(Protocol):
+    """Explanations of pictures: see ``stages.threat_detect.explain.explainer`` for their contract."""
+
+    def photo(self, key: str, rule: str | None = None) -> JsonObject: ...
+
+    def of_alert(self, start: str) -> JsonObject: ...
+
+    def drawn(self, key: str, rule: str | None = None) -> bytes: ...
+
+    def of_device(
+        self, device: str, since_s: float | None, until_s: float | None, rule: str | None = None
+    ) -> Iterator[JsonObject]: ...
+
+
+class Replayer(Protocol):
+    """Replays of decisions: see ``stages.threat_detect.replay.replayer`` for their contract."""
+
+    def replay(
+        self, rules: Path | None, since_s: float | None, until_s: float | None, device: str | None
+    ) -> Iterator[JsonObject]: ...
+
+    def page(self, days: Sequence[JsonObject], differing: Sequence[JsonObject]) -> bytes: ...
+
+    def check(self) -> JsonObject: ...
+
+
 class PictureName(Protocol):
     """Parts of a picture's key by which datums are chosen."""
 
@@ -124,10 +152,11 @@ class PictureName(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """Parts of the product. ``channels`` makes ``Channels``, ``folder_watch`` is a ``FolderWatch``, ``names`` opens a
-    devices file, ``try_names`` tries one on a folder, ``devices_schema`` gives its schema, ``rules`` makes
-    ``RuleTools``, ``models`` makes ``ModelTools``; ``assets`` is the package with the folders ``models`` and
-    ``examples``. ``find_name`` reads a picture's key; None if it names no time."""
+    """Parts of the product. ``channels`` makes ``Channels``, ``folder_watch`` is a ``FolderWatch``, ``names`` opens
+    a devices file, ``try_names`` tries one on a folder, ``devices_schema`` gives its schema, ``rules`` makes
+    ``RuleTools``, ``models`` makes ``ModelTools``; ``explainer`` and ``replayer`` make an ``Explainer`` and a
+    ``Replayer`` of a ledger and its store; ``assets`` is the package with the folders ``models`` and ``examples``.
+    ``find_name`` reads a picture's key; None if it names no time."""
 
     pipeline: Pipeline
     channels: str
@@ -137,6 +166,8 @@ class Installation:
     devices_schema: str
     rules: str
     models: str
+    explainer: str
+    replayer: str
     assets: str
     find_name: Callable[[str], PictureName | None]
     shipped_before: frozenset[str] = frozenset()
@@ -181,6 +212,14 @@ class Installation:
     def load_model_tools(self) -> ModelTools:
         """Load the commands on models; what they need is loaded now."""
         return cast(ModelTools, load(self.models)())
+
+    def load_explainer(self, ledger: Ledger, store: ObjectReader) -> Explainer:
+        """Load the explanations of the pictures of one ledger and its store."""
+        return cast(Explainer, load(self.explainer)(ledger, store))
+
+    def load_replayer(self, ledger: Ledger, store: ObjectReader) -> Replayer:
+        """Load the replays of one ledger and its store."""
+        return cast(Replayer, load(self.replayer)(ledger, store))
 
     def find_asset(self, name: str) -> Path | None:
         """Find a file or folder that is installed with Lookout; None where it is left out, as in a stage's image."""

@@ -38,6 +38,8 @@ COMMANDS: Final = {
     "alerts": ("lookout.cli.handling:alerts", "List, send, acknowledge, silence, resend and cancel alerts."),
     "channels": ("lookout.cli.channels:channels", "List the ways by which alerts leave, and try one."),
     "trace": ("lookout.cli.trace:trace", "Show the provenance of an object, and what was made from it."),
+    "explain": ("lookout.cli.explain:explain", "Say why a picture was told or not, or each picture of a device."),
+    "replay": ("lookout.cli.replay:replay", "Say what other rules would have told, or fold what was decided again."),
     "verify": ("lookout.cli.verify:verify", "Make an alert again from its record, and say whether it is the same."),
     "gc": ("lookout.cli.gc:gc", "Remove orphaned results and old versions."),
     "upkeep": ("lookout.cli.upkeep:upkeep", "Compare ledger, store and source, and correct differences."),

@@ -1,4 +1,4 @@
-"""Output of the commands: JSON, tables, times."""
+"""Output of the commands: JSON, tables, times, files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from enum import Enum
+from pathlib import Path
 
 import click
+
+from lookout.domain.errors import InputRejected, find_lack
+from lookout.filesystem.files import words
 
 
 def echo_json(value: object) -> None:
@@ -18,6 +22,15 @@ def echo_json(value: object) -> None:
 def echo_json_line(value: object) -> None:
     """Print one JSON object on a line of its own, for streams."""
     click.echo(json.dumps(_plain(value), ensure_ascii=False, default=str))
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that the call names. Raises InputRejected for a path that cannot be written, Unavailable when this
+    machine has no room."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise find_lack(error) or InputRejected(f"cannot be written: {words(error)}", str(path)) from error
 
 
 def _plain(value: object) -> object:

@@ -14,7 +14,7 @@ from stages.imaging.annotate import Box, annotate, decode_bgr
 from stages.imaging.opencv import cv2
 from stages.imaging.text import Lettering, to_ascii
 from stages.threat_detect.rules.select import watches
-from stages.threat_detect.rules.version2.matching import Picture, misses
+from stages.threat_detect.rules.version2.matching import Miss, Picture, misses
 from stages.threat_detect.rules.version2.rule import Zone
 from stages.threat_detect.simulation.rulebook import Entry
 
@@ -23,10 +23,16 @@ _UNKNOWN_CLASS: Final = 0
 
 
 def draw(
-    data: bytes, picture: Picture, entries: Sequence[Entry], codes: Sequence[tuple[str, Json]]
+    data: bytes,
+    picture: Picture,
+    entries: Sequence[Entry],
+    codes: Sequence[tuple[str, Json]],
+    *,
+    reasons: bool = False,
 ) -> NDArray[np.uint8]:
     """Return the photograph with the zones that bind its device (green, and orange where excluded), the boxes of
-    objects (red if they matter to a rule), and below it each rule with its code."""
+    objects (red if they matter to a rule), and below it each rule with its code. With ``reasons``, the label of an
+    object that matters to no rule has the code of the rule for which it came furthest."""
     scene = decode_bgr(data)
     height_px, width_px = scene.shape[:2]
     lettering = Lettering(capital_px=4 + math.sqrt(height_px * width_px) / 70)
@@ -47,15 +53,20 @@ def draw(
                 thing.box[2] * width_px,
                 thing.box[3] * height_px,
             ),
-            label=thing.label,
+            label=f"{thing.label} {_reason(wanted, place)}" if reasons and not does else thing.label,
             score=thing.score,
             class_id=_UNKNOWN_CLASS if thing.class_id is None else thing.class_id,
             threat=does,
         )
-        for thing, does in zip(picture.things, matters, strict=True)
+        for place, (thing, does) in enumerate(zip(picture.things, matters, strict=True))
     ]
     footer = " | ".join(f"{rule}: {'match' if code is None else code}" for rule, code in codes)
     return annotate(scene, boxes, footer)
+
+
+def _reason(wanted: Sequence[Sequence[Miss | None]], place: int) -> str:
+    found = [miss for one in wanted if (miss := one[place]) is not None]
+    return max(found, key=lambda miss: miss.step).code if found else "no rule"
 
 
 def _draw_zone(scene: NDArray[np.uint8], zone: Zone, lettering: Lettering) -> None:
