@@ -5,21 +5,29 @@ A picture keeps its alerts when it is moved or copied, and when its name is read
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import AlertDraft, Record
 from lookout.ledger.port import Ledger
 
+MOST: Final = 100
+"""Records of a picture's bytes that are looked at. A device that is stuck sends the same bytes thousands of times: then
+what tells copies apart, time and number in their names, identifies their alerts all the same."""
+
 
 class EarlierAlerts:
-    """Alerts of all datums that have read the pictures of these drafts, by their bytes."""
+    """Alerts of datums that have read the pictures of these drafts, by their bytes, and of the datum's last record."""
 
-    def __init__(self, pipeline: Pipeline, ledger: Ledger, drafts: Sequence[AlertDraft]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, ledger: Ledger, drafts: Sequence[AlertDraft], last: Record | None = None
+    ) -> None:
         self._pipeline = pipeline
         digests = {draft.picture_sha256 for draft in drafts}
-        readers = [(digest, record) for digest in digests for record in _readers(ledger, digest)]
+        readers = [(digest, record) for digest in digests for record in ledger.users(digest, limit=MOST)]
+        readers += [(item.ref.sha256, last) for item in last.inputs] if digests and last is not None else []
         self._done = {(record.stage, digest) for digest, record in readers}
         ids = {id_ for _, record in readers for id_ in record.alert_ids}
         self._alerts = list(ledger.alerts(ids=ids)) if ids else []
@@ -44,13 +52,6 @@ class EarlierAlerts:
 
     def _subject(self, known: AlertDraft) -> str | None:
         return self._pipeline.subject_of(known.picture_key) if known.subject is None else known.subject
-
-
-def _readers(ledger: Ledger, sha256: str) -> Iterator[Record]:
-    after = ""
-    while page := ledger.users(sha256, after=after):
-        yield from page
-        after = page[-1].hash
 
 
 def _is_for_same(known: AlertDraft, draft: AlertDraft) -> bool:

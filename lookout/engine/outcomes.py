@@ -53,7 +53,7 @@ class Outcomes:
 
     def _success(self, planned: PlannedDatum, run: StageRun) -> Outcome:
         proposed = [*run.alerts, *(draft for verdict in run.verdicts for draft in verdict.all_drafts)]
-        earlier = EarlierAlerts(self._pipeline, self._ledger, proposed)
+        earlier = EarlierAlerts(self._pipeline, self._ledger, proposed, planned.claim.slot.record)
         evidence = {ref.key: ref for ref in run.outputs}
 
         def alerts_of(drafts: Iterable[AlertDraft]) -> tuple[Alert, ...]:
