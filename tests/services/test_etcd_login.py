@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -133,3 +134,19 @@ def test_an_etcd_that_is_behind_the_token_is_logged_in_at_anew(
     with closing(Etcd(address(second), b"/lookout", timeout_s=0.5, patience_s=4.0)) as client:
         assert not client.read((Range(b"/lookout"),)).get(0).kvs
     assert checks(second) - before == 1
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_hash_keeps_its_cost_until_the_password_changes(servers_folder: Path, prefix: str, is_changed: bool) -> None:
+    """As docs/kubernetes.md says of an update."""
+    folder = servers_folder / prefix
+    with EtcdServer(folder, arguments=["--bcrypt-cost=5"]) as before:
+        closed(before)
+    with EtcdServer(folder, arguments=["--bcrypt-cost=4"]) as after:
+        if is_changed:
+            root = str(after.ask("auth/authenticate", {"name": "root", "password": "root-pass"})["token"])
+            after.ask("auth/user/changepw", {"name": "lookout", "password": "another"}, token=root)
+        after.ask("auth/authenticate", {"name": "lookout", "password": "another" if is_changed else "lookout-pass"})
+    kept = (folder / "data" / "member" / "snap" / "db").read_bytes()
+    assert b"$2a$05$" in kept
+    assert (b"$2a$04$" in kept) == is_changed
