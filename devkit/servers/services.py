@@ -38,6 +38,8 @@ _HEALTH_WAIT_S: Final = 5.0
 _DOWN_FIRST: Final = "run make services-down first"
 _COMPACTION: Final = ("--auto-compaction-mode=periodic", "--auto-compaction-retention=1h")
 """etcd's own, for the ledger's user may not compact: old revisions go after one hour to two."""
+_BCRYPT: Final = "--bcrypt-cost=4"
+"""The least that etcd takes: it makes guessing slow, and nobody guesses a random password."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +137,13 @@ class Services:
                 transfers=self._find_transfers(asked),
                 outlives=True,
             ),
-            EtcdServer(self.folder / "etcd", port=asked.etcd_port, tls=tls, arguments=_COMPACTION, outlives=True),
+            EtcdServer(
+                self.folder / "etcd",
+                port=asked.etcd_port,
+                tls=tls,
+                arguments=(*_COMPACTION, _BCRYPT),
+                outlives=True,
+            ),
         )
 
     def _find_transfers(self, asked: Asked) -> Transfers | None:

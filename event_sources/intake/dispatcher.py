@@ -4,8 +4,9 @@ What was posted is nowhere written down. A batch that nobody has ever taken is p
 that follow from its age alone; the number of the time is a part of the workflow's name. So after a restart, or from
 two intakes at once, the same post means the same workflow, and a batch whose post was lost has another soon.
 
-A batch is live from its cut until it is done. While enough are, nothing is cut: what lands goes on waiting, and the
-next batch is the larger for it. Only batches outside runs count and are posted: those of a backfill, and of
+A batch is live from its cut until it is done. While none is, what lands is cut at once, as nothing else is to be done.
+While some are, it waits for others for a moment; while enough are, until one is done, and the next batch is the larger
+for it. Only batches outside runs count and are posted: those of a backfill, and of
 ``reconcile``, have workers of their own.
 
 The dispatcher never moves the basis on which the ledger plans, as ``lookout.batches.cutter.Cutter`` does: an intake of
@@ -51,8 +52,9 @@ ten minutes, with pauses in which nobody holds the batch."""
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """``size`` keys in a batch at most; fewer leave when one has waited ``age_s``; ``most`` batches live at a time; a
-    batch that nobody took is posted again after ``again_s``, then after twice that, and so on."""
+    """``size`` keys in a batch at most; fewer leave when one has waited ``age_s``, or at once while no batch is live;
+    ``most`` batches live at a time; a batch that nobody took is posted again after ``again_s``, then after twice that,
+    and so on."""
 
     size: int = 200
     age_s: float = 0.5
@@ -157,7 +159,7 @@ class Dispatcher:
         for batch in live:
             self._post_if_due(batch, now_s)
         self._first = False
-        while len(live) < self._pace.most and (taken := self.line.take(now_s)):
+        while len(live) < self._pace.most and (taken := self.line.take(now_s, at_once=not live)):
             cut = self._cut(ledger, taken, now_s)
             if cut is not None:
                 live.append(cut)

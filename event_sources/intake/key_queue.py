@@ -5,6 +5,7 @@ Knows no ledger and no clock.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -12,7 +13,8 @@ from itertools import islice
 
 class Line:
     """The key that has waited longest comes first. ``size`` of them leave at once; fewer when one has waited for
-    ``age_s``."""
+    ``age_s``. If those that leave first are not waited for, the next leave when they would have left after these: so a
+    burst has no more batches for it."""
 
     def __init__(self, *, size: int, age_s: float) -> None:
         self._size, self._age_s = size, age_s
@@ -20,6 +22,8 @@ class Line:
         """In the order of their times."""
         self._parked: dict[str, tuple[float, float]] = {}
         """By key, since when it waits and when it comes back into the line."""
+        self._gathers_until_s = -math.inf
+        """When keys that are not enough for a batch may leave, after others left at once."""
         self._news = False
         self._changed = threading.Condition()
 
@@ -38,16 +42,18 @@ class Line:
             if not before or before < self._size <= len(self._since_s):
                 self._tell()
 
-    def take(self, now_s: float) -> dict[str, float]:
+    def take(self, now_s: float, *, at_once: bool = False) -> dict[str, float]:
         """Return the next keys for one batch and since when each waits; empty when none is due. They are in the line no
-        more: what lands from now on is news, whatever becomes of these."""
+        more: what lands from now on is news, whatever becomes of these. ``at_once`` has those due that are there."""
         with self._changed:
             back = {key: since_s for key, (since_s, due_s) in self._parked.items() if due_s <= now_s}
             for key in back:
                 del self._parked[key]
             self._insert(back)
-            if len(self._since_s) < self._size and now_s - self._oldest_s(now_s) < self._age_s:
+            if not self._since_s or (not at_once and now_s < self._leaves_at_s()):
                 return {}
+            if now_s < self._leaves_at_s():
+                self._gathers_until_s = now_s + 2 * self._age_s
             taken = dict(islice(self._since_s.items(), self._size))
             for key in taken:
                 del self._since_s[key]
@@ -69,6 +75,7 @@ class Line:
             self._insert({key: since_s for key, (since_s, _) in self._parked.items()})
             self._parked = {}
             self._since_s = {key: min(since_s, now_s) for key, since_s in self._since_s.items()}
+            self._gathers_until_s = -math.inf
             self._tell()
 
     def due_at_s(self) -> float | None:
@@ -76,8 +83,7 @@ class Line:
         with self._changed:
             times = [due_s for _, due_s in self._parked.values()]
             if self._since_s:
-                oldest_s = self._oldest_s(0.0)
-                times.append(oldest_s if len(self._since_s) >= self._size else oldest_s + self._age_s)
+                times.append(self._leaves_at_s())
             return min(times, default=None)
 
     def oldest_s(self) -> float | None:
@@ -99,8 +105,11 @@ class Line:
         with self._changed:
             self._tell()
 
-    def _oldest_s(self, otherwise_s: float) -> float:
-        return next(iter(self._since_s.values()), otherwise_s)
+    def _leaves_at_s(self) -> float:
+        """Of a line that is not empty."""
+        oldest_s = next(iter(self._since_s.values()))
+        is_full = len(self._since_s) >= self._size
+        return oldest_s if is_full else max(oldest_s + self._age_s, self._gathers_until_s)
 
     def _insert(self, taken: Mapping[str, float]) -> None:
         if taken:

@@ -17,6 +17,7 @@ STAGES = ("validate", "object-detect", "threat-detect", "plot")
 WATCHED = Path(__file__).parent / "watched"
 HEAVY = {"PIL", "cv2", "etcd3", "jinja2", "matplotlib", "minio", "numpy", "onnxruntime", "pydantic"}
 HEAVY |= {"apprise", "requests", "sendgrid", "simplejpeg", "sqlite3", "watchdog"}
+HEAVY |= {"Crypto", "argon2", "smtplib"}
 """What takes time or room."""
 
 

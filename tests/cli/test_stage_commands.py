@@ -45,6 +45,24 @@ def test_a_picture_goes_through_the_stages_each_with_the_packages_of_its_image(w
     assert but_the_page(world.results()) == but_the_page(made)
 
 
+@pytest.mark.parametrize(
+    "mail",
+    [
+        {"SENDGRID_API_KEY": "SG.none"},
+        {"SENDGRID_API_KEY": "SG.none", "LOOKOUT_SENDGRID_HOST": "http://127.0.0.1:1"},
+        {"LOOKOUT_SMTP_URL": "smtp://127.0.0.1:1"},
+        {"LOOKOUT_CHANNEL_HOME_URL": "ntfy://127.0.0.1:1/home"},
+    ],
+)
+def test_no_package_for_mail_is_loaded_where_no_letter_leaves(world: World, mail: dict[str, str]) -> None:
+    world.lookout("datums", "invalidate", "--prefix", CALM, "--state", "state")
+    for stage in STAGES[:3]:
+        more = mail if stage == "threat-detect" else {}
+        done = run_stage(world, stage, "--run=wf", f"--object=images/{CALM}", "--json", env=more)
+        assert json.loads(done.out)["stages"][stage]["success"] == 1
+    assert loaded(world, "threat-detect") == LOADS["threat-detect"] - {"cv2", "numpy"}
+
+
 def test_a_batch_ends_when_the_last_stage_has_done_it_and_names_the_run_that_is_given(world: World) -> None:
     world.lookout("datums", "invalidate", "--prefix", CALM, "--state", "state")
     cut = world.lookout("batches", "cut", "--kind", "live", "--state", "state", "--json").json

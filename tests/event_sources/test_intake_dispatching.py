@@ -40,20 +40,57 @@ def settle(play: Play, *dispatchers: Dispatcher, most: int = 60) -> None:
 # --- size and age ----------------------------------------------------------------------------------------------------
 
 
-def test_a_single_object_leaves_alone_within_a_second(play: Play) -> None:
+def test_a_single_object_leaves_at_once_while_nothing_is_live(play: Play) -> None:
     dispatcher = play.dispatcher()
     dispatcher.step()
+    for n in range(2):
+        play.land(f"a/{n}", at=[dispatcher])
+        landed_s = play.world.now_s
+        dispatcher.step()
+        batch = play.batches()[n]
+        assert (batch.keys, batch.kind, batch.run) == ((f"a/{n}",), LIVE, "")
+        assert play.posts.said[n:] == [(batch.id, 1)]
+        assert play.world.now_s - landed_s < 0.1
+        play.work(batch.id)
+        play.later(10.0)
+
+
+def test_what_lands_while_a_batch_is_live_waits_for_others(play: Play) -> None:
+    dispatcher = play.dispatcher()
+    play.land("a/0", at=[dispatcher])
+    dispatcher.step()
     play.land("a/1", at=[dispatcher])
-    landed_s = play.world.now_s
     rest_s = dispatcher.step()
-    assert not play.batches()
-    assert 0 < rest_s <= PACE.age_s
+    assert keys(play.batches()) == [["a/0"]]
+    assert PACE.age_s < rest_s <= 2 * PACE.age_s, "as long as both would have waited, for a burst has few workflows"
+    play.land("a/2", at=[dispatcher])
     play.later(rest_s)
     dispatcher.step()
-    (batch,) = play.batches()
-    assert (batch.keys, batch.kind, batch.run) == (("a/1",), LIVE, "")
-    assert play.posts.said == [(batch.id, 1)]
-    assert play.world.now_s - landed_s < 1.0
+    assert keys(play.batches()) == [["a/0"], ["a/1", "a/2"]]
+
+
+def test_what_waits_for_others_leaves_when_the_last_live_batch_is_done(play: Play) -> None:
+    dispatcher = play.dispatcher(pace=Pace(age_s=60.0))
+    play.land("a/0", at=[dispatcher])
+    dispatcher.step()
+    play.land("a/1", at=[dispatcher])
+    dispatcher.step()
+    play.work(play.posts.said[0][0])
+    assert dispatcher.step() > 0
+    assert keys(play.batches()) == [["a/0"], ["a/1"]]
+
+
+def test_batches_of_runs_are_nothing_to_wait_for(play: Play) -> None:
+    dispatcher = play.dispatcher()
+    dispatcher.step()
+    play.land("old/1")
+    with play.world.ledger() as ledger:
+        assert isinstance(ledger, BatchLedger)
+        ensure_run(ledger, "run", play.world.clock(), BACKFILL)
+        ledger.add_batches([Batch(id="x-1", kind=BACKFILL, run="run", keys=("old/1",), created_at_s=1.0)])
+    play.land("a/1", at=[dispatcher])
+    dispatcher.step()
+    assert [batch.keys for batch in play.batches(run="")] == [("a/1",)]
 
 
 def test_what_lands_together_leaves_together_and_a_full_batch_does_not_wait(play: Play) -> None:
@@ -177,6 +214,21 @@ def test_a_burst_has_few_workflows(play: Play) -> None:
         play.later(0.1)
     assert play.done() == {f"a/{n:03}" for n in range(120)}
     assert len(play.posts.said) < 10
+
+
+def test_a_burst_has_as_many_workflows_as_if_its_first_picture_had_waited_too(play: Play) -> None:
+    """Two seconds, four workflows that take longer than that: nothing waits for one to end."""
+    dispatcher = play.dispatcher(pace=Pace(age_s=0.5, most=4))
+    for n in range(40):
+        play.land(f"a/{n:02}", at=[dispatcher])
+        dispatcher.step()
+        play.later(0.05)
+    play.later(0.5)
+    dispatcher.step()
+    first, *others = [len(batch.keys) for batch in play.batches()]
+    assert first == 1
+    assert len(others) == 3
+    assert sum(others) == 39
 
 
 @pytest.mark.parametrize("kind", [BACKFILL, LIVE])
@@ -501,6 +553,7 @@ def test_together_they_start_little_more_than_one_would(play: Play) -> None:
 
 def test_what_landed_before_the_clock_was_set_back_leaves_as_soon_as_ever(play: Play) -> None:
     dispatcher = play.dispatcher()
+    play.land("a/0", at=[dispatcher])
     dispatcher.step()
     play.land("a/1", at=[dispatcher])
     dispatcher.step()
@@ -508,7 +561,7 @@ def test_what_landed_before_the_clock_was_set_back_leaves_as_soon_as_ever(play: 
     assert dispatcher.step() <= PACE.age_s
     play.later(PACE.age_s)
     dispatcher.step()
-    assert keys(play.batches()) == [["a/1"]]
+    assert sorted(keys(play.batches())) == [["a/0"], ["a/1"]]
 
 
 def test_what_waits_in_the_ledger_alone_is_looked_for_when_the_clock_was_set_back(play: Play) -> None:

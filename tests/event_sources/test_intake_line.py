@@ -50,6 +50,44 @@ def test_with_no_age_everything_leaves_at_once() -> None:
     assert line.take(1.0) == {"a": 1.0}
 
 
+def test_who_waits_for_nothing_takes_what_is_there_but_what_is_parked(line: Line) -> None:
+    assert line.take(10.0, at_once=True) == {}
+    line.add(["a", "b"], 10.0)
+    line.put_back({"b": 10.0}, 20.0)
+    assert line.take(10.0, at_once=True) == {"a": 10.0}
+    assert line.take(19.0, at_once=True) == {}
+    line.add(["c", "d", "e", "f"], 19.0)
+    assert list(line.take(19.0, at_once=True)) == ["c", "d", "e"], "never more than one batch"
+
+
+def test_after_what_left_at_once_others_gather_until_they_would_have_left(line: Line) -> None:
+    line.add(["a"], 10.0)
+    assert line.take(10.0, at_once=True) == {"a": 10.0}
+    line.add(["b"], 11.0)
+    assert line.due_at_s() == 20.0
+    assert line.take(19.9) == {}
+    assert line.take(20.0) == {"b": 11.0}
+    line.add(["c"], 21.0)
+    assert line.due_at_s() == 26.0, "as ever after that"
+
+
+def test_gathering_holds_up_no_full_batch_and_nothing_that_need_not_wait(line: Line) -> None:
+    line.add(["a"], 10.0)
+    line.take(10.0, at_once=True)
+    line.add(["b", "c", "d", "e"], 11.0)
+    assert list(line.take(11.0)) == ["b", "c", "d"]
+    assert line.take(11.0) == {}
+    assert list(line.take(11.0, at_once=True)) == ["e"]
+
+
+def test_gathering_ends_when_the_clock_is_set_back(line: Line) -> None:
+    line.add(["a"], 1000.0)
+    line.take(1000.0, at_once=True)
+    line.add(["b"], 1001.0)
+    line.set_back(100.0)
+    assert line.due_at_s() == 105.0
+
+
 def test_what_is_put_back_comes_first(line: Line) -> None:
     line.add(["a"], 10.0)
     taken = line.take(15.0)

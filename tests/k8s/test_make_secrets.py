@@ -79,6 +79,16 @@ def test_the_token_for_prometheus_is_of_the_stores_user_for_metrics() -> None:
     assert made["token"] == metrics_token("site1-metrics", made["LOOKOUT_STORE_SECRET_KEY"])
 
 
+def test_etcd_hashes_passwords_at_the_lowest_cost_as_they_are_random() -> None:
+    (etcd,) = named("StatefulSet", "etcd")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "ETCD_BCRYPT_COST", "value": "4"} in etcd["env"]
+    wanted = all_wanted(None, {}, "")  # type: ignore[arg-type]
+    made = [entries for name in wanted if name.startswith("lookout-ledger") for entries in [wanted[name].make()]]
+    passwords = [value for entries in made for key, value in entries.items() if key.endswith("PASSWORD")]
+    assert len(set(passwords)) == len(passwords) == len(LEDGER_ROLES) + 2
+    assert all(len(password) >= 32 for password in passwords)
+
+
 def test_minio_shows_its_metrics_to_nobody_without_a_token() -> None:
     (minio,) = named("StatefulSet", "minio")["spec"]["template"]["spec"]["containers"]
     assert {"name": "MINIO_PROMETHEUS_AUTH_TYPE", "value": "jwt"} in minio["env"]

@@ -16,6 +16,7 @@ from lookout.domain.records import AlertState, Mark, Outcome, State
 from lookout.ledger.etcd import Address, EtcdLedger
 from lookout.ledger.etcd.client import Etcd
 from lookout.ledger.kv import keys
+from lookout.ledger.kv.keyspace import FORM
 from lookout.ledger.kv.port import Put, Unchanged
 from lookout.ledger.kv.record_values import KeptAlert, write_alert
 from lookout.ledger.port import Delivered, Settled
@@ -336,8 +337,8 @@ def get_raw(etcd, key):
 
 def test_a_newer_form_is_refused_with_what_to_do(etcd, make, prefix):
     make(etcd.endpoint, prefix=prefix).close()
-    put_raw(etcd, prefix.encode() + b"\0!", b"5")
-    with pytest.raises(InputRejected, match=r"newer.*5.*knows 4.*update"):
+    put_raw(etcd, prefix.encode() + b"\0!", b"%d" % (FORM + 1))
+    with pytest.raises(InputRejected, match=rf"newer.*{FORM + 1}.*knows {FORM}.*update"):
         make(etcd.endpoint, prefix=prefix)
 
 
@@ -359,7 +360,7 @@ def test_an_older_form_is_raised_once_and_what_it_holds_is_worked_on(etcd, make,
 
     opened = [make(etcd.endpoint, prefix=prefix) for _ in range(2)]
     (kv,) = etcd.ask("kv/range", {"key": encode(form)})["kvs"]
-    assert base64.b64decode(kv["value"]) == b"4"
+    assert base64.b64decode(kv["value"]) == b"%d" % FORM
     with opened[0].session() as one, opened[1].session() as other:
         (repeat,) = opened[0].claim_alerts(one, 10, 10.0, ["a"])
         assert (repeat.state, repeat.doubts) == (AlertState.UNKNOWN, 1)

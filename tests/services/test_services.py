@@ -111,6 +111,16 @@ def test_what_they_hold_and_the_passwords_stay(shell: Shell) -> None:
     assert token_of(shell, variables)
 
 
+def test_random_passwords_are_hashed_at_the_lowest_cost(shell: Shell) -> None:
+    shell("up")
+    shell("down")
+    kept = (shell.folder / "etcd" / "data" / "member" / "snap" / "db").read_bytes()
+    assert b"$2a$04$" in kept
+    assert b"$2a$10$" not in kept
+    stored = json.loads((shell.folder / "passwords.json").read_text())
+    assert all(len(password) >= 32 for password in stored.values())
+
+
 def token_of(shell: Shell, variables: dict[str, str]) -> str:
     """Log in to etcd by the settings."""
     etcd = EtcdServer(shell.folder / "unused", port=shell.ports["etcd"])

@@ -26,7 +26,7 @@ from lookout.domain.errors import Corrupt, InputRejected, Unavailable
 from lookout.ledger.etcd import messages as rpc
 from lookout.ledger.etcd.address import Address
 from lookout.ledger.etcd.connection import Connection
-from lookout.ledger.etcd.errors import MENDABLE, STALE, refusal, short
+from lookout.ledger.etcd.errors import doubts_token, is_mendable, refusal, short
 from lookout.ledger.etcd.transactions import fold, read_answer, transaction
 from lookout.ledger.kv.port import MAX_BYTES, Answer, Compacted, Compare, KeyValues, Op, Put, Range, Unchanged
 
@@ -271,7 +271,9 @@ class Etcd(KeyValues):
             raise LeaseGone from exc
         if (refused := refusal(code, details, name)) is not None:
             raise refused from exc
-        if code in MENDABLE or any(words in details for words in STALE):
+        if is_mendable(code, details):
+            if self._connection is not None and doubts_token(code, details):
+                self._connection.drop_token()
             self._disconnect()
             self._turn += 1
             raise _Lost(short(details) or str(code)) from exc

@@ -9,7 +9,7 @@ import grpc  # type: ignore[import-untyped]
 from lookout.domain.errors import InputRejected, LookoutError, Unavailable
 from lookout.ledger.kv.port import NotPermitted
 
-MENDABLE: Final = frozenset(
+_MENDABLE: Final = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -19,7 +19,20 @@ MENDABLE: Final = frozenset(
         grpc.StatusCode.UNAUTHENTICATED,
     }
 )
-STALE: Final = ("invalid auth token", "auth store is old", "too many requests")
+_STALE: Final = ("invalid auth token", "auth store is old")
+_BUSY: Final = "too many requests"
+
+
+def is_mendable(code: object, details: str) -> bool:
+    """Tell whether another try, on a new connection, may succeed."""
+    return code in _MENDABLE or _BUSY in details or any(words in details for words in _STALE)
+
+
+def doubts_token(code: object, details: str) -> bool:
+    """Tell whether the token may be the reason: it has ended, or no answer came in time. An etcd that was restored from
+    a backup answers nothing to a token that was given out later than that; it waits until it is as far."""
+    late = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.DEADLINE_EXCEEDED)
+    return code in late or any(words in details for words in _STALE)
 
 
 def refusal(code: object, details: str, name: str) -> LookoutError | None:
