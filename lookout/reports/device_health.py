@@ -59,7 +59,8 @@ class DeviceHealth:
 
 
 class HealthReader:
-    """Reader of the health of devices. It remembers what it has read, and looks at most each ``every_s``."""
+    """Reader of the health of devices. It remembers what it has read, looks at most each ``every_s``, and reads at most
+    so many pictures in a look."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class HealthReader:
         limits: Limits | None = None,
         *,
         every_s: float = EVERY_S,
+        most: int = MOST_PICTURES,
         uptime: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pipeline, self._limits = pipeline, limits or Limits()
@@ -74,8 +76,9 @@ class HealthReader:
         self._looked: tuple[float, DeviceHealth] | None = None
         self._tallies: dict[str, tuple[int, Day]] = {}
         self._samples: dict[str, tuple[Day, Sequence[Sample]]] = {}
-        self._room = MOST_PICTURES
-        self._whole = True
+        self._most = self._room = most
+        self.whole = True
+        """Whether the last look had room for all pictures that say something."""
 
     def look(self, ledger: Ledger, now_s: float) -> DeviceHealth:
         """Return the health of all devices now, or as it was found less than ``every_s`` ago."""
@@ -86,14 +89,14 @@ class HealthReader:
 
     def observe(self, ledger: Ledger, now_s: float) -> Iterator[tuple[str, Observed]]:
         """Yield what is known of each device that names its pictures, in the order of the devices."""
-        self._room, self._whole = MOST_PICTURES, True
+        self._room, self.whole = self._most, True
         days = self._days(ledger)
         for device, known in sorted(days.items()):
             observed = Observed(days=known, samples=list(self._newest(ledger, device, known, now_s)))
             last_s = last_sign_s(observed, now_s)
             if last_s is not None and now_s - last_s > allowed_silence_s(observed, now_s, self._limits):
-                arrivals = self._arrivals(ledger, device, known, now_s)
-                observed = replace(observed, arrivals=[sample.seen_at_s for sample in arrivals])
+                arrivals = [sample.seen_at_s for sample in self._arrivals(ledger, device, known, now_s)]
+                observed = replace(observed, arrivals=arrivals, arrivals_known=self._room > MOST_OF_A_DAY)
             yield device, observed
         wanted = {group_of(device, day) for device, known in days.items() for day in known}
         self._samples = {group: kept for group, kept in self._samples.items() if group in wanted}
@@ -106,7 +109,7 @@ class HealthReader:
             devices.add(device)
             found = follow(kept.get(device, ()), observed, now_s, self._limits)
             troubles += [DeviceTrouble(device=device, finding=one) for one in found]
-        return DeviceHealth(devices=len(devices), troubles=tuple(troubles), whole=self._whole)
+        return DeviceHealth(devices=len(devices), troubles=tuple(troubles), whole=self.whole)
 
     def _days(self, ledger: Ledger) -> dict[str, list[Day]]:
         """Return the newest days of each device that have pictures, in their order."""
@@ -140,7 +143,7 @@ class HealthReader:
         if known == day or day.pictures > MOST_OF_A_DAY:
             return samples
         if day.pictures > self._room:
-            self._whole = False
+            self.whole = False
             return samples
         self._room -= day.pictures
         samples = list(self._read(ledger, group, day, MOST_OF_A_DAY))
@@ -189,6 +192,7 @@ def as_json(trouble: DeviceTrouble) -> Mapping[str, object]:
         "kind": found.kind.value,
         "begin_s": found.begin_s,
         "end_s": found.end_s,
+        "told_at_s": found.told_at_s,
         "value": found.value,
     }
 

@@ -54,6 +54,12 @@ class Site:
         (claim,) = self.ledger.claim("validate", self.owner, 1, 60.0, [key])
         self.ledger.commit([(claim, Outcome(state=State.SUCCESS, record=made))])
 
+    def retract(self, key: str) -> None:
+        """The picture is gone, and its result with it."""
+        self.ledger.observe([seen(key, None, at_s=self.clock())], ["validate"])
+        (claim,) = self.ledger.claim("validate", self.owner, 1, 60.0, [key])
+        self.ledger.commit([(claim, Outcome(state=State.RETRACTED))])
+
     def days(self, device: str, number: int, *, first: int = 0) -> None:
         """Pictures of a device, three a day."""
         for day in range(first, first + number):
@@ -136,6 +142,13 @@ def test_a_reader_looks_again_only_after_its_pause_and_sees_what_is_new(site: Si
     assert reader.look(site.ledger, now_s) is first
     uptime.now_s = 60.0
     assert reader.look(site.ledger, now_s).lasting == []
+
+
+def test_without_room_for_arrivals_nothing_is_said_of_silence(site: Site) -> None:
+    site.days("porch", 7)
+    now_s = START_S + 9 * DAY_S
+    reader = HealthReader(PIPELINE, most=2)
+    assert reader.look(site.ledger, now_s) == DeviceHealth(devices=1, whole=False)
 
 
 def test_metrics_count_devices_by_kind(site: Site) -> None:

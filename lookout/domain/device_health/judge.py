@@ -40,10 +40,7 @@ def follow(known: Sequence[Finding], observed: Observed, now_s: float, limits: L
     over = [one for one in known if one.end_s is not None and one.end_s > now_s - KEPT_S]
     found = judge(observed, now_s, lasting, limits)
     ended = [replace(one, end_s=now_s) for kind, one in lasting.items() if kind not in found]
-    going = [
-        replace(one, begin_s=lasting[kind].begin_s, mark=lasting[kind].mark) if kind in lasting else one
-        for kind, one in found.items()
-    ]
+    going = [replace(lasting[kind], value=one.value) if kind in lasting else one for kind, one in found.items()]
     return [*over, *ended, *going]
 
 
@@ -97,7 +94,7 @@ def _silence(observed: Observed, now_s: float, known: Finding | None, limits: Li
     if known is not None and last_s <= known.begin_s:
         return known
     allowed_s = allowed_silence_s(observed, now_s, limits)
-    if now_s - last_s <= allowed_s:
+    if now_s - last_s <= allowed_s or not observed.arrivals_known:
         return None
     return Finding(kind=Kind.SILENT, begin_s=last_s, value=allowed_s)
 

@@ -45,11 +45,12 @@ class Sample:
 class Observed:
     """Observations of one device. ``days`` are the newest that have pictures, in their order; ``samples`` are pictures
     of the newest ones, in any order; ``arrivals`` are times at which pictures were first seen, of a device that may be
-    silent."""
+    silent; ``arrivals_known`` says whether these were read, else nothing new is said of silence."""
 
     days: Sequence[Day] = ()
     samples: Sequence[Sample] = ()
     arrivals: Sequence[float] = ()
+    arrivals_known: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,10 +84,12 @@ class Limits:
 class Finding:
     """One trouble of one device, from ``begin_s`` until ``end_s``, None while it lasts. ``value`` is its size: seconds
     of silence that are allowed, pictures of the day, share of invalid ones, equal pictures in a row, or seconds by
-    which the clock is ahead (positive) or behind. ``mark`` says what must go on for the trouble to go on."""
+    which the clock is ahead (positive) or behind. ``mark`` says what must go on for the trouble to go on;
+    ``told_at_s`` is when the operator was told of it."""
 
     kind: Kind
     begin_s: float
     value: float
     end_s: float | None = None
     mark: str = ""
+    told_at_s: float | None = None
