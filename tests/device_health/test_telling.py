@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -27,6 +29,8 @@ from stages.threat_detect.mail.message import render
 from .test_reader import START_S, Site, site
 
 __all__ = ["site"]
+
+T = TypeVar("T")
 
 OPERATOR = Operator(channel="webhook:home", recipient="webhook:home")
 LATER_S = START_S + 9 * DAY_S
@@ -92,10 +96,11 @@ def test_an_alert_of_a_device_stays_though_its_picture_goes(site: Site) -> None:
 class _Dying(SqliteLedger):
     """A ledger whose process is killed within the transaction that tells, after all of it is written."""
 
-    def amend_policy(self, change):  # type: ignore[no-untyped-def]
-        def dying(unit: PolicyUnit) -> object:
+    def amend_policy(self, change: Callable[[PolicyUnit], T]) -> T:
+        def dying(unit: PolicyUnit) -> T:
             change(unit)
             os.kill(os.getpid(), signal.SIGKILL)
+            raise AssertionError("a killed process goes on")
 
         return super().amend_policy(dying)
 
