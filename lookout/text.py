@@ -79,6 +79,14 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def span(seconds: float) -> str:
+    """Return a length of time: ``5 s``, ``12 min``, ``3 h``, ``2 days``."""
+    for limit_s, unit_s, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit_s:
+            return f"{seconds / unit_s:.0f} {name}"
+    return f"{seconds / 86400:.0f} days"
+
+
 def _terminal_width() -> int | None:
     """None where stdout is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -11,6 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from devkit.fakes.memory_kv import memory_ledger
+from lookout.reports.device_health import HealthReader
 from lookout.reports.metrics import Measures
 from lookout.reports.status import look
 from stages.pipeline import PIPELINE
@@ -24,7 +25,7 @@ OF_A_HISTOGRAM = ("_bucket", "_count", "_sum")
 def metrics() -> dict[str, dict[str, set[str]]]:
     """By name of a family, its labels and their values."""
     ledger, measures = memory_ledger(), Measures(PIPELINE, follows=True)
-    measures.take(look(PIPELINE, ledger, 1.0), ledger)
+    measures.take(look(PIPELINE, ledger, 1.0, health=HealthReader(PIPELINE)), ledger)
     found: dict[str, dict[str, set[str]]] = {}
     for family in text_string_to_metric_families(measures.text()):
         labels = found.setdefault(family.name.removesuffix("_created"), defaultdict(set))

@@ -17,6 +17,7 @@ from lookout.domain.pipeline import Pipeline
 from lookout.filesystem.files import words
 from lookout.ledger.batches import BatchLedger
 from lookout.log import get_logger
+from lookout.reports.device_health import HealthReader
 from lookout.reports.status import look, pause_s
 from lookout.text import printable
 
@@ -53,7 +54,8 @@ def metrics(program: Program, once: bool, port: int, host: str, every_s: float, 
         ledger = opened.ledger
         measures = Measures(program.pipeline, follows=not once)
         if once:
-            measures.take(look(program.pipeline, ledger, time.time()), ledger)
+            health = HealthReader(program.pipeline)
+            measures.take(look(program.pipeline, ledger, time.time(), health=health), ledger)
             click.echo(measures.text(), nl=False)
             return
         _serve(measures, host, port)
@@ -74,11 +76,11 @@ def _serve(measures: Measures, host: str, port: int) -> None:
 
 
 def _follow(pipeline: Pipeline, measures: Measures, ledger: BatchLedger, every_s: float) -> NoReturn:
-    was_up = True
+    was_up, health = True, HealthReader(pipeline)
     while True:
         began_s = time.monotonic()
         try:
-            measures.take(look(pipeline, ledger, time.time()), ledger)
+            measures.take(look(pipeline, ledger, time.time(), health=health), ledger)
         except Unavailable as error:
             measures.fail()
             if was_up:

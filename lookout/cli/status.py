@@ -13,15 +13,17 @@ from typing import Final
 import click
 
 from lookout.app.deployment import Deployment, Program
+from lookout.app.device_words import describe
 from lookout.app.run_summary import unlistable_lines, unsent_lines, watch_troubles
 from lookout.batches.cutter import ordinary
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, Unavailable
 from lookout.domain.pipeline import silent_units, unit_names
+from lookout.reports.device_health import DeviceHealth, HealthReader, as_json
 from lookout.reports.status import Backlog, Status, Waiting, look, pause_s
 from lookout.sources.deletion_guard import ALLOW_HINT
-from lookout.text import count, printable, table, when
+from lookout.text import count, printable, span, table, when
 
 DEVICES_SHOWN: Final = 20
 _CLEAR: Final = "\033[H\033[2J"
@@ -60,6 +62,7 @@ class Seen:
             "backlog": backlog,
             "watch": dict(status.watch),
             "unlistable": dict(status.unlistable),
+            "devices": _health_json(status.health),
             "held_back": None if status.held is None else asdict(status.held),
             "runs": status.runs,
         }
@@ -89,6 +92,7 @@ class Seen:
         lines.append(table(rows, ("stage", *columns)))
         if status.backlog.devices:
             lines += ["", _devices(status.backlog, self.ordinary)]
+        lines += _trouble_lines(status)
         if status.runs:
             runs = [(run.id, run.kind, run.state, when(run.started_at_s), when(run.ended_at_s)) for run in status.runs]
             lines += ["", table(runs, ("run", "kind", "state", "started", "ended"))]
@@ -120,7 +124,7 @@ def status(program: Program, state: Path | None, shown: int, follow: bool, every
     """
     with program.open(state) as opened:
         if not follow:
-            seen = _look(opened, shown)
+            seen = _look(opened, shown, HealthReader(opened.pipeline))
             if as_json:
                 echo_json(seen.as_json())
             else:
@@ -132,7 +136,7 @@ def status(program: Program, state: Path | None, shown: int, follow: bool, every
             sys.exit(EXIT_STOPPED)  # that is how one ends it: nothing need be said
 
 
-def _look(opened: Deployment, shown: int) -> Seen:
+def _look(opened: Deployment, shown: int, health: HealthReader) -> Seen:
     ledger = opened.ledger
     return Seen(
         state=opened.path,
@@ -140,7 +144,7 @@ def _look(opened: Deployment, shown: int) -> Seen:
         in_force={bucket: unit_names(ledger.references(bucket)) for bucket in opened.installation.references},
         silent_rules=silent_units(ledger.references("rules")),
         ordinary=tuple(stage.name for stage in ordinary(opened.pipeline)),
-        status=look(opened.pipeline, ledger, time.time(), runs=shown),
+        status=look(opened.pipeline, ledger, time.time(), runs=shown, health=health),
     )
 
 
@@ -160,10 +164,11 @@ def _follow(opened: Deployment, shown: int, every_s: float, *, as_json: bool) ->
 def _looks(opened: Deployment, shown: int, every_s: float) -> Iterator[tuple[dict[str, object], str]]:
     """Yield one reading after the other, as JSON and as text; an error where the ledger does not answer, as it may
     again."""
+    health = HealthReader(opened.pipeline)
     while True:
         began_s = time.monotonic()
         try:
-            seen = _look(opened, shown)
+            seen = _look(opened, shown, health)
         except Unavailable as error:
             yield {"error": str(error)}, f"no answer: {printable(error)}"
             time.sleep(every_s)
@@ -201,9 +206,25 @@ def _devices(backlog: Backlog, columns: Sequence[str]) -> str:
     return text + (f"\nand of {len(most) - DEVICES_SHOWN:,} other devices" if len(most) > DEVICES_SHOWN else "")
 
 
-def span(seconds: float) -> str:
-    """Return a length of time: ``5 s``, ``12 min``, ``3 h``, ``2 days``."""
-    for limit_s, unit_s, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
-        if seconds < limit_s:
-            return f"{seconds / unit_s:.0f} {name}"
-    return f"{seconds / 86400:.0f} days"
+def _health_json(health: DeviceHealth | None) -> dict[str, object] | None:
+    if health is None:
+        return None
+    return {"known": health.devices, "whole": health.whole, "troubles": [as_json(one) for one in health.troubles]}
+
+
+def _trouble_lines(status: Status) -> list[str]:
+    """Return a table of the trouble with devices: what lasts, the newest first, and then what is over."""
+    health = status.health
+    if health is None or not health.troubles:
+        return []
+    ordered = sorted(health.troubles, key=lambda one: (one.finding.end_s is not None, -one.finding.begin_s, one.device))
+    rows = [
+        (one.device, one.finding.kind.value, when(one.finding.begin_s), when(one.finding.end_s), describe(one.finding))
+        for one in ordered[:DEVICES_SHOWN]
+    ]
+    lines = ["", table(rows, ("trouble with", "kind", "since", "until", "that is"))]
+    if len(ordered) > DEVICES_SHOWN:
+        lines.append(f"and {len(ordered) - DEVICES_SHOWN:,} more: lookout status --json names all")
+    if not health.whole:
+        lines.append("The pictures of some devices were not looked at: there were too many for one look.")
+    return lines

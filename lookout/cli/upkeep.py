@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import click
 
 from lookout.app.catch_up import source_of
 from lookout.app.deployment import Program
+from lookout.app.device_tellings import tell_troubles
 from lookout.app.maintenance import sweep_all
 from lookout.app.run_summary import unlistable_lines
 from lookout.cli.options import json_option, state_option
@@ -133,3 +135,24 @@ def reconcile_command(
     if done.held:
         sys.exit(InputRejected.exit_code)
     sys.exit(Unavailable.exit_code if done.unlistable else EXIT_OK)
+
+
+@upkeep.command("devices", short_help="Look for trouble with devices, and tell the operator once.")
+@state_option
+@json_option
+@click.pass_obj
+def devices_command(program: Program, state: Path | None, as_json: bool) -> None:
+    """Look for devices that are silent, flood, send nothing of use, or have a wrong clock, and keep what is found.
+
+    LOOKOUT_OPERATOR is told once of each finding, by an alert that leaves as all others do.
+    """
+    with program.open(state) as opened, opened.ledger.session():
+        done = tell_troubles(opened.pipeline, opened.ledger, program.settings.operator, time.time())
+    if as_json:
+        echo_json(asdict(done))
+        return
+    click.echo(
+        f"{count(done.devices, 'device')}: trouble began {done.began:,}, ended {done.ended:,}, told {done.told:,}"
+    )
+    if program.settings.operator is None:
+        click.echo("nobody is told: LOOKOUT_OPERATOR is not set", err=True)

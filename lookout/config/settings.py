@@ -9,6 +9,7 @@ from typing import Final
 
 from lookout.config.addresses import LedgerAddress, StoreAddress
 from lookout.config.channels import NamedChannel, SmtpAddress, named_channels
+from lookout.config.operator import Operator
 from lookout.domain.errors import InputRejected
 
 DEFAULT_STATE: Final = Path("lookout-state")
@@ -26,6 +27,8 @@ class Settings:
     smtp: SmtpAddress | None = None
     channels: Mapping[str, NamedChannel] = field(default_factory=dict)
     """Channels that rules name, beside mail."""
+    operator: Operator | None = None
+    """Who is told of trouble with devices."""
     durable: bool = True
     provider: str = "cpu"
     """The execution provider of models. Worker processes find it in the environment that they inherit."""
@@ -44,7 +47,7 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read LOOKOUT_STATE, LOOKOUT_LOG, LOOKOUT_DURABLE, LOOKOUT_PROVIDER, LOOKOUT_SENDGRID_HOST, SENDGRID_API_KEY,
-        NOTIFY_SOCKET, WATCHDOG_USEC and what ``lookout.config.addresses`` and ``lookout.config.channels`` read.
+        NOTIFY_SOCKET, WATCHDOG_USEC and what ``lookout.config.addresses``, ``.channels`` and ``.operator`` read.
 
         Raises InputRejected that names the variable.
         """
@@ -73,6 +76,7 @@ class Settings:
             sendgrid_host=environment.get("LOOKOUT_SENDGRID_HOST") or None,
             smtp=smtp,
             channels=named_channels(environment),
+            operator=Operator.from_environment(environment),
             durable=durable == "1",
             provider=provider,
             store=StoreAddress.from_environment(environment),

@@ -10,6 +10,7 @@ The one module that knows prometheus_client. Knows no stage by name and no port.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -20,9 +21,11 @@ from prometheus_client.registry import Collector
 
 from lookout import __version__
 from lookout.batches.cutter import ordinary
+from lookout.domain.device_health.records import Kind
 from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import AlertState
 from lookout.ledger.port import Ledger
+from lookout.reports.device_health import DeviceHealth
 from lookout.reports.status import Status
 from lookout.runs.change_feed import TROUBLES
 
@@ -139,6 +142,18 @@ def _metrics(status: Status) -> Iterator[Metric]:
         "lookout_batches",
         "Batches by state.",
         {(("state", state),): number for state, number in status.batches.items()},
+    )
+    if status.health is not None:
+        yield from _health(status.health)
+
+
+def _health(health: DeviceHealth) -> Iterator[Metric]:
+    kinds = Counter(one.finding.kind for one in health.lasting)
+    yield _gauge("lookout_devices", "Devices that are known.", {(): health.devices})
+    yield _gauge(
+        "lookout_troubled_devices",
+        "Devices with trouble that lasts, by kind.",
+        {(("kind", kind.value),): kinds[kind] for kind in Kind},
     )
 
 

@@ -20,6 +20,7 @@ from lookout.domain.records import Observation, Slot, State
 from lookout.ledger.batches import BatchLedger, BatchState
 from lookout.ledger.port import RunRecord
 from lookout.outbox.unsent import Unsent, find_unsent
+from lookout.reports.device_health import DeviceHealth, HealthReader
 from lookout.runs.change_feed import find_troubles
 from lookout.sources.deletion_guard import Held, find_held
 from lookout.sources.unlistable import find_unlistable
@@ -70,11 +71,15 @@ class Status:
     held: Held | None = None
     watch: Mapping[str, int] = field(default_factory=dict)
     unlistable: Mapping[str, str] = field(default_factory=dict)
+    health: DeviceHealth | None = None
+    """None unless a reader of it was given."""
 
 
-def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0) -> Status:
-    """Return the status now, with so many of the newest runs. No snapshot: numbers may differ by what happens
-    meanwhile."""
+def look(
+    pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0, health: HealthReader | None = None
+) -> Status:
+    """Return the status now, with so many of the newest runs, and the health of devices as the reader finds it. No
+    snapshot: numbers may differ by what happens meanwhile."""
     counts = ledger.count_slots([stage.name for stage in pipeline.stages])
     stages = {
         stage.name: {
@@ -96,6 +101,7 @@ def look(pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0
         held=find_held(ledger),
         watch=find_troubles(ledger),
         unlistable=find_unlistable(ledger),
+        health=None if health is None else health.look(ledger, now_s),
     )
 
 
