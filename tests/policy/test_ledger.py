@@ -138,7 +138,7 @@ def week(pictures: int, devices: int) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "devices"), [(400, 5), pytest.param(100_000, 50, marks=pytest.mark.slow)], ids=["short", "long"]
+    ("pictures", "devices"), [(400, 5), pytest.param(20_000, 50, marks=pytest.mark.slow)], ids=["short", "long"]
 )
 def test_a_week_of_pictures_is_decided_by_sqlite(pictures: int, devices: int) -> None:
     """With a process that ends, and another that goes on, every 500 lines. The ledger is in memory where it can be, as

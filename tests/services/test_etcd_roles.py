@@ -17,6 +17,7 @@ from lookout.ledger.etcd import EtcdLedger, roles
 from lookout.ledger.etcd.roles import LedgerUser
 from lookout.ledger.etcd.users import demand_passwords
 from lookout.ledger.kv import keys
+from lookout.ledger.kv.keyspace import FORM
 from lookout.ledger.kv.port import NotPermitted
 from tests.services.cli_kit import STAGES
 from tests.services.ruled import ROLES, ROOT_PASSWORD, RuledSite, address, credentials, name, password
@@ -109,7 +110,7 @@ def test_a_ledger_of_an_older_form_waits_for_the_operator(
     operator = token(closed_etcd, name(prefix, "operator"), password(name(prefix, "operator")))
     form = encode(keys.text(f"/{prefix}") + keys.META)
     closed_etcd.ask("kv/put", {"key": form, "value": encode(b"2")}, token=operator)
-    with pytest.raises(Unavailable, match=r"form is 2.*lookout init.*to 4"):
+    with pytest.raises(Unavailable, match=rf"form is 2.*lookout init.*to {FORM}"):
         opened(role)
     opened("operator")
     assert opened(role).count_dirty("validate") == 0

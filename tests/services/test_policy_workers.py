@@ -23,12 +23,24 @@ from tests.policy.test_scenarios import SCENARIOS
 
 WORKERS = 32
 EACH = 4
-P99_S = 5.0
-"""Far more than a quiet machine needs: here they share its processors with other tests."""
+P99_S = 1.0
 
 
 def test_decisions_of_many_workers_of_one_group_follow_one_another(etcd: EtcdServer, prefix: str) -> None:
-    """Each worker has a connection and a session of its own, and commits pictures of one device, one at a time."""
+    _decide_at_once(etcd, prefix)
+
+
+@pytest.mark.slow
+def test_many_workers_of_one_group_wait_less_than_a_second(etcd: EtcdServer, prefix: str) -> None:
+    """On a machine that does nothing else."""
+    took_s = sorted(_decide_at_once(etcd, prefix))
+    p99_s = took_s[int(len(took_s) * 0.99)]
+    assert p99_s < P99_S, f"p50 {took_s[len(took_s) // 2]:.3f} s, p99 {p99_s:.3f} s"
+
+
+def _decide_at_once(etcd: EtcdServer, prefix: str) -> list[float]:
+    """Have many workers, each with a connection and a session of its own, commit pictures of one device, one at a time;
+    how long each commit took."""
     took_s: list[float] = []
     failures: list[Exception] = []
     together = threading.Barrier(WORKERS)
@@ -61,9 +73,7 @@ def test_decisions_of_many_workers_of_one_group_follow_one_another(etcd: EtcdSer
         assert (group.decisions, group.events[0].pictures) == (WORKERS * EACH, WORKERS * EACH)
         codes = [decisions_on(ledger, f"p{w}-{n}")[0].kept.code for w in range(WORKERS) for n in range(EACH)]
         assert codes.count("sent") == len(states(ledger)) == 1
-    took_s.sort()
-    p99_s = took_s[int(len(took_s) * 0.99)]
-    assert p99_s < P99_S, f"p50 {took_s[len(took_s) // 2]:.3f} s, p99 {p99_s:.3f} s"
+    return took_s
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS[::6], ids=[one["name"] for one in SCENARIOS[::6]])
