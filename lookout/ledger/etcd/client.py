@@ -192,13 +192,17 @@ class Etcd(KeyValues):
             done.wait()
 
         connection = self._patiently(self._connect)
+        ends_s = time.monotonic() + seconds
         stream = connection.watchstub.Watch(requests(), timeout=seconds, metadata=connection.metadata)
         try:
             for answer in stream:
-                if answer.events or answer.canceled or answer.compact_revision:
+                if answer.events or answer.compact_revision:
                     return True
+                if answer.canceled:
+                    return time.monotonic() < ends_s
         except grpc.RpcError as exc:
-            if exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            # At the end of the time the server may be faster to cancel the watch than this side to give it up.
+            if exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED or time.monotonic() >= ends_s:
                 return False
             with suppress(_Lost, Compacted, LeaseGone):
                 self._fail(exc)
