@@ -314,3 +314,14 @@ def test_a_mail_says_in_subject_and_text_why_it_comes_now(made: Letter, mark: st
     assert lead is None or lead in to_notice(made).text.splitlines()[0]
     event = json.loads(to_event(made))["data"]["alerts"][0]
     assert (event["came"] == "at once") == (lead is None)
+
+
+def test_an_alert_without_model_rule_file_and_scores_has_no_empty_lines_for_them() -> None:
+    """As one about a device in trouble."""
+    made = held(None)
+    detail = {"device": "porch", "captured_at_s": 1763798400.0, "timezone": "UTC", "seen": [{"label": "silent: 3 d"}]}
+    (alert,) = made.alerts
+    mail = render(replace(made, alerts=(replace(alert, draft=replace(alert.draft, detail=detail)),)))
+    for text in (mail.text, page(mail.html).text):
+        assert "silent: 3 d" in text
+        assert not re.search(r", score|[Mm]odel|detection threshold", text)
