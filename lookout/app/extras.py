@@ -8,6 +8,7 @@ from lookout.domain.errors import InputRejected
 
 EXTRAS: Final = {
     "apprise": "apprise",
+    "paho": "apprise",
     "etcd3": "servers",
     "grpc": "servers",
     "minio": "servers",

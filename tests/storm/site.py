@@ -278,7 +278,17 @@ class Site(ABC):
                 break
             self.call("alerts", "resend", *waiting)
             self.call("alerts", "send", codes=(0, 1, 75))
+        self._retry_what_lost_its_workers()
         self.call(*self.arguments(Command.RUN), codes=(0, 1))
+
+    def _retry_what_lost_its_workers(self) -> None:
+        """Have datums retried that were alone with a worker each time a storm killed it, as a person who knows that
+        would: no run takes them up by itself."""
+        found = map(json.loads, self.call("datums", "list", "--json").splitlines())
+        for one in found:
+            if one["state"] == "failed" and str(one["error"]).startswith("its worker died"):
+                self.call("datums", "retry", one["stage"], one["key"])
+                self.figures.counts["datums retried that lost their workers"] += 1
 
     def bring(self) -> None:  # noqa: B027 - a folder is the source itself
         """Have the deployment get what is in the folder of pictures."""
