@@ -1,7 +1,8 @@
 """Whatever is killed, restarted or stopped while a picture is worked on: results, charts and letters are those of an
 undisturbed run, each letter once.
 
-Each disturbance comes while a stage holds its claim: the stage's process is frozen as soon as the ledger says so.
+Each disturbance comes while a stage holds its claim: the stage's process goes on in steps of some milliseconds, and is
+left frozen when the ledger says so.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from .deployment import EVENT_SOURCE, SETTLED_S, Deployment
 from .embedded import PERSON, TIME, Embedded
 
 CAUGHT_S = 240.0
+STEP_S = 0.01
+"""Time for which a process goes on between two looks: less than a stage works on a picture."""
 T = TypeVar("T")
 
 
@@ -70,15 +73,24 @@ def frozen(deployment: Deployment, ledger: Ledger, device: str, stage: str) -> I
     key = f"{deployment.tag}-{device}{TIME}"
     deployment.put("images", key, PERSON.read_bytes())
     (process,) = awaited(lambda: stages_at_work(stage, key), every_s=0.1)
-    awaited(lambda: is_claimed(ledger, stage, key), every_s=0.005)
-    os.kill(process, signal.SIGSTOP)
     try:
+        awaited(lambda: is_claimed_by_frozen(process, ledger, stage, key), every_s=STEP_S)
         assert is_claimed(ledger, stage, key), "it was through before it could be frozen"
         (workflow,) = deployment.workflows("pipeline-", key)
         yield Caught(workflow=workflow["metadata"]["name"], process=process)
     finally:
         if process in stages_at_work(stage, key):
             os.kill(process, signal.SIGCONT)
+
+
+def is_claimed_by_frozen(process: int, ledger: Ledger, stage: str, key: str) -> bool:
+    """Freeze the process and look; let it go on if it does not hold the claim. Raises ProcessLookupError if it is
+    through."""
+    os.kill(process, signal.SIGSTOP)
+    if is_claimed(ledger, stage, key):
+        return True
+    os.kill(process, signal.SIGCONT)
+    return False
 
 
 def is_claimed(ledger: Ledger, stage: str, key: str) -> bool:
