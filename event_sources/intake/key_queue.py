@@ -23,7 +23,7 @@ class Line:
         self._parked: dict[str, tuple[float, float]] = {}
         """By key, since when it waits and when it comes back into the line."""
         self._gathers_until_s = -math.inf
-        """When keys that are not enough for a batch may leave, after others left at once."""
+        """Time at which keys that are not enough for a batch may leave, after others left at once."""
         self._news = False
         self._changed = threading.Condition()
 

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import click
 
 from lookout.app.deployment import Program
-from lookout.app.silences import end_silences, find_silences, make_silence
 from lookout.cli.alerts import alerts, find_alert
 from lookout.cli.options import duration_s, gather, json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
@@ -20,6 +19,7 @@ from lookout.cli.ranges import Moment
 from lookout.domain.errors import InputRejected
 from lookout.domain.policy.records import Silence
 from lookout.ledger.rules.decisions import acknowledge
+from lookout.ledger.silences import end_silences, find_silences, make_silence
 from lookout.text import printable, when
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -28,7 +28,7 @@ class Settings:
     channels: Mapping[str, NamedChannel] = field(default_factory=dict)
     """Channels that rules name, beside mail."""
     operator: Operator | None = None
-    """Who is told of trouble with devices."""
+    """Person or channel that is told of trouble with devices."""
     durable: bool = True
     provider: str = "cpu"
     """The execution provider of models. Worker processes find it in the environment that they inherit."""

@@ -92,7 +92,7 @@ class Reads:
     """A larger object is handed over without its data; its ``ref.size`` tells."""
     optional: bool = False
     first_seen: bool = False
-    """Whether a stage that does not read the input bucket is told when the input of the datum was first seen."""
+    """True if a stage that does not read the input bucket is told when the input of the datum was first seen."""
 
     def find(self, outputs: Sequence[ObjectRef]) -> ObjectRef | None:
         """Return the one output that matches, or None. Raises ValueError when several do: the declaration is wrong."""

@@ -78,7 +78,7 @@ class HealthReader:
         self._samples: dict[str, tuple[Day, Sequence[Sample]]] = {}
         self._most = self._room = most
         self.whole = True
-        """Whether the last look had room for all pictures that say something."""
+        """True if the last look had room for all pictures that say something."""
 
     def look(self, ledger: Ledger, now_s: float) -> DeviceHealth:
         """Return the health of all devices now, or as it was found less than ``every_s`` ago."""

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 ADMIN = {"Crypto", "argon2"}
-"""What only the client for administration loads."""
+"""Packages that only the client for administration loads."""
 
 
 def loaded(program: str) -> set[str]:

@@ -29,7 +29,7 @@ from lookout.domain.policy.sightings import Sightings, Standing
 from lookout.domain.policy.telling import tell
 from lookout.domain.records import Json, JsonObject
 
-_SEEN_WITHOUT_MATCH: Final = frozenset({"too_few", "outside_schedule"})
+SEEN_WITHOUT_MATCH: Final = frozenset({"too_few", "outside_schedule"})
 """Reasons of pictures that do not match though objects on them matter."""
 
 
@@ -80,7 +80,7 @@ def sighted(policy: Policy, match: Match, sightings: Sightings, now_s: float) ->
     the schedule; unchanged for a late one."""
     if policy.static is None or is_late(policy, match, now_s):
         return sightings
-    if match.code is not None and match.code not in _SEEN_WITHOUT_MATCH:
+    if match.code is not None and match.code not in SEEN_WITHOUT_MATCH:
         return sightings
     return sightings.entered(policy.static, match.objects, match.at_s)
 

@@ -166,6 +166,10 @@ class Entry:
     summary: int
     listed: bool | None = None
 
+    def summary_name(self, place: str) -> str:
+        """Return the name of its summary among the rule's alerts."""
+        return _summary_name(place, self.until_s, self.summary)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
@@ -177,7 +181,11 @@ class Summary:
 
     def name(self, place: str) -> str:
         """Return its name among the rule's alerts."""
-        return f"{place}|{self.until_s:.0f}#{self.number}"
+        return _summary_name(place, self.until_s, self.number)
+
+
+def _summary_name(place: str, until_s: float, number: int) -> str:
+    return f"{place}|{until_s:.0f}#{number}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

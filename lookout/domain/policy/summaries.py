@@ -42,7 +42,7 @@ def hold(
     elif entry.listed is None and match.at_s < entry.at_s:
         earlier = replace(entry, at_s=match.at_s, key=match.key)
         group = replace(group, entries=tuple(earlier if one is entry else one for one in group.entries))
-    numbers: JsonObject = {"until_s": until_s, "summary": f"{match.place}|{until_s:.0f}#{entry.summary}"}
+    numbers: JsonObject = {"until_s": until_s, "summary": entry.summary_name(match.place)}
     told = told_in(group, event)
     if not told:
         return Code.HELD_QUIET, numbers, group, changes

@@ -80,7 +80,7 @@ def _emptied(group: Group, event: Event, place: str, has_left: HasLeft) -> tuple
     group, changes = _without_told(group, [one.key for one in told_in(group, event)], has_left)
     entries = []
     for entry in group.entries:
-        name = f"{place}|{entry.until_s:.0f}#{entry.summary}"
+        name = entry.summary_name(place)
         if not event.spans(entry.at_s) or has_left(Kind.SUMMARY, name):
             entries.append(entry)
         elif entry.listed:

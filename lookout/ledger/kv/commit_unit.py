@@ -11,16 +11,15 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from lookout.domain.records import Alert, AlertState, Mark, ObjectRef, Record
+from lookout.domain.records import Alert, Mark, ObjectRef, Record
 from lookout.ledger.kv import keys, record_values, slot_values
-from lookout.ledger.kv.outbox import alert_writes
+from lookout.ledger.kv.outbox import alert_writes, withdrawn
 from lookout.ledger.kv.policy import KeptTexts
 from lookout.ledger.kv.port import Delete, Guarded, Put, Unchanged
 from lookout.ledger.kv.record_values import KeptAlert, Path
 from lookout.ledger.kv.slot_reader import SlotView
 from lookout.ledger.kv.tallies import GroupSums, Shards
 from lookout.ledger.kv.transaction import TransactionBuilder
-from lookout.ledger.rules import alerts as delivery
 from lookout.ledger.rules import slots as settling
 from lookout.ledger.rules.decisions import PolicyName
 from lookout.ledger.rules.slots import SlotState
@@ -161,12 +160,8 @@ class CommitUnit:
 
     def withdraw_alert(self, id_: str, now_s: float) -> None:
         kept = self._put.get(id_) or self._read.alerts.get(id_)
-        if kept is None:
-            return
-        if kept.alert.state is AlertState.SENDING:
-            self._put[id_] = KeptAlert(kept.alert, kept.owner, withdrawn=True)
-        elif delivery.is_open(kept.alert):
-            self._put[id_] = KeptAlert(delivery.canceled(kept.alert, now_s))
+        if kept is not None and (then := withdrawn(kept, now_s)) is not None:
+            self._put[id_] = then
 
     def share_alert(self, alert: Alert) -> None:
         kept = self._put.get(alert.id) or self._read.alerts[alert.id]

@@ -67,6 +67,14 @@ def alert_writes(name: Callable[..., bytes], kept: KeptAlert, was: KeptAlert | N
     return writes
 
 
+def withdrawn(kept: KeptAlert, now_s: float) -> KeptAlert | None:
+    """Return the alert that nobody needs any more: canceled if it waits, not to be tried again if it is being sent;
+    None if it stays as it is."""
+    if kept.alert.state is AlertState.SENDING:
+        return KeptAlert(kept.alert, kept.owner, withdrawn=True)
+    return KeptAlert(delivery.canceled(kept.alert, now_s)) if delivery.is_open(kept.alert) else None
+
+
 class Alerts:
     """Alerts, and the sessions that hold them. See ``Ledger``."""
 

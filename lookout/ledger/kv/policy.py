@@ -6,13 +6,12 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from lookout.domain.records import Alert, AlertState
+from lookout.domain.records import Alert
 from lookout.ledger.kv import keys, slot_values
 from lookout.ledger.kv.keyspace import Keyspace
-from lookout.ledger.kv.outbox import Alerts, alert_writes
+from lookout.ledger.kv.outbox import Alerts, alert_writes, withdrawn
 from lookout.ledger.kv.record_values import KeptAlert
 from lookout.ledger.kv.transaction import TransactionBuilder
-from lookout.ledger.rules import alerts as delivery
 from lookout.ledger.rules.decisions import DECISIONS, PolicyName, PolicyUnit
 
 T = TypeVar("T")
@@ -137,10 +136,8 @@ class _Unit:
 
     def withdraw_alert(self, id_: str, now_s: float) -> None:
         kept = self._find(id_)
-        if kept is not None and kept.alert.state is AlertState.SENDING:
-            self._put[id_] = KeptAlert(kept.alert, kept.owner, withdrawn=True)
-        elif kept is not None and delivery.is_open(kept.alert):
-            self._put[id_] = KeptAlert(delivery.canceled(kept.alert, now_s))
+        if kept is not None and (then := withdrawn(kept, now_s)) is not None:
+            self._put[id_] = then
 
     def _find(self, id_: str) -> KeptAlert | None:
         if id_ in self._put:

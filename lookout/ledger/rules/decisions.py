@@ -42,7 +42,7 @@ DECISIONS: Final = "decisions"
 """Key of the picture, stage."""
 SILENCES: Final[PolicyName] = ("silences", "", "")
 _CLOCKS_S: Final = 2.0
-"""What waits for a moment leaves so much later, so that machines whose clocks differ by less agree on what came before
+"""Delay of what waits for a moment, so that machines whose clocks differ by less agree on what came before
 it."""
 _ON_ITS_WAY: Final = frozenset((AlertState.SENDING, AlertState.SENT, AlertState.WRITTEN, AlertState.UNKNOWN))
 
@@ -130,10 +130,13 @@ def settle_verdicts(unit: PolicyUnit, key: str, old: Record | None, outcome: Out
     for rule, decision in list(made.items()):
         verdict = matching.get(rule)
         is_other = verdict is not None and verdict.picture_sha256 != decision.picture_sha256
-        if (verdict is None or is_other) and not decision.kept.withdrawn:
-            made[rule] = _withdraw(unit, key, decision, now_s)
-        if is_other or made[rule].kept.place == "":
+        if verdict is not None and not is_other:
+            continue
+        left = decision if decision.kept.withdrawn else _withdraw(unit, key, decision, now_s)
+        if is_other or left is None:
             del made[rule]
+        else:
+            made[rule] = left
     for verdict in outcome.verdicts:
         rule = verdict.match.rule
         if verdict.match.code is not None:
@@ -210,8 +213,8 @@ def _decide(unit: PolicyUnit, verdict: Verdict, made: PictureDecision | None, no
     )
 
 
-def _withdraw(unit: PolicyUnit, key: str, made: PictureDecision, now_s: float) -> PictureDecision:
-    """Take a decision back. Its place is empty then if nothing of it was sent and it is to be forgotten."""
+def _withdraw(unit: PolicyUnit, key: str, made: PictureDecision, now_s: float) -> PictureDecision | None:
+    """Take a decision back, and return what is kept of it; None if nothing of it was sent."""
     state = _GroupState(unit, made.rule, made.kept.place, now_s, made)
     done: Decided = taking_back.withdraw(state.group, key, made.kept, state.has_left)
     for change in done.changes:
@@ -220,7 +223,7 @@ def _withdraw(unit: PolicyUnit, key: str, made: PictureDecision, now_s: float) -
                 unit.withdraw_alert(id_, now_s)
     state.change(done.group, done.changes, None)
     kept = done.decision.kept
-    return replace(made, kept=replace(made.kept, place="", withdrawn=True) if kept is None else kept)
+    return None if kept is None else replace(made, kept=kept)
 
 
 def _sightings(unit: PolicyUnit, verdict: Verdict) -> Sightings:
@@ -301,7 +304,7 @@ class _GroupState:
             ids = self._waiting.find(kind, name)
             return self._any_left(ids) if ids else any(told.key == name for told in self.group.told)
         listed = [entry for entry in self.group.entries if entry.listed is not False]
-        named = [entry for entry in listed if _summary_name(self._place, entry) == name]
+        named = [entry for entry in listed if entry.summary_name(self._place) == name]
         found = [self._waiting.find(Kind.SUMMARY, entry.key) for entry in named]
         return any(not some or self._any_left(some) for some in found)
 
@@ -385,10 +388,6 @@ class _GroupState:
     def _all_ended(self, ids: Iterable[str]) -> bool:
         found = [self._unit.alert(id_) for id_ in ids]
         return all(alert is None or alert.state in (AlertState.SENT, AlertState.WRITTEN) for alert in found)
-
-
-def _summary_name(place: str, entry: Entry) -> str:
-    return f"{place}|{entry.until_s:.0f}#{entry.summary}"
 
 
 def _due_of(group: Group, entry: Entry, now_s: float) -> float:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from lookout.domain.policy import codec
-from lookout.domain.policy.records import Group, RuleId, Silence
+from lookout.domain.policy.records import Group, RuleId
 from lookout.domain.policy.verdicts import PictureDecision
 from lookout.domain.records import AlertState, JsonObject
 from lookout.ledger.port import Ledger
 from lookout.ledger.rules import decisions as deciding
+from lookout.ledger.silences import find_silences
 from stages.threat_detect.explain.gathering import kept_decisions
 from stages.threat_detect.replay.fold import Fold, KeptDecision, SeenOnly
 from stages.threat_detect.replay.kept_order import GroupCheck, RuleOf, check_group
@@ -41,7 +42,7 @@ def check_ledger(
     decisions = SortedDecisions()
     try:
         _gather(ledger, decisions, devices_of, seen_only)
-        found, silences, refused = LedgerCheck(), tuple(find_silences(ledger)), _Refused(ledger)
+        found, silences, refused = LedgerCheck(), find_silences(ledger), _Refused(ledger)
         for rule, place in decisions.groups():
             fold = Fold(silences=silences, refused_at_s=refused, seen_only=decisions.seen(rule, place))
             checked = check_group(decisions.decisions(rule, place), _group(ledger, rule, place), fold, rule_of)
@@ -74,13 +75,6 @@ def _gather(ledger: Ledger, decisions: SortedDecisions, devices_of: DevicesOf, s
                 decisions.add(KeptDecision(key=key, device=devices[key], made=made))
     for one in seen_only:
         decisions.add_seen(one)
-
-
-def find_silences(ledger: Ledger) -> Iterator[Silence]:
-    """Yield all silences, in the order in which they were made."""
-    kind, first, _ = deciding.SILENCES
-    for _, text in ledger.policy_texts(kind, [first]):
-        yield from codec.silences_from_json(text)
 
 
 def _group(ledger: Ledger, rule: RuleId, place: str) -> Group | None:

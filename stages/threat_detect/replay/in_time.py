@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from lookout.domain.policy.decide import Given, decide, sighted
+from lookout.domain.policy.decide import SEEN_WITHOUT_MATCH, Given, decide, sighted
 from lookout.domain.policy.records import Cancel, Change, Code, Fill, Group, Kind, Match, Put, Sighted, Silence
 from lookout.domain.policy.sightings import Sightings
 from lookout.domain.policy.summaries import settle
@@ -29,7 +29,6 @@ _END_S: Final = float("inf")
 _OF_MATCHES: Final = frozenset(Code)
 NO_RULE: Final = "no_rule"
 UNKNOWN: Final = "unknown"
-SEEN_ONLY: Final = frozenset({"too_few", "outside_schedule"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +94,7 @@ class TimeReplay:
             if not watches(entry.rule.devices, picture.device):
                 continue
             match = judge(entry.file, entry.rule, picture)
-            asked = match.code is None or (match.code in SEEN_ONLY and entry.rule.policy.static is not None)
+            asked = match.code is None or (match.code in SEEN_WITHOUT_MATCH and entry.rule.policy.static is not None)
             body = json.dumps([match.place, match.until, [asdict(one) for one in match.objects]]) if asked else None
             code = match.code or ("sent" if entry.each else "")
             told = entry.each and match.code is None

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from lookout.domain.errors import InputRejected, ObjectChanged, ObjectMissing
 from lookout.domain.pipeline import device_of
+from lookout.domain.policy.decide import SEEN_WITHOUT_MATCH
 from lookout.domain.policy.verdicts import PictureDecision
 from lookout.domain.records import AlertState, JsonObject, Slot, State
 from lookout.ledger.port import Ledger
+from lookout.ledger.silences import find_silences
 from lookout.object_store.port import ObjectReader
 from stages.pipeline import PIPELINE
 from stages.threat_detect import detections
@@ -23,8 +25,8 @@ from stages.threat_detect.explain.gathering import OBJECT_DETECT, THREAT_DETECT,
 from stages.threat_detect.explain.rule_files import RuleFiles, files_of
 from stages.threat_detect.replay.comparison import Comparison
 from stages.threat_detect.replay.fold import SeenOnly
-from stages.threat_detect.replay.groups import check_ledger, find_silences
-from stages.threat_detect.replay.in_time import SEEN_ONLY, TimeReplay, Was
+from stages.threat_detect.replay.groups import check_ledger
+from stages.threat_detect.replay.in_time import TimeReplay, Was
 from stages.threat_detect.replay.page import page
 from stages.threat_detect.rules.version2.matching import Picture, judge
 from stages.threat_detect.rules.version2.rule import Rule2
@@ -57,7 +59,7 @@ class Replayer:
         """
         entries = self._entries(rules)
         begin_s, end_s = (_ALWAYS_S[0] if since_s is None else since_s), (_ALWAYS_S[1] if until_s is None else until_s)
-        replay = TimeReplay(entries, tuple(find_silences(self._ledger)))
+        replay = TimeReplay(entries, find_silences(self._ledger))
         try:
             missing = 0
             for picture in self._pictures(_reach(entries, begin_s), end_s, device, entries):
@@ -204,7 +206,7 @@ def _was(made: PictureDecision, device: str, *, told: bool) -> Was:
 def _seen(entries: Iterable[Entry], picture: Picture, decided_s: float) -> Iterator[SeenOnly]:
     for entry in entries:
         match = judge(entry.file, entry.rule, picture)
-        if match.code in SEEN_ONLY:
+        if match.code in SEEN_WITHOUT_MATCH:
             yield SeenOnly(match=match, decided_s=decided_s)
 
 
