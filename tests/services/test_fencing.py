@@ -127,13 +127,14 @@ def enter_alerts(world: LiveWorld, count: int) -> list[str]:
 def test_an_alert_that_two_claim_at_once_is_taken_by_one_of_them(world: LiveWorld) -> None:
     ids = enter_alerts(world, 150)
     taken: list[str] = []
-    start = threading.Barrier(3)
+    start, end = threading.Barrier(3), threading.Barrier(3)
 
     def claim_each() -> None:
         with world.ledger() as ledger, ledger.session() as owner:
             start.wait()
             for id_ in ids:
                 taken.extend(found.id for found in ledger.claim_alerts(owner, 1, 1e12, [id_]))
+            end.wait()  # what a session holds is free again when it ends
 
     threads = [threading.Thread(target=claim_each) for _ in range(3)]
     for thread in threads:
