@@ -117,7 +117,7 @@ class Deployment:
             | {f"LOOKOUT_STORE_{name}": value for name, value in access.items()}
         )
         assert settings.store is not None
-        notify(open_minio(settings.store), ("images", "model", "rules"), f"arn:minio:sqs::{target}:webhook")
+        notify(open_minio(settings.store), ("images", "devices", "model", "rules"), f"arn:minio:sqs::{target}:webhook")
         if target != INTAKE:
             self.scale_intake(0)
 

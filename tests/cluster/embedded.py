@@ -30,8 +30,8 @@ TIME = PERSON.name.removeprefix("porch")
 DEVICES = sorted({path.name.partition("_")[0] for path in PHOTOS.glob("*.jpg")})
 BURST = tuple(f"burst{number}" for number in range(9))
 """With two letters each, and no digest, even where all of them come in one batch."""
-MORE_DEVICES = ("killed", "kubelet", "controller", "stopped", "alone", "ftp", "http", *BURST)
-"""With a picture of a person each: one for each fault, and what ``test_intake`` and ``test_ways_in`` need."""
+MORE_DEVICES = ("killed", "kubelet", "controller", "stopped", "alone", "ftp", "http", "named", *BURST)
+"""With a picture of a person each: one for each fault, and what the tests of uploads and of devices need."""
 FOLDERS = {"validate": ("valid/", "invalid/"), "object-detect": ("",), "threat-detect": ("",), "plot": ("data/",)}
 """By bucket of results, the folders before a device's name. Other charts than those of a day are of all devices."""
 LOOKOUT = Path(sys.executable).with_name("lookout")
