@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from stages.camera_names.written_time import WrittenTime, offset
@@ -17,6 +17,8 @@ _TAGS: Final = (
 )
 """Each time with its own fraction and offset. ``DateTime`` and ``OffsetTime`` are of the file's last change."""
 _FORM: Final = re.compile(r"[0-9]{4}:[0-9]{2}:[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
+_DIFFERENCE: Final = timedelta(days=1)
+_WIDEST_OFFSET: Final = timedelta(hours=14)
 
 
 def find_exif_time(tags: Mapping[str, str]) -> WrittenTime | None:
@@ -37,3 +39,11 @@ def find_exif_time(tags: Mapping[str, str]) -> WrittenTime | None:
         except (KeyError, ValueError):
             return WrittenTime(at=at)
     return None
+
+
+def disagree(name: WrittenTime, tags: WrittenTime) -> bool:
+    """True if a name and the tags of the same picture are more than a day apart, whatever zone belongs to the one that
+    says none."""
+    apart = name.at.replace(tzinfo=None) - tags.at.replace(tzinfo=None)
+    apart += (tags.at.utcoffset() or timedelta()) - (name.at.utcoffset() or timedelta())
+    return abs(apart) > _DIFFERENCE + (_WIDEST_OFFSET if name.is_local != tags.is_local else timedelta())

@@ -13,7 +13,7 @@ from typing import Final
 from lookout.domain.errors import InputRejected
 from stages.camera_names.clock import Correction, Drift, How, OtherZone, Pair, Shift, Void
 from stages.camera_names.matcher import Matcher
-from stages.camera_names.names import Device, Entry, Names, TimeSource
+from stages.camera_names.names import BUILT_IN, Device, Entry, Names, TimeSource
 from stages.camera_names.pattern import Pattern, parse
 from stages.camera_names.presets import PRESETS
 from stages.camera_names.written_time import offset
@@ -45,7 +45,7 @@ def read_list(document: object, place: str) -> Names:
 
 def built_in() -> list[Entry]:
     """Return the entries of the form that needs no list."""
-    return [entry for text in _BUILT_IN for entry in read_entries({"pattern": text}, "built in")]
+    return [entry for text in _BUILT_IN for entry in read_entries({"pattern": text}, BUILT_IN)]
 
 
 def read_entries(document: object, place: str) -> list[Entry]:

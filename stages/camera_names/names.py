@@ -24,7 +24,7 @@ from stages.camera_names.clock import (
     correct,
     find_correction,
 )
-from stages.camera_names.exif_time import find_exif_time
+from stages.camera_names.exif_time import disagree, find_exif_time
 from stages.camera_names.instant import to_instant
 from stages.camera_names.matcher import Ambiguous, Matcher, Split, is_too_long
 from stages.camera_names.pattern import Token
@@ -35,6 +35,10 @@ EARLIEST: Final = datetime(2001, 1, 1, tzinfo=UTC)
 TOLERANCE: Final = timedelta(days=1)
 """A picture may be so far ahead of when it was first seen."""
 OF_ARRIVAL: Final = "time-of-arrival"
+DISAGREES: Final = "exif-disagrees"
+"""Name and EXIF tags say times that are more than a day apart: one of the two is wrong."""
+BUILT_IN: Final = "built in"
+"""Place of the entries that need no list. What they read depends on the name alone."""
 
 
 class TimeSource(StrEnum):
@@ -241,7 +245,7 @@ class Names:
             written=written.at,
             seq=split.seq,
             event=split.event,
-            flags=(*([OF_ARRIVAL] if entry.time is TimeSource.ARRIVAL else []), *flags),
+            flags=(*_flags_of_source(entry, split, exif or {}), *flags),
             entry=entry.place,
         )
 
@@ -265,6 +269,15 @@ class Names:
         if not isinstance(how, OtherZone):
             at = correct(at, how, zone if written.is_local else UTC)
         return at, (*flags, CORRECTED)
+
+
+def _flags_of_source(entry: Entry, split: Split, exif: Mapping[str, str]) -> Iterator[str]:
+    if entry.time is TimeSource.ARRIVAL:
+        yield OF_ARRIVAL
+    elif entry.place != BUILT_IN and split.time is not None:
+        tagged = find_exif_time(exif)
+        if tagged is not None and disagree(split.time, tagged):
+            yield DISAGREES
 
 
 def _device_of(entry: Entry, exif: Mapping[str, str]) -> str | None:

@@ -27,6 +27,8 @@ ROLE: Final = "devices"
 ENTRY, ZONE, DEVICE, PICTURES = "entry", "zone", "device", "pictures"
 PRESETS_EDITION: Final = 1
 """Raised when a preset changes: a test holds their digest."""
+READING_EDITION: Final = 2
+"""Raised when the same entry and the same picture give another reading: since 2, with the flag ``exif-disagrees``."""
 _KINDS: Final = (ENTRY, ZONE, DEVICE, PICTURES)
 
 
@@ -46,8 +48,8 @@ def accept(files: Mapping[str, bytes]) -> Sequence[Accepted | Refused]:
 
 
 def context() -> str:
-    """Return what the meaning of a file depends on beside its bytes: zone data and presets."""
-    return f"{zone_data()}, presets {PRESETS_EDITION}"
+    """Return what the meaning of a file depends on beside its bytes: zone data, presets, and how names are read."""
+    return f"{zone_data()}, presets {PRESETS_EDITION}, reading {READING_EDITION}"
 
 
 def read_devices(document: object, place: str) -> Names:
@@ -70,7 +72,8 @@ def _parts(name: str, document: JsonObject) -> Iterator[Accepted]:
     names, devices = document.get("names", ()), document.get("devices", {})
     done: set[str] = set()
     for number, line in enumerate(cast(Sequence[JsonObject], names)):
-        part = _part(name, ENTRY, {"entries": [cast(JsonObject, entry) for entry in expanded(line)]}, number)
+        entries = [cast(JsonObject, entry) for entry in expanded(line)]
+        part = _part(name, ENTRY, {"entries": entries, "reading": READING_EDITION}, number)
         if part.name not in done:  # the same entry once more can never be the first that matches
             done.add(part.name)
             yield part

@@ -70,7 +70,7 @@ class NameReader:
             key,
             first_seen=_instant(picture.observed_at_s),
             latest=_instant(picture.planned_at_s),
-            exif=find_texts(picture.data) if settings.names.reads_exif else None,
+            exif=find_texts(picture.data),
         )
 
     def _built_in(self, key: str, fault: str | None, picture: Input) -> PictureName:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.camera_names.exif_time import find_exif_time
+from stages.camera_names.name_list import read_list
+from stages.camera_names.names import Reading, Unread
 from stages.imaging.exif import find_texts, orientation_of
 
 PHOTO = Path(__file__).parents[2] / "examples" / "photos"
@@ -66,6 +70,42 @@ def test_a_time_in_exif_goes_before_that_of_the_maker_note() -> None:
     found = find_exif_time(find_texts(jpeg(tiff("<", {0x9003: TEXTS[0x9003], 0x927C: note}))))
     assert found is not None
     assert found.at.year == 2025
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "expected"),
+    [
+        ("20250715123256", {"DateTimeOriginal": "2025:07:16 12:32:56"}, False),
+        ("20250715123256", {"DateTimeOriginal": "2025:07:16 12:32:57"}, True),
+        ("20250715123256", {"DateTimeOriginal": "2015:07:15 12:32:56"}, True),
+        ("20250715123256", {"DateTimeDigitized": "2025:07:12 12:32:56"}, True),
+        ("20250715123256", {"DateTimeOriginal": "2025:07:17 02:32:56", "OffsetTimeOriginal": "+00:00"}, False),
+        ("20250715123256", {"DateTimeOriginal": "2025:07:17 02:32:57", "OffsetTimeOriginal": "+00:00"}, True),
+        ("20250715123256+0200", {"DateTimeOriginal": "2025:07:16 10:32:56", "OffsetTimeOriginal": "+00:00"}, False),
+        ("20250715123256+0200", {"DateTimeOriginal": "2025:07:16 10:32:57", "OffsetTimeOriginal": "+00:00"}, True),
+        ("00010101000000+1400", {"DateTimeOriginal": "9999:12:31 23:59:59"}, True),
+        ("20250715123256", {"DateTime": "2015:07:15 12:32:56"}, False),
+        ("20250715123256", {}, False),
+    ],
+)
+@pytest.mark.parametrize("source", ["name", "exif"])
+def test_a_name_and_tags_more_than_a_day_apart_are_a_flag(
+    name: str, tags: dict[str, str], expected: bool, source: str
+) -> None:
+    pattern = "{device}_{time:%Y%m%d%H%M%S%z}" if "+" in name else "{device}_{time:%Y%m%d%H%M%S}"
+    names = read_list({"names": [{"pattern": pattern, "time": source}], "zone": "UTC"}, "")
+    found = replace(names, earliest=datetime.min.replace(tzinfo=UTC)).read(f"gate_{name}.jpg", exif=tags)
+    if source == "exif" and find_exif_time(tags) is None:
+        assert isinstance(found, Unread)
+    else:
+        assert isinstance(found, Reading)
+        assert ("exif-disagrees" in found.flags) == expected
+
+
+def test_a_name_that_the_built_in_form_reads_is_compared_with_nothing() -> None:
+    found = read_list({}, "").read("gate_1763798400.jpg", exif={"DateTimeOriginal": "2015:07:15 12:32:56"})
+    assert isinstance(found, Reading)
+    assert found.flags == ()
 
 
 def test_a_picture_without_tags_has_none() -> None:
