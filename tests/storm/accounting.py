@@ -93,9 +93,9 @@ def find_processes(root: Path) -> list[str]:
 
 
 def shared_files() -> dict[str, int]:
-    """Inodes of the files in /dev/shm, by name."""
+    """Inodes of the files in /dev/shm, by name. Locks are files; folders there are other programs'."""
     with os.scandir("/dev/shm") as found:
-        return {one.name: one.inode() for one in found}
+        return {one.name: one.inode() for one in found if one.is_file(follow_symlinks=False)}
 
 
 def find_shared(before: Collection[str]) -> list[str]:
