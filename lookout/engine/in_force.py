@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from lookout.domain.identity import digest, references_digest
 from lookout.domain.pipeline import Pipeline, Select, Selection, Stage, load
@@ -28,13 +29,17 @@ class InForce:
         self.references = tuple(references)
         self.basis = digest("basis/1", stage.recipe, references_digest(self.references))
         """Digest of all that the stage's datums depend on beside their inputs: recipe and references."""
-        uses = stage.references
-        self._selection: Selection | None = None
-        if uses and uses.select:
-            prepare: Select = load(uses.select)
-            self._selection = prepare(self.references)
+        self._uses = stage.references
         self._recipe = stage.recipe
         self._digests: dict[tuple[str, ...], tuple[str, str]] = {}
+
+    @cached_property
+    def _selection(self) -> Selection | None:
+        """Prepared with the first datum: a run without one loads nothing of the stage."""
+        if not self.references or self._uses is None or self._uses.select is None:
+            return None
+        prepare: Select = load(self._uses.select)
+        return prepare(self.references)
 
     def select(self, key: str, group: str) -> Selected:
         """Choose what applies to the datum of this key, in this group."""
