@@ -18,7 +18,7 @@ from k8s.local.certificates import make_certificates
 from k8s.local.commands import CommandFailed, say
 from k8s.local.images import Images
 from k8s.local.node import Node
-from k8s.local.programs import programs, write_configuration
+from k8s.local.program_settings import programs, write_configuration
 from k8s.local.site import Refused, Site
 
 

@@ -21,7 +21,7 @@ from typing import Final
 
 from devkit.servers.pids import ProcessId
 from k8s.local.commands import CommandFailed, run, say, succeeds
-from k8s.local.programs import Program
+from k8s.local.program_settings import Program
 from k8s.local.site import CGROUP, HOST_IP, LINK, NODE, NODE_IP, PODS, SERVICES, WIRE, Refused, Site
 
 _CGROUPS: Final = Path("/sys/fs/cgroup")

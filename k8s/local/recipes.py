@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from k8s.local.programs import PAUSE_IMAGE
+from k8s.local.program_settings import PAUSE_IMAGE
 from k8s.local.site import ROOT, Site
 
 

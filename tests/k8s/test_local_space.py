@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from k8s.local.programs import write_configuration
+from k8s.local.program_settings import write_configuration
 from k8s.local.site import FREE_SPACE, Refused, Site
 
 _Usage = namedtuple("_Usage", "total used free")

@@ -1,5 +1,5 @@
 """Entries of a ledger as JSON arrays and back: the form of one line of an archive. A form is never changed in place:
-``archive.FORM`` is raised. Knows no file and no backend."""
+``file.FORM`` is raised. Knows no file and no backend."""
 
 from __future__ import annotations
 

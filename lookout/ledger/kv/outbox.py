@@ -1,4 +1,4 @@
-"""Alerts and who sends them. Which alert may do what is in ``delivery``; knows no channel.
+"""Alerts and who sends them. Which alert may do what is in ``ledger.rules.alerts``; knows no channel.
 
 An alert is one key by its id, one in the index of its state, in the order of creation, and one in that of its run. What
 a sender holds lies apart in the index, so that what a dead one left is found without looking at all that waits.

@@ -1,4 +1,4 @@
-"""The alerts of the SQLite ledger. Which alert may do what is in ``delivery``; knows no channel."""
+"""The alerts of the SQLite ledger. Which alert may do what is in ``ledger.rules.alerts``; knows no channel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs of the node with their flags and files. Knows no process and no namespace."""
+"""Settings of the node's programs, the kubelet's among them: flags and files. Knows no process and no namespace."""
 
 from __future__ import annotations
 
