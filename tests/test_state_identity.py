@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lookout.app.state_identity import STATE_FILE, STATE_NOTE, bind, check_servers
+from lookout.app.state_identity import STATE_FILE, STATE_NOTE, bind, check_identity, check_servers
 from lookout.domain.errors import Corrupt
 from lookout.ledger.sqlite import SqliteLedger
 from lookout.object_store.folder.store import FolderStore
@@ -60,5 +60,20 @@ def test_a_new_ledger_is_refused_beside_results_but_not_beside_the_status_of_the
         store.overwrite("plot", "index.html", b"page", "text/html")
         with pytest.raises(Corrupt, match="results in bucket plot"):
             check_servers(PIPELINE, ledger, store)
+    finally:
+        ledger.close()
+
+
+@pytest.mark.parametrize("damage", [b"\x00" * 32, b"\xff\xfe\x82", b"0123", b"<html>"])
+def test_a_damaged_id_is_named_with_what_to_do_and_an_empty_one_is_none(tmp_path: Path, damage: bytes) -> None:
+    ledger = SqliteLedger(tmp_path / "ledger.sqlite")
+    try:
+        bind(tmp_path, ledger)
+        (tmp_path / STATE_FILE).write_bytes(damage)
+        with pytest.raises(Corrupt, match=r"state\.id: expected 32 hexadecimal digits") as refused:
+            check_identity(tmp_path, ledger)
+        assert "Remove state.id" in refused.value.hint
+        (tmp_path / STATE_FILE).write_bytes(b"")
+        check_identity(tmp_path, ledger)
     finally:
         ledger.close()

@@ -6,6 +6,7 @@ every mail sent, again.
 
 from __future__ import annotations
 
+import re
 import uuid
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,9 @@ STATE_NOTE: Final = "state"
 STATE_FILE: Final = "state.id"
 LEDGER_FILE: Final = "ledger.sqlite"
 _REMEDY: Final = "fill it with `lookout ledger restore BACKUP`, or begin anew with `lookout ledger new`"
+
+_ID: Final = re.compile(rb"[0-9a-f]{32}")
+_ID_HINT: Final = f"Remove {STATE_FILE}: the next run writes it anew, with the id that the ledger has."
 
 
 def check_ledger_file(pipeline: Pipeline, folder: Path, ledger_file: Path, objects: Path) -> None:
@@ -96,9 +100,12 @@ def _has_results(store: ObjectStore, bucket: str) -> bool:
 
 def _read(folder: Path) -> str | None:
     try:
-        return (folder / STATE_FILE).read_text().strip() or None
+        id_ = (folder / STATE_FILE).read_bytes().strip()
     except FileNotFoundError:
         return None
+    if id_ and not _ID.fullmatch(id_):
+        raise Corrupt(str(folder / STATE_FILE), "32 hexadecimal digits", repr(id_[:40]), _ID_HINT)
+    return id_.decode("ascii") or None
 
 
 def _holds_something(folder: Path) -> bool:

@@ -293,7 +293,7 @@ def _read(what: str, text: str, build: Callable[[Any], T]) -> T:
     try:
         return build(_decode(text))
     except (ValueError, TypeError) as exc:
-        raise Corrupt(what, "what was written", f"{text[:80]!r} ({exc})") from exc
+        raise Corrupt(what, "what was written", f"{str(text)[:80]!r} ({exc})") from exc
 
 
 def _ref_fields(ref: ObjectRef) -> Sequence[str | int | None]:

@@ -29,6 +29,8 @@ log = get_logger(__name__)
 SPARE_LINES: Final = 1000
 """A file is written anew when more than so many lines, and a third of all, do not count."""
 HEAD_BYTES: Final = 100
+_NO_OTHER: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""A link in the place of the journal is not followed, and a pipe is not waited for."""
 _DONE: Final = (AlertState.SENT, AlertState.WRITTEN)
 
 
@@ -90,7 +92,7 @@ class _File:
     def read(self) -> None:
         """Take in what this and other processes have written since."""
         try:
-            with self._path.open("rb") as file:
+            with os.fdopen(os.open(self._path, os.O_RDONLY | _NO_OTHER), "rb") as file:
                 same = file.read(len(self._head)) == self._head
                 if not same or os.fstat(file.fileno()).st_size < self._read_to:  # written anew, or an older one
                     self._read_to, self._head, self.lines = 0, b"", _Lines()
@@ -115,7 +117,7 @@ class _File:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             while True:
-                descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_OTHER, 0o666)
                 with _locked(descriptor, fcntl.LOCK_SH):
                     if self._is(descriptor):
                         _write(descriptor, text)
@@ -127,7 +129,7 @@ class _File:
         """Write the file anew with those lines alone that count, unless somebody else uses it just now. The new file
         takes the place of the old one when it is on the disk, so a kill leaves either."""
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self._path, os.O_RDONLY | _NO_OTHER)
             with _locked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 if not self._is(descriptor):
                     return

@@ -206,3 +206,17 @@ def test_a_journal_that_cannot_be_written_stops_no_mail(tmp_path: Path, postbox:
     (tmp_path / "state").write_text("no folder")
     channel = JournaledChannel(postbox, tmp_path / "state" / "sent.jsonl")
     assert send(channel, letter("a")).state is AlertState.SENT
+
+
+def test_a_pipe_or_a_link_in_the_place_of_the_journal_holds_up_no_mail_and_nothing_is_written_outside(
+    tmp_path: Path, postbox: Postbox
+) -> None:
+    (tmp_path / "state").mkdir()
+    journal, outside = tmp_path / "state" / "sent.jsonl", tmp_path / "outside"
+    outside.write_text("kept")
+    os.mkfifo(journal)
+    assert send(open_channel(tmp_path, postbox), letter("a")).state is AlertState.SENT
+    journal.unlink()
+    journal.symlink_to(outside)
+    assert send(open_channel(tmp_path, postbox), letter("b")).state is AlertState.SENT
+    assert outside.read_text() == "kept"

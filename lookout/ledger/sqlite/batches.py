@@ -16,7 +16,7 @@ from lookout.ledger import codec
 from lookout.ledger.batches import LIVE, UNFINISHED, Batch, BatchLedger, BatchState
 from lookout.ledger.sqlite.claims import ClaimsPart
 from lookout.ledger.sqlite.database import select_in
-from lookout.ledger.sqlite.rows import next_number
+from lookout.ledger.sqlite.rows import next_number, read_state
 
 PAGE: Final = 500
 BATCHES_PAGE: Final = 50
@@ -182,7 +182,7 @@ class BatchesPart(ClaimsPart, BatchLedger):
                 f"SELECT state, count(*) FROM batches{condition} GROUP BY state",  # noqa: S608
                 named,
             ).fetchall()
-        return {BatchState(state): n for state, n in rows}
+        return {read_state(BatchState, state): n for state, n in rows}
 
     # --- the end of runs and of what is remembered ------------------------------------------------------------------
 
@@ -255,7 +255,7 @@ def _batch(row: tuple[Any, ...]) -> Batch:
             created_at_s=created_at_s,
             run=run,
             basis=basis,
-            state=BatchState(state),
+            state=read_state(BatchState, state),
             owner=owner,
             token=token,
             lease_end_s=lease_end_s,

@@ -23,7 +23,17 @@ from lookout.ledger.rules.slots import SlotState
 from lookout.ledger.sqlite.database import by_first, select_in
 from lookout.ledger.sqlite.outbox import find_alerts, save_alerts
 from lookout.ledger.sqlite.policy import PolicyTexts
-from lookout.ledger.sqlite.rows import MARK, SAVE_STATE, SLOT, Part, next_number, save_states, states_of, to_rows
+from lookout.ledger.sqlite.rows import (
+    MARK,
+    SAVE_STATE,
+    SLOT,
+    Part,
+    next_number,
+    read_change,
+    save_states,
+    states_of,
+    to_rows,
+)
 from lookout.object_store.port import Publish
 
 Name = tuple[str, str]
@@ -66,15 +76,8 @@ class CommitsPart(Part):
             sql = f"SELECT {columns} FROM changes WHERE {chosen} ORDER BY seq"  # noqa: S608 - likewise
             found = (row for row in connection.execute(sql, names) if (row[1], row[2]) not in without)
             rows = list(islice(found, max(0, limit)))
-            yield [_change(*change) for _, *change in rows]
+            yield [read_change(*change) for _, *change in rows]
             connection.executemany("DELETE FROM changes WHERE seq = ?", [(seq,) for seq, *_ in rows])
-
-
-def _change(bucket: str, key: str, sha256: str | None, size: int, version: str | None) -> Publish:
-    ref = None
-    if sha256 is not None:
-        ref = ObjectRef(bucket=bucket, key=key, sha256=sha256, size=size, version=version)
-    return Publish(bucket=bucket, key=key, ref=ref)
 
 
 class _UnitOfWork:

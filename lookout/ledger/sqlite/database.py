@@ -29,6 +29,7 @@ _DAMAGED: Final = frozenset(
     | {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG}
 )
 """With those that a statement of ours can only meet in a file whose tables or indexes are not what was written."""
+_NO_TEXT: Final = "bytes that are no text"
 _DENIED: Final = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
 _MAYBE_DENIED: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR})
 
@@ -223,6 +224,24 @@ class Database:
             raise self._error(exc) from exc
         except UnicodeEncodeError as exc:
             raise InputRejected(f"a name or text is not valid UTF-8: {exc.object[:80]!r}", str(self.path)) from exc
+        except UnicodeDecodeError as exc:  # in the words in which SQLite tells of a damaged schema
+            raise Corrupt(str(self.path), "an SQLite file as it was written", _NO_TEXT, DAMAGED_HINT) from exc
+        except (TypeError, ValueError, LookupError) as exc:
+            if damage := self._find_damage():
+                raise Corrupt(str(self.path), "an SQLite file as it was written", damage, DAMAGED_HINT) from exc
+            raise
+
+    def _find_damage(self) -> str | None:
+        """Return the first damage that SQLite finds in the file; None where it finds none. Reads the whole file."""
+        if self._connection is None:
+            return None
+        try:
+            ((found,),) = self._connection.execute("PRAGMA integrity_check(1)").fetchall()
+        except sqlite3.DatabaseError as exc:
+            return str(exc)
+        except UnicodeDecodeError:
+            return _NO_TEXT
+        return None if found == "ok" else " ".join(str(found).split())
 
     def _error(self, exc: sqlite3.DatabaseError) -> LookoutError:
         code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -31,7 +31,7 @@ from lookout.ledger.maintenance import (
 )
 from lookout.ledger.sqlite.database import select_in
 from lookout.ledger.sqlite.restore import Filler
-from lookout.ledger.sqlite.rows import SLOT, Part, to_rows
+from lookout.ledger.sqlite.rows import SLOT, Part, read_change, to_rows
 from lookout.object_store.port import Publish
 
 PAGE: Final = 500
@@ -127,11 +127,7 @@ class UpkeepPart(Part, UpkeepLedger):
 
 def _changes(connection: sqlite3.Connection) -> Iterator[Publish]:
     changes = "SELECT bucket, key, sha256, size, version FROM changes ORDER BY seq"
-    for bucket, key, sha256, size, version in connection.execute(changes):
-        ref = None
-        if sha256 is not None:
-            ref = ObjectRef(bucket=bucket, key=key, sha256=sha256, size=size, version=version)
-        yield Publish(bucket=bucket, key=key, ref=ref)
+    yield from (read_change(*row) for row in connection.execute(changes))
 
 
 def _to_named(bucket: str, rows: list[tuple[Any, ...]]) -> Iterator[Named]:

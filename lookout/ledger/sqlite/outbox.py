@@ -12,7 +12,7 @@ from lookout.ledger import codec
 from lookout.ledger.port import Delivered
 from lookout.ledger.rules import alerts as delivery
 from lookout.ledger.sqlite.database import select_in
-from lookout.ledger.sqlite.rows import Part
+from lookout.ledger.sqlite.rows import Part, read_state
 
 PAGE: Final = 500
 _COLUMNS: Final = "id, body, state, tries, doubts, due_at_s, message_id, error, settled_at_s"
@@ -100,7 +100,7 @@ class OutboxPart(Part):
             rows = connection.execute(
                 "SELECT state, count(*) FROM alerts WHERE ?1 IS NULL OR run = ?1 GROUP BY state", (run,)
             ).fetchall()
-        return {AlertState(state): count for state, count in rows}
+        return {read_state(AlertState, state): count for state, count in rows}
 
     def resend_alerts(self, ids: Collection[str]) -> int:
         with self._db.write() as connection:
@@ -165,7 +165,7 @@ def _alert(columns: Sequence[Any]) -> Alert:
     id_, body, state, tries, doubts, due_at_s, message_id, error, settled_at_s = columns
     return replace(
         codec.read_alert(id_, body),
-        state=AlertState(state),
+        state=read_state(AlertState, state),
         tries=tries,
         doubts=doubts,
         due_at_s=due_at_s,

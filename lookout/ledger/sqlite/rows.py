@@ -5,15 +5,19 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from lookout.domain.errors import Corrupt
-from lookout.domain.records import Record, State
+from lookout.domain.records import ObjectRef, Record, State
 from lookout.ledger import codec
-from lookout.ledger.port import Ledger
+from lookout.ledger.port import DAMAGED_HINT, Ledger
 from lookout.ledger.rules.slots import SlotState
 from lookout.ledger.sqlite.database import Database
+from lookout.object_store.port import Publish
+
+StateT = TypeVar("StateT", bound=StrEnum)
 
 SLOT: Final = """
     SELECT s.stage, s.key, s.state, s.dirty, s.token, s.owner, s.lease_end_s, s.tries, s.losses, s.suspect, s.cohort,
@@ -45,15 +49,17 @@ class Part(Ledger):
 
 
 def to_rows(found: Iterable[Sequence[Any]]) -> list[SlotState]:
-    """Return the slots of the rows of ``SLOT``, in their order."""
+    """Return the slots of the rows of ``SLOT``, in their order. Raises Corrupt."""
     table = list(found)
+    if other := next((columns[:2] for columns in table if type(columns[1]) is not str), None):
+        raise Corrupt("a row of the ledger", "stage and key", repr(other), DAMAGED_HINT)
     with_record = [(columns[_HASH], columns[0], columns[1], columns[_BODY]) for columns in table if columns[_HASH]]
     records, damage = _read_records(with_record)
     return [
         SlotState(
             stage,
             key,
-            _state(state),
+            read_state(State, state),
             records.get(hash_),
             dirty,
             token,
@@ -89,11 +95,23 @@ def _read_records(rows: Sequence[tuple[str, str, str, str]]) -> tuple[dict[str, 
     return records, damage
 
 
-def _state(value: str) -> State:
+def read_state(kind: type[StateT], value: str) -> StateT:
+    """Return the state that a column says. Raises Corrupt for a text that is none of this kind."""
     try:
-        return State(value)
+        return kind(value)
     except ValueError as exc:
-        raise Corrupt("a slot of the ledger", "a state", repr(value)) from exc
+        raise Corrupt("a row of the ledger", f"one of {', '.join(kind)}", repr(value), DAMAGED_HINT) from exc
+
+
+def read_change(bucket: str, key: str, sha256: str | None, size: int, version: str | None) -> Publish:
+    """Return a noted change of what is visible. Raises Corrupt."""
+    try:
+        ref = None
+        if sha256 is not None:
+            ref = ObjectRef(bucket=bucket, key=key, sha256=sha256, size=size, version=version)
+        return Publish(bucket=bucket, key=key, ref=ref)
+    except (TypeError, ValueError) as exc:
+        raise Corrupt("a change noted in the ledger", "a version of an object", str(exc), DAMAGED_HINT) from exc
 
 
 def states_of(rows: Collection[SlotState]) -> Iterator[tuple[object, ...]]:

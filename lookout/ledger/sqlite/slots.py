@@ -11,7 +11,7 @@ from lookout.domain.records import JsonObject, Slot, State
 from lookout.ledger import codec
 from lookout.ledger.port import RunRecord
 from lookout.ledger.sqlite.database import select_in
-from lookout.ledger.sqlite.rows import SLOT, Part, to_rows
+from lookout.ledger.sqlite.rows import SLOT, Part, read_state, to_rows
 
 PAGE: Final = 500
 
@@ -84,7 +84,7 @@ class ViewsPart(Part):
         with self._db.read() as connection:
             for stage in wanted:
                 if found := connection.execute(sql, (stage,)).fetchall():
-                    counts[stage] = {State(state): n for state, n in found}
+                    counts[stage] = {read_state(State, state): n for state, n in found}
         return counts
 
     def count_dirty(self, stage: str) -> int:
