@@ -41,6 +41,8 @@ STORE_USERS: Final = {
     "metrics": "metrics",
 }
 """The store's user in each Secret ``lookout-store-<name>``; ``lookout init`` gives it its rights."""
+HINTS_USERS: Final = ("minio", "intake")
+"""The users of NATS for hints: one publishes, one subscribes. The Secret of each is ``lookout-hints-<user>``."""
 LEDGER_ROLES: Final = ("validate", "object-detect", "threat-detect", "plot", "intake", "reader")
 """The roles of the ledger's users beside its operator; the Secret of each is ``lookout-ledger-<role>``."""
 _SENDGRID: Final = "SENDGRID_API_KEY"
@@ -102,6 +104,8 @@ def all_wanted(
     found["lookout-nats"] = Wanted(
         keys=("NATS_USER", "NATS_PASSWORD", "auth", "ca.crt"), make=lambda: _nats(_authority(kubectl))
     )
+    for user in HINTS_USERS:
+        found[f"lookout-hints-{user}"] = _hints(f"hints-{user}")
     return found
 
 
@@ -136,6 +140,10 @@ def _measuring(user: str) -> Wanted:
 
 def _ledger(user: str) -> Wanted:
     return _of(LOOKOUT_LEDGER_USER=lambda: user, LOOKOUT_LEDGER_PASSWORD=_password)
+
+
+def _hints(user: str) -> Wanted:
+    return _of(HINTS_USER=lambda: user, HINTS_PASSWORD=_password)
 
 
 def _tls(services: Sequence[str], kubectl: Kubectl) -> Wanted:

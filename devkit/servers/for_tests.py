@@ -1,4 +1,4 @@
-"""Real servers for tests, under one name: etcd, MinIO, certificates, and a network between that can be made bad.
+"""Real servers for tests, under one name: etcd, MinIO, NATS, certificates, and a network between that can be made bad.
 
 See ``devkit/servers`` for the servers and ``devkit/fakes/proxy.py`` for the network.
 """
@@ -7,6 +7,7 @@ from devkit.fakes.proxy import Proxy
 from devkit.servers.certificates import Certificates, make_certificates
 from devkit.servers.etcd import EtcdCluster, EtcdServer
 from devkit.servers.minio import MinioServer
+from devkit.servers.nats import NatsServer
 from devkit.servers.process import PortTaken, Server
 from devkit.servers.transfers import Transfers, make_host_key
 
@@ -15,6 +16,7 @@ __all__ = [
     "EtcdCluster",
     "EtcdServer",
     "MinioServer",
+    "NatsServer",
     "PortTaken",
     "Proxy",
     "Server",

@@ -1,7 +1,7 @@
 """A server as a child process: started, awaited until it answers, stopped, killed, frozen, and started again.
 
-Shared by etcd and MinIO. What a server is told, and how one sees that it is ready, is in their own modules. Secrets go
-to a child by its environment or by files, never by its arguments, which everybody on the machine can read.
+Shared by etcd, MinIO and NATS. What a server is told, and how one sees that it is ready, is in their own modules.
+Secrets go to a child by its environment or by files, never by its arguments, which everybody on the machine can read.
 """
 
 from __future__ import annotations

@@ -66,6 +66,7 @@ def main() -> None:
         ),
         check=lambda ledger: check_servers(pipeline, ledger, store),
         event_source=EventSource(url=own.post_to, token=own.post_token),
+        hints=own.hints,
     )
     way_in = None if own.senders is None else _way_in(own.senders, store, pipeline.inputs)
     intake = Intake(where, token=own.token, pace=own.pace, clock=time.time, nonce=uuid.uuid4().hex[:8], way_in=way_in)

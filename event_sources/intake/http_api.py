@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from event_sources.intake.metrics import Metrics
+from event_sources.intake.recent_versions import RecentVersions
 from event_sources.intake.recorder import Recorder
 from event_sources.intake.s3_events import MAX_BODY_BYTES, Happened, read_events
 from lookout.domain.errors import InputRejected, LookoutError
@@ -63,8 +64,10 @@ class IntakeApi:
         is_alive: Callable[[], bool],
         metrics: Metrics,
         answer_s: float,
+        recent: RecentVersions,
     ) -> None:
         self._token = token.encode()
+        self._recent = recent
         self._buckets, self._recorder, self._forward = buckets, recorder, forward
         self._is_alive, self._metrics, self._answer_s = is_alive, metrics, answer_s
 
@@ -102,7 +105,7 @@ class IntakeApi:
 
     async def _take(self, events: list[Happened], body: bytes) -> None:
         """Return when the ledger has all pictures, and the bus what else matters. Raises LookoutError."""
-        pictures = {event.key for event in events if event.bucket == self._buckets.pictures}
+        pictures = {event.key for event in events if event.bucket == self._buckets.pictures and not self._knows(event)}
         answers: list[Awaitable[None]] = [asyncio.wrap_future(self._recorder.take(key)) for key in pictures]
         if any(event.bucket in self._buckets.references for event in events):
             answers.append(asyncio.to_thread(self._forward, body))
@@ -110,9 +113,18 @@ class IntakeApi:
         for event in events:
             if event.bucket == self._buckets.pictures or event.bucket in self._buckets.references:
                 self._metrics.events.labels(event.bucket, event.kind).inc()
+                self._metrics.note_delay("durable", event.at_s)
             else:
                 self._metrics.ignored.labels("bucket").inc()
                 log.info("ignored", bucket=event.bucket, key=event.key)
+
+    def _knows(self, event: Happened) -> bool:
+        """Tell whether a hint, or a repeat of this event, has brought this very version into the ledger. The removal of
+        a version bears its name too, so it is looked at."""
+        known = event.kind == "created" and self._recent.has(event.key, event.version)
+        if known:
+            self._metrics.ignored.labels("known").inc()
+        return known
 
     def _check_token(self, request: Request) -> None:
         kind, _, given = request.headers.get("authorization", "").partition(" ")

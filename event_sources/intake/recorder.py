@@ -68,8 +68,8 @@ class _Seen:
 
 class Recorder:
     """Observes the objects that it is asked about, and records them. ``on_taken`` gets the keys that were recorded,
-    on another thread. ``check_ledger`` raises a LookoutError for a ledger that nothing may be entered into. From
-    ``start`` to ``stop``."""
+    on another thread; ``on_recorded`` an observation that the ledger has and the store still shows. ``check_ledger``
+    raises a LookoutError for a ledger that nothing may be entered into. From ``start`` to ``stop``."""
 
     def __init__(
         self,
@@ -81,8 +81,9 @@ class Recorder:
         on_taken: Callable[[Collection[str]], None],
         metrics: Metrics,
         check_ledger: Callable[[Ledger], None] = lambda _: None,
+        on_recorded: Callable[[Observation], None] = lambda _: None,
     ) -> None:
-        self._check_ledger = check_ledger
+        self._check_ledger, self._on_recorded = check_ledger, on_recorded
         self._open_ledger, self._pictures, self._readers = open_ledger, pictures, tuple(readers)
         self._clock, self._on_taken, self._metrics = clock, on_taken, metrics
         self._lock = threading.Lock()
@@ -153,6 +154,7 @@ class Recorder:
 
     def _compare(self, seen: Observation, answers: Sequence[Answer]) -> None:
         if self._pictures.is_still(seen):
+            self._on_recorded(seen)
             _settle(answers)
         else:
             self._observe(seen.key, answers)

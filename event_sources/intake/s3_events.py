@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
@@ -21,11 +22,14 @@ _KINDS: Final = {"ObjectCreated": "created", "ObjectRemoved": "removed"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Happened:
-    """Something happened to this object. ``bucket`` is its full name; ``kind`` is created, removed or other."""
+    """Something happened to this object. ``bucket`` is its full name; ``kind`` is created, removed or other.
+    ``version`` and ``at_s``, by the store's clock, are empty and None where the event says nothing usable."""
 
     bucket: str
     key: str
     kind: str
+    version: str = ""
+    at_s: float | None = None
 
 
 def read_events(body: bytes) -> list[Happened]:
@@ -46,16 +50,33 @@ def _read(where: str, record: object) -> Happened:
         bucket=_text(where, record, "s3", "bucket", "name"),
         key=_key(f"{where}.s3.object.key", _text(where, record, "s3", "object", "key")),
         kind=_KINDS.get(what, "other"),
+        version=_find(record, "s3", "object", "versionId") or "",
+        at_s=_instant(_find(record, "eventTime")),
     )
 
 
 def _text(where: str, record: object, *path: str) -> str:
+    found = _find(record, *path)
+    if found is None:
+        raise InputRejected("expected a text that is not empty", f"{where}.{'.'.join(path)}")
+    return found
+
+
+def _find(record: object, *path: str) -> str | None:
+    """Return a text that is not empty; None for anything else."""
     found = record
     for name in path:
         found = found.get(name) if isinstance(found, dict) else None
-    if not isinstance(found, str) or not found:
-        raise InputRejected("expected a text that is not empty", f"{where}.{'.'.join(path)}")
-    return found
+    return found if isinstance(found, str) and found else None
+
+
+def _instant(text: str | None) -> float | None:
+    """Return seconds since the epoch of a time with its zone; None for anything else."""
+    try:
+        read = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return None if read.tzinfo is None else read.timestamp()
 
 
 def _key(where: str, quoted: str) -> str:

@@ -9,23 +9,29 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 from starlette.applications import Starlette
 
 from event_sources.intake.connections import BoundedProtocol
 from event_sources.intake.dispatcher import Dispatcher, Pace
+from event_sources.intake.hints import HintReader
 from event_sources.intake.http_api import ANSWER_S, Buckets, IntakeApi
 from event_sources.intake.metrics import Metrics
 from event_sources.intake.picture_api import PictureApi, PictureProtocol, WayIn
+from event_sources.intake.recent_versions import RecentVersions
 from event_sources.intake.recorder import Pictures, Recorder
+from event_sources.intake.settings import HintSettings
 from event_sources.intake.workflow_trigger import EventSource
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Pipeline
 from lookout.filesystem.files import words
 from lookout.ledger.batches import BatchLedger
 from lookout.ledger.port import Ledger
+
+if TYPE_CHECKING:
+    from event_sources.intake.hint_listener import HintListener
 
 GRACE_S: Final = 7
 """How long posts that have come may take when it is told to end; with what follows it ends within ten seconds."""
@@ -45,6 +51,7 @@ class Where:
     event_source: EventSource
     check: Callable[[Ledger], None] = lambda _: None
     """Raises a LookoutError for a ledger that nothing may be entered into."""
+    hints: HintSettings | None = None
 
 
 class Intake:
@@ -67,7 +74,7 @@ class Intake:
         self._protocol = protocol
         self._side: _SideServer | None = None
         readers = [stage.name for stage in where.pipeline.readers(where.pipeline.inputs)]
-        self.metrics = Metrics()
+        self.metrics, self.recent = Metrics(clock), RecentVersions()
         self.dispatcher = Dispatcher(
             open_ledger=where.open_ledger,
             post=where.event_source.post_batch,
@@ -86,6 +93,7 @@ class Intake:
             clock=clock,
             on_taken=lambda keys: self.dispatcher.line.add(sorted(keys), clock()),
             metrics=self.metrics,
+            on_recorded=self.recent.add,
         )
         self.api = IntakeApi(
             token=token,
@@ -95,15 +103,24 @@ class Intake:
             is_alive=self._is_alive,
             metrics=self.metrics,
             answer_s=answer_s,
+            recent=self.recent,
         )
+        self._hints = None if where.hints is None else self._listener(where.hints, where.buckets.pictures)
         self.pictures = (
             None
             if way_in is None
             else PictureApi(way_in, on_kept=self.recorder.take, metrics=self.metrics, clock=clock)
         )
 
+    def _listener(self, hints: HintSettings, bucket: str) -> HintListener:
+        from event_sources.intake.hint_listener import HintListener  # NATS's client, which takes a while to load
+
+        reader = HintReader(bucket=bucket, recorder=self.recorder, recent=self.recent, metrics=self.metrics)
+        return HintListener(hints, reader, self.metrics)
+
     def _is_alive(self) -> bool:
-        return self.recorder.is_alive and self.dispatcher.is_alive and (self._side is None or self._side.is_alive)
+        others = [one for one in (self._side, self._hints) if one is not None]
+        return self.recorder.is_alive and self.dispatcher.is_alive and all(one.is_alive for one in others)
 
     def serve(self, listening: socket.socket, for_pictures: socket.socket | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then answer what has come and end, within ten seconds."""
@@ -124,6 +141,8 @@ class Intake:
         """Work and serve until the server is told to exit. Devices are served by ``for_pictures``."""
         self.recorder.start()
         self.dispatcher.start()
+        if self._hints is not None:
+            self._hints.start()
         if self.pictures is not None and for_pictures is not None:
             self._side = _SideServer(_Server(_config(self.pictures.app(), PictureProtocol)), for_pictures)
             if isinstance(server, _Server):
@@ -135,6 +154,8 @@ class Intake:
             if self._side is not None:
                 self._side.end()
                 self._side.join()
+            if self._hints is not None:
+                self._hints.stop(_STOP_S)
             self.dispatcher.stop(_STOP_S)
             self.recorder.stop(_STOP_S)
 

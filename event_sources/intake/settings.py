@@ -16,15 +16,34 @@ from lookout.ledger.batches import MAX_KEYS
 
 DEFAULT_LISTEN: Final = "127.0.0.1:12100"
 DEFAULT_PICTURES_LISTEN: Final = "127.0.0.1:12101"
+DEFAULT_SUBJECT: Final = "lookout.hints"
 
+_SERVER: Final = re.compile(r"(?:nats|tls)://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
+_SUBJECT: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _LISTEN: Final = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\]):([0-9]{1,5})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HintSettings:
+    """NATS server and subject on which MinIO publishes hints. ``server`` is ``nats://host:port``, or ``tls://`` where
+    the certificate is checked against ``ca``, or the system's authorities without it."""
+
+    server: str
+    subject: str
+    user: str
+    password: str = field(repr=False)
+    ca: str | None = None
+
+    @property
+    def is_tls(self) -> bool:
+        return self.server.startswith("tls:")
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntakeSettings:
     """``token`` is what whoever posts events must show, ``post_token`` what is shown to the EventSource at
     ``post_to``. ``senders`` is the file of the devices that may upload by HTTP; None if none may.
-    ``pictures`` is where they do."""
+    ``pictures`` is where they do. Without ``hints`` there are durable events only."""
 
     token: str = field(repr=False)
     post_to: str
@@ -34,11 +53,13 @@ class IntakeSettings:
     pace: Pace
     senders: Path | None
     pictures: tuple[str, int]
+    hints: HintSettings | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> IntakeSettings:
         """Read LOOKOUT_INTAKE_TOKEN, _POST_TO, _POST_TOKEN, _LISTEN, _SIZE, _AGE_S, _MOST, _AGAIN_S,
-        _DEVICE_TOKENS and _PICTURES_LISTEN. Raises InputRejected that names the variable and shows no secret."""
+        _DEVICE_TOKENS, _PICTURES_LISTEN and _HINTS*. Raises InputRejected that names the variable and shows no
+        secret."""
         host, port = _listen(environment, "LOOKOUT_INTAKE_LISTEN", DEFAULT_LISTEN)
         tokens = environment.get("LOOKOUT_INTAKE_DEVICE_TOKENS")
         usual = Pace()
@@ -50,6 +71,7 @@ class IntakeSettings:
             port=port,
             senders=Path(tokens) if tokens else None,
             pictures=_listen(environment, "LOOKOUT_INTAKE_PICTURES_LISTEN", DEFAULT_PICTURES_LISTEN),
+            hints=_hints(environment),
             pace=Pace(
                 size=int(_number(environment, "LOOKOUT_INTAKE_SIZE", usual.size, least=1, most=MAX_KEYS, whole=True)),
                 age_s=_number(environment, "LOOKOUT_INTAKE_AGE_S", usual.age_s, least=0, most=60),
@@ -59,11 +81,34 @@ class IntakeSettings:
         )
 
 
+def _hints(environment: Mapping[str, str]) -> HintSettings | None:
+    name = "LOOKOUT_INTAKE_HINTS"
+    server = environment.get(name)
+    if not server:
+        return None
+    if _SERVER.fullmatch(server) is None or not _is_port(urlsplit(server).netloc.rpartition(":")[2]):
+        raise InputRejected("expected nats://host:port or tls://host:port", name, "e.g. tls://nats:4222")
+    subject = environment.get(f"{name}_SUBJECT") or DEFAULT_SUBJECT
+    if _SUBJECT.fullmatch(subject) is None:
+        raise InputRejected("expected words of letters, digits, - and _ with points between", f"{name}_SUBJECT")
+    return HintSettings(
+        server=server,
+        subject=subject,
+        user=_token(environment, f"{name}_USER", "the user of NATS that may subscribe to hints"),
+        password=_token(environment, f"{name}_PASSWORD", "the password of that user"),
+        ca=environment.get(f"{name}_CA") or None,
+    )
+
+
 def _listen(environment: Mapping[str, str], name: str, usual: str) -> tuple[str, int]:
     listen = _LISTEN.fullmatch(environment.get(name) or usual)
-    if listen is None or int(listen[3]) > 65535:
+    if listen is None or not _is_port(listen[3]):
         raise InputRejected("expected host:port", name)
     return listen[1] or listen[2], int(listen[3])
+
+
+def _is_port(text: str) -> bool:
+    return int(text) <= 65535
 
 
 def _token(environment: Mapping[str, str], name: str, hint: str) -> str:

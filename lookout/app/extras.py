@@ -14,6 +14,7 @@ EXTRAS: Final = {
     "minio": "servers",
     "urllib3": "servers",
     "h11": "intake",
+    "nats": "intake",
     "python_multipart": "intake",
     "starlette": "intake",
     "uvicorn": "intake",

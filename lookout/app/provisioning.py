@@ -85,12 +85,15 @@ class Provisioner:
         made = make_passing_bucket(self.store, LOGS_BUCKET, keep_days=keep_days)
         return Prepared(name=made.bucket, full_name=made.full_name, done=made.done)
 
-    def notify(self, target: str) -> dict[str, tuple[str, ...]]:
-        """Let the buckets that others than the stages write tell the target; what was done, by bucket."""
-        from lookout.object_store.minio import notifications
+    def notify(self, target: str, hints: str | None = None) -> dict[str, tuple[str, ...]]:
+        """Let the buckets that others than the stages write tell the target, and that of the inputs give hints to the
+        other; what was done, by bucket."""
+        from lookout.object_store.minio.notifications import Target, notify
 
-        told = notifications.notify(self.store, [self.pipeline.inputs, *_references(self.pipeline).values()], target)
-        return {state.bucket: state.done for state in told}
+        wanted = {name: [Target(arn=target)] for name in (self.pipeline.inputs, *_references(self.pipeline).values())}
+        if hints is not None:
+            wanted[self.pipeline.inputs].append(Target(arn=hints, hints=True))
+        return {state.bucket: state.done for state in notify(self.store, wanted)}
 
     def user_name(self, role: Role) -> str:
         """Give the access key of a role's user."""

@@ -53,6 +53,9 @@ class _Users:
 @click.option("--logs", is_flag=True, help="Make the bucket for the logs of a cluster's workflows too.")
 @click.option("--notify", metavar="ARN", help="Notify this target of MinIO's of new pictures, models and rules.")
 @click.option(
+    "--hints", metavar="ARN", help="Beside --notify: give this target hints of new pictures, which may be lost."
+)
+@click.option(
     "--keep-days",
     type=click.IntRange(LEAST_KEEP_DAYS, MOST_KEEP_DAYS),
     default=DEFAULT_KEEP_DAYS,
@@ -77,6 +80,7 @@ def init(
     users: _Users,
     logs: bool,
     notify: str | None,
+    hints: str | None,
     keep_days: int,
     wait_s: int,
     as_json: bool,
@@ -88,6 +92,8 @@ def init(
     """
     if program.settings.store is None:
         raise InputRejected("is not set", "LOOKOUT_STORE", "buckets are made on a server; a state folder needs none")
+    if hints is not None and notify is None:
+        raise InputRejected("needs --notify too", "--hints", "a hint may be lost, so the events must be told beside it")
     users.check()
     store = open_minio(program.settings.store)
     provisioner = Provisioner(store=store, pipeline=program.pipeline, buckets=program.installation.buckets)
@@ -103,7 +109,7 @@ def init(
         made.append(provisioner.make_logs_bucket(keep_days))
     people = _make_users(provisioner, credentials, given, renew=users.renew)
     if notify is not None:
-        told = provisioner.notify(notify)
+        told = provisioner.notify(notify, hints)
         made = [replace(item, done=(*item.done, *told.get(item.name, ()))) for item in made]
     ledger = None if program.settings.ledger is None else program.settings.ledger.url
     if as_json:

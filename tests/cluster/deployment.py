@@ -24,7 +24,7 @@ from minio.error import S3Error
 from lookout.app.deployment import open_ledger, open_minio
 from lookout.config.settings import Settings
 from lookout.ledger.port import Ledger
-from lookout.object_store.minio.notifications import notify
+from lookout.object_store.minio.notifications import CONFIG_ID, Target, notify
 from tests.workflows.reading import Tree
 
 from .argo_kit import until
@@ -104,7 +104,8 @@ class Deployment:
             self._tell(before)
 
     def target(self) -> str:
-        (queue,) = self.store.get_bucket_notification("images").queue_config_list
+        queues = self.store.get_bucket_notification("images").queue_config_list
+        (queue,) = (one for one in queues if one.config_id == CONFIG_ID)
         return str(queue.queue).split(":")[-2]
 
     def _tell(self, target: str) -> None:
@@ -117,7 +118,11 @@ class Deployment:
             | {f"LOOKOUT_STORE_{name}": value for name, value in access.items()}
         )
         assert settings.store is not None
-        notify(open_minio(settings.store), ("images", "devices", "model", "rules"), f"arn:minio:sqs::{target}:webhook")
+        told = Target(arn=f"arn:minio:sqs::{target}:webhook")
+        wanted = {bucket: [told] for bucket in ("images", "devices", "model", "rules")}
+        if target == INTAKE:
+            wanted["images"].append(Target(arn="arn:minio:sqs::HINTS:nats", hints=True))
+        notify(open_minio(settings.store), wanted)
         if target != INTAKE:
             self.scale_intake(0)
 

@@ -239,8 +239,21 @@ def call(
     token: str | None = None,
     **more: str,
 ) -> Answered:
+    """One request to this machine; ``more`` are headers."""
+    return call_host("127.0.0.1", port, method, path, body, token, **more)
+
+
+def call_host(
+    host: str,
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | Iterator[bytes] | None = None,
+    token: str | None = None,
+    **more: str,
+) -> Answered:
     """One request; ``more`` are headers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection(host, port, timeout=30)
     headers = dict(more) | ({"Authorization": f"Bearer {token}"} if token is not None else {})
     try:
         connection.request(method, path, body, headers)

@@ -29,7 +29,7 @@ def body(**change: Any) -> bytes:
 )
 def test_an_event_says_what_happened(name: str, kind: str) -> None:
     (found,) = read_events(json.dumps(event("images", "a.jpg", name)).encode())
-    assert found == Happened(bucket="images", key="a.jpg", kind=kind)
+    assert found == Happened(bucket="images", key="a.jpg", kind=kind, version="v1")
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,29 @@ def test_a_key_is_unquoted(quoted: str, key: str) -> None:
     assert [one.key for one in read_events(json.dumps(event("images", quoted)).encode())] == [key]
 
 
+@pytest.mark.parametrize(
+    ("version", "at", "found"),
+    [
+        ("v2", "2025-11-22T08:00:00.250Z", ("v2", 1763798400.25)),
+        ("v2", "2025-11-22T09:00:00+01:00", ("v2", 1763798400.0)),
+        ("", "2025-11-22T08:00:00", ("", None)),
+        (None, "soon", ("", None)),
+        (7, 1763798400, ("", None)),
+    ],
+)
+def test_what_an_event_claims_of_version_and_time_is_read_or_left_out(version: Any, at: Any, found: Any) -> None:
+    made = event("images", "a.jpg")
+    made["Records"][0]["s3"]["object"]["versionId"] = version
+    made["Records"][0]["eventTime"] = at
+    (read,) = read_events(json.dumps(made).encode())
+    assert (read.version, read.at_s) == found
+
+
 def test_a_body_may_have_several_records() -> None:
     records = [*event("images", "a")["Records"], *event("rules", "b", "s3:ObjectRemoved:Delete")["Records"]]
     assert read_events(body(Records=records)) == [
-        Happened(bucket="images", key="a", kind="created"),
-        Happened(bucket="rules", key="b", kind="removed"),
+        Happened(bucket="images", key="a", kind="created", version="v1"),
+        Happened(bucket="rules", key="b", kind="removed", version="v1"),
     ]
 
 

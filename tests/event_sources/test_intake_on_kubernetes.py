@@ -12,6 +12,7 @@ from event_sources.argo import event_source, sensor
 from event_sources.intake.http_api import PATH
 from event_sources.intake.settings import IntakeSettings
 from event_sources.intake.workflow_trigger import EventSource
+from k8s.make_secrets import HINTS_USERS
 from lookout.ledger.batches import LIVE, Batch
 from tests.engine.world import World
 from tests.event_sources.intake_kit import POST_TOKEN, Play, serving_bus
@@ -117,6 +118,8 @@ def test_the_settings_are_what_an_intake_reads() -> None:
     assert str(read.senders) == f"{mount['mountPath']}/{devices['items'][0]['path']}"
     assert read.post_to == "http://uploads-eventsource-svc:12000"
     for one in CONTAINER["env"]:
+        if one["name"].startswith("LOOKOUT_INTAKE_HINTS_") and "valueFrom" in one:
+            assert one["valueFrom"]["secretKeyRef"]["name"] == "lookout-hints-intake"
         if one["name"].endswith("TOKEN"):
             assert one["valueFrom"]["secretKeyRef"] == {"name": "lookout-webhook", "key": "token"}
 
@@ -139,13 +142,38 @@ def test_the_service_leads_to_the_pod_and_minio_to_the_service_and_the_buckets_t
     assert told["MINIO_NOTIFY_WEBHOOK_ENDPOINT_INTAKE"] == f"http://intake:{spec['ports'][0]['port']}{PATH}"
     # As that of the EventSource in all else, with a queue of its own.
     base = {one["name"]: one.get("value") for one in container_of("StatefulSet", "minio")["env"]}
-    assert set(told) == {name.replace("_LOOKOUT", "_INTAKE") for name in base if name.endswith("_LOOKOUT")}
+    webhook = {name for name in told if "_WEBHOOK_" in name}
+    assert webhook == {name.replace("_LOOKOUT", "_INTAKE") for name in base if name.endswith("_LOOKOUT")}
     assert told["MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_INTAKE"] != base["MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_LOOKOUT"]
-    before, after = patches["Job"]
+    before, after, hints = patches["Job"]
     place = int(before["path"].rpartition("/")[2])
     assert container_of("Job", "init")["args"][place] == before["value"] == "--notify=arn:minio:sqs::LOOKOUT:webhook"
     assert (after["op"], after["path"]) == ("replace", before["path"])
     assert after["value"] == "--notify=arn:minio:sqs::INTAKE:webhook"
+    assert (hints["op"], hints["value"]) == ("add", "--hints=arn:minio:sqs::HINTS:nats")
+
+
+def test_hints_go_by_tls_from_minio_to_the_intake_without_a_queue_by_users_of_their_own() -> None:
+    patches = {one["target"]["kind"]: yaml.safe_load(one["patch"]) for one in kustomization("intake")["patches"]}
+    (minio,) = patches["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: one for one in minio["env"] if "_NATS_" in one["name"]}
+    said = {name.removeprefix("MINIO_NOTIFY_NATS_").removesuffix("_HINTS"): one for name, one in told.items()}
+    # With a queue they would wait for its clock; JetStream would have MinIO wait for an answer.
+    assert set(said) == {"ENABLE", "ADDRESS", "SUBJECT", "USERNAME", "PASSWORD", "TLS", "CERT_AUTHORITY"}
+    env = {one["name"]: one.get("value", "1") for one in CONTAINER["env"]}
+    read = IntakeSettings.from_environment(env).hints
+    assert read is not None
+    assert read.server == f"tls://{said['ADDRESS']['value']}"
+    assert (said["TLS"]["value"], said["SUBJECT"]["value"]) == ("on", read.subject)
+    assert {said[name]["valueFrom"]["secretKeyRef"]["name"] for name in ("USERNAME", "PASSWORD")} == {
+        "lookout-hints-minio"
+    }
+    assert said["CERT_AUTHORITY"]["value"] == read.ca == f"{minio['volumeMounts'][0]['mountPath']}/ca.crt"
+    nats = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in container_of("StatefulSet", "nats")["env"][1:]}
+    for user in HINTS_USERS:
+        for key in ("USER", "PASSWORD"):
+            there = nats[f"HINTS_{user.upper()}_{key}"]
+            assert there == {"name": f"lookout-hints-{user}", "key": f"HINTS_{key}"}
 
 
 def container_of(kind: str, name: str) -> dict[str, Any]:

@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 
 from event_sources.intake.dispatcher import Pace
-from event_sources.intake.settings import IntakeSettings
+from event_sources.intake.settings import HintSettings, IntakeSettings
 from lookout.domain.errors import InputRejected
 
 GIVEN = {
     "LOOKOUT_INTAKE_TOKEN": "the-token",
     "LOOKOUT_INTAKE_POST_TO": "http://uploads-eventsource-svc:12000",
     "LOOKOUT_INTAKE_POST_TOKEN": "the-other-token",
+}
+HINTS = {
+    "LOOKOUT_INTAKE_HINTS": "tls://nats:4222",
+    "LOOKOUT_INTAKE_HINTS_USER": "hints-intake",
+    "LOOKOUT_INTAKE_HINTS_PASSWORD": "the-password",
 }
 DOCS = Path(__file__).parents[2] / "docs" / "intake.md"
 
@@ -23,6 +28,7 @@ def test_two_tokens_and_an_address_are_enough() -> None:
     assert (read.token, read.post_to, read.post_token) == tuple(GIVEN.values())
     assert (read.host, read.port, read.pace) == ("127.0.0.1", 12100, Pace())
     assert (read.senders, read.pictures) == (None, ("127.0.0.1", 12101))
+    assert read.hints is None
     assert "token" not in repr(read)
 
 
@@ -35,11 +41,18 @@ def test_all_can_be_given_and_an_empty_value_is_as_if_not_given() -> None:
         "LOOKOUT_INTAKE_AGAIN_S": "1.5",
         "LOOKOUT_INTAKE_DEVICE_TOKENS": "/device-tokens/tokens.json",
         "LOOKOUT_INTAKE_PICTURES_LISTEN": "0.0.0.0:8081",
+        "LOOKOUT_INTAKE_HINTS_SUBJECT": "site1.hints",
+        "LOOKOUT_INTAKE_HINTS_CA": "/nats/ca.crt",
     }
+    more |= HINTS
     read = IntakeSettings.from_environment(GIVEN | more)
     assert (read.host, read.port) == ("::", 8080)
     assert read.pace == Pace(size=1000, age_s=0.0, most=1, again_s=1.5)
     assert (read.senders, read.pictures) == (Path("/device-tokens/tokens.json"), ("0.0.0.0", 8081))
+    assert read.hints == HintSettings(
+        server="tls://nats:4222", subject="site1.hints", user="hints-intake", password="the-password", ca="/nats/ca.crt"
+    )
+    assert "the-password" not in repr(read)
     assert IntakeSettings.from_environment(GIVEN | dict.fromkeys(more, "")) == IntakeSettings.from_environment(GIVEN)
 
 
@@ -64,16 +77,28 @@ def test_all_can_be_given_and_an_empty_value_is_as_if_not_given() -> None:
         ("AGE_S", "-1", "expected a number"),
         ("MOST", "0", "expected a whole number from 1 to 1000"),
         ("AGAIN_S", "inf", "expected a number from 1 to 3600"),
+        ("HINTS", "nats:4222", "expected nats://host:port or tls://host:port"),
+        ("HINTS", "nats://nats:99999", "expected nats://host:port or tls://host:port"),
+        ("HINTS", "nats://me:secret@nats:4222", "expected nats://host:port or tls://host:port"),
+        ("HINTS_SUBJECT", "lookout.>", "expected words of letters"),
+        ("HINTS_USER", "", "is not set"),
+        ("HINTS_PASSWORD", "", "is not set"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_name(name: str, value: str, said: str) -> None:
     with pytest.raises(InputRejected) as refused:
-        IntakeSettings.from_environment(GIVEN | {f"LOOKOUT_INTAKE_{name}": value})
+        IntakeSettings.from_environment(GIVEN | HINTS | {f"LOOKOUT_INTAKE_{name}": value})
     assert str(refused.value).startswith(f"LOOKOUT_INTAKE_{name}: {said}")
     assert "TOKEN" not in name or value not in str(refused.value) or not value
 
 
-@pytest.mark.parametrize("name", ["TOKEN", "POST_TO", "POST_TOKEN", "LISTEN", "SIZE", "AGE_S", "MOST", "AGAIN_S"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("TOKEN", "POST_TO", "POST_TOKEN", "LISTEN", "SIZE", "AGE_S", "MOST", "AGAIN_S"),
+        *("HINTS", "HINTS_USER", "HINTS_PASSWORD", "HINTS_CA", "HINTS_SUBJECT"),
+    ],
+)
 def test_each_is_documented(name: str) -> None:
     assert f"`LOOKOUT_INTAKE_{name}`" in DOCS.read_text(encoding="utf-8")
 

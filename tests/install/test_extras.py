@@ -14,7 +14,7 @@ from tests.install.conftest import ROOT
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 OF_THE_CORE = {"protobuf"}
 """A package that is there in any case: the extra only names its versions."""
-IMPORTED_AS = {"python-multipart": "python_multipart", "grpcio": "grpc", "paho-mqtt": "paho"}
+IMPORTED_AS = {"python-multipart": "python_multipart", "grpcio": "grpc", "nats-py": "nats", "paho-mqtt": "paho"}
 
 
 def test_each_package_of_an_extra_is_explained_by_that_extra() -> None:

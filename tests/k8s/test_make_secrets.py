@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from k8s.make_secrets import LEDGER_ROLES, STORE_USERS, all_wanted
+from k8s.make_secrets import HINTS_USERS, LEDGER_ROLES, STORE_USERS, all_wanted
 from lookout.app.provisioning import bucket_roles, ledger_roles
 from lookout.object_store.minio.metrics_token import metrics_token
 from lookout.object_store.minio.policies import LOGS
@@ -137,7 +137,13 @@ def test_they_are_made_once_and_shown_to_nobody(cluster: Cluster) -> None:
     values = [value for secret in made.values() for value in secret["stringData"].values()]
     for value in values:
         ledgers = {f"lookout-{role}" for role in LEDGER_ROLES}
-        assert value not in said or value in {*STORE_USERS.values(), *ledgers, "lookout", "lookout-root"}
+        assert value not in said or value in {
+            *STORE_USERS.values(),
+            *ledgers,
+            *(f"hints-{user}" for user in HINTS_USERS),
+            "lookout",
+            "lookout-root",
+        }
 
 
 def test_no_two_are_the_same_and_each_is_long(made: Cluster) -> None:
@@ -147,7 +153,7 @@ def test_no_two_are_the_same_and_each_is_long(made: Cluster) -> None:
         for key, value in secret["stringData"].items()
         if key.endswith(("PASSWORD", "SECRET_KEY", "API_KEY", "token"))
     ]
-    assert len(entries) == len(STORE_USERS) + len(LEDGER_ROLES) + 7
+    assert len(entries) == len(STORE_USERS) + len(LEDGER_ROLES) + len(HINTS_USERS) + 7
     assert len({value for _, value in entries}) == len(entries)
     assert all(len(value) > 48 for _, value in entries)
 

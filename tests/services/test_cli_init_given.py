@@ -206,6 +206,33 @@ def test_what_others_are_told_stays_and_ours_is_set_right(telling: Site) -> None
     assert {queue.config_id: len(queue.events) for queue in found} == {"theirs": 1, "lookout": 5}
 
 
+def test_hints_are_set_up_beside_the_events_for_new_pictures_only_and_end_without_the_option(
+    tmp_path: Path, new_minio: Callable[..., MinioServer]
+) -> None:
+    hints = "arn:minio:sqs::HINTS:nats"
+    targets = {
+        "MINIO_NOTIFY_WEBHOOK_ENABLE_LOOKOUT": "on",
+        "MINIO_NOTIFY_WEBHOOK_ENDPOINT_LOOKOUT": "http://127.0.0.1:1/uploads",
+        "MINIO_NOTIFY_NATS_ENABLE_HINTS": "on",
+        "MINIO_NOTIFY_NATS_ADDRESS_HINTS": "127.0.0.1:1",
+        "MINIO_NOTIFY_NATS_SUBJECT_HINTS": "lookout.hints",
+    }
+    site = Site(root=tmp_path, environment=new_minio(environment=targets).settings())
+
+    def told(bucket: str) -> dict[str, int]:
+        queues = site.store.connection.client.get_bucket_notification(bucket).queue_config_list
+        return {str(queue.queue): len(queue.events) for queue in queues}
+
+    assert "needs --notify too" in site.refused("init", "--hints", hints)
+    with_hints = ("init", "--notify", ARN, "--hints", hints, "--json")
+    made = site.lookout(*with_hints).json["buckets"]
+    assert [bucket["bucket"] for bucket in made if f"hints to {hints}" in bucket["done"]] == ["images"]
+    assert (told("images"), told("rules")) == ({ARN: 5, hints: 4}, {ARN: 5})
+    assert [bucket["done"] for bucket in site.lookout(*with_hints).json["buckets"]] == [[]] * len(BUCKETS)
+    site.lookout("init", "--notify", ARN)
+    assert told("images") == {ARN: 5}
+
+
 def test_a_target_that_the_server_has_not_is_refused(site: Site) -> None:
     line = site.refused("init", "--notify", ARN)
     assert "no such target" in line
