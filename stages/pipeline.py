@@ -52,13 +52,14 @@ PIPELINE: Final = Pipeline(
             references=UsesReferences(
                 bucket="rules",
                 accept="stages.threat_detect.rules.rules:accept",
+                context="stages.threat_detect.rules.rules:context",
                 select="stages.threat_detect.rules.select:select",
                 required=False,
             ),
         ),
         Stage(
             name="plot",
-            version=2,
+            version=3,
             prepare="stages.plot.core:prepare",
             reads=(Reads(role="threats", bucket="threat-detect", pattern="*.json"),),
             grouped=True,

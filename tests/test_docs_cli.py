@@ -130,6 +130,7 @@ def test_every_field_of_a_run_is_documented_and_no_other() -> None:
         invalid=(),
         ignored=0,
         silent_rules=(),
+        rule_notes=(),
         threats={},
         alerts={},
         refused=(),

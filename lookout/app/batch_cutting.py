@@ -15,7 +15,9 @@ from lookout.app.ranges import Range, invalidate_range
 from lookout.batches.cutter import BACKFILL, Cutter, abandoned, end_open, ensure_run, run_id
 from lookout.domain.identity import digest
 from lookout.domain.pipeline import Refused
+from lookout.domain.rule_fit.records import FitNote
 from lookout.ledger.batches import LIVE, UNFINISHED, Batch, BatchState
+from lookout.references.fit import FitReader
 from lookout.sources.reconcile import Reconciled
 
 NONE, RECENT, FULL = "none", "recent", "full"
@@ -55,6 +57,8 @@ class CutResult:
     workers: tuple[int, ...]
     seen: Reconciled | None
     refused: tuple[Refused, ...]
+    notes: tuple[FitNote, ...] = ()
+    """Notes on rules, where other references came into force."""
 
     @property
     def keys(self) -> int:
@@ -68,7 +72,7 @@ def cut_backlog(opened: Deployment, request: CutRequest, chosen: Range) -> CutRe
     run = request.run or ("" if request.kind == LIVE else run_id(time.time()))
     if run:
         ensure_run(ledger, run, time.time(), request.kind)
-    seen, refused = _look(opened, request.reconcile, run)
+    seen, refused, notes = _look(opened, request.reconcile, run)
     if request.force:
         invalidate_range(opened, request.stage, chosen, digest("invalidate/1", run or time.time_ns())[:16])
     end_open(ledger, [batch for batch in _left(opened, request, run) if _touches(opened, chosen, batch)])
@@ -89,17 +93,17 @@ def cut_backlog(opened: Deployment, request: CutRequest, chosen: Range) -> CutRe
     workers = _workers(opened, request, run, made)
     if run and not workers:
         ledger.close_run(run, "failed" if refused else "success", time.time(), {"batches": 0, "failed": 0})
-    return CutResult(run=run, batches=tuple(made), workers=workers, seen=seen, refused=tuple(refused))
+    return CutResult(run=run, batches=tuple(made), workers=workers, seen=seen, refused=tuple(refused), notes=notes)
 
 
-def _look(opened: Deployment, how: str, run: str) -> tuple[Reconciled | None, list[Refused]]:
+def _look(opened: Deployment, how: str, run: str) -> tuple[Reconciled | None, list[Refused], tuple[FitNote, ...]]:
     """Compare the store's buckets with the ledger and record what is new."""
     if how == NONE:
-        return None, []
+        return None, [], ()
     seen = take_pictures(opened, full=how == FULL)
-    _, refused = take_references(opened)
+    changed, refused = take_references(opened)
     keep_refused(opened.ledger, run, refused)
-    return seen, refused
+    return seen, refused, FitReader(opened.pipeline_in_force).look(opened.ledger) if changed else ()
 
 
 def _left(opened: Deployment, request: CutRequest, run: str) -> list[Batch]:

@@ -8,10 +8,11 @@ from lookout.app.deployment import Deployment, Program
 from lookout.app.health_checks import Check
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import MAIL, JsonObject
+from lookout.domain.rule_fit.records import FitNote, Kind
 from lookout.ledger.rules.alerts import WAITING
 
 
-def find_fault(program: Program, name: str) -> str | None:
+def find_fault(program: Program | Deployment, name: str) -> str | None:
     """Return why the channel cannot be opened; None if it can. Mail without a service becomes files, which is no
     fault."""
     settings = program.settings
@@ -51,6 +52,16 @@ def check_named(program: Program, opened: Deployment) -> Iterator[Check]:
             who = "rules in force name it" if name in rules else "alerts wait for it"
             hint = "set the variable where alerts are sent"
             yield Check(name="channel", ok=True, warning=True, found=f"{name}: {fault}; {who}", hint=hint)
+
+
+def channel_notes(opened: Deployment) -> Iterator[FitNote]:
+    """Give a note for each channel that a rule file names and that is not set up in this process, which sends."""
+    for reference in opened.ledger.references("rules"):
+        for name in sorted(named_in(reference.meta)):
+            fault = find_fault(opened, name)
+            if fault is not None:
+                what = f"the channel {name} is not set up here, so its alerts wait: {fault}"
+                yield FitNote(kind=Kind.CHANNEL, file=reference.name, rule=None, what=what)
 
 
 def rule_channels(opened: Deployment, bucket: str) -> set[str]:

@@ -18,7 +18,7 @@ def reporting(opened: Deployment, *, wanted: bool) -> Iterator[None]:
         yield
     finally:
         if wanted:
-            status_file(opened, opened.pipeline).report_once()
+            status_file(opened, opened.pipeline_in_force()).report_once()
 
 
 def status_file(opened: Deployment, pipeline: Pipeline) -> StatusFile:

@@ -17,6 +17,7 @@ from lookout.domain.records import LoadedReference, Reference
 from lookout.execution.executor import StageTimeoutError, WorkerDiedError
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.object_store.port import ObjectReader
+from lookout.references.fit import FitReader
 
 TRY: Final = "lookout.app.reference_checks:find_obstacle"
 
@@ -36,6 +37,16 @@ def check_references(opened: Deployment) -> Iterator[Check]:
         found = names if obstacle is None else f"{names}: {obstacle}"
         hint = f"give it again with --{bucket}" if obstacle is None else f"give another one with --{bucket}"
         yield Check(name=bucket, ok=there and obstacle is None, found=found, hint=hint)
+
+
+def check_fit(opened: Deployment) -> Iterator[Check]:
+    """Yield a warning for each thing in the rules in force that does not fit model, threshold and devices."""
+    notes = FitReader(opened.pipeline_in_force).look(opened.ledger)
+    if not notes:
+        yield Check(name="fit", ok=True, found="the rules fit the model and the devices")
+    for note in notes:
+        hint = "this rule can match nothing; see docs/rules.md" if note.without_effect else "see docs/rules.md"
+        yield Check(name="fit", ok=True, warning=True, found=note.sentence, hint=hint)
 
 
 def _try(opened: Deployment, stage: Stage, units: Sequence[Reference]) -> str | None:

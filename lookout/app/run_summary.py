@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from lookout.app.channel_checks import channel_notes
 from lookout.app.deployment import Deployment
 from lookout.domain.pipeline import Pipeline, Refused, device_of, silent_units
 from lookout.domain.records import Json, JsonObject, Record, State
+from lookout.domain.rule_fit.records import FitNote
 from lookout.ledger.port import Ledger
 from lookout.outbox.unsent import Unsent, find_unsent
+from lookout.references.fit import FitReader
 from lookout.runs.runner import Ran
 from lookout.sources.deletion_guard import ALLOW_HINT, Held, find_held
 from lookout.sources.unlistable import UNLISTABLE_HINT, find_unlistable
 from lookout.text import count, printable, table, when
 
 INVALID_SHOWN: Final = 10
+NOTES_SHOWN: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,7 @@ class Summary:
     pictures: int
     rules: int
     silent_rules: tuple[str, ...]
+    rule_notes: tuple[FitNote, ...]
     retracted: int
     held: Held | None
     unlistable: Mapping[str, str]
@@ -63,6 +68,7 @@ class Summary:
             "invalid": [dict(item) for item in self.invalid],
             "ignored": self.ignored,
             "silent_rules": list(self.silent_rules),
+            "rule_notes": [note.as_json() for note in self.rule_notes],
             "threats": self.threats,
             "alerts": self.alerts,
             "unsent": self.unsent.as_json(),
@@ -110,6 +116,8 @@ class Summary:
             parts += [f"Left alone, as they are no photographs: {count(self.ignored, 'file')}", ""]
         if self.silent_rules:
             parts += [f"Rules without a recipient, which tell nobody: {printable(', '.join(self.silent_rules))}", ""]
+        if self.rule_notes:
+            parts += ["Rules that do not fit:", *note_lines(self.rule_notes), ""]
         return parts
 
     def _findings(self) -> list[str]:
@@ -147,6 +155,13 @@ class Summary:
         if self.alerts["written"]:
             line += f"; SENDGRID_API_KEY is not set, so mails are files in {self.state / 'outbox'}"
         return line + "."
+
+
+def note_lines(notes: Sequence[FitNote], most: int = NOTES_SHOWN) -> list[str]:
+    """Tell of what does not fit, rules without any effect first."""
+    ordered = sorted(notes, key=lambda note: not note.without_effect)
+    lines = [f"  {printable(note.sentence)}" for note in ordered[:most]]
+    return lines + ([f"  and {len(notes) - most:,} more: --json names all"] if len(notes) > most else [])
 
 
 def unsent_lines(unsent: Unsent) -> list[str]:
@@ -206,6 +221,7 @@ def summarize(pipeline: Pipeline, opened: Deployment, ran: Ran, now_s: float) ->
         pictures=ledger.count_inputs(pipeline.inputs),
         rules=len(ledger.references("rules")),
         silent_rules=tuple(silent_units(ledger.references("rules"))),
+        rule_notes=(*FitReader(lambda: pipeline).look(ledger), *channel_notes(opened)),
         retracted=ran.taken.gone,
         held=find_held(ledger),
         unlistable=find_unlistable(ledger),

@@ -96,6 +96,8 @@ def cut(
     if workers_to is not None:
         _write(workers_to, json.dumps(result.workers))
     _tell_left(result.seen, result.refused)
+    for note in result.notes:
+        click.echo(f"does not fit: {printable(note.sentence)}", err=True)
     if as_json:
         echo_json(_as_json(result))
     elif not result.batches:
@@ -121,6 +123,7 @@ def _as_json(result: CutResult) -> JsonObject:
         "workers": result.workers,
         "reconciled": looked,
         "refused": [one.reason for one in result.refused],
+        "rule_notes": [note.as_json() for note in result.notes],
     }
 
 

@@ -19,7 +19,7 @@ import click
 from lookout.app.channel_checks import check_channels, check_named
 from lookout.app.deployment import Deployment, Program, find_obstacle
 from lookout.app.health_checks import Check, attempt
-from lookout.app.reference_checks import check_references
+from lookout.app.reference_checks import check_fit, check_references
 from lookout.app.run_summary import unsent_lines, watch_troubles
 from lookout.app.state_identity import LEDGER_FILE, STATE_FILE
 from lookout.cli.options import json_option, state_option
@@ -148,6 +148,7 @@ def _state(program: Program, path: Path, objects: bool) -> Iterator[Check]:
             yield Check(name="ledger", ok=True, found=f"{program.settings.ledger.url}, of a form that is known")
         yield _source(opened)
         yield from check_references(opened)
+        yield from check_fit(opened)
         failed = sum(states.get(State.FAILED, 0) for states in ledger.count_slots().values())
         yield Check(
             name="datums", ok=not failed, found=count(failed, "failed datum"), hint="lookout datums list --in failed"

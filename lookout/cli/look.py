@@ -12,6 +12,7 @@ from lookout.app.input_source import input_source
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json_line
 from lookout.domain.records import Observation
+from lookout.references.fit import FitReader
 from lookout.sources.input_source import InputSource
 from lookout.text import printable
 
@@ -63,4 +64,7 @@ def _reference(opened: Deployment, bucket: str) -> tuple[str, str | None]:
     changed, refused = take_references(opened, [bucket])
     if refused:
         return "refused", "; ".join(one.reason for one in refused)
-    return ("in force" if changed else "known"), None
+    if not changed:
+        return "known", None
+    notes = FitReader(opened.pipeline_in_force).look(opened.ledger)
+    return "in force", "; ".join(note.sentence for note in notes) or None

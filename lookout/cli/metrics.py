@@ -17,6 +17,7 @@ from lookout.domain.pipeline import Pipeline
 from lookout.filesystem.files import words
 from lookout.ledger.batches import BatchLedger
 from lookout.log import get_logger
+from lookout.references.fit import FitReader
 from lookout.reports.device_health import HealthReader
 from lookout.reports.status import look, pause_s
 from lookout.text import printable
@@ -54,13 +55,13 @@ def metrics(program: Program, once: bool, port: int, host: str, every_s: float, 
         ledger = opened.ledger
         measures = Measures(program.pipeline, follows=not once)
         if once:
-            health = HealthReader(program.pipeline)
-            measures.take(look(program.pipeline, ledger, time.time(), health=health), ledger)
+            health, fit = HealthReader(program.pipeline), FitReader(opened.pipeline_in_force)
+            measures.take(look(program.pipeline, ledger, time.time(), health=health, fit=fit), ledger)
             click.echo(measures.text(), nl=False)
             return
         _serve(measures, host, port)
         click.echo(f"http://{printable(host)}:{port}/metrics", err=True)
-        _follow(program.pipeline, measures, ledger, every_s)
+        _follow(program.pipeline, measures, ledger, FitReader(opened.pipeline_in_force), every_s)
 
 
 def _serve(measures: Measures, host: str, port: int) -> None:
@@ -75,12 +76,12 @@ def _serve(measures: Measures, host: str, port: int) -> None:
         ) from error
 
 
-def _follow(pipeline: Pipeline, measures: Measures, ledger: BatchLedger, every_s: float) -> NoReturn:
+def _follow(pipeline: Pipeline, measures: Measures, ledger: BatchLedger, fit: FitReader, every_s: float) -> NoReturn:
     was_up, health = True, HealthReader(pipeline)
     while True:
         began_s = time.monotonic()
         try:
-            measures.take(look(pipeline, ledger, time.time(), health=health), ledger)
+            measures.take(look(pipeline, ledger, time.time(), health=health, fit=fit), ledger)
         except Unavailable as error:
             measures.fail()
             if was_up:

@@ -12,14 +12,16 @@ from typing import Final
 import click
 
 from lookout.app.deployment import Deployment, Program
-from lookout.app.run_summary import unlistable_lines
+from lookout.app.run_summary import note_lines, unlistable_lines
 from lookout.app.source_checks import check_folder
 from lookout.cli.options import PASSES, PATH, PROBABILITY, gather, json_option, state_option
 from lookout.cli.output import echo_json
 from lookout.domain.errors import InputRejected
-from lookout.domain.pipeline import Pipeline, Refused
+from lookout.domain.pipeline import UNNAMED, Pipeline, Refused, device_of
 from lookout.domain.records import JsonObject, Observation, Reference
+from lookout.domain.rule_fit.records import FitNote
 from lookout.execution.process_pool import ProcessWorkers
+from lookout.references.fit import FitReader
 from lookout.reports.preview import Action, Item, plan, suppose
 from lookout.sources.deletion_guard import ALLOW_HINT, DeletionGuard
 from lookout.sources.folder import scan
@@ -81,11 +83,13 @@ def plan_command(
         pipeline = opened.pipeline_supposed(given.threshold, given.passes)
         references, refused = _references(opened, pipeline, given.paths())
         seen, warning = _look(opened, source, scan_own=look)
+        devices = {device_of(pipeline.group_of(one.key)) for one in seen if one.ref is not None} - {UNNAMED}
+        notes = FitReader(lambda: pipeline).look(opened.ledger, references, devices)
         items = list(plan(pipeline, opened.ledger, opened.store, seen=seen, references=references, now_s=time.time()))
     if as_json:
-        echo_json(_as_json(pipeline, items, refused, warning))
+        echo_json({**_as_json(pipeline, items, refused, warning), "rule_notes": [note.as_json() for note in notes]})
     else:
-        click.echo(_as_text(items, refused, warning, limit))
+        click.echo("\n".join([_as_text(items, refused, warning, limit), *_notes(notes)]))
 
 
 def _references(
@@ -184,6 +188,10 @@ def _as_text(items: Sequence[Item], refused: Sequence[Refused], warning: str | N
     if warning is not None:
         lines.append(f"A run would leave this to a person: {printable(warning)}")
     return "\n".join(lines)
+
+
+def _notes(notes: Sequence[FitNote]) -> list[str]:
+    return ["Rules that would not fit:", *note_lines(notes)] if notes else []
 
 
 def _verb(item: Item) -> str:

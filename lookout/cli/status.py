@@ -14,12 +14,13 @@ import click
 
 from lookout.app.deployment import Deployment, Program
 from lookout.app.device_words import describe
-from lookout.app.run_summary import unlistable_lines, unsent_lines, watch_troubles
+from lookout.app.run_summary import note_lines, unlistable_lines, unsent_lines, watch_troubles
 from lookout.batches.cutter import ordinary
 from lookout.cli.options import json_option, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_STOPPED, Unavailable
 from lookout.domain.pipeline import silent_units, unit_names
+from lookout.references.fit import FitReader
 from lookout.reports.device_health import DeviceHealth, HealthReader, as_json
 from lookout.reports.status import Backlog, Status, Waiting, look, pause_s
 from lookout.sources.deletion_guard import ALLOW_HINT
@@ -56,6 +57,7 @@ class Seen:
             "stages": {name: dict(row) for name, row in status.stages.items()},
             "in_force": {bucket: list(names) for bucket, names in self.in_force.items()},
             "silent_rules": self.silent_rules,
+            "rule_notes": [note.as_json() for note in status.rule_notes],
             "alerts": dict(status.alerts),
             "unsent": status.unsent.as_json(),
             "batches": dict(status.batches),
@@ -78,6 +80,8 @@ class Seen:
             lines.append(
                 f"          {printable(', '.join(self.silent_rules))}: without a recipient, so it tells nobody"
             )
+        if status.rule_notes:
+            lines += ["          do not fit:", *note_lines(status.rule_notes)]
         lines.append(f"alerts    {_numbers(status.alerts)}")
         lines += unsent_lines(status.unsent)
         lines.append(f"batches   {_numbers(status.batches)}")
@@ -124,7 +128,7 @@ def status(program: Program, state: Path | None, shown: int, follow: bool, every
     """
     with program.open(state) as opened:
         if not follow:
-            seen = _look(opened, shown, HealthReader(opened.pipeline))
+            seen = _look(opened, shown, HealthReader(opened.pipeline), FitReader(opened.pipeline_in_force))
             if as_json:
                 echo_json(seen.as_json())
             else:
@@ -136,7 +140,7 @@ def status(program: Program, state: Path | None, shown: int, follow: bool, every
             sys.exit(EXIT_STOPPED)  # that is how one ends it: nothing need be said
 
 
-def _look(opened: Deployment, shown: int, health: HealthReader) -> Seen:
+def _look(opened: Deployment, shown: int, health: HealthReader, fit: FitReader) -> Seen:
     ledger = opened.ledger
     return Seen(
         state=opened.path,
@@ -144,7 +148,7 @@ def _look(opened: Deployment, shown: int, health: HealthReader) -> Seen:
         in_force={bucket: unit_names(ledger.references(bucket)) for bucket in opened.installation.references},
         silent_rules=silent_units(ledger.references("rules")),
         ordinary=tuple(stage.name for stage in ordinary(opened.pipeline)),
-        status=look(opened.pipeline, ledger, time.time(), runs=shown, health=health),
+        status=look(opened.pipeline, ledger, time.time(), runs=shown, health=health, fit=fit),
     )
 
 
@@ -164,11 +168,11 @@ def _follow(opened: Deployment, shown: int, every_s: float, *, as_json: bool) ->
 def _looks(opened: Deployment, shown: int, every_s: float) -> Iterator[tuple[dict[str, object], str]]:
     """Yield one reading after the other, as JSON and as text; an error where the ledger does not answer, as it may
     again."""
-    health = HealthReader(opened.pipeline)
+    health, fit = HealthReader(opened.pipeline), FitReader(opened.pipeline_in_force)
     while True:
         began_s = time.monotonic()
         try:
-            seen = _look(opened, shown, health)
+            seen = _look(opened, shown, health, fit)
         except Unavailable as error:
             yield {"error": str(error)}, f"no answer: {printable(error)}"
             time.sleep(every_s)

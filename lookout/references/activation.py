@@ -80,7 +80,7 @@ class Proposal:
         _show(self._store, found.accepted)
         after = merge(self._before, found.accepted, refused)
         changed = _identity(after) != _identity(self._before)
-        if changed:
+        if changed or _meta(after) != _meta(self._before):
             self._ledger.enforce(self._uses.bucket, [after[name] for name in sorted(after)])
         if not refused:
             self._ledger.put_note(self._note, self._seen)
@@ -214,6 +214,11 @@ def _show(store: ObjectStore, units: Sequence[Reference]) -> None:
     refs = [ref for unit in units for ref in unit.files.values()]
     store.flush(refs)
     store.publish([Publish(bucket=ref.bucket, key=ref.key, ref=ref) for ref in refs])
+
+
+def _meta(references: Mapping[str, Reference]) -> dict[str, str]:
+    """Return what is kept of each unit beside its files, in one spelling: it is read back from JSON."""
+    return {name: json.dumps(unit.meta, sort_keys=True) for name, unit in references.items()}
 
 
 def _identity(references: Mapping[str, Reference]) -> dict[str, dict[str, str]]:

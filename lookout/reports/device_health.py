@@ -20,12 +20,12 @@ from lookout.domain.device_health.records import DAY_S, Day, Finding, Limits, Ob
 from lookout.domain.pipeline import UNNAMED, Pipeline
 from lookout.domain.records import Tally
 from lookout.ledger.port import Ledger
+from lookout.references.fit import PICTURES
 
 KEPT: Final = "device"
 """Kind of the policy's texts that keep a device's trouble; the device is the first part of the name."""
-PICTURES: Final = "pictures"
 INVALID: Final = "invalid"
-"""Names of counts, as the stage gives them that reads the pictures."""
+"""Name of a count, as the stage gives it that reads the pictures."""
 EVERY_S: Final = 60.0
 MOST_PICTURES: Final = 20_000
 MOST_OF_A_DAY: Final = 1000

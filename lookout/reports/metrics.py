@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -24,6 +24,8 @@ from lookout.batches.cutter import ordinary
 from lookout.domain.device_health.records import Kind
 from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import AlertState
+from lookout.domain.rule_fit.records import FitNote
+from lookout.domain.rule_fit.records import Kind as FitKind
 from lookout.ledger.port import Ledger
 from lookout.reports.device_health import DeviceHealth
 from lookout.reports.status import Status
@@ -143,8 +145,23 @@ def _metrics(status: Status) -> Iterator[Metric]:
         "Batches by state.",
         {(("state", state),): number for state, number in status.batches.items()},
     )
+    yield from _rules(status.rule_notes)
     if status.health is not None:
         yield from _health(status.health)
+
+
+def _rules(notes: Sequence[FitNote]) -> Iterator[Metric]:
+    kinds = Counter(one.kind for one in notes)
+    yield _gauge(
+        "lookout_rules_without_effect",
+        "Rules in force that can match nothing with this model and these devices.",
+        {(): len({(one.file, one.rule) for one in notes if one.without_effect})},
+    )
+    yield _gauge(
+        "lookout_rule_notes",
+        "Notes on rules in force that do not fit the model, the threshold or the devices, by kind.",
+        {(("kind", kind.value),): kinds[kind] for kind in FitKind if kind is not FitKind.CHANNEL},
+    )
 
 
 def _health(health: DeviceHealth) -> Iterator[Metric]:

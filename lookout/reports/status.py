@@ -17,9 +17,11 @@ from typing import Final
 from lookout.batches.cutter import ordinary
 from lookout.domain.pipeline import Pipeline, device_of
 from lookout.domain.records import Observation, Slot, State
+from lookout.domain.rule_fit.records import FitNote
 from lookout.ledger.batches import BatchLedger, BatchState
 from lookout.ledger.port import RunRecord
 from lookout.outbox.unsent import Unsent, find_unsent
+from lookout.references.fit import FitReader
 from lookout.reports.device_health import DeviceHealth, HealthReader
 from lookout.runs.change_feed import find_troubles
 from lookout.sources.deletion_guard import Held, find_held
@@ -73,13 +75,21 @@ class Status:
     unlistable: Mapping[str, str] = field(default_factory=dict)
     health: DeviceHealth | None = None
     """None unless a reader of it was given."""
+    rule_notes: Sequence[FitNote] = ()
+    """Empty too unless a reader of them was given."""
 
 
 def look(
-    pipeline: Pipeline, ledger: BatchLedger, now_s: float, *, runs: int = 0, health: HealthReader | None = None
+    pipeline: Pipeline,
+    ledger: BatchLedger,
+    now_s: float,
+    *,
+    runs: int = 0,
+    health: HealthReader | None = None,
+    fit: FitReader | None = None,
 ) -> Status:
-    """Return the status now, with so many of the newest runs, and the health of devices as the reader finds it. No
-    snapshot: numbers may differ by what happens meanwhile."""
+    """Return the status now, with so many of the newest runs, and the health of devices and the notes on rules as the
+    readers find them. No snapshot: numbers may differ by what happens meanwhile."""
     counts = ledger.count_slots([stage.name for stage in pipeline.stages])
     stages = {
         stage.name: {
@@ -102,6 +112,7 @@ def look(
         watch=find_troubles(ledger),
         unlistable=find_unlistable(ledger),
         health=None if health is None else health.look(ledger, now_s),
+        rule_notes=() if fit is None else fit.look(ledger),
     )
 
 

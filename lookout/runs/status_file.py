@@ -10,16 +10,18 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from lookout.domain.isolation import reason
 from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import Json, JsonObject, State
+from lookout.domain.rule_fit.records import FitNote
 from lookout.ledger.port import Ledger
 from lookout.log import get_logger
 from lookout.object_store.port import STATUS_KEY, ObjectStore
 from lookout.outbox.unsent import find_unsent
+from lookout.references.fit import FitReader
 from lookout.runs.change_feed import find_troubles
 from lookout.sources.deletion_guard import find_held
 
@@ -32,6 +34,7 @@ RENEW_S: Final = 60.0
 GRACE_S: Final = 3.0
 """Time that the last report of a process is given to be written."""
 LONGEST_REASON: Final = 300
+MOST_NOTES: Final = 5
 _PAUSE_SHARE: Final = 20
 _HEAD: Final = "lookoutStatus("
 _TAIL: Final = ");\n"
@@ -46,6 +49,9 @@ class StatusFile:
     ) -> None:
         self._pipeline, self._ledger, self._store, self._bucket = pipeline, ledger, store, bucket
         self._clock = clock
+        self._fit = FitReader(lambda: pipeline)
+        self._notes: tuple[FitNote, ...] = ()
+        self._logged: frozenset[FitNote] = frozenset()
         self._due_s = 0.0
         self._visible: JsonObject | None = None
         self._trouble: str | None = None
@@ -57,6 +63,7 @@ class StatusFile:
         if began_s < self._due_s:
             return
         self._report(watching=True, broken=False)
+        self._log_notes()
         took_s = time.monotonic() - began_s
         self._due_s = began_s + max(REPORT_S, _PAUSE_SHARE * took_s)
 
@@ -81,7 +88,9 @@ class StatusFile:
         if self._writer is not None and self._writer.is_alive():
             return
         try:
-            report = look(self._pipeline, self._ledger, self._clock(), watching=watching, broken=broken)
+            self._notes = self._fit.look(self._ledger)
+            now_s = self._clock()
+            report = look(self._pipeline, self._ledger, now_s, watching=watching, broken=broken, notes=self._notes)
             if self._visible is None or _is_news(report, self._visible):
                 # A daemon: the process ends though the store does not answer.
                 writer = threading.Thread(target=self._write, args=(report,), name="status-file", daemon=True)
@@ -101,6 +110,15 @@ class StatusFile:
         except Exception as exc:  # noqa: BLE001 - likewise; the next report is another go
             self._note(reason(exc))
 
+    def _log_notes(self) -> None:
+        """Log what has come to be noted on rules: of a watch nobody reads a summary while it lives."""
+        now = frozenset(self._notes)
+        for note in self._notes:
+            if note not in self._logged:
+                tell = log.error if note.without_effect else log.warning
+                tell("rules do not fit", note=note.sentence, without_effect=note.without_effect)
+        self._logged = now
+
     def _note(self, trouble: str | None) -> None:
         """Log trouble once, until it is another or over."""
         if trouble is not None and trouble != self._trouble:
@@ -108,7 +126,15 @@ class StatusFile:
         self._trouble = trouble
 
 
-def look(pipeline: Pipeline, ledger: Ledger, now_s: float, *, watching: bool, broken: bool) -> JsonObject:
+def look(
+    pipeline: Pipeline,
+    ledger: Ledger,
+    now_s: float,
+    *,
+    watching: bool,
+    broken: bool,
+    notes: Sequence[FitNote] = (),
+) -> JsonObject:
     """Give the report; its fields are documented in docs/page.md. Without trouble all but the first two are 0 or
     empty. It holds no address of a recipient."""
     unsent, held = find_unsent(ledger, now_s), find_held(ledger)
@@ -130,6 +156,9 @@ def look(pipeline: Pipeline, ledger: Ledger, now_s: float, *, watching: bool, br
         "held_back_since_s": None if held is None else held.since_s,
         "held_back_why": None if held is None else held.why,
         "watch": {name: number for name, number in find_troubles(ledger).items() if number},
+        "rule_notes": len(notes),
+        "rule_notes_said": [_without_addresses(note.sentence) for note in _gravest(notes)[:MOST_NOTES]],
+        "rules_without_effect": len({(note.file, note.rule) for note in notes if note.without_effect}),
     }
 
 
@@ -153,6 +182,10 @@ def _is_news(report: JsonObject, visible: JsonObject) -> bool:
     if not isinstance(now_s, float) or not isinstance(before_s, float | int):
         return True
     return {**visible, "at_s": now_s} != report or not 0 <= now_s - before_s < RENEW_S
+
+
+def _gravest(notes: Sequence[FitNote]) -> list[FitNote]:
+    return sorted(notes, key=lambda note: not note.without_effect)
 
 
 def _without_addresses(text: str | None) -> str | None:

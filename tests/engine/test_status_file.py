@@ -38,6 +38,9 @@ CALM = {
     "held_back_since_s": None,
     "held_back_why": None,
     "watch": {},
+    "rule_notes": 0,
+    "rule_notes_said": [],
+    "rules_without_effect": 0,
 }
 
 

@@ -26,6 +26,9 @@ EVERYTHING = {
     "held_back_since_s": FIRST_S - 2 * HOUR_S,
     "held_back_why": "30 of 60 pictures are gone",
     "watch": {"unwatched": 5},
+    "rule_notes": 3,
+    "rule_notes_said": ["home.json: rule 'people': the model has no class person: this rule can match nothing"],
+    "rules_without_effect": 1,
 }
 
 
@@ -67,6 +70,7 @@ def test_each_trouble_is_named_with_the_command_that_shows_more(visit: Open, pag
             "1 picture failed",
             "This page is not up to date",
             "The results of 30 pictures are kept though the pictures are gone",
+            "1 rule can match nothing",
             "Trouble with the watch",
         ]
         expect(banner).to_contain_text(
@@ -82,7 +86,9 @@ def test_each_trouble_is_named_with_the_command_that_shows_more(visit: Open, pag
             "lookout datums list --stage plot --in failed",
             "lookout status",
             "lookout status",
+            "lookout status",
         ]
+        expect(banner).to_contain_text("the model has no class person: this rule can match nothing; and 2 more.")
 
 
 def test_a_watch_that_is_silent_is_told_of_and_a_run_that_ended_is_not(visit: Open, page_file: Path) -> None:
@@ -119,6 +125,10 @@ def test_an_open_page_learns_of_trouble_and_of_its_end(chromium: Browser, page_f
     "text", ["<img src=x onerror=hacked()>", "</script><script>hacked()</script>", "\u2028\"'`${x}"]
 )
 def test_errors_are_shown_as_text(visit: Open, page_file: Path, text: str) -> None:
+    tell(page_file, rule_notes=1, rule_notes_said=[text], rules_without_effect=0)
+    page = visit(page_file)
+    expect(page.locator("#trouble b")).to_have_text("Rules do not fit the model or the devices")
+    expect(page.locator("#trouble li span").first).to_contain_text(text)
     tell(page_file, unsent=1, unsent_reason=text, held_back=1, held_back_since_s=FIRST_S, held_back_why=text)
     page = visit(page_file)
     expect(page.locator("#trouble li span").first).to_contain_text(text)

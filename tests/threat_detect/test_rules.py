@@ -78,8 +78,8 @@ def test_accepted_files_carry_what_select_needs() -> None:
     assert verdict.files == {"rules": rule_file({"devices": ["gate-*"]}, {"name": "other"})}
     assert verdict.meta == {
         "rules": [
-            {"name": "people", "user": "home@example.com", "devices": ["gate-*"]},
-            {"name": "other", "user": "home@example.com", "devices": ["*"]},
+            {"name": "people", "user": "home@example.com", "devices": ["gate-*"], "wanted": [[None, ["person"]]]},
+            {"name": "other", "user": "home@example.com", "devices": ["*"], "wanted": [[None, ["person"]]]},
         ]
     }
 
@@ -292,4 +292,7 @@ def test_the_original_form_without_a_recipient_finds_threats_and_tells_nobody() 
     assert (rule.user, rule.recipients) == ("nobody", ())
     (unit,) = accept({"rule.json": data})
     assert isinstance(unit, Accepted)
-    assert unit.meta["rules"] == [{"name": "rule", "user": "nobody", "devices": ["*"], "silent": True}]
+    wanted = [[None, [1]]]
+    assert unit.meta["rules"] == [
+        {"name": "rule", "user": "nobody", "devices": ["*"], "silent": True, "wanted": wanted}
+    ]

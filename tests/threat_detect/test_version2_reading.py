@@ -321,7 +321,8 @@ def test_more_than_40_rules_of_one_device_are_refused() -> None:
 def test_a_file_of_version_2_comes_into_force_with_what_planning_asks_for() -> None:
     (verdict,) = accept({"home.json": json.dumps(document()).encode()})
     assert isinstance(verdict, Accepted)
-    assert verdict.meta == {"rules": [{"name": "people", "user": "home", "devices": ["*"]}]}
+    rule = {"name": "people", "user": "home", "devices": ["*"], "wanted": [[None, ["person"]]]}
+    assert verdict.meta == {"rules": [rule]}
 
 
 def test_a_rule_of_another_file_of_any_version_is_not_given_twice() -> None:

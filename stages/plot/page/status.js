@@ -31,6 +31,11 @@ function troubles() {
   if (told.failed) add(`${some(told.failed, "picture")} failed`, "They were not taken through all stages. Each run tries them again.", "lookout datums list --in failed");
   if (told.failed_drawings) add("This page is not up to date", `${some(told.failed_drawings, "part")} of it could not be drawn.`, "lookout datums list --stage plot --in failed");
   if (told.held_back) add(`The results of ${some(told.held_back, "picture")} are kept though the pictures are gone`, `${told.held_back_why}, since ${ago(told.held_back_since_s)}. If they are meant to be gone, run once with --allow-deletions; if not, bring them back.`, "lookout status");
+  if (told.rule_notes) {
+    const mute = told.rules_without_effect;
+    const left = told.rule_notes - told.rule_notes_said.length;
+    add(mute ? `${some(mute, "rule")} can match nothing` : "Rules do not fit the model or the devices", `${told.rule_notes_said.join("; ")}${left > 0 ? `; and ${count(left)} more` : ""}.`, "lookout status");
+  }
   const words = { unwatched: "folder without events", missed: "file that no event told of", restarts: "restart", clock_jumps: "jump of the clock" };
   const watch = Object.entries(told.watch).map(([name, n]) => `${count(n)} × ${words[name] ?? name}`);
   if (watch.length) add("Trouble with the watch", `${watch.join(", ")}.`, "lookout status");

@@ -5,7 +5,7 @@ A refused file never takes part; what was in force under its name stays so. Know
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +13,10 @@ from pydantic import ValidationError
 
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Accepted, Refused
-from lookout.domain.records import Json
+from lookout.domain.records import JsonObject
+from lookout.domain.rule_fit.codec import EVERY_DEVICE, file_to_meta, rule_to_meta
+from lookout.domain.rule_fit.records import FileFacts, RuleFacts, Wish
+from stages import coco_labels as coco
 from stages.strict_json import path, printable, read, show
 from stages.threat_detect.rules.classes import ClassRef, check_coco_id, check_once, resolve
 from stages.threat_detect.rules.schema import MAX_NAME, ClassForm, OriginalForm, RuleForm, RulesForm, problems
@@ -27,6 +30,8 @@ NOBODY: Final = "nobody"
 NEXT_VERSION: Final = 2
 _ORIGINAL_FIELDS: Final = frozenset(OriginalForm.model_fields)
 _NOTES: Final = (".md", ".txt")
+_META_EDITION: Final = 2
+"""Raised when more is kept of a file: the same files are examined again then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +66,8 @@ class Rule:
 
 
 def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
-    """One verdict per rule file, in the order of the names; ``meta`` holds each rule's name, user, device globs, and
-    channels that are not mail.
+    """One verdict per rule file, in the order of the names; ``meta`` holds each rule's name, user, device globs,
+    channels that are not mail, and what it is compared with model and devices by.
 
     Rule files end with ``.json``. Hidden files and notes (``.md``, ``.txt``) get no verdict; anything else is refused,
     so that a ``rules.yaml`` is not passed over in silence. Never raises for a bad file.
@@ -74,27 +79,27 @@ def accept(files: Mapping[str, bytes]) -> list[Accepted | Refused]:
         if is_note(name):
             continue
         try:
-            rules = parse_rules(name, files[name])
+            found = parse_file(name, files[name])
+            rules = _rules_of(found)
             _check_others(rules, name, taken)
             of_version2 = _with_version2(of_version2, rules, name)
         except InputRejected as exc:
             verdicts.append(Refused(name=name, reason=str(exc)))
             continue
         taken.update((rule.identity, name) for rule in rules)
-        verdicts.append(Accepted(name=name, files={ROLE: files[name]}, meta={"rules": [_meta(rule) for rule in rules]}))
+        verdicts.append(Accepted(name=name, files={ROLE: files[name]}, meta=_meta_of(files[name], found)))
     return verdicts
+
+
+def context() -> str:
+    """Return what the ``meta`` of a file depends on beside its bytes."""
+    return f"meta {_META_EDITION}"
 
 
 def is_note(name: str) -> bool:
     """Tell whether a file among rule files is a note or hidden, and so no rule file."""
     last = name.rpartition("/")[2].lower()
     return last.startswith(".") or last.endswith(_NOTES)
-
-
-def parse_rules(name: str, data: bytes) -> tuple[Rule | Rule2, ...]:
-    """Return the rules of one file of any version. Raises InputRejected as ``parse_file`` does."""
-    found = parse_file(name, data)
-    return found if isinstance(found, tuple) else found.rules
 
 
 def parse_file(name: str, data: bytes) -> tuple[Rule, ...] | RuleFile2:
@@ -210,11 +215,52 @@ def _wanted(form: ClassForm, rule: RuleForm, place: tuple[int | str, ...], *, cu
     )
 
 
-def _meta(rule: Rule | Rule2) -> Mapping[str, Json]:
-    silent: Mapping[str, Json] = {} if rule.recipients else {"silent": True}
+def _meta_of(data: bytes, found: tuple[Rule, ...] | RuleFile2) -> JsonObject:
+    """Return what is kept of a file for planning, and for the comparison with model and devices."""
+    rules, of_coco = _rules_of(found), _names_coco(data)
+    ids = {one for rule in rules for wish in _wishes(rule) for one in wish.classes if isinstance(one, int)}
+    file = FileFacts(
+        file="",
+        rules=(),
+        sites={} if isinstance(found, tuple) else found.sites,
+        clocks=() if isinstance(found, tuple) else tuple(clock.devices for clock in found.clocks),
+        meanings={one: coco.NAMES[one] for one in sorted(ids) if of_coco},
+    )
+    return {"rules": [_meta(rule) for rule in rules], **file_to_meta(file)}
+
+
+def _names_coco(data: bytes) -> bool:
+    tree = read(data)
+    return isinstance(tree, dict) and tree.get("labels", "coco") == "coco"
+
+
+def _meta(rule: Rule | Rule2) -> JsonObject:
+    silent: JsonObject = {} if rule.recipients else {"silent": True}
     others = () if isinstance(rule, Rule) else rule.other_channels
-    channels: Mapping[str, Json] = {"channels": list(others)} if others else {}
-    return {"name": rule.name, "user": rule.user, "devices": list(rule.devices), **silent, **channels}
+    channels: JsonObject = {"channels": list(others)} if others else {}
+    zones = () if isinstance(rule, Rule) else rule.zones
+    facts = RuleFacts(
+        name=rule.name,
+        devices=rule.devices,
+        wishes=tuple(_wishes(rule)),
+        zones={zone.name: zone.devices for zone in zones if zone.devices != EVERY_DEVICE},
+    )
+    plain: JsonObject = {"name": rule.name, "user": rule.user, "devices": list(rule.devices)}
+    return {**plain, **silent, **channels, **rule_to_meta(facts)}
+
+
+def _wishes(rule: Rule | Rule2) -> Iterator[Wish]:
+    """Give the classes of a rule by the least score that they need."""
+    by_score: dict[float | None, list[int | str]] = {}
+    for wanted in rule.wanted:
+        named = wanted if isinstance(wanted, Wanted) else wanted.of_class
+        by_score.setdefault(wanted.min_score, []).append(str(named.label) if named.class_id is None else named.class_id)
+    for min_score, classes in by_score.items():
+        yield Wish(min_score=min_score, classes=tuple(classes))
+
+
+def _rules_of(found: tuple[Rule, ...] | RuleFile2) -> tuple[Rule | Rule2, ...]:
+    return found if isinstance(found, tuple) else found.rules
 
 
 def _stem(name: str) -> str:
