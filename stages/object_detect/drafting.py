@@ -55,9 +55,11 @@ def draft(file: str, sha256: str, export: Export, given: Given) -> Draft:
         got = ", ".join(f"{name} {list(array.shape)}" for name, array in export.outputs.items())
         hint = "name its labels with --labels" if labels is None else HINT
         raise InputRejected(f"no decoder reads the outputs {got}", file, hint)
-    if labels is None and form.labels == len(NAMES):
-        labels = tuple(NAMES.values())
-        assumed.append("labels: the 80 of COCO, as there are 80 score columns")
+    found = _coco_labels(form) if labels is None or labels == tuple(NAMES.values()) else None
+    if found is not None and found != labels:
+        labels = found
+        by = "the 80 of COCO" if len(found) == len(NAMES) else "COCO's at the places of their ids"
+        assumed.append(f"labels: {by}, as there are {len(found)} score columns")
     kind = _kind(export, form)
     usual = {} if kind is None else _USUAL[kind]
     chosen = {name: getattr(given, name) or usual.get(name) for name in ("color", "pixels", "resize")}
@@ -90,13 +92,25 @@ def draft(file: str, sha256: str, export: Export, given: Given) -> Draft:
 _USUAL: Final = {
     "Ultralytics": {"color": "RGB", "pixels": "0-1", "resize": "letterbox"},
     "YOLOX": {"color": "BGR", "pixels": "0-255", "resize": "letterbox-top-left"},
+    "RT-DETR by Ultralytics": {"color": "RGB", "pixels": "0-1", "resize": "stretch"},
+    "RF-DETR": {"color": "RGB", "pixels": "imagenet", "resize": "stretch"},
 }
+
+
+def _coco_labels(form: Form) -> tuple[str, ...] | None:
+    """Return the labels of COCO for so many score columns: its 80, or one for each number up to its greatest id, as
+    DETR and RF-DETR have them; None for another number of columns."""
+    if form.labels == len(NAMES):
+        return tuple(NAMES.values())
+    if form.decoder == "detr" and form.labels == max(NAMES) + 1:
+        return tuple(NAMES.get(number, f"unused {number}") for number in range(max(NAMES) + 1))
+    return None
 
 
 def _kind(export: Export, form: Form) -> str | None:
     if export.is_ultralytics:
-        return "Ultralytics"
-    return "YOLOX" if form.family == "yolox" else None
+        return "RT-DETR by Ultralytics" if form.family == "rtdetr" else "Ultralytics"
+    return {"yolox": "YOLOX", "rfdetr": "RF-DETR"}.get(form.family)
 
 
 def _remarks(form: Form, given: Given, export: Export, labels: tuple[str, ...]) -> Iterator[str]:

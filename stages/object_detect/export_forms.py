@@ -22,12 +22,16 @@ from stages.object_detect.onnx_errors import cause_of
 from stages.object_detect.onnx_model import TENSOR_TYPES, open_session
 from stages.object_detect.readings import Size, as_rows
 from stages.object_detect.runtime import find_provider
+from stages.object_detect.yolo_decoders import ROW_COLUMNS, is_end_to_end
 
 _GREY: Final = 114
 _OBJECTNESS: Final = 5
 _COCO_LABELS: Final = 80
 _STRIDES: Final = (8, 16, 32)
 _MOST_QUERIES: Final = 1000
+_RTDETR: Final = "RTDETRDecoder"
+_RFDETR: Final = {"dets", "labels"}
+"""Names of the outputs of RF-DETR by its own tools."""
 _DTYPES: Final = {kind: dtype for dtype, kind in TENSOR_TYPES.items()}
 
 
@@ -74,7 +78,7 @@ class Form:
     labels: int | None
     needs_nms: bool = True
     family: str = ""
-    """``yolox`` where the shape is that of YOLOX alone."""
+    """``yolox``, ``rtdetr`` of Ultralytics or ``rfdetr`` where the outputs are theirs alone."""
 
 
 def open_export(file: str, weights: bytes, size_px: Size | None) -> Export:
@@ -91,6 +95,9 @@ def open_export(file: str, weights: bytes, size_px: Size | None) -> Export:
         hint = "export it without a postprocessor" if len(inputs) > 1 else HINT
         raise InputRejected(f"expected one input for a picture, [1, 3, H, W] or [1, H, W, 3], got {got}", file, hint)
     (given,) = inputs
+    if isinstance(given.shape[0], int) and given.shape[0] != 1:
+        what = f"its input takes {given.shape[0]} pictures at once, expected 1"
+        raise InputRejected(what, file, "export it with batch 1, or with a dynamic batch")
     layout = "NHWC" if given.shape[3] == 3 and given.shape[1] != 3 else "NCHW"
     high, wide = given.shape[1:3] if layout == "NHWC" else given.shape[2:4]
     any_size = not (isinstance(high, int) and isinstance(wide, int))
@@ -136,12 +143,33 @@ def recognise(export: Export, labels: int | None) -> Form | None:
         ((name, array),) = arrays.items()
         if array.ndim != 3 or array.shape[0] != 1:
             return None
-        says_so = export.metadata.get("end2end", "").lower() == "true"
-        if says_so or (array.shape[2] == 6 and array.shape[1] <= _MOST_QUERIES and labels not in (1, 2)):
-            outputs: JsonObject = {"name": name, "format": "xyxy", "normalized": _is_normalized(array[0][:, :4])}
-            return Form(decoder="end-to-end", outputs={"predictions": outputs}, labels=None, needs_nms=False)
+        if _has_rows(export, array, labels):
+            normalized = _is_normalized(array[0][:, :4])
+            family = _family(export, normalized=normalized)
+            # RT-DETR gives centres and sizes; all others that end so give corners.
+            box = "cxcywh" if family else "xyxy"
+            outputs: JsonObject = {"name": name, "format": box, "normalized": normalized}
+            rows: JsonObject = {"predictions": outputs}
+            return Form(decoder="end-to-end", outputs=rows, labels=None, needs_nms=False, family=family)
         return _yolo(export, name, array, labels)
-    return _two(arrays) if len(arrays) == 2 else _tensorflow(arrays)
+    return _two(arrays, labels) if len(arrays) == 2 else _tensorflow(arrays)
+
+
+def _family(export: Export, *, normalized: bool) -> str:
+    """Return ``rtdetr`` for RT-DETR by Ultralytics: its metadata says so, or its boxes are 0 to 1, which those of no
+    YOLO of theirs are."""
+    is_rtdetr = export.is_ultralytics and (export.metadata.get("head") == _RTDETR or normalized)
+    return "rtdetr" if is_rtdetr else ""
+
+
+def _has_rows(export: Export, array: NDArray[Any], labels: int | None) -> bool:
+    """Tell whether the array holds rows of box, score and class: it says so, or has six columns that are nothing else.
+    Six columns of one or two labels may be scores, which the values tell."""
+    if export.metadata.get("end2end", "").lower() == "true":
+        return True
+    if array.shape[2] != ROW_COLUMNS or array.shape[1] > _MOST_QUERIES:
+        return False
+    return labels not in (1, 2) or is_end_to_end(array[0], export.input_px)
 
 
 def _yolo(export: Export, name: str, array: NDArray[Any], labels: int | None) -> Form | None:
@@ -161,9 +189,11 @@ def _yolo(export: Export, name: str, array: NDArray[Any], labels: int | None) ->
         return None
     activation = "none" if _are_scores(rows[:, 4:]) else "sigmoid"
     predictions: JsonObject = {"name": name, "arrangement": arrangement, "activation": activation}
-    boxes: JsonObject = {"format": "cxcywh", "normalized": _is_normalized(rows[:, :4])}
+    normalized = _is_normalized(rows[:, :4])
+    boxes: JsonObject = {"format": "cxcywh", "normalized": normalized}
     if before == 4:
-        return Form(decoder="yolov8", outputs={"predictions": {**predictions, **boxes}}, labels=labels)
+        family = _family(export, normalized=normalized)
+        return Form(decoder="yolov8", outputs={"predictions": {**predictions, **boxes}}, labels=labels, family=family)
     family = "yolox" if number == cells else ""
     if family and rows[:, :2].max(initial=0) < min(export.input_px) / 4:  # decoded centres reach the other edge
         grid = {**predictions, "strides": list(_STRIDES)}
@@ -171,21 +201,28 @@ def _yolo(export: Export, name: str, array: NDArray[Any], labels: int | None) ->
     return Form(decoder="yolov5", outputs={"predictions": {**predictions, **boxes}}, labels=labels, family=family)
 
 
-def _two(arrays: Mapping[str, NDArray[Any]]) -> Form | None:
-    """Boxes of a column for each side, and a table of scores: many rows are those of an SSD, few are queries."""
+def _two(arrays: Mapping[str, NDArray[Any]], labels: int | None) -> Form | None:
+    """Boxes of a column for each side, and a table of scores: many rows are those of an SSD, few are queries. With one
+    column more than labels the last one means "no object", as in the first DETR, or is not used, as in RF-DETR."""
     found = sorted(arrays.items(), key=lambda item: (item[1].shape[-1:] != (4,), "box" not in item[0].lower()))
     (boxes, places), (scores, table) = found
     if places.ndim != 3 or table.ndim != 3 or places.shape[1] != table.shape[1] or places.shape[-1] != 4:
         return None
     few = places.shape[1] <= _MOST_QUERIES
     activation = "none" if _are_scores(table[0]) else "sigmoid"
-    values: JsonObject = {"name": scores, "activation": activation, "background": "none"}
+    columns = table.shape[2]
+    is_rfdetr = set(arrays) == _RFDETR
+    last = few and labels is not None and labels + 1 == columns
+    if last and not is_rfdetr:
+        activation = "softmax"
+    values: JsonObject = {"name": scores, "activation": activation, "background": "last" if last else "none"}
     box: JsonObject = {"name": boxes, "format": "cxcywh" if few else "xyxy", "normalized": _is_normalized(places[0])}
     return Form(
         decoder="detr" if few else "ssd-decoded",
         outputs={"boxes": box, ("logits" if few else "scores"): values},
-        labels=table.shape[2],
+        labels=columns - last,
         needs_nms=not few,
+        family="rfdetr" if is_rfdetr else "",
     )
 
 

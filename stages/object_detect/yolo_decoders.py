@@ -35,7 +35,7 @@ from stages.object_detect.readings import (
     read_best,
 )
 
-_ROW_COLUMNS: Final = 6
+ROW_COLUMNS: Final = 6
 _STRIDES: Final = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 _ANCHORS: Final = (1, 3)
 _LARGEST_LOG: Final = 20.0
@@ -86,7 +86,7 @@ def decode_end_to_end(manifest: EndToEndManifest, outputs: Outputs, min_score: f
     """Read rows of box, score and class. Rows with the score 0 fill the array and are none."""
     spec = manifest.outputs.predictions
     array = outputs[spec.name]
-    check_shape(spec.name, array, (1, None, _ROW_COLUMNS), "rows of box, score and class")
+    check_shape(spec.name, array, (1, None, ROW_COLUMNS), "rows of box, score and class")
     rows = array[0]
     check_finite(spec.name, rows)
     reading = ScoreReading(name=spec.name, activation="none")
@@ -140,7 +140,7 @@ def _rows(
     expected = (1, columns, None) if first else (1, None, columns)
     check_shape(name, array, expected, said, _form_of(array.shape, arrangement, columns, before, input_px))
     rows = as_rows(array, arrangement)
-    if columns == _ROW_COLUMNS and not first and _is_end_to_end(rows, input_px):
+    if columns == ROW_COLUMNS and not first and is_end_to_end(rows, input_px):
         what = f"[1, {len(rows)}, 6] has rows of box, score and class, not of {columns - 4} scores"
         raise InputRejected(what, name, END_TO_END_HINT)
     return rows
@@ -151,7 +151,7 @@ def _form_of(shape: tuple[int, ...], arrangement: Arrangement, columns: int, bef
     if len(shape) != 3 or shape[0] != 1:
         return ""
     got, number = (shape[1], shape[2]) if arrangement == "channels-first" else (shape[2], shape[1])
-    if shape[2] == _ROW_COLUMNS and not (got == columns + 1 and _is_grid(shape[1], input_px)):
+    if shape[2] == ROW_COLUMNS and not (got == columns + 1 and _is_grid(shape[1], input_px)):
         return END_TO_END_HINT
     if before == 4 and columns + 1 in (got, number):
         return _OBJECTNESS_HINT
@@ -171,7 +171,7 @@ def _is_grid(rows: int, input_px: Size) -> bool:
     return any(rows == number * anchors for number in cells for anchors in _ANCHORS)
 
 
-def _is_end_to_end(rows: NDArray[Any], input_px: Size) -> bool:
+def is_end_to_end(rows: NDArray[Any], input_px: Size) -> bool:
     """Tell whether (N, 6) holds objects with their classes: whole numbers at the end, the best score first, and not as
     many as there are cells. Two class scores are never so in all rows."""
     if _is_grid(len(rows), input_px):

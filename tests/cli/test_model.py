@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stages.imaging.opencv import cv2
 from tests.object_detect.models import FIXTURES, ROOT, weights
 
 from .shell import THREAT, World
@@ -145,3 +146,95 @@ def test_check_refuses_what_a_run_would_refuse(empty_world: World) -> None:
     assert "spot.onnx: cannot be decoded as a picture" in said
     init(empty_world, "export_yolov8")
     assert "use tiles" in empty_world.refused("model", "check", "model/export_yolov8.json", "--passes", "64x64")
+
+
+@pytest.mark.parametrize(
+    ("fixture", "decoder", "outputs", "resize", "box"),
+    [
+        ("export_rtdetr", "end-to-end", {"format": "cxcywh", "normalized": True}, "stretch", [16, 4, 32, 12]),
+        ("export_rtdetr_scores", "yolov8", {"format": "cxcywh", "normalized": True}, "stretch", [16, 4, 32, 12]),
+        ("export_nms_one_label", "end-to-end", {"format": "xyxy", "normalized": False}, "letterbox", [12, 12, 20, 20]),
+    ],
+)
+def test_rows_of_an_export_are_read_as_its_makers_write_them(
+    empty_world: World, fixture: str, decoder: str, outputs: dict[str, Any], resize: str, box: list[float]
+) -> None:
+    said = init(empty_world, fixture)
+    manifest = said["manifest"]
+    assert (manifest["decoder"], manifest["input"]["resize"]["mode"]) == (decoder, resize)
+    assert outputs.items() <= manifest["outputs"]["predictions"].items()
+    (found,) = check(empty_world, fixture)
+    assert found["box"] == [side * 512 / 32 for side in box], "the photograph has 512 pixels on each side"
+
+
+def check(world: World, fixture: str) -> list[dict[str, Any]]:
+    """The objects that are found on a photograph of 512 x 512."""
+    said = world.lookout("model", "check", f"model/{fixture}.json", PHOTO, "--to", "o.jpg", "--json").json
+    objects: list[dict[str, Any]] = said["objects"]
+    return objects
+
+
+def test_an_export_of_rf_detr_has_cocos_labels_at_the_places_of_their_ids(empty_world: World) -> None:
+    said = init(empty_world, "export_rfdetr")
+    manifest = said["manifest"]
+    assert as_input(said)[:3] == ("RGB", 0.0039, "stretch")
+    assert manifest["input"]["std"] == [0.229, 0.224, 0.225]
+    assert "labels: COCO's at the places of their ids, as there are 91 score columns" in said["assumed"]
+    assert (len(manifest["labels"]), manifest["labels"][:3]) == (91, ["unused 0", "person", "bicycle"])
+    assert (manifest["labels"][90], manifest["class_ids"][90]) == ("toothbrush", 90)
+    (found,) = check(empty_world, "export_rfdetr")
+    assert (found["label"], found["class"]) == ("person", 1)
+
+
+def test_labels_that_are_one_less_than_the_columns_leave_the_last_one_to_no_object(empty_world: World) -> None:
+    labels = empty_world.root / "labels.txt"
+    labels.write_text("fox\nhare\n")
+    options = ("--labels", str(labels), "--color", "RGB", "--pixels", "imagenet", "--resize", "stretch")
+    logits = init(empty_world, "export_detr", *options)["manifest"]["outputs"]["logits"]
+    assert (logits["activation"], logits["background"]) == ("softmax", "last")
+    (found,) = check(empty_world, "export_detr")
+    assert (found["label"], found["score"]) == ("fox", 0.9951)
+
+
+def test_a_fixed_batch_is_refused_with_what_to_do(empty_world: World) -> None:
+    said = empty_world.refused("model", "init", given(empty_world, "export_batch"))
+    assert "its input takes 4 pictures at once, expected 1 (export it with batch 1, or with a dynamic batch)" in said
+
+
+@pytest.mark.parametrize(
+    ("fixture", "decoder", "resize"),
+    [
+        ("megadetector_v5", "yolov5", "letterbox"),
+        ("megadetector_v6_yolov9", "yolov8", "letterbox"),
+        ("megadetector_v6_yolov10", "end-to-end", "letterbox"),
+        ("megadetector_v6_rtdetr", "yolov8", "stretch"),
+    ],
+)
+def test_megadetector_finds_animals_in_an_infrared_picture_of_one_channel(
+    empty_world: World, fixture: str, decoder: str, resize: str
+) -> None:
+    world = empty_world
+    manifest = init(world, fixture)["manifest"]
+    assert (manifest["decoder"], manifest["input"]["resize"]["mode"]) == (decoder, resize)
+    assert manifest["labels"] == ["animal", "person", "vehicle"]
+    assert manifest["class_ids"] == [1001, 1, 1002], "no id of COCO means an animal or a vehicle"
+    put_infrared(world)
+    rule = {"name": "game", "user": "wood", "classes": ["animal"], "from": "a@example.com", "to": ["b@example.com"]}
+    (world.root / "rules.json").write_text(json.dumps({"labels": "custom", "rules": [rule]}))
+    done = world.run("--model", "model", "--rules", "rules.json")
+    assert (done["invalid"], done["rule_notes"], done["threats"]) == ([], [], {"porch": 1})
+
+
+def test_the_shipped_model_finds_a_person_in_an_infrared_picture_of_one_channel(empty_world: World) -> None:
+    put_infrared(empty_world)
+    assert empty_world.run()["invalid"] == []
+    report = json.loads(empty_world.results()["object-detect/porch/1763798400.json"])
+    assert "person" in {found["label"] for found in report["objects"]}
+
+
+def put_infrared(world: World) -> None:
+    """A photograph of one channel, as cameras write them at night."""
+    gray = cv2.imread(str(PHOTO), cv2.IMREAD_GRAYSCALE)
+    assert gray is not None
+    assert gray.ndim == 2
+    cv2.imwrite(str(world.photos / THREAT), gray)
