@@ -14,7 +14,7 @@ from lookout.app.health_checks import Check
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import Prepare, Stage, load, silent_units, unit_names
 from lookout.domain.records import LoadedReference, Reference
-from lookout.execution.executor import StageTimeoutError, WorkerDiedError
+from lookout.execution.executor import StageTimeoutError, WorkerDiedError, Workers
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.object_store.port import ObjectReader
 from lookout.references.fit import FitReader
@@ -33,7 +33,7 @@ def check_references(opened: Deployment) -> Iterator[Check]:
         if silent := silent_units(units):
             names += f"; tells nobody: {', '.join(silent)}"
         there = all(opened.store.has([ref for unit in units for ref in unit.files.values()]))
-        obstacle = _try(opened, stage, units) if there and units and stage.references.required else None
+        obstacle = _try_alone(opened, stage, units) if there and units and stage.references.required else None
         found = names if obstacle is None else f"{names}: {obstacle}"
         hint = f"give it again with --{bucket}" if obstacle is None else f"give another one with --{bucket}"
         yield Check(name=bucket, ok=there and obstacle is None, found=found, hint=hint)
@@ -49,15 +49,20 @@ def check_fit(opened: Deployment) -> Iterator[Check]:
         yield Check(name="fit", ok=True, warning=True, found=note.sentence, hint=hint)
 
 
-def _try(opened: Deployment, stage: Stage, units: Sequence[Reference]) -> str | None:
-    """Return the reason why the stage cannot be prepared with what is in force."""
+def _try_alone(opened: Deployment, stage: Stage, units: Sequence[Reference]) -> str | None:
     pool = ProcessWorkers(store=opened.store, size=1)
     try:
-        return cast("str | None", pool.call(TRY, stage, units, opened.store)())
-    except (StageTimeoutError, WorkerDiedError) as exc:
-        return f"when it was tried, {exc}"
+        return try_stage(opened, pool, stage, units)
     finally:
         pool.stop()
+
+
+def try_stage(opened: Deployment, workers: Workers, stage: Stage, units: Sequence[Reference]) -> str | None:
+    """Return the reason why the stage cannot be prepared, in a worker, with what is in force; None if it can."""
+    try:
+        return cast("str | None", workers.call(TRY, stage, units, opened.store)())
+    except (StageTimeoutError, WorkerDiedError) as exc:
+        return f"when it was tried, {exc}"
 
 
 def find_obstacle(stage: Stage, units: Sequence[Reference], store: ObjectReader) -> str | None:

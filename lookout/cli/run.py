@@ -9,27 +9,34 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
 
-from lookout.app.deployment import Deployment, Program, default_workers
+from lookout.app.deployment import DETECTION, Deployment, Program, default_workers
 from lookout.app.folder_watcher import FolderWatcher
 from lookout.app.page_status import status_file
 from lookout.app.process import stop_on_signals
+from lookout.app.reference_checks import try_stage
 from lookout.app.run_summary import Summary, summarize
 from lookout.app.service_manager import ServiceManager
 from lookout.app.source_checks import check_folder, check_sources
 from lookout.cli.options import NO_RETENTION, PATH, RunOptions, json_option, run_options, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputRejected, Unavailable
+from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import State
 from lookout.engine.report import Progress
+from lookout.execution.executor import Workers
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.runs.runner import Order, Ran, Runner
 from lookout.sources.deletion_guard import keep_retention
 from lookout.sources.ingest import IngestResult
 from lookout.text import count, printable
 from lookout.version import code_version
+
+OF_MODEL: Final = "model"
+"""Passes as the model in force names them."""
 
 
 @click.command(short_help="Process photographs through all stages, once.")
@@ -121,7 +128,7 @@ def _runner(
     on_turn: Callable[[], None] = lambda: None,
 ) -> Iterator[Runner]:
     program.check_channel()
-    pipeline = opened.pipeline_in_force(options.threshold, options.passes)
+    pipeline = opened.pipeline_supposed(options.threshold, options.passes)
     pool = ProcessWorkers(store=opened.store, size=options.workers or default_workers())
     try:
         runner = Runner(
@@ -134,6 +141,7 @@ def _runner(
             code=code_version(),
             bucket=opened.bucket,
             exclude=(opened.path.absolute(),),
+            on_references=partial(_adopt, opened, pipeline, pool, options),
             on_turn=on_turn,
             status_file=status_file(opened, pipeline),
             on_progress=tell,
@@ -142,6 +150,18 @@ def _runner(
         yield runner
     finally:
         pool.stop()
+
+
+def _adopt(opened: Deployment, pipeline: Pipeline, workers: Workers, options: RunOptions) -> None:
+    """Bring threshold and passes into force. Raises InputRejected, and brings none, for passes that the model in force
+    cannot do; those that the model itself names were tried with it."""
+    stage = pipeline.stage(DETECTION)
+    passes = stage.params.get("passes")
+    if passes not in (None, OF_MODEL):
+        obstacle = try_stage(opened, workers, stage, opened.ledger.references("model"))
+        if obstacle is not None:
+            raise InputRejected(f"the model in force cannot do {passes}: {obstacle}", "--passes", "give others")
+    opened.pipeline_in_force(options.threshold, options.passes)
 
 
 @contextmanager

@@ -96,6 +96,8 @@ class Runner:
     code: str
     bucket: Bucket | None = None
     exclude: tuple[Path, ...] = ()
+    on_references: Callable[[], None] = lambda: None
+    """Called when the references given are in force, before anything else is done; may raise LookoutError."""
     on_turn: Callable[[], None] = lambda: None
     """Called with each turn of a watch's loop, each second or so, in the loop's thread."""
     status_file: StatusFile | None = None
@@ -226,7 +228,9 @@ class Runner:
         ordinary = [stage for stage in self.pipeline.stages if not stage.grouped]
         if self.ledger.basis(ordinary[0].name) is None:
             self.workers.start([stage.prepare.partition(":")[0] for stage in ordinary])
-        return tuple(refused for proposal in proposals for refused in proposal.activate().refused)
+        refused = tuple(refused for proposal in proposals for refused in proposal.activate().refused)
+        self.on_references()
+        return refused
 
     def _intake(self) -> Intake:
         return Intake(

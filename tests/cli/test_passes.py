@@ -16,11 +16,9 @@ from click.testing import CliRunner
 from lookout.cli import cli
 from lookout.domain.identity import sha256
 from stages.installation import INSTALLATION
-from tests.object_detect.models import ROOT
+from tests.object_detect.models import ROOT, manifest_bytes, weights
 
 from .shell import World
-
-REPORT = "object-detect/porch/1763798400.json"
 
 
 def counts(said: Any) -> tuple[int, int]:
@@ -28,8 +26,8 @@ def counts(said: Any) -> tuple[int, int]:
     return said["stages"]["object-detect"]["success"], said["stages"]["object-detect"]["skipped"]
 
 
-def report(world: World) -> Any:
-    return json.loads(world.results()[REPORT])
+def report(world: World, name: str = "porch/1763798400") -> Any:
+    return json.loads(world.results()[f"object-detect/{name}.json"])
 
 
 def alert_ids(world: World) -> list[str]:
@@ -121,3 +119,35 @@ def test_a_model_that_was_shipped_before_gives_way_once_and_nobody_is_mailed_aga
     assert len(json.loads(world.results()[gate])["passes"]["done"]) == 2
     assert (world.letters(), alert_ids(world)) == (letters, alerts)
     assert counts(world.run()) == (0, 2)
+
+
+def put_fixed_model(world: World) -> None:
+    """A model whose input has one size."""
+    (world.root / "fixed").mkdir()
+    (world.root / "fixed" / "m.onnx").write_bytes(weights("yolov8"))
+    (world.root / "fixed" / "m.json").write_bytes(manifest_bytes("yolov8"))
+
+
+def test_passes_that_the_model_cannot_do_are_refused_before_any_work_and_do_not_stay(empty_world: World) -> None:
+    world = empty_world
+    world.put("gate_1763809200.jpg")
+    put_fixed_model(world)
+    given = ("run", "photos", "--state", "state", "--model", "fixed")
+    said = world.refused(*given, "--passes", "640x384")
+    assert "the model in force cannot do 640x384: " in said
+    assert "passes of another size need an input of any size" in said
+    with world.ledger() as ledger:
+        assert ledger.count_inputs("images") == 0
+    assert counts(world.run()) == (1, 0)
+    assert report(world, "gate/1763809200")["passes"]["chosen"] == "model"
+    assert counts(world.run("--passes", "tiles:2")) == (1, 0)
+
+
+def test_a_model_that_cannot_do_the_passes_in_force_is_told_before_any_work(empty_world: World) -> None:
+    world = empty_world
+    world.put("gate_1763809200.jpg")
+    put_fixed_model(world)
+    world.run("--passes", "640x384")
+    assert "cannot do 640x384" in world.refused("run", "photos", "--state", "state", "--model", "fixed")
+    assert "cannot do 640x384" in world.refused("run", "photos", "--state", "state")
+    assert counts(world.run("--passes", "model")) == (1, 0)
