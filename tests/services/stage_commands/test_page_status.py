@@ -42,7 +42,9 @@ def test_the_page_tells_of_an_unsent_alert_until_it_is_sent(site: Site, api: Sen
     ids = [line.split()[1] for line in site.lookout("alerts", "list", env=site.be("engine")).out.splitlines()]
     site.lookout("alerts", "resend", *ids, env=site.be("engine"))
     send(site, "--page-status", env=mail(api), code=0)
-    assert {**visible(site), "at_s": 0} == {**calm, "at_s": 0}
+    # The first report was written before any picture had come, so nothing was known of devices.
+    apart = dict.fromkeys(("at_s", "rule_notes", "rule_notes_said", "rules_without_effect"))
+    assert {**visible(site), **apart} == {**calm, **apart}
 
 
 def test_a_command_that_is_refused_reports_too_and_one_that_is_not_asked_does_not(site: Site) -> None:
