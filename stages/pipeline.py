@@ -42,7 +42,7 @@ PIPELINE: Final = Pipeline(
         ),
         Stage(
             name="threat-detect",
-            version=1,
+            version=2,
             prepare="stages.threat_detect.core:prepare",
             reads=(
                 Reads(role="picture", bucket="validate", pattern="valid/*", first_seen=True),

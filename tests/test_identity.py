@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -137,6 +138,11 @@ def test_the_order_of_inputs_references_tallies_and_members_makes_no_difference(
             references_digest(shuffled),
             group_digest(tallies, members),
         )
+
+
+def test_decisions_on_members_are_a_part_of_a_groups_identity():
+    kept, other = ([replace(MEMBERS[0], decisions=text), *MEMBERS[1:]] for text in ("[1]", "[2]"))
+    assert len({group_digest(TALLIES, some) for some in (MEMBERS, kept, other)}) == 3
 
 
 def test_lists_and_tuples_are_the_same_json():

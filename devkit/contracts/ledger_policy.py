@@ -57,6 +57,16 @@ def states(ledger: Ledger) -> dict[str, AlertState]:
 class PolicyContract:
     """Subclasses have a fixture ``bench``."""
 
+    def test_a_member_of_a_group_has_the_decisions_on_it(self, desk: Desk) -> None:
+        desk.settle("k", decided(verdict(desk.clock(), "k")))
+        desk.settle("bare", decided(key="bare"))
+        group = decided(key="k").record
+        assert group is not None
+        bare, judged = desk.ledger.members("s", group.group)
+        assert (bare.key, bare.decisions) == ("bare", None)
+        assert judged.decisions is not None
+        assert codec.decisions_from_json(judged.decisions) == decisions_on(desk.ledger, "k")
+
     def test_a_decision_its_group_and_its_alert_come_with_the_commit(self, desk: Desk) -> None:
         assert desk.settle("k", decided(verdict(desk.clock(), "k"))) is Settled.DONE
         (made,) = decisions_on(desk.ledger, "k")

@@ -70,10 +70,12 @@ def references_digest(references: Iterable[Reference]) -> str:
 
 def group_digest(tallies: Iterable[Tally], members: Iterable[Member]) -> str:
     """Return the input digest of a grouped datum: the manifest of its tallies and members, in the order of their
-    names."""
+    names. What the policy decided on a member is a part of it."""
+    members = list(members)
     sums = [[tally.group, _object(tally.counts), tally.last_at_s] for tally in sorted(tallies, key=lambda t: t.group)]
     parts = sorted([member.stage, member.key, member.hash] for member in members)
-    return digest("group/1", sums, parts)
+    decided = sorted([one.stage, one.key, one.decisions] for one in members if one.decisions is not None)
+    return digest("group/2", sums, parts, decided) if decided else digest("group/1", sums, parts)
 
 
 def _object(value: Mapping[str, int]) -> dict[str, Json]:

@@ -108,7 +108,8 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """One live datum of a group, as a grouped stage reads it: its key, identity, outputs and facts."""
+    """One live datum of a group, as a grouped stage reads it: its key, identity, outputs and facts, and the policy's
+    decisions on it as ``policy.codec`` writes them, None for none."""
 
     stage: str
     key: str
@@ -116,6 +117,7 @@ class Member:
     outputs: tuple[ObjectRef, ...] = ()
     facts: JsonObject = field(default_factory=dict)
     at_s: float | None = None
+    decisions: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

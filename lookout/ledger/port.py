@@ -251,7 +251,8 @@ class Ledger(ABC):
 
     @abstractmethod
     def members(self, stage: str, group: str) -> list[Member]:
-        """Return the live datums of one stage in one group that have outputs, in the order of their keys."""
+        """Return the live datums of one stage in one group that have outputs, in the order of their keys, with the
+        policy's decisions on them."""
 
     # --- outbox -----------------------------------------------------------------------------------------------------
 

@@ -6,16 +6,18 @@ knows no clock, no run and no store, so the same tallies and members give the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from lookout.domain.errors import InputRejected
 from lookout.domain.pipeline import OVERVIEW, Run
-from lookout.domain.records import Json, JsonObject, LoadedReference, Member, Output, Result, Work
+from lookout.domain.records import JsonObject, LoadedReference, Output, Result, Work
 from stages.plot import page
+from stages.plot.events import parts_of
 from stages.plot.summary import Summary, slots_of_colour, summarise
 
 PNG: Final = "image/png"
+SCRIPT: Final = "text/javascript; charset=utf-8"
 
 
 def prepare(params: JsonObject, references: Sequence[LoadedReference]) -> Run:
@@ -69,17 +71,11 @@ def _index(summary: Summary) -> JsonObject:
 
 
 def _partition(work: Work) -> Result:
-    """Return the gallery's part of one device and day; a group without a threat has none."""
-    entries = sorted((_entry(member) for member in work.members), key=lambda entry: str(entry["stem"]))
-    if not entries:
+    """Return the gallery's parts of one device and day; a group without a threat has none."""
+    if not work.members:
         return Result()
-    data = page.partition(work.key, {"threats": entries})
-    return Result(
-        outputs=(Output(key=f"data/{work.key}.js", data=data, content_type="text/javascript; charset=utf-8"),)
-    )
-
-
-def _entry(member: Member) -> Mapping[str, Json]:
-    """One threat as the page shows it: the facts of the datum, where its outputs are, and its identity."""
-    picture = next(ref for ref in member.outputs if ref.key.endswith(".jpg"))
-    return {**member.facts, "stem": picture.key.removesuffix(".jpg"), "datum": member.hash}
+    shown, others = parts_of(work.members)
+    parts = {f"data/{work.key}.js": page.partition(work.key, shown)}
+    if others is not None:
+        parts[f"data/{work.key}.others.js"] = page.partition(f"{work.key}.others", others)
+    return Result(outputs=tuple(Output(key=key, data=data, content_type=SCRIPT) for key, data in parts.items()))

@@ -22,7 +22,7 @@ from stages.threat_detect.drafts import About, draft
 from stages.threat_detect.local_time import local_time
 from stages.threat_detect.rules.rules import ROLE, Rule, Wanted, parse_file
 from stages.threat_detect.rules.select import watches
-from stages.threat_detect.rules.version2.matching import Picture, judge, misses, picture_of
+from stages.threat_detect.rules.version2.matching import Picture, judge, misses, picture_of, zones_of
 from stages.threat_detect.rules.version2.rule import Rule2, RuleFile2
 
 _VALID: Final = "valid/"
@@ -54,10 +54,20 @@ class _InForce:
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    """A rule that matches, with the places, in the list of objects, of those that matter to it."""
+    """A rule that matches, with the places, in the list of objects, of those that matter to it, and the names of the
+    zones in which these are."""
 
     item: _InForce
     matter: tuple[int, ...]
+    zones: tuple[str, ...] = ()
+
+    def plain(self) -> JsonObject:
+        """Return the rule as results name it; one of version 2 with what a page of events asks for."""
+        rule = self.item.rule
+        if isinstance(rule, Rule):
+            return self.item.plain()
+        more: JsonObject = {"severity": rule.severity, "gap_s": rule.policy.gap_s, "zones": list(self.zones)}
+        return {**self.item.plain(), **more}
 
 
 def prepare(params: JsonObject, references: Sequence[LoadedReference]) -> Callable[[Work], Result]:
@@ -109,13 +119,15 @@ class _ThreatDetect:
         for item in self.rules:
             if not watches(item.rule.devices, found.device):
                 continue
+            zones: tuple[str, ...] = ()
             if isinstance(item.rule, Rule):
                 matter = _matter(item.rule, found)
             else:
                 verdict, matter = _judge(item, item.rule, judged, picture.ref.sha256)
                 verdicts.append((item, verdict))
+                zones = zones_of(item.rule, judged, matter)
             if matter:
-                hits.append(_Hit(item, matter))
+                hits.append(_Hit(item, matter, zones))
         if not hits:
             return Result(at_s=found.captured_at_s, verdicts=tuple(verdict for _, verdict in verdicts))
         return _result(key, name, picture, found, hits, verdicts)
@@ -159,7 +171,7 @@ def _result(
     places = sorted(names_at)
     threats = [found.objects[place].plain() for place in places]
     labels = Counter(found.objects[place].label for place in places)
-    rules = [hit.item.plain() for hit in hits]
+    rules = [hit.plain() for hit in hits]
     document = {
         **found.tree,
         "threats": [{**found.objects_tree[place], "rules": names_at[place]} for place in places],

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from lookout.cli import cli
 from lookout.domain.policy.records import Code
 from stages.installation import INSTALLATION
-from stages.threat_detect.explain.sentences import MATCHES, SENTENCES, Seen, sentence_of
-from stages.threat_detect.explain.words import duration, percents, scores
+from stages.reason_codes.sentences import MATCHES, SENTENCES, Seen, sentence_of
+from stages.reason_codes.words import duration, percents, scores
 from stages.threat_detect.simulation.rulebook import rulebook_of
 from tests.policy.histories import BASE, rule_document
 from tests.policy.test_scenarios import SCENARIOS, files_of

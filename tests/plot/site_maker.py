@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from playwright.sync_api import Page, expect
 
 from devkit.fakes.memory_kv import memory_ledger
 from lookout.domain.identity import sha256
+from lookout.domain.policy import codec
+from lookout.domain.policy.records import Kept
+from lookout.domain.policy.verdicts import PictureDecision
 from lookout.domain.records import Member, ObjectRef, Tally, Work
 from lookout.object_store.port import STATUS_KEY
 from lookout.runs.status_file import look, render
@@ -23,6 +27,14 @@ from stages.plot.core import prepare
 
 MODEL = {"name": "ssdlite_mobilenet_v2_coco", "sha256": sha256(b"model")}
 RULE = {"name": "people at the door", "user": "ada", "key": "porch.json", "sha256": sha256(b"rule")}
+RULE2 = {
+    **RULE,
+    "name": "people at night",
+    "severity": "alarm",
+    "gap_s": 120.0,
+    "zones": ["drive"],
+    "sha256": sha256(b"rule 2"),
+}
 CLASS_IDS = {"person": 1, "bicycle": 2, "car": 3, "motorcycle": 4, "truck": 8, "dog": 18}
 
 
@@ -54,6 +66,32 @@ def threat(key: str, *labels: str, rules: Sequence[dict[str, Any]] = (RULE,), pi
     )
     identity = hashlib.sha256(b"datum" + key.encode()).hexdigest()
     return Member(stage="threat-detect", key=key, hash=identity, outputs=outputs, facts=facts, at_s=name.captured_at_s)
+
+
+def decided(member: Member, code: str, rule: dict[str, Any] = RULE2, place: str = "porch", **numbers: Any) -> Member:
+    """The same datum after the policy has decided on it, beside what it decided before; ``event`` is the picture that
+    opened its event."""
+    at_s = member.at_s or 0.0
+    summary = numbers.get("summary")
+    kept = Kept(code=code, at_s=at_s, decided_s=at_s + 3, place=place, summary=summary)
+    made = PictureDecision(
+        rule=(rule["user"], rule["name"]),
+        picture_sha256=sha256(member.key.encode()),
+        rule_sha256=rule["sha256"],
+        kept=kept,
+        numbers=numbers,
+    )
+    before = [] if member.decisions is None else codec.decisions_from_json(member.decisions)
+    return replace(member, decisions=codec.decisions_to_json([*before, made]))
+
+
+def visit_of(device: str, first_s: int, pictures: int, rule: dict[str, Any] = RULE2, **more: Any) -> list[Member]:
+    """Pictures of one event, five seconds apart, of which the first one is told."""
+    keys = [f"{device}_{first_s + 5 * n}.jpg" for n in range(pictures)]
+    told = decided(threat(keys[0], "person", rules=[rule]), "sent", rule, event=keys[0], **more)
+    by = {"event": keys[0], "told_by": keys[0], "told_at_s": float(first_s)}
+    rest = [decided(threat(key, "person", rules=[rule]), "merged_event", rule, **by, **more) for key in keys[1:]]
+    return [told, *rest]
 
 
 def tallies(members: Sequence[Member], **extra: dict[str, int]) -> tuple[Tally, ...]:

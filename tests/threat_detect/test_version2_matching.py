@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stages.threat_detect.rules.version2.matching import Picture, Thing, judge
+from stages.threat_detect.rules.version2.matching import Picture, Thing, judge, zones_of
 
 from .version2_made import BASE_S, picture, read, rule, thing
 
@@ -143,3 +143,14 @@ def test_the_first_correction_of_a_clock_holds() -> None:
     for device, expected in (("trail-1", BASE_S - 3600), ("old", BASE_S + 9), ("porch", BASE_S)):
         match = judge(file, file.rules[0], picture(thing(), device=device, received_at_s=BASE_S + 9))
         assert match.at_s == expected
+
+
+def test_the_zones_of_a_match_are_those_in_which_something_that_matters_is() -> None:
+    left = {"name": "left", "polygon": [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]}
+    right = {"name": "right", "polygon": [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]}
+    street = {"name": "street", "mode": "exclude", "polygon": [[0, 0], [1, 0], [1, 0.1], [0, 0.1]]}
+    (checked,) = read(rule(zones=[left, right, street])).rules
+    seen = picture(thing(box=(0.1, 0.2, 0.2, 0.8)), thing(box=(0.7, 0.2, 0.8, 0.8)))
+    assert zones_of(checked, seen, (0, 1)) == ("left", "right")
+    assert zones_of(checked, seen, (1,)) == ("right",)
+    assert zones_of(checked, seen, ()) == ()

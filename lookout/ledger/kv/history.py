@@ -16,6 +16,7 @@ from lookout.ledger.kv import keys, record_values, slot_values
 from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.port import Kv, Range
 from lookout.ledger.kv.tallies import Shard, Shards, read_at_part, read_each, read_shards
+from lookout.ledger.rules.decisions import DECISIONS
 
 PAGE = 100
 
@@ -165,6 +166,7 @@ class History:
             if kv.value == b"1"
         ]
         records = self.live_records([(stage, key) for key in found])
+        decisions = self._decisions(stage, [record.key for record in records if record.decided])
         return [
             Member(
                 stage=stage,
@@ -173,10 +175,16 @@ class History:
                 outputs=record.outputs,
                 facts=record.facts,
                 at_s=record.at_s,
+                decisions=decisions.get(record.key),
             )
             for record in sorted(records, key=lambda record: record.key)
             if record.group == group and record.outputs
         ]
+
+    def _decisions(self, stage: str, decided: Collection[str]) -> dict[str, str]:
+        """The policy's decisions on datums of a stage, by key."""
+        names = {self._space.name(keys.POLICY, DECISIONS, key, stage): key for key in decided}
+        return {names[name]: slot_values.load(kv, str) for name, kv in self._space.kv.get_many(names).items()}
 
 
 def read_makers(blocks: Iterable[Kv]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from lookout.domain.records import Member, Record, Tally
 from lookout.ledger import codec
+from lookout.ledger.rules.decisions import DECISIONS
 from lookout.ledger.sqlite.database import select_in
 from lookout.ledger.sqlite.rows import Part
 
@@ -78,6 +79,9 @@ class HistoryPart(Part):
                     (group, stage),
                 )
             )
+            sql = "SELECT first, body FROM policy WHERE kind = ? AND second = ? AND first IN ({})"
+            decided = [record.key for record in records if record.decided]
+            decisions = dict(select_in(connection, sql, [DECISIONS, stage], decided))
         return [
             Member(
                 stage=stage,
@@ -86,6 +90,7 @@ class HistoryPart(Part):
                 outputs=record.outputs,
                 facts=record.facts,
                 at_s=record.at_s,
+                decisions=decisions.get(record.key),
             )
             for record in records
         ]

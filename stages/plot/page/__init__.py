@@ -18,7 +18,7 @@ from lookout.domain.records import JsonObject
 
 _ESCAPES: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
 
-_PROGRAM: Final = ("base.js", "charts.js", "gallery.js", "detail.js", "status.js", "app.js")
+_PROGRAM: Final = ("base.js", "charts.js", "events.js", "gallery.js", "detail.js", "status.js", "app.js")
 """In the order in which they build on each other."""
 
 
@@ -29,7 +29,7 @@ def index(data: JsonObject) -> bytes:
 
 
 def partition(name: str, data: JsonObject) -> bytes:
-    """Return a script that hands the page the threats of one group, ``<device>/<day>``."""
+    """Return a script that hands the page the threats of one part, ``<device>/<day>`` or the others of it."""
     return f"lookoutPartition({_json(name)}, {_json(data)});\n".encode()
 
 

@@ -24,7 +24,7 @@ let drawn = null;
 
 async function draw() {
   const asked = wanted();
-  const filters = FILTERS.map((name) => asked[name]).join("\n");
+  const filters = [...FILTERS, HELD_TOO].map((name) => asked[name]).join("\n");
   if (filters !== drawn) {
     drawn = filters;
     drawFilters(asked);
@@ -42,6 +42,7 @@ function goTo(section) {
 
 for (const name of FILTERS) selects[name].addEventListener("change", () => { location.hash = address({ [name]: selects[name].value }); });
 byId("clear").addEventListener("click", () => { location.hash = ""; selects.device.focus(); });
+byId("held-too").addEventListener("click", () => { location.hash = address({ [HELD_TOO]: wanted()[HELD_TOO] ? "" : "1" }); });
 byId("more").addEventListener("click", () => fill(gallery));
 byId("detail").addEventListener("cancel", (event) => { event.preventDefault(); closeDetail(); });
 byId("detail").addEventListener("click", (event) => { if (event.target === byId("detail")) closeDetail(); });

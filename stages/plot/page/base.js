@@ -72,11 +72,13 @@ const STATUS_URL = /^status\.js\?t=\d+$/;
 // --- addresses -----------------------------------------------------------------------------------------------------
 
 const FILTERS = ["device", "class", "day"];
+/** Set where what was held back is shown too. */
+const HELD_TOO = "held";
 
 /** What the address asks for; unknown words in it mean nothing. */
 function wanted() {
   const asked = new URLSearchParams(location.hash.slice(1));
-  return Object.fromEntries([...FILTERS, "threat"].map((name) => [name, asked.get(name) ?? ""]));
+  return Object.fromEntries([...FILTERS, HELD_TOO, "threat"].map((name) => [name, asked.get(name) ?? ""]));
 }
 
 function address(changes) {

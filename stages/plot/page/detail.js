@@ -18,7 +18,14 @@ async function findThreat(stem) {
   if (!Number.isFinite(seconds) || Math.abs(seconds) > 8e12) return undefined;
   const day = iso(new Date(seconds * 1000));
   const part = parts.find((other) => other.device === device && other.day === day);
-  return part && (await load(part))?.find((threat) => threat.stem === stem);
+  if (!part) return undefined;
+  const there = await Promise.all(parts.filter((other) => other.day === day).map((other) => load(other, false)));
+  const shown = itemsOf(there.filter(Boolean), true).find((threat) => threat.stem === stem);
+  if (shown) return shown;
+  const picture = (await loadOthers(nameOfPart(part)))?.pictures.find((threat) => threat.stem === stem);
+  if (!picture) return undefined;
+  const events = joined(there.filter(Boolean).flatMap((one) => one.events));
+  return { ...picture, told: false, events: events.filter((event) => picture.judged.some((one) => ofEvent(event, one))) };
 }
 
 const closeButton = () => el("button", { type: "button", "data-close": true, "aria-label": "Close", onclick: closeDetail }, "✕");
@@ -41,7 +48,7 @@ function content(threat) {
       el("h2", { id: "detail-title" }, `${labelsOf(threat).join(", ")} at ${threat.device}`,
         el("small", null, el("time", { datetime: isoTime(threat.captured_at_s), title: `${local.format(threat.captured_at_s * 1000)} your time` }, `${stamp(threat.captured_at_s)} UTC`))),
       step(threat, -1, "Newer"), step(threat, 1, "Older"), closeButton()),
-    el("div", { class: "split" }, stage(threat), el("div", { class: "facts" }, ...objects(threat), ...rules(threat), ...proof(threat))),
+    el("div", { class: "split" }, stage(threat), el("div", { class: "facts" }, ...objects(threat), ...why(threat), ...threat.events.flatMap((event) => eventFacts(event, threat)), ...rules(threat), ...proof(threat))),
   ];
 }
 
@@ -94,7 +101,16 @@ function objects(threat) {
 function rules(threat) {
   return [
     el("h3", null, threat.rules.length === 1 ? "Rule it met" : "Rules it met"),
-    ...threat.rules.map((rule) => el("p", { class: "rule" }, rule.name, rule.user ? el("span", null, ` for ${rule.user}`) : "")),
+    ...threat.rules.map((rule) => el("p", { class: "rule" }, rule.name, rule.user ? el("span", null, ` for ${rule.user}`) : "", rule.severity ? el("span", null, `, ${rule.severity}`) : "", rule.zones.length ? el("span", null, `, in ${rule.zones.join(", ")}`) : "")),
+  ];
+}
+
+/** What became of this very picture, by each rule that decided on it. */
+function why(threat) {
+  if (!threat.judged.length) return [];
+  return [
+    el("h3", null, "What became of this picture"),
+    ...threat.judged.map((one) => el("p", { class: "rule" }, `${inWords(one.code)}: `, el("span", null, one.why))),
   ];
 }
 

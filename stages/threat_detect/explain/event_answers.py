@@ -11,10 +11,10 @@ from lookout.domain.policy.verdicts import PictureDecision
 from lookout.domain.records import Alert, JsonObject
 from lookout.ledger.port import Ledger
 from lookout.ledger.rules.decisions import GROUP, rule_text
+from stages.reason_codes.sentences import Seen, sentence_of
+from stages.reason_codes.words import duration, moment
 from stages.threat_detect.explain.gathering import kept_decisions
 from stages.threat_detect.explain.rule_files import RuleFiles
-from stages.threat_detect.explain.sentences import Seen, sentence_of
-from stages.threat_detect.explain.words import duration, moment
 from stages.threat_detect.rules.version2.rule import Rule2
 
 

@@ -12,10 +12,10 @@ from typing import Final
 from lookout.domain.policy.records import RuleId
 from lookout.domain.policy.verdicts import PictureDecision
 from lookout.domain.records import Alert, AlertState, Json, JsonObject
+from stages.reason_codes.sentences import MATCHES, Seen, sentence_of
+from stages.reason_codes.words import moment
 from stages.threat_detect.explain.gathering import PictureFacts
 from stages.threat_detect.explain.rule_files import FileRef, RuleFiles
-from stages.threat_detect.explain.sentences import MATCHES, Seen, sentence_of
-from stages.threat_detect.explain.words import moment
 from stages.threat_detect.rules.version2.matching import Miss, Picture, judge, misses
 from stages.threat_detect.simulation.rulebook import Entry
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 from lookout.domain.records import JsonObject, Record, Slot, State
+from stages.reason_codes.words import listed
 from stages.threat_detect.explain.gathering import OBJECT_DETECT, STAGES, THREAT_DETECT, VALIDATE, PictureFacts
-from stages.threat_detect.explain.words import listed
 
 _STATES: Final = {
     State.PENDING: "It waits to be processed.",

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from lookout.domain.records import JsonObject
-from stages.threat_detect.explain.sentences import Seen, sentence_of
+from stages.reason_codes.sentences import Seen, sentence_of
 from stages.threat_detect.replay.in_time import NO_RULE, UNKNOWN, Replayed, TimeReplay
 from stages.threat_detect.simulation.rulebook import Entry
 

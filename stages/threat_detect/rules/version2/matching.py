@@ -5,6 +5,7 @@ Knows no other picture: what was told before is the business of ``lookout.domain
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -186,6 +187,16 @@ def _wrong_place(rule: Rule2, thing: Thing, device: str) -> Miss | None:
 def _binds(zone: Zone, thing: Thing, device: str) -> bool:
     names_class = zone.classes is None or any(one.names(thing.class_id, thing.label) for one in zone.classes)
     return names_class and watches(zone.devices, device)
+
+
+def zones_of(rule: Rule2, picture: Picture, places: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of the rule's zones, but for excluded ones, in which an object at one of these places of the
+    picture is, in the order of the rule."""
+    things = [picture.things[place] for place in places]
+    includes = (zone for zone in rule.zones if zone.mode == "include")
+    return tuple(
+        zone.name for zone in includes if any(_binds(zone, one, picture.device) and is_in(zone, one) for one in things)
+    )
 
 
 def is_in(zone: Zone, thing: Thing) -> bool:

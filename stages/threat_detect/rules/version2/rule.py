@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from lookout.domain.policy.records import Policy
 from lookout.domain.records import MAIL
@@ -94,6 +95,11 @@ class Rule2:
         return self.user, self.name
 
     @property
+    def zone(self) -> ZoneInfo:
+        """The zone of its times."""
+        return self.clock.zone
+
+    @property
     def timezone(self) -> str:
         """IANA name of the zone of its times."""
         return self.clock.zone.key or "UTC"
@@ -112,6 +118,10 @@ class Rule2:
     def mail_sender(self) -> str:
         """The sender of the first mail channel; a rule that escalates has one."""
         return next((channel.sender for channel in self.channels if channel.channel == MAIL), "")
+
+    def find_quiet(self, at_s: float) -> tuple[int, int] | None:
+        """Return start and end, in seconds of the day, of the first quiet time that holds at this moment."""
+        return next(((span.start_s, span.end_s) for span in self.quiet if self.clock.holds(span, at_s)), None)
 
     def until(self, at_s: float) -> float | Literal["drop"] | None:
         """Return the moment until which what is taken at this time is held, by digests or quiet times; ``drop`` if it

@@ -5,16 +5,14 @@ One function a code. A sentence names the numbers of the decision and asks for n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from lookout.domain.policy.records import Code
 from lookout.domain.records import JsonObject
-from stages.threat_detect.explain.words import duration, listed, moment, percents, scores
-from stages.threat_detect.rules.version2.rule import Rule2
-from stages.threat_detect.rules.version2.spans import Span
+from stages.reason_codes.words import duration, listed, moment, percents, scores
 
 MATCHES: Final = "match"
 """Code of a match on which the ledger has no decision."""
@@ -27,6 +25,26 @@ _CLOCKS: Final = {
 }
 
 
+class ZoneInWords(Protocol):
+    """Zone of a rule, as sentences name it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def decides(self) -> str: ...
+
+
+class RuleInWords(Protocol):
+    """Rule, as far as sentences ask for it: the time zone, zones, and the quiet time that holds at a moment, as seconds
+    of the day."""
+
+    @property
+    def zone(self) -> ZoneInfo: ...
+    @property
+    def zones(self) -> Sequence[ZoneInWords]: ...
+    def find_quiet(self, at_s: float, /) -> tuple[int, int] | None: ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
     """Circumstances of a decision: the picture's key, device and T, the rule if it is known, and the threshold above
@@ -35,14 +53,14 @@ class Seen:
     key: str
     device: str
     at_s: float
-    rule: Rule2 | None = None
+    rule: RuleInWords | None = None
     each: bool = False
     threshold: float | None = None
 
     @property
     def zone(self) -> ZoneInfo:
         """The time zone in which times are said."""
-        return ZoneInfo("UTC") if self.rule is None else self.rule.clock.zone
+        return ZoneInfo("UTC") if self.rule is None else self.rule.zone
 
     def time(self, at_s: float) -> str:
         """Return a time, without its date where it is the picture's."""
@@ -197,13 +215,9 @@ def _acknowledged(numbers: _Numbers, seen: Seen) -> str:
 
 
 def _quiet_dropped(_: _Numbers, seen: Seen) -> str:
-    span = None if seen.rule is None else _quiet_span(seen.rule, seen.at_s)
-    said = "" if span is None else f" from {_clock(span.start_s)} to {_clock(span.end_s)}"
+    span = None if seen.rule is None else seen.rule.find_quiet(seen.at_s)
+    said = "" if span is None else f" from {_clock(span[0])} to {_clock(span[1])}"
     return f"In the quiet time{said}, in which pictures are dropped."
-
-
-def _quiet_span(rule: Rule2, at_s: float) -> Span | None:
-    return next((span for span in rule.quiet if rule.clock.holds(span, at_s)), None)
 
 
 def _clock(time_s: int) -> str:
