@@ -65,7 +65,12 @@ class PolicyContract:
         bare, judged = desk.ledger.members("s", group.group)
         assert (bare.key, bare.decisions) == ("bare", None)
         assert judged.decisions is not None
-        assert codec.decisions_from_json(judged.decisions) == decisions_on(desk.ledger, "k")
+        (shown,), (kept,) = codec.decisions_from_json(judged.decisions), decisions_on(desk.ledger, "k")
+        assert (shown.kept.code, shown.kept.at_s, shown.alerts) == (kept.kept.code, kept.kept.at_s, kept.alerts)
+        assert kept.kept.decided_s == kept.numbers["d"] == desk.clock()
+        # A part that is drawn from it is the same whenever the pictures were decided.
+        assert shown.kept.decided_s == 0.0
+        assert set(kept.numbers) - set(shown.numbers) == {"d", "n"}
 
     def test_a_decision_its_group_and_its_alert_come_with_the_commit(self, desk: Desk) -> None:
         assert desk.settle("k", decided(verdict(desk.clock(), "k"))) is Settled.DONE

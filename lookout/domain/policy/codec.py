@@ -89,6 +89,17 @@ def decisions_from_json(text: str) -> list[PictureDecision]:
     return [_decision(**plain) for plain in json.loads(text)]
 
 
+def undated(text: str) -> str:
+    """Return what ``decisions_to_json`` wrote without the moment of each decision and its number in the group, so that
+    it is the same whenever the pictures were decided. ``decided_s`` is 0 then."""
+    plain = json.loads(text)
+    for one in plain:
+        one["kept"]["decided_s"] = 0.0
+        for name in ("d", "n"):
+            one["numbers"].pop(name, None)
+    return _dump(plain)
+
+
 def _decision(rule: list[str], kept: Mapping[str, Any], alerts: list[str], **others: Any) -> PictureDecision:
     user, name = rule
     return PictureDecision(rule=(user, name), kept=Kept(**kept), alerts=tuple(alerts), **others)

@@ -17,6 +17,7 @@ from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.port import Kv, Range
 from lookout.ledger.kv.tallies import Shard, Shards, read_at_part, read_each, read_shards
 from lookout.ledger.rules.decisions import DECISIONS
+from lookout.ledger.rules.members import member_of
 
 PAGE = 100
 
@@ -168,15 +169,7 @@ class History:
         records = self.live_records([(stage, key) for key in found])
         decisions = self._decisions(stage, [record.key for record in records if record.decided])
         return [
-            Member(
-                stage=stage,
-                key=record.key,
-                hash=record.hash,
-                outputs=record.outputs,
-                facts=record.facts,
-                at_s=record.at_s,
-                decisions=decisions.get(record.key),
-            )
+            member_of(stage, record, decisions.get(record.key))
             for record in sorted(records, key=lambda record: record.key)
             if record.group == group and record.outputs
         ]

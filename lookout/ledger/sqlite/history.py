@@ -9,6 +9,7 @@ from typing import Final
 from lookout.domain.records import Member, Record, Tally
 from lookout.ledger import codec
 from lookout.ledger.rules.decisions import DECISIONS
+from lookout.ledger.rules.members import member_of
 from lookout.ledger.sqlite.database import select_in
 from lookout.ledger.sqlite.rows import Part
 
@@ -82,18 +83,7 @@ class HistoryPart(Part):
             sql = "SELECT first, body FROM policy WHERE kind = ? AND second = ? AND first IN ({})"
             decided = [record.key for record in records if record.decided]
             decisions = dict(select_in(connection, sql, [DECISIONS, stage], decided))
-        return [
-            Member(
-                stage=stage,
-                key=record.key,
-                hash=record.hash,
-                outputs=record.outputs,
-                facts=record.facts,
-                at_s=record.at_s,
-                decisions=decisions.get(record.key),
-            )
-            for record in records
-        ]
+        return [member_of(stage, record, decisions.get(record.key)) for record in records]
 
 
 _LAST: Final = (
