@@ -168,6 +168,11 @@ class MemoryStore:
         if self._leases.pop(lease, None) is not None:
             self.apply([Delete(key) for key, of in sorted(self._lease_of.items()) if of == lease])
 
+    def end_lease_of(self, key: bytes) -> None:
+        """End the lease that the key lives by, as if its time were over; nothing happens if there is none."""
+        with self.changed:
+            self.end_lease(self._lease_of.get(key, 0))
+
     def end_leases(self) -> None:
         """End all leases whose time is over."""
         for lease, (_, end_s) in sorted(self._leases.items()):
@@ -251,8 +256,10 @@ class MemoryKv(KeyValues):
         with self.store.changed:
             limit_s = min(seconds, self.store.longest_wait_s)
             return self.store.changed.wait_for(
-                lambda: self.store.compacted > revision
-                or any(self.store.last_change(start, end) > revision for start, end in spans),
+                lambda: (
+                    self.store.compacted > revision
+                    or any(self.store.last_change(start, end) > revision for start, end in spans)
+                ),
                 limit_s,
             )
 
