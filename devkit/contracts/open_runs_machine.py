@@ -162,13 +162,17 @@ class OpenRunsMachine(RuleBasedStateMachine):
         party.ledger.mark([Mark(stage="s", key=KEYS[choice])])
         party.line.add(KEYS[choice])
 
-    def sweep(self, party: Party) -> None:
+    def age(self, _party: Party, _choice: int) -> None:
+        """Let time pass until a new run is lost by some clocks and not by others."""
+        self.clock.now_s += OPENING_S - 4
+
+    def sweep(self, party: Party, _choice: int) -> None:
         held = {key for batch in party.ledger.batches(states=UNFINISHED) for key in batch.keys}
         party.line.update(key for key in party.ledger.dirty("s") if key not in held)
 
     def assign(self, party: Party, choice: int) -> None:
         if choice:
-            self.sweep(party)
+            self.sweep(party, 0)
         slots = party.ledger.find_slots("s", sorted(party.line))
         waiting = tuple(sorted(key for key, slot in slots.items() if slot.dirty))
         if waiting:
@@ -305,7 +309,9 @@ class OpenRunsMachine(RuleBasedStateMachine):
 
     @invariant()
     def a_run_with_a_lease_has_not_ended(self) -> None:
+        listed = {view.record.id for view in self.observer.open_runs()}
         for run in self.observer.runs():
+            assert (run.state == "running") == (run.id in listed), run
             view = self.observer.find_run(run.id)
             assert view is not None
             assert view.lease is None or view.record.state == "running", view

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 
 from devkit.contracts.open_runs_machine import OpenRunsMachine
 from devkit.fakes.memory_kv import MemoryKv, MemoryStore
+from lookout.ledger.batches import UNFINISHED
 from lookout.ledger.kv import KvLedger, keys
 
 
@@ -29,6 +30,7 @@ I0, I1, K0, K1, S0, S1, T0 = ("intake", 0), ("intake", 1), ("keeper", 0), ("keep
 LAND, ASSIGN, KEEP = (I0, "land", 0), (I0, "assign", 0), (K0, "keep", 0)
 ALL_WORK = [(who, "work", 0) for who in (S1, T0) for _ in range(4)]
 BEFORE = {
+    "old and opening": [(I0, "target", 0), (I0, "age", 0)],
     "assigned": [LAND, ASSIGN],
     "kept": [LAND, ASSIGN, KEEP],
     "worked on": [LAND, ASSIGN, KEEP, *ALL_WORK],
@@ -49,9 +51,10 @@ FIRST = {
 MEANWHILE = {
     "landing": [(I1, "land", 0)],
     "assigning": [(I1, "land", 0), (I1, "assign", 0)],
-    "landing and claiming": [(I1, "land", 0), (S1, "work", 0)],
+    "landing and claiming": [(I1, "land", 0), *[(S1, "work", 0)] * 2],
     "working, ending and landing": [*ALL_WORK, (K0, "end", 1), (I1, "land", 0)],
     "working, ending and closing": [*ALL_WORK, (K0, "end", 1), (K0, "close", 0)],
+    "burying": [(I1, "bury", 0)],
     "closing": [(K0, "close", 0)],
     "draining": [(K0, "drain", 0)],
     "dying": [(K0, "die", 0)],
@@ -76,9 +79,22 @@ def test_whoever_acts_between_a_reading_and_its_transaction_breaks_nothing(befor
                 for action in BEFORE[before] + prepare:
                     machine.do(*action)
                 machine.interleave(first=raced, at=at, others=others)
-                for action in [(S0, "work", 0)] * 2:
+                for action in [(S0, "work", 0), (S0, "work", 0), (S1, "work", 0)]:
                     machine.do(*action)
                 machine.check()
+
+
+def test_a_batch_goes_on_when_one_of_its_pictures_lands_again_while_it_is_ended():
+    with ExitStack() as end:
+        machine = MemoryMachine()
+        machine.begin()
+        end.callback(machine.teardown)
+        for action in BEFORE["worked on"]:
+            machine.do(*action)
+        machine.interleave(first=(K0, "end", 0), at=3, others=[(I1, "land", 0)])
+        assert len(list(machine.observer.batches(states=UNFINISHED))) == 1
+        machine.do(I0, "sweep", 0)
+        assert machine.party(I0).line == set()
 
 
 class LongMemoryMachine(MemoryMachine):
