@@ -14,7 +14,7 @@ import pytest
 
 from devkit.contracts.ledger_batches import batch
 from devkit.contracts.ledger_kit import LEASE_S, Bench, ManualClock, done, record
-from lookout.domain.errors import ClaimLost, InputRejected
+from lookout.domain.errors import ClaimLost, InputRejected, Unavailable
 from lookout.domain.records import Claim, Mark
 from lookout.ledger.batches import UNFINISHED, Batch, BatchState
 from lookout.ledger.open_runs import OPENING_S, OpenRunLedger, RunState, RunView, opening, release_of
@@ -318,6 +318,23 @@ class OpenRunsContract:
         assert party.ledger.move_batch("2", "run") is None, "a batch of no run is somebody else's"
         assert party.ledger.move_batch("3", "run") is None
         assert party.view().unfinished == {"1": ("a",)}
+
+    def test_the_session_of_a_dead_process_is_ended_by_its_token(self, party: Party, keeper: Party) -> None:
+        party.begin()
+        assert keeper.ledger.lease_run("run", keeper.owner) is not None
+        assert keeper.ledger.join_run("run", "s", keeper.owner)
+        party.assign("1", "a")
+        keeper.claim("a")
+        for token in ("", "no token", "-1", "9" * 30, "12345678901"):
+            party.ledger.end_session(token)
+        assert party.state() is RunState.OPEN
+        token = keeper.ledger.session_token(keeper.owner)
+        party.ledger.end_session(token)
+        party.ledger.end_session(token)
+        assert (party.state(), party.view().present) == (RunState.LOST, frozenset())
+        assert [claim.key for claim in party.claim("a")] == ["a"], "free at once"
+        with pytest.raises(Unavailable):
+            keeper.claim("a")
 
     # --- waiting for changes ------------------------------------------------------------------------------------------
 

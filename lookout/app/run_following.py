@@ -15,6 +15,7 @@ from typing import Final
 from lookout.app.deployment import Deployment, Program
 from lookout.app.input_source import input_source
 from lookout.app.process import stop_on_signals
+from lookout.app.session_place import session_in
 from lookout.app.stage_worker import MAILS, Ended, Task, early_pool, find_sender, tell
 from lookout.batches.follower import RunFollower
 from lookout.batches.run_watch import RunWatch
@@ -76,7 +77,7 @@ def _follow(opened: Deployment, task: Task, pool: Workers) -> tuple[Report, bool
     pipeline = opened.pipeline_in_force()
     (stage,) = task.stages(pipeline)
     report = Report(on_progress=tell)
-    with ExitStack() as after, ledger.session() as owner:
+    with ExitStack() as after, session_in(ledger, opened.path, f"{stage.name}-{task.run}") as owner:
         follower = RunFollower(
             ledger=ledger,
             run=task.run,

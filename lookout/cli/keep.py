@@ -12,6 +12,7 @@ from lookout.app.deployment import Deployment, Program
 from lookout.app.process import stop_on_signals
 from lookout.app.run_following import another_ledger, open_run_ledger
 from lookout.app.run_verdict import MESSAGE_FILE, Verdict, judge, write_verdict
+from lookout.app.session_place import session_in
 from lookout.batches.closing import look_back
 from lookout.batches.keeper import Keeper, Pace
 from lookout.batches.run_watch import RunWatch
@@ -86,7 +87,7 @@ def _keep(opened: Deployment, run: str, pace: Pace) -> Verdict:
     if ledger.find_run(run) is None:
         raise InputRejected("no such run", run, "an intake begins it; see lookout status")
     everybody = [stage.name for stage in pipeline.stages]
-    with ledger.session() as owner:
+    with session_in(ledger, opened.path, f"keeper-{run}") as owner:
         keeper = Keeper(pipeline=pipeline, ledger=ledger, run=run, owner=owner, pace=pace)
         stop_on_signals(keeper.stop)
         watch = RunWatch(partial(another_ledger, opened), run, everybody, keeper.wake)

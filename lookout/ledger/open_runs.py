@@ -133,6 +133,16 @@ class OpenRunLedger(BatchLedger):
     def waiting(self, run: str, stage: str) -> Waiting:
         """Return what waits for a stage in a run. Its cost depends on the unfinished batches of the run."""
 
+    @abstractmethod
+    def session_token(self, owner: str) -> str:
+        """Return a text by which ``end_session`` knows a session of this connection. Raises ValueError for an owner
+        whose session is not open."""
+
+    @abstractmethod
+    def end_session(self, token: str) -> None:
+        """End a session whose process is known to be dead, as the end of its lease would: what lives by it is gone at
+        once. Nothing happens for a session that is over, or a text that is no token."""
+
     # --- waiting for changes ------------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -49,9 +49,10 @@ class Floor:
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     number: int = 0
 
-    def prepare(self) -> None:
+    def prepare(self, *, begun: bool) -> None:
         """Bring the model and rules into force, from an empty store."""
-        self.site.begin()
+        if not begun:
+            self.site.begin()
         give(self.site, "rules", "home.json", (RULES / "home.json").read_bytes())
         self.site.lookout("batches", "cut", "--run", "first", "--reconcile", "full")
 
@@ -146,12 +147,13 @@ class Floor:
         return list(self.ledger.batches(states=UNFINISHED))
 
 
-def open_floor(site: Site, stack: ExitStack) -> Floor:
+def open_floor(site: Site, stack: ExitStack, *, begun: bool = False) -> Floor:
+    """Open a site that is new; with ``begun`` one that ``init`` has made."""
     settings = Settings.from_environment(site.environment)
     ledger = open_ledger(settings, settings.state)
     assert isinstance(ledger, EtcdLedger)
     stack.callback(ledger.close)
     floor = Floor(site, stack.enter_context(SendGridApi()), ledger)
     stack.callback(floor.kill_all)
-    floor.prepare()
+    floor.prepare(begun=begun)
     return floor

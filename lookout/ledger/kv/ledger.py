@@ -282,6 +282,12 @@ class KvLedger(OpenRunLedger, UpkeepLedger):
     def waiting(self, run: str, stage: str) -> Waiting:
         return self._open_runs.waiting(run, stage)
 
+    def session_token(self, owner: str) -> str:
+        return self._open_runs.session_token(owner)
+
+    def end_session(self, token: str) -> None:
+        return self._open_runs.end_session(token)
+
     def revision(self) -> int:
         return self._open_runs.revision()
 

@@ -310,6 +310,13 @@ class OpenRuns:
         draft.delete(self._space.name(keys.RUN_OPEN, run.owner, run.id))
         return draft
 
+    def session_token(self, owner: str) -> str:
+        return str(self._sessions.lease_of(owner))
+
+    def end_session(self, token: str) -> None:
+        if token.isascii() and token.isdigit() and 0 < int(token) < 2**63:
+            self._space.kv.revoke(int(token))
+
     # --- waiting for changes ------------------------------------------------------------------------------------------
 
     def revision(self) -> int:
