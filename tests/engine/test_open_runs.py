@@ -15,6 +15,7 @@ from bench.states import Unchanging
 from devkit.contracts.ledger_batches import batch
 from devkit.fakes.memory_kv import MemoryStore, memory_ledger
 from devkit.toy_pipeline import toy_pipeline
+from lookout.batches.cutter import abandoned
 from lookout.batches.follower import RunFollower
 from lookout.batches.keeper import RELEASE_NOTE, Ending, Keeper, Pace
 from lookout.batches.run_watch import RunWatch
@@ -247,6 +248,12 @@ def test_a_run_that_is_old_or_of_another_release_drains_and_ends_without_lingeri
     assert keeping.result(DEADLINE_S) is Ending.CLOSED
     for each in following:
         each.result(DEADLINE_S)
+
+
+def test_a_cut_does_not_take_over_the_batches_of_an_open_run(hall: Hall) -> None:
+    hall.land("1", a="calm")
+    hall.ledger.add_batches([batch("2", "b")])
+    assert [one.id for one in abandoned(hall.ledger, time.time() + 1.0)] == ["2"]
 
 
 def test_a_watch_whose_connection_breaks_wakes_and_connects_again(hall: Hall) -> None:
