@@ -66,8 +66,9 @@ class RunFollower:
             self.make_engine().work([self.stage])
 
     def keys(self, stage: Stage) -> Sequence[str]:
-        """Return the candidates: see ``Candidates``."""
-        found = self.ledger.waiting(self.run, stage.name)
+        """Return the candidates: see ``Candidates``. Raises Unavailable when this process was frozen for longer than
+        its session lives: another is to be started, which is present."""
+        found = self.ledger.waiting(self.run, stage.name, self.owner)
         if found.over and not self.over:
             self.over = True
             self.engine.stop()

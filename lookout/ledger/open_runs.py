@@ -130,8 +130,9 @@ class OpenRunLedger(BatchLedger):
         """End a run as lost that has no keeper and no unfinished batch; False when it has, or has ended."""
 
     @abstractmethod
-    def waiting(self, run: str, stage: str) -> Waiting:
-        """Return what waits for a stage in a run. Its cost depends on the unfinished batches of the run."""
+    def waiting(self, run: str, stage: str, owner: str | None = None) -> Waiting:
+        """Return what waits for a stage in a run. Its cost depends on the unfinished batches of the run. Raises
+        Unavailable when the session of the owner, if one is given, is over."""
 
     @abstractmethod
     def session_token(self, owner: str) -> str:

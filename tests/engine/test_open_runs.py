@@ -27,7 +27,7 @@ from lookout.execution.executor import Done, InlineWorkers, Workers
 from lookout.execution.jobs import Job
 from lookout.execution.process_pool import ProcessWorkers
 from lookout.ledger.batches import UNFINISHED
-from lookout.ledger.kv import KvLedger
+from lookout.ledger.kv import KvLedger, keys
 from lookout.ledger.open_runs import OpenRunLedger, opening
 from lookout.object_store.folder.store import FolderStore
 from lookout.object_store.routing import Routes
@@ -200,6 +200,14 @@ def test_a_follower_that_is_told_to_stop_hands_back_what_it_has(hall: Hall) -> N
     following.result(DEADLINE_S)
     slot = hall.ledger.find_slots("first", ["hanging"])["hanging"]
     assert (hall.followers["first"].over, slot.owner, slot.tries, bool(slot.dirty)) == (False, None, 0, True)
+
+
+def test_a_follower_whose_session_is_over_ends_though_nothing_waits(hall: Hall) -> None:
+    following = hall.follow("first")
+    until(lambda: (view := hall.ledger.find_run("run", ["first"])) is not None and bool(view.present))
+    hall.kept.end_lease_of(keys.ledger("/lookout") + keys.ALIVE + keys.text(hall.followers["first"].owner))
+    with pytest.raises(Unavailable, match="session"):
+        following.result(DEADLINE_S)
 
 
 def test_a_keeper_hands_back_the_batches_when_it_is_told_to_stop(hall: Hall) -> None:

@@ -279,8 +279,8 @@ class KvLedger(OpenRunLedger, UpkeepLedger):
     def bury_run(self, run: str) -> bool:
         return self._open_runs.bury_run(run)
 
-    def waiting(self, run: str, stage: str) -> Waiting:
-        return self._open_runs.waiting(run, stage)
+    def waiting(self, run: str, stage: str, owner: str | None = None) -> Waiting:
+        return self._open_runs.waiting(run, stage, owner)
 
     def session_token(self, owner: str) -> str:
         return self._open_runs.session_token(owner)

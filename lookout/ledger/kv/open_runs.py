@@ -83,8 +83,11 @@ class OpenRuns:
         unfinished = self._read_keys(run, answer.get(2).kvs)
         return RunView(record=found.record, lease=found.lease, unfinished=unfinished, present=frozenset(there))
 
-    def waiting(self, run: str, stage: str) -> Waiting:
-        answer = self._space.kv.read([*self._asked(run), self._unfinished(run)])
+    def waiting(self, run: str, stage: str, owner: str | None = None) -> Waiting:
+        alive = Range(self._space.name(keys.ALIVE, owner or ""), keys_only=True)
+        answer = self._space.kv.read([*self._asked(run), self._unfinished(run), alive])
+        if owner is not None:
+            self._sessions.check(owner, answer.get(3).kvs)
         found = self._build(run, answer.get(0), answer.get(1))
         if found is None or found.record.state != "running":
             return Waiting(over=True)
