@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -50,6 +51,9 @@ def _command(stage: str, began_s: float) -> click.Command:
             "--object", "name", default="", metavar="BUCKET/KEY", help="What waits of this picture, looked at first."
         ),
         click.option("--pull", default="", metavar="RUN", help="One batch of this run after the other."),
+        click.option(
+            "--follow", is_flag=True, help="Stay, and do what comes into the run, until it is over; ends with 0."
+        ),
         click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Worker processes. [one a core]"),
         json_option,
     ]
@@ -63,11 +67,13 @@ def _command(stage: str, began_s: float) -> click.Command:
         batch: str,
         name: str,
         pull: str,
+        follow: bool,
         workers: int | None,
         as_json: bool,
         max_mails: int = 20,
     ) -> None:
-        ended = _work(stage, run=run, batch=batch, name=name, pull=pull, workers=workers, max_mails=max_mails)
+        asked = Asked(run=run, batch=batch, name=name, pull=pull, follow=follow, workers=workers, max_mails=max_mails)
+        ended = _work(stage, asked)
         if as_json:
             from lookout.cli.output import echo_json_line
 
@@ -75,7 +81,8 @@ def _command(stage: str, began_s: float) -> click.Command:
         else:
             click.echo(_as_text(stage, ended))
         _log_costs(stage, began_s)
-        sys.exit(EXIT_TERMINATED if ended.stopped else 0)
+        # Of a follower that ended well nobody starts another, however it came to its end.
+        sys.exit(EXIT_TERMINATED if ended.stopped and not follow else 0)
 
     for option in reversed(options):
         work = option(work)
@@ -83,7 +90,20 @@ def _command(stage: str, began_s: float) -> click.Command:
     return click.command(cls=Templated, help=said)(work)
 
 
-def _work(stage: str, *, run: str, batch: str, name: str, pull: str, workers: int | None, max_mails: int) -> Ended:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Options of the command as they were given."""
+
+    run: str
+    batch: str
+    name: str
+    pull: str
+    follow: bool
+    workers: int | None
+    max_mails: int
+
+
+def _work(stage: str, asked: Asked) -> Ended:
     from lookout.app.deployment import Program, find_object
     from lookout.app.stage_worker import Task, work_through
     from lookout.config.settings import Settings
@@ -93,18 +113,23 @@ def _work(stage: str, *, run: str, batch: str, name: str, pull: str, workers: in
     settings = Settings.from_environment(os.environ)
     configure(settings.log_level)
     program = Program(settings=settings, installation=INSTALLATION)
-    _, key = find_object(settings, name, [program.pipeline.inputs]) if name else ("", "")
+    _, key = find_object(settings, asked.name, [program.pipeline.inputs]) if asked.name else ("", "")
     task = Task(
-        batch=batch,
+        batch=asked.batch,
         key=key,
-        pull=pull,
-        run=run,
+        pull=asked.pull,
+        follow=asked.follow,
+        run=asked.run,
         stage=stage,
-        workers=workers,
-        max_mails=max_mails,
+        workers=asked.workers,
+        max_mails=asked.max_mails,
         alone=True,
     )
-    return work_through(program, task)
+    if not asked.follow:
+        return work_through(program, task)
+    from lookout.app.run_following import follow
+
+    return follow(program, task)
 
 
 def _log_costs(stage: str, began_s: float) -> None:

@@ -8,6 +8,7 @@ Knows no backend, and no ledger.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -49,6 +50,10 @@ class KvBench:
     def span(self) -> tuple[bytes, bytes]:
         """All keys of the test."""
         return self.root, self.root + b"\xff"
+
+    def only(self, name: bytes) -> tuple[bytes, bytes]:
+        """The span of one key."""
+        return self.root + name, self.root + name + b"\x00"
 
     def put(self, kv: KeyValues, **values: bytes) -> int:
         """Write keys and return the revision."""
@@ -270,7 +275,7 @@ class KeyValuesContract:
         kv.write([], [Put(bench.root + b"c", b"for good")])
         assert kv.write([Exists(bench.root + b"a")], []).succeeded
         bench.pass_s(TTL_S)
-        assert kv.wait_for_change(bench.root + b"a", revision, WAIT_S)
+        assert kv.wait_for_change([bench.only(b"a")], revision, WAIT_S)
         assert not kv.write([Exists(bench.root + b"a")], []).succeeded
         assert bench.all(kv) == {b"b": b"", b"c": b"for good"}
         assert kv.keep_alive(lease) == 0
@@ -302,16 +307,41 @@ class KeyValuesContract:
         kv = bench.open()
         before = bench.put(kv, a=b"1")
         bench.put(kv, a=b"2")
-        assert kv.wait_for_change(bench.root + b"a", before, WAIT_S)
+        assert kv.wait_for_change([bench.only(b"a")], before, WAIT_S)
         before = kv.read([Range(bench.root)]).revision
         kv.write([], [Delete(bench.root + b"a")])
-        assert kv.wait_for_change(bench.root + b"a", before, WAIT_S)
+        assert kv.wait_for_change([bench.only(b"a")], before, WAIT_S)
+
+    def test_a_change_in_any_of_the_spans_ends_the_wait(self, bench: KvBench) -> None:
+        kv = bench.open()
+        spans = [bench.only(b"a"), (bench.root + b"c", bench.root + b"e")]
+        before = bench.put(kv, a=b"1", b=b"1", d=b"1")
+        bench.put(kv, b=b"2", e=b"2")
+        assert not kv.wait_for_change(spans, before, 0.2)
+        kv.write([], [Delete(bench.root + b"d")])
+        assert kv.wait_for_change(spans, before, WAIT_S)
+
+    def test_a_wait_after_a_revision_that_is_gone_ends_at_once(self, bench: KvBench) -> None:
+        kv = bench.open()
+        before = bench.put(kv, a=b"1")
+        bench.put(kv, b=b"1")
+        bench.put(kv, b=b"2")
+        bench.compact()
+        assert kv.wait_for_change([bench.only(b"a")], before - 1, WAIT_S)
+
+    def test_a_write_meanwhile_ends_the_wait(self, bench: KvBench) -> None:
+        kv, other = bench.open(), bench.open()
+        before = bench.put(kv, a=b"1")
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(kv.wait_for_change, [bench.span], before, WAIT_S)
+            bench.put(other, z=b"1")
+            assert waiting.result(WAIT_S)
 
     def test_without_a_change_the_wait_ends(self, bench: KvBench) -> None:
         kv = bench.open()
         revision = bench.put(kv, a=b"1")
         bench.put(kv, b=b"1")
-        assert not kv.wait_for_change(bench.root + b"a", revision, 0.2)
+        assert not kv.wait_for_change([bench.only(b"a")], revision, 0.2)
 
     # --- connections ------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@
             ...
             yield Bench(open=lambda: MyLedger(somewhere, clock), clock=clock)
 
-A ledger that keeps batches subclasses ``BatchesContract`` too. Knows no backend. A bug found in one becomes a test here
-first.
+A ledger that keeps batches subclasses ``BatchesContract`` too, one that keeps open runs ``OpenRunsContract``.
+Knows no backend. A bug found in one becomes a test here first.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from devkit.contracts.ledger_batches import BatchesContract
 from devkit.contracts.ledger_claims import ClaimsContract
 from devkit.contracts.ledger_commits import CommitsContract
 from devkit.contracts.ledger_kit import Bench, ManualClock
+from devkit.contracts.ledger_open_runs import OpenRunsContract
 from devkit.contracts.ledger_outbox import OutboxContract
 from devkit.contracts.ledger_policy import PolicyContract
 from devkit.contracts.ledger_views import ViewsContract
@@ -26,4 +27,4 @@ class LedgerContract(ClaimsContract, CommitsContract, ViewsContract, OutboxContr
     """All of the contract."""
 
 
-__all__ = ["BatchesContract", "Bench", "LedgerContract", "ManualClock"]
+__all__ = ["BatchesContract", "Bench", "LedgerContract", "ManualClock", "OpenRunsContract"]

@@ -107,9 +107,10 @@ class MemoryStore:
         """Return the key as it is."""
         return self._at(key, 0) if key in self._versions else None
 
-    def last_change(self, key: bytes) -> int:
-        """Return the revision at which the key was written or deleted last; 0 if never."""
-        return self._versions[key][-1].mod_revision if key in self._versions else 0
+    def last_change(self, start: bytes, end: bytes) -> int:
+        """Return the revision at which a key of the span was written or deleted last; 0 if never."""
+        changed = [versions[-1].mod_revision for key, versions in self._versions.items() if start <= key < end]
+        return max(changed, default=0)
 
     def holds(self, compare: Compare) -> bool:
         """Tell whether a comparison holds."""
@@ -166,6 +167,11 @@ class MemoryStore:
         """End a lease with its keys."""
         if self._leases.pop(lease, None) is not None:
             self.apply([Delete(key) for key, of in sorted(self._lease_of.items()) if of == lease])
+
+    def end_lease_of(self, key: bytes) -> None:
+        """End the lease that the key lives by, as if its time were over; nothing happens if there is none."""
+        with self.changed:
+            self.end_lease(self._lease_of.get(key, 0))
 
     def end_leases(self) -> None:
         """End all leases whose time is over."""
@@ -245,11 +251,17 @@ class MemoryKv(KeyValues):
         with self.store.changed:
             self.store.end_lease(lease)
 
-    def wait_for_change(self, key: bytes, revision: int, seconds: float) -> bool:
+    def wait_for_change(self, spans: Sequence[tuple[bytes, bytes]], revision: int, seconds: float) -> bool:
         self._begin()
         with self.store.changed:
             limit_s = min(seconds, self.store.longest_wait_s)
-            return self.store.changed.wait_for(lambda: self.store.last_change(key) > revision, limit_s)
+            return self.store.changed.wait_for(
+                lambda: (
+                    self.store.compacted > revision
+                    or any(self.store.last_change(start, end) > revision for start, end in spans)
+                ),
+                limit_s,
+            )
 
     def used_bytes(self) -> int:
         self._begin()

@@ -53,6 +53,8 @@ def main() -> None:
     own = IntakeSettings.from_environment(os.environ)
     if settings.store is None:
         raise InputRejected("is not set", "LOOKOUT_STORE", "an intake needs a store on a server")
+    if settings.ledger is None and own.pace.runs is not None:
+        raise InputRejected("is not set", "LOOKOUT_LEDGER", "open runs need a ledger on a server; or unset _LINGER_S")
     from event_sources.intake.bucket_pictures import BucketPictures
 
     store = open_minio(settings.store)

@@ -20,15 +20,19 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from itertools import islice
+from typing import Final, Protocol
 
 from event_sources.intake.key_queue import Line
 from event_sources.intake.metrics import Metrics
+from event_sources.intake.open_runs import OpenRuns, RunPace
 from lookout.batches.cutter import KEEP_S
-from lookout.domain.errors import LookoutError
+from lookout.domain.errors import InputRejected, LookoutError
 from lookout.ledger.batches import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState
+from lookout.ledger.open_runs import OpenRunLedger
 from lookout.log import get_logger
 
 log = get_logger(__name__)
@@ -54,12 +58,14 @@ ten minutes, with pauses in which nobody holds the batch."""
 class Pace:
     """``size`` keys in a batch at most; fewer leave when one has waited ``age_s``, or at once while no batch is live;
     ``most`` batches live at a time; a batch that nobody took is posted again after ``again_s``, then after twice that,
-    and so on."""
+    and so on. With ``runs`` batches are assigned to open runs; without, each has a run of its own, which ends with
+    it."""
 
     size: int = 200
     age_s: float = 0.5
     most: int = 4
     again_s: float = 60.0
+    runs: RunPace | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= MAX_KEYS:
@@ -77,19 +83,32 @@ class Pace:
         return self.again_s * (math.ldexp(1.0, attempt) - 1)
 
 
+class Poster(Protocol):
+    """Port for what starts processes. Each call raises Unavailable when it does not answer."""
+
+    def post_batch(self, batch: Batch, attempt: int) -> None:
+        """Have a workflow started for the batch; of one attempt, however often it is posted, one at most."""
+        ...
+
+    def post_run(self, run: str, linger_s: float) -> None:
+        """Have the processes of an open run started; of one run, however often it is posted, once at most."""
+        ...
+
+
 class Dispatcher:
     """Dispatcher that cuts and posts, on a thread of its own between ``start`` and ``stop``; or with each call of
     ``step``.
 
     ``readers`` are the stages that read what lands, ``stages`` all. ``nonce`` is a short text that no other intake
-    has, in small letters and digits. Raises nothing: what fails is tried again.
+    has, in small letters and digits. With ``pace.runs`` batches are assigned to open runs, which are posted; without,
+    each batch is posted. Raises nothing: what fails is tried again.
     """
 
     def __init__(
         self,
         *,
         open_ledger: Callable[[], BatchLedger],
-        post: Callable[[Batch, int], None],
+        poster: Poster,
         readers: Sequence[str],
         stages: Sequence[str],
         pace: Pace,
@@ -97,10 +116,20 @@ class Dispatcher:
         nonce: str,
         metrics: Metrics,
     ) -> None:
-        self._open_ledger, self._post = open_ledger, post
+        self._open_ledger, self._poster = open_ledger, poster
         self._readers, self._stages = tuple(readers), tuple(stages)
         self._pace, self._clock, self._nonce, self._metrics = pace, clock, nonce, metrics
-        self.line = Line(size=pace.size, age_s=pace.age_s)
+        self.line = Line(size=pace.size if pace.runs is None else min(pace.size, pace.runs.cap), age_s=pace.age_s)
+        self._runs = None
+        if pace.runs is not None:
+            self._runs = OpenRuns(
+                pace.runs,
+                post=poster.post_run,
+                attempt=pace.attempt,
+                new_id=self._new_run,
+                nonce=nonce,
+                metrics=metrics,
+            )
         self._ledger: BatchLedger | None = None
         self._number = 0
         self._posted: dict[str, int] = {}
@@ -159,8 +188,11 @@ class Dispatcher:
         for batch in live:
             self._post_if_due(batch, now_s)
         self._first = False
+        if self._runs is not None:
+            self._assign(ledger, self._runs, now_s)
+            return self._rest_s(live, now_s)
         while len(live) < self._pace.most and (taken := self.line.take(now_s, at_once=not live)):
-            cut = self._cut(ledger, taken, now_s)
+            cut = self._cut(ledger, taken, now_s, lambda batch: next(iter(ledger.add_batches([batch])), None))
             if cut is not None:
                 live.append(cut)
                 self._post_if_due(cut, now_s)
@@ -169,13 +201,19 @@ class Dispatcher:
 
     # --- cutting ------------------------------------------------------------------------------------------------------
 
-    def _cut(self, ledger: BatchLedger, taken: Mapping[str, float], now_s: float) -> Batch | None:
-        """Return a batch of those of the keys that wait in the ledger; None when none is left, or others have all of
-        them."""
+    def _cut(
+        self,
+        ledger: BatchLedger,
+        taken: Mapping[str, float],
+        now_s: float,
+        keep: Callable[[Batch], Batch | None],
+    ) -> Batch | None:
+        """Return a batch of those of the keys that wait in the ledger, kept in it by ``keep``; None when none is left,
+        or others have all of them."""
         try:
             found = [ledger.find_slots(stage, list(taken)) for stage in self._readers]
             waiting = sorted({key for slots in found for key, slot in slots.items() if slot.dirty})
-            kept: list[Batch] = []
+            kept: Batch | None = None
             if waiting:
                 self._number += 1
                 batch = Batch(
@@ -185,19 +223,54 @@ class Dispatcher:
                     basis={stage: basis for stage in self._stages if (basis := ledger.basis(stage)) is not None},
                     created_at_s=now_s,
                 )
-                kept = ledger.add_batches([batch])
+                kept = keep(batch)
         except LookoutError:
             self.line.put_back(taken)
             raise
-        held = {key: taken[key] for key in set(waiting).difference(*(batch.keys for batch in kept))}
+        held = {key: taken[key] for key in set(waiting).difference(kept.keys if kept is not None else ())}
         waited_s = now_s - max(held.values(), default=now_s)
         self.line.put_back(held, now_s + max(HELD_S, HELD_SHARE * waited_s))
-        for batch in kept:
+        if kept is not None:
             self._metrics.batches.labels("cut").inc()
-            self._metrics.cut_objects.observe(len(batch.keys))
-            log.info("cut", batch=batch.id, objects=len(batch.keys))
-            return batch
-        return None
+            self._metrics.cut_objects.observe(len(kept.keys))
+            log.info("cut", batch=kept.id, objects=len(kept.keys), run=kept.run)
+        return kept
+
+    # --- open runs ----------------------------------------------------------------------------------------------------
+
+    def _assign(self, ledger: BatchLedger, runs: OpenRuns, now_s: float) -> None:
+        """Assign what waits to open runs, at once, as long as one has room."""
+        if not isinstance(ledger, OpenRunLedger):
+            raise InputRejected("needs a ledger on a server", "LOOKOUT_INTAKE_LINGER_S", "set LOOKOUT_LEDGER, or 0")
+        runs.look(ledger, now_s)
+        while taken := self.line.take(now_s, at_once=True):
+            try:
+                chosen = runs.choose(ledger, now_s, now_s - min(taken.values()))
+            except LookoutError:
+                self.line.put_back(taken)
+                raise
+            if chosen is None:
+                self.line.put_back(taken)
+                return
+            run, room = chosen
+            self.line.put_back(dict(islice(taken.items(), room, None)))
+            first = dict(islice(taken.items(), room))
+            keep = partial(self._keep_in, ledger, run, runs.pace.opening_s)
+            try:
+                if self._cut(ledger, first, now_s, keep) is not None:
+                    self._metrics.left.observe(self._clock() - min(first.values()))
+            except InputRejected as error:  # it has just stopped to take any: the next step sees which does
+                log.info("not assigned", run=run, why=error)
+                return
+            runs.assigned(ledger, run)
+            runs.post(run)
+
+    def _keep_in(self, ledger: OpenRunLedger, run: str, opening_s: float, batch: Batch) -> Batch | None:
+        return ledger.assign_batch(replace(batch, run=run), opening_s)
+
+    def _new_run(self, now_s: float) -> str:
+        self._number += 1
+        return f"pipeline-{_stamp(now_s)}-{self._nonce}-{self._number:05}"
 
     def _sweep(self, ledger: BatchLedger, now_s: float) -> None:
         """Find what waits in the ledger and neither here nor in a batch: entered by an intake that is gone. What is
@@ -220,7 +293,7 @@ class Dispatcher:
             return
         if batch.token and 0 <= now_s - batch.updated_at_s < LEFT_ALONE * self._pace.again_s:
             return
-        self._post(batch, attempt)
+        self._poster.post_batch(batch, attempt)
         self._posted[batch.id] = attempt
         self._metrics.batches.labels("posted" if attempt == 1 else "reposted").inc()
         log.info("posted", batch=batch.id, attempt=attempt)
@@ -235,8 +308,10 @@ class Dispatcher:
         times += [batch.created_at_s + self._pace.next_s(self._posted[batch.id]) for batch in untaken]
         if live:
             times.append(now_s + WATCH_S)
+        if self._runs is not None and not self._runs.is_idle:
+            times.append(now_s + LOOK_S)
         if due_s is not None:
-            times.append(max(due_s, now_s + LOOK_S) if is_full else due_s)
+            times.append(max(due_s, now_s + LOOK_S) if is_full or self._runs is not None else due_s)
         return max(0.0, min(times) - now_s)
 
     def _oldest_s(self) -> float:

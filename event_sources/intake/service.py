@@ -77,7 +77,7 @@ class Intake:
         self.metrics, self.recent = Metrics(clock), RecentVersions()
         self.dispatcher = Dispatcher(
             open_ledger=where.open_ledger,
-            post=where.event_source.post_batch,
+            poster=where.event_source,
             readers=readers,
             stages=[stage.name for stage in where.pipeline.stages],
             pace=pace,

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from event_sources.intake.dispatcher import Pace
+from event_sources.intake.open_runs import RunPace
 from lookout.domain.errors import InputRejected
 from lookout.ledger.batches import MAX_KEYS
 
@@ -57,12 +58,21 @@ class IntakeSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> IntakeSettings:
-        """Read LOOKOUT_INTAKE_TOKEN, _POST_TO, _POST_TOKEN, _LISTEN, _SIZE, _AGE_S, _MOST, _AGAIN_S,
-        _DEVICE_TOKENS, _PICTURES_LISTEN and _HINTS*. Raises InputRejected that names the variable and shows no
-        secret."""
+        """Read LOOKOUT_INTAKE_TOKEN, _POST_TO, _POST_TOKEN, _LISTEN, _SIZE, _AGE_S, _MOST, _AGAIN_S, _LINGER_S, _CAP,
+        _OPENING_S, _RELEASE, _DEVICE_TOKENS, _PICTURES_LISTEN and _HINTS*. Raises InputRejected that names the
+        variable and shows no secret."""
         host, port = _listen(environment, "LOOKOUT_INTAKE_LISTEN", DEFAULT_LISTEN)
         tokens = environment.get("LOOKOUT_INTAKE_DEVICE_TOKENS")
-        usual = Pace()
+        usual, usual_run = Pace(), RunPace()
+        most = int(_number(environment, "LOOKOUT_INTAKE_MOST", usual.most, least=1, most=1000, whole=True))
+        linger_s = _number(environment, "LOOKOUT_INTAKE_LINGER_S", 0, least=0, most=3600)
+        runs = RunPace(
+            linger_s=linger_s,
+            cap=int(_number(environment, "LOOKOUT_INTAKE_CAP", usual_run.cap, least=1, most=MAX_KEYS, whole=True)),
+            most=most,
+            opening_s=_number(environment, "LOOKOUT_INTAKE_OPENING_S", usual_run.opening_s, least=5, most=3600),
+            release=environment.get("LOOKOUT_INTAKE_RELEASE", ""),
+        )
         return cls(
             token=_token(environment, "LOOKOUT_INTAKE_TOKEN", "what MinIO's webhook target shows"),
             post_to=_url(environment, "LOOKOUT_INTAKE_POST_TO"),
@@ -75,8 +85,9 @@ class IntakeSettings:
             pace=Pace(
                 size=int(_number(environment, "LOOKOUT_INTAKE_SIZE", usual.size, least=1, most=MAX_KEYS, whole=True)),
                 age_s=_number(environment, "LOOKOUT_INTAKE_AGE_S", usual.age_s, least=0, most=60),
-                most=int(_number(environment, "LOOKOUT_INTAKE_MOST", usual.most, least=1, most=1000, whole=True)),
+                most=most,
                 again_s=_number(environment, "LOOKOUT_INTAKE_AGAIN_S", usual.again_s, least=1, most=3600),
+                runs=runs if linger_s else None,
             ),
         )
 

@@ -14,6 +14,7 @@ from lookout.ledger.batches import Batch
 TIMEOUT_S: Final = 3.0
 BATCHES: Final = "/batches"
 UPLOADS: Final = "/uploads"
+RUNS: Final = "/runs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,11 @@ class EventSource:
         most, as both are its name. Raises Unavailable."""
         said = {"batch": batch.id, "attempt": str(attempt), "objects": str(len(batch.keys))}
         self._post(BATCHES, json.dumps(said).encode())
+
+    def post_run(self, run: str, linger_s: float) -> None:
+        """Have the processes of an open run started, which ends when nothing has come for so long. The run's id is
+        their workflow's name, so there is one at most, however often it is posted. Raises Unavailable."""
+        self._post(RUNS, json.dumps({"run": run, "linger_s": f"{linger_s:g}"}).encode())
 
     def post_event(self, body: bytes) -> None:
         """Pass an event on as it came. Raises Unavailable."""

@@ -28,6 +28,7 @@ from lookout.engine.report import Progress
 from lookout.execution.executor import Done, InlineWorkers, Workers
 from lookout.execution.jobs import Job
 from lookout.execution.process_pool import ProcessWorkers
+from lookout.execution.stage_runner import PREPARED_STAGES_KEPT
 from lookout.ledger.batches import LIVE
 from lookout.ledger.port import RunRecord
 from lookout.log import get_logger
@@ -42,7 +43,8 @@ MAILS: Final = "threat-detect"
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Task of one worker: exactly one of a batch, a picture (``key``) and the batches of a run (``pull``).
+    """Task of one worker: exactly one of a batch, a picture (``key``), the batches of a run (``pull``), and whatever
+    comes into an open run (``follow``, with ``run`` and ``stage``).
 
     ``stage`` None means all. ``run`` is what the records name; empty: that of the batch, or a new one. ``alone`` says
     that this process may write to its stage's bucket only, and that letters which it cannot send must wait.
@@ -51,6 +53,7 @@ class Task:
     batch: str = ""
     key: str = ""
     pull: str = ""
+    follow: bool = False
     run: str = ""
     stage: str | None = None
     workers: int | None = None
@@ -58,18 +61,27 @@ class Task:
     alone: bool = False
 
     def __post_init__(self) -> None:
-        if sum(map(bool, (self.batch, self.key, self.pull))) != 1:
-            raise InputRejected("expected one of --batch, --object and --pull", "lookout work")
+        if sum(map(bool, (self.batch, self.key, self.pull, self.follow))) != 1:
+            also = ", or of --follow" if self.alone else ""
+            raise InputRejected(f"expected one of --batch, --object and --pull{also}", "lookout work")
+        if self.follow and not (self.run and self.stage):
+            raise InputRejected("expected --run with --follow", "--follow")
 
     @property
     def size(self) -> int:
-        """Number of worker processes; for one picture never more than one."""
-        return 1 if self.key else self.workers or default_workers()
+        """Number of worker processes; for one picture never more than one, and one by default to follow a run."""
+        return 1 if self.key else self.workers or (1 if self.follow else default_workers())
 
     def stages(self, pipeline: Pipeline) -> tuple[Stage, ...]:
         """Give those that are worked, but charts only if they alone are meant."""
         ordinary = tuple(stage for stage in pipeline.stages if not stage.grouped)
         return ordinary if self.stage is None else (pipeline.stage(self.stage),)
+
+    def kept(self, pipeline: Pipeline) -> int:
+        """Number of prepared stages that a worker process keeps: a process that stays keeps two models at most, the one
+        in force and the one before."""
+        lone = all(stage.references is not None and not stage.references.select for stage in self.stages(pipeline))
+        return 2 if self.follow and lone else PREPARED_STAGES_KEPT
 
     def by_itself(self, pipeline: Pipeline) -> bool:
         """Tell whether this process runs the stage itself: a container for one picture has no other that it could harm,
@@ -128,7 +140,7 @@ def work_through(program: Program, task: Task, state: Path | None = None) -> End
     if task.stage in (None, MAILS):
         program.check_channel()
     with (
-        _early_pool(program, task) as early,
+        early_pool(program, task) as early,
         program.open(state) as opened,
         opened.ledger.session() as owner,
     ):
@@ -174,13 +186,14 @@ def _one_object(worker: BatchWorker, key: str, only: Stage | None) -> tuple[str,
 
 
 @contextmanager
-def _early_pool(program: Program, task: Task) -> Iterator[ProcessWorkers | None]:
+def early_pool(program: Program, task: Task) -> Iterator[ProcessWorkers | None]:
     """Start the worker processes of a container, which was started because there is something to do: they load what
     they need while this process loads what speaks to the servers, and connects. None where there is no hurry."""
     if not task.alone or task.by_itself(program.pipeline) or program.settings.store is None:
         yield None
         return
-    pool = ProcessWorkers(store=open_minio(program.settings.store), size=task.size)
+    size, kept = task.size, task.kept(program.pipeline)
+    pool = ProcessWorkers(store=open_minio(program.settings.store), size=size, kept=kept)
     try:
         stages = [stage.prepare.partition(":")[0] for stage in task.stages(program.pipeline)]
         pool.start(["lookout.object_store.minio.client", *stages])
@@ -220,13 +233,13 @@ def _batch_worker(opened: Deployment, owner: str, pool: Workers, task: Task) -> 
         code=code_version(),
         source=input_source(opened),
         clock=time.time,
-        on_progress=_tell,
-        sender=_find_sender(opened, owner, task),
+        on_progress=tell,
+        sender=find_sender(opened, owner, task),
         publishes=(task.stage,) if task.alone and task.stage is not None else None,
     )
 
 
-def _find_sender(opened: Deployment, owner: str, task: Task) -> BatchMails | None:
+def find_sender(opened: Deployment, owner: str, task: Task) -> BatchMails | None:
     """Give the sender of a worker that may send mail; None for any other."""
     if task.stage not in (None, MAILS):
         return None
@@ -240,6 +253,6 @@ def _find_sender(opened: Deployment, owner: str, task: Task) -> BatchMails | Non
     return BatchMails(outboxes=outboxes, ledger=opened.ledger, owner=owner)
 
 
-def _tell(progress: Progress) -> None:
+def tell(progress: Progress) -> None:
     if progress.state is State.FAILED:
         click.echo(f"failed: {progress.stage} of {printable(progress.key)}: {printable(progress.error)}", err=True)

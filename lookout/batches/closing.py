@@ -76,11 +76,16 @@ def _count(found: Found, slots: dict[str, Slot], run: str) -> None:
 def close(ledger: BatchLedger, run: str, found: Found, now_s: float) -> bool:
     """End the run, unless it has ended or a batch of it is unfinished; whether it did. Raises KeyError for an unknown
     one."""
+    state, summary = end_of(ledger, run, found)
+    return ledger.close_run(run, state, now_s, summary)
+
+
+def end_of(ledger: BatchLedger, run: str, found: Found) -> tuple[str, JsonObject]:
+    """Return the state in which a run ends, and its summary."""
     failed = Counter(slot.stage for slot in found.failures)
     batches = sum(ledger.count_batches(run).values())
-    summary: JsonObject = {"batches": batches, "failed": failed.total(), "stages": dict(failed)}
     state = "failed" if failed else "stopped" if found.waiting else "success"
-    return ledger.close_run(run, state, now_s, summary)
+    return state, {"batches": batches, "failed": failed.total(), "stages": dict(failed)}
 
 
 def give_up(ledger: BatchLedger, run: str, ids: Collection[str]) -> None:

@@ -23,6 +23,7 @@ from lookout.domain.pipeline import Pipeline, Stage
 from lookout.domain.records import JsonObject
 from lookout.engine.in_force import recipe_digests
 from lookout.ledger.batches import LIVE, MAX_KEYS, UNFINISHED, Batch, BatchLedger, BatchState
+from lookout.ledger.open_runs import OpenRunLedger
 from lookout.ledger.port import Ledger, RunRecord
 from lookout.log import get_logger
 from lookout.object_store.port import ObjectStore
@@ -157,8 +158,14 @@ def ensure_run(ledger: Ledger, run: str, now_s: float, kind: str = BACKFILL, sum
 
 def abandoned(ledger: BatchLedger, before_s: float, but: str = "") -> list[Batch]:
     """Return the open batches of runs, but one, at which nobody is and nobody has been since that time: whoever was to
-    work on them was stopped, or has never come. Until they end, their pictures are in no other batch."""
-    unfinished = [batch for batch in ledger.batches(states=UNFINISHED) if not but or batch.run != but]
+    work on them was stopped, or has never come. Until they end, their pictures are in no other batch. Those of runs
+    that stay open are not among them: whoever assigned them moves them."""
+    assigned = {view.record.id for view in ledger.open_runs()} if isinstance(ledger, OpenRunLedger) else set()
+    unfinished = [
+        batch
+        for batch in ledger.batches(states=UNFINISHED)
+        if (not but or batch.run != but) and batch.run not in assigned
+    ]
     at_work = {batch.run or batch.id for batch in unfinished if batch.state is BatchState.TAKEN}
     idle = [batch for batch in unfinished if batch.updated_at_s <= before_s and (batch.run or batch.id) not in at_work]
     runs = {batch.run for batch in idle if batch.run}

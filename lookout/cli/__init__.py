@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "datums": ("lookout.cli.datums:datums", "List, show, retry and invalidate single datums."),
     "plan": ("lookout.cli.plan:plan_command", "Dry run: show what would be done and why, and change nothing."),
     "batches": ("lookout.cli.batches:batches", "Cut waiting work into batches for several workers, and list them."),
+    "keep": ("lookout.cli.keep:keep", "Keep a run open for what lands, and end it."),
     "verdict": ("lookout.cli.verdict:verdict", "End a run, and say what was found and what failed."),
     "look": ("lookout.cli.look:look", "Observe objects of the store and record them in the ledger."),
     "work": ("lookout.cli.work:work", "Work on one batch, one picture, or all batches of a run."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from lookout.domain.pipeline import Pipeline, Stage
 from lookout.domain.records import Claim
@@ -12,6 +12,18 @@ from lookout.ledger.port import Ledger
 
 CLAIM_LIMIT: Final = 256
 """Datums claimed at once: enough to plan in bulk, few enough that a lost engine leaves a small cohort of suspects."""
+
+
+class Candidates(Protocol):
+    """Keys that an engine may claim when it follows a run, ``limit`` at a time: it commits what it has before it claims
+    again, so that the first of a burst does not wait for the last."""
+
+    limit: int
+
+    def keys(self, stage: Stage) -> Sequence[str]:
+        """Return the keys of the run that are dirty in the stage now, in the order in which they are to be done. A
+        key that was claimed and is not among them any more has to be given back."""
+        ...
 
 
 class ClaimQueue:
@@ -60,7 +72,17 @@ class ClaimQueue:
         owner, lease_s = self._session.owner, self._session.lease_s
         if stage.grouped:
             return self._ledger.claim(stage.name, owner, room, lease_s, None, ())
-        return self._ledger.claim(stage.name, owner, room, lease_s, keys, self._pipeline.upstream(stage.name))
+        before = self._pipeline.upstream(stage.name)
+        return self._ledger.claim(stage.name, owner, room, lease_s, keys, before)
+
+    def claim_first(self, stage: Stage, candidates: Candidates) -> list[Claim]:
+        """Claim the first of the candidates; others, if none of these is free."""
+        keys = candidates.keys(stage)
+        first = keys[: candidates.limit]
+        claims = self.claim(stage, candidates.limit, first) if first else []
+        if not claims and len(keys) > len(first):
+            claims = self.claim(stage, candidates.limit, keys)
+        return claims
 
     def are_to_wait(self, claims: Sequence[Claim]) -> bool:
         """Tell whether these claims have to be given back until all else is done, as there are suspects among them."""

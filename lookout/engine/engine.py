@@ -19,7 +19,7 @@ from lookout.domain.isolation import apart
 from lookout.domain.pipeline import Pipeline, Stage
 from lookout.domain.records import Claim, Outcome, State
 from lookout.engine.chart_timer import ChartTimer
-from lookout.engine.claim_queue import CLAIM_LIMIT, ClaimQueue
+from lookout.engine.claim_queue import CLAIM_LIMIT, Candidates, ClaimQueue
 from lookout.engine.committer import Committer, Ended
 from lookout.engine.inbox import Inbox
 from lookout.engine.lease_keeper import LeaseKeeper
@@ -73,6 +73,7 @@ class Engine:
         self._running: dict[tuple[str, str, int], PlannedDatum] = {}
         self._stopping = self._asked_to_stop = False
         self._fatal: Unavailable | None = None
+        self._candidates: Candidates | None = None
 
     def _read_in_force(self) -> None:
         self._planner = Planner(self._pipeline, self._ledger, self._store, self._session.clock)
@@ -111,13 +112,16 @@ class Engine:
         *,
         quiet_s: float = 1.0,
         patience_s: float = 10.0,
+        candidates: Candidates | None = None,
         look_after: Callable[[], None] = lambda: None,
     ) -> None:
         """Work as inputs come, until ``stop``. Grouped stages run when it was quiet for ``quiet_s``, and after
         ``patience_s`` at the latest. Wake it with ``call``. ``look_after`` is called each second or so, and must be
-        quick. Raises as ``work``: Corrupt when it was stopped, for a datum that was tried again with each new lease.
+        quick. With ``candidates`` only these are claimed. Raises as ``work``: Corrupt when it was stopped, for a datum
+        that was tried again with each new lease.
         """
         self._begin(stages)
+        self._candidates = candidates
         self._inbox.look_after = look_after
         ordinary = [stage for stage in stages if not stage.grouped]
         charts = [stage for stage in stages if stage.grouped]
@@ -180,6 +184,12 @@ class Engine:
         if self._publisher.try_again():
             self._queue.look_again()
 
+    def prepare(self, stage: Stage) -> Callable[[], None]:
+        """Have the workers prepare the stage with what is in force now, before the first job; gives a function that
+        waits for it. What cannot be prepared is told by the first job that needs it."""
+        self._read_in_force()
+        return self._workers.prepare(self._planner.preparation(stage))
+
     # --- claiming and planning --------------------------------------------------------------------------------------
 
     def _fill(self, stages: Sequence[Stage], keys: Collection[str] | None, *, patient: bool = False) -> None:
@@ -191,7 +201,7 @@ class Engine:
         for stage in stages:
             if stage.grouped and not patient and self._upstream_busy(stage, stages):
                 continue
-            while not self._stopping and self._queue.may_have(stage) and self._room > CLAIM_LIMIT // 2:
+            while not self._stopping and self._queue.may_have(stage) and self._has_room:
                 self._claim(stage, self._room, keys)
         for stage in stages:
             while self._queue.has_suspects(stage) and not (self._stopping or self._is_busy):
@@ -199,6 +209,10 @@ class Engine:
                 self._claim(stage, CLAIM_LIMIT, keys)
         if not self._stopping and not self._is_busy and self._queue.is_empty(stages):
             self._fail_unpublished()
+
+    @property
+    def _has_room(self) -> bool:
+        return self._room > CLAIM_LIMIT // 2 if self._candidates is None else not self._is_busy
 
     @property
     def _room(self) -> int:
@@ -213,7 +227,10 @@ class Engine:
             self._commit([(claim, Outcome(state=State.FAILED, error=why)) for claim in claims])
 
     def _claim(self, stage: Stage, room: int, keys: Collection[str] | None) -> None:
-        claims = self._queue.claim(stage, room, keys)
+        if self._candidates is None or stage.grouped:
+            claims = self._queue.claim(stage, room, keys)
+        else:
+            claims = self._claim_candidates(stage, self._candidates)
         if not self._keeps_up(stage):
             self._give_back(claims)
         elif not claims:
@@ -224,8 +241,19 @@ class Engine:
         else:
             self._begin_work(stage, claims)
 
+    def _claim_candidates(self, stage: Stage, candidates: Candidates) -> list[Claim]:
+        """Claim some of the candidates, and give back those that are none any more: their batch has ended meanwhile,
+        so nobody would look at what comes of them in the stages behind."""
+        claims = self._queue.claim_first(stage, candidates)
+        if not claims:
+            return []
+        left = frozenset(candidates.keys(stage))
+        self._give_back([claim for claim in claims if claim.key not in left])
+        return [claim for claim in claims if claim.key in left]
+
     def _give_back(self, claims: Sequence[Claim]) -> None:
-        self._commit([(claim, Outcome(state=State.PENDING)) for claim in claims])
+        if claims:
+            self._commit([(claim, Outcome(state=State.PENDING)) for claim in claims])
 
     def _begin_work(self, stage: Stage, claims: Sequence[Claim]) -> None:
         settled: list[Ended] = []
@@ -320,7 +348,7 @@ class Engine:
         for stage in {claim.stage for claim, _ in settled}:
             self._queue.look_again((stage, *self._pipeline.downstream(stage)))
         self.publish()
-        if any(outcome.alerts for _, outcome in settled):
+        if any(outcome.alerts or outcome.verdicts for _, outcome in settled):
             self.on_alerts()
 
     def _hand_back(self) -> None:

@@ -43,7 +43,13 @@ class InForce:
 
     def select(self, key: str, group: str) -> Selected:
         """Choose what applies to the datum of this key, in this group."""
-        chosen = self.references if self._selection is None else tuple(self._selection(key, group))
+        return self._selected(self.references if self._selection is None else tuple(self._selection(key, group)))
+
+    def all(self) -> Selected:
+        """Give all references, whichever datums they apply to."""
+        return self._selected(self.references)
+
+    def _selected(self, chosen: tuple[Reference, ...]) -> Selected:
         names = tuple(sorted(reference.name for reference in chosen))
         digests = self._digests.get(names)
         if digests is None:

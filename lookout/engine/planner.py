@@ -90,6 +90,18 @@ class Planner:
                 f"no {uses.bucket} is in force", f"stage {stage.name}", f"give one with --{uses.bucket}"
             )
 
+    def preparation(self, stage: Stage) -> Job:
+        """Give a job without inputs, for workers to prepare the stage by: with all references in force."""
+        selected = self._in_force[stage.name].all()
+        return Job(
+            stage=stage.name,
+            key="",
+            prepare=stage.prepare,
+            params=stage.params,
+            prepared=selected.prepared,
+            references=selected.references,
+        )
+
     def plan(self, stage: Stage, claims: Sequence[Claim]) -> list[Decision]:
         """Decide on each claim, in the order given."""
         drafts = self._plan_groups(stage, claims) if stage.grouped else self._plan_each(stage, claims)

@@ -44,6 +44,10 @@ class Workers(ABC):
     def start(self, modules: Sequence[str]) -> None:  # noqa: B027 - optional: whoever has nothing to start does nothing
         """Begin to start and to load these modules, for work that is sure to come; ``submit`` does so too."""
 
+    def prepare(self, job: Job) -> Callable[[], None]:  # noqa: ARG002 - workers that are no processes are loaded by a job
+        """Begin to make the stage of the job ready, which need not have inputs; gives a function that waits for it."""
+        return lambda: None
+
     @abstractmethod
     def stop(self) -> None:
         """End at once: running jobs are killed and nothing more is told of them. Stopping twice is allowed."""

@@ -17,13 +17,16 @@ from lookout.domain.pipeline import load
 from lookout.execution.crash import end_with_any_thread
 from lookout.execution.executor import Done, StageTimeoutError, WorkerDiedError, Workers
 from lookout.execution.jobs import Job, StageRun
-from lookout.execution.stage_runner import StageRunner
+from lookout.execution.stage_runner import PREPARED_STAGES_KEPT, StageRunner
+from lookout.log import get_logger
 from lookout.object_store.port import ObjectStore
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from lookout.execution.supervised_pool import SpawnedPool
+
+log = get_logger(__name__)
 
 CALL_TIMEOUT_S: Final = 120.0
 """Time that a function that is no datum may take: opening and trying a large model, for one."""
@@ -46,6 +49,8 @@ class ProcessWorkers(Workers):
 
     store: ObjectStore
     size: int = field(default=2)
+    kept: int = PREPARED_STAGES_KEPT
+    """Prepared stages that each process keeps: few, where one is a model."""
     _pools: list[SpawnedPool] = field(default_factory=list, init=False)
     """The last one takes jobs; those before it broke, and are about to be over. None, when nothing runs."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -85,6 +90,17 @@ class ProcessWorkers(Workers):
         for _ in range(self.size):
             self.schedule(_preload, tuple(modules))
 
+    def prepare(self, job: Job) -> Callable[[], None]:
+        future = self.schedule(_prepare, job, timeout_s=CALL_TIMEOUT_S)
+
+        def wait() -> None:
+            try:
+                _answer(future)
+            except Exception as exc:  # noqa: BLE001 - the next job of the stage fails by the same, and says so
+                log.warning("stage not prepared", stage=job.stage, error=str(exc))
+
+        return wait
+
     def schedule(self, function: Callable[..., Any], *arguments: object, timeout_s: float | None = None) -> Future[Any]:
         """Begin this call in one of the processes, which are started if there are none."""
         # Imported here: a run that finds nothing to do need not load them.
@@ -99,7 +115,7 @@ class ProcessWorkers(Workers):
                     return self._pools[-1].schedule(function, *arguments, timeout_s=timeout_s)
             self._pools = [pool for pool in self._pools if not pool.over]
             try:
-                self._pools.append(SpawnedPool(self.size, _start, (self.store,)))
+                self._pools.append(SpawnedPool(self.size, _start, (self.store, self.kept)))
                 return self._pools[-1].schedule(function, *arguments, timeout_s=timeout_s)
             except (BrokenProcessPool, OSError, MemoryError, RuntimeError) as exc:
                 failed: Future[Any] = Future()
@@ -213,7 +229,7 @@ def _death(exitcode: int | None) -> str:
 _runner: StageRunner | None = None
 
 
-def _start(store: ObjectStore) -> None:
+def _start(store: ObjectStore, kept: int) -> None:
     """Make a worker process ready, once: its runner is the one piece of state that it has."""
     import signal
 
@@ -223,12 +239,18 @@ def _start(store: ObjectStore) -> None:
     end_with_parent()
     end_with_any_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides when to stop
-    _runner = StageRunner(store)
+    _runner = StageRunner(store, kept)
 
 
 def _preload(modules: Sequence[str]) -> None:
     for module in modules:
         importlib.import_module(module)
+
+
+def _prepare(job: Job) -> None:
+    if _runner is None:
+        raise RuntimeError("a worker process was asked to prepare a stage before it was started")
+    _runner.prepare(job)
 
 
 def _call(function: str, arguments: tuple[object, ...]) -> object:

@@ -24,8 +24,8 @@ PREPARED_STAGES_KEPT: Final = 256
 class StageRunner:
     """Runner of jobs, one after another in this process; it keeps prepared stages for the next."""
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    def __init__(self, store: ObjectStore, kept: int = PREPARED_STAGES_KEPT) -> None:
+        self._store, self._kept = store, kept
         self._prepared: OrderedDict[str, Run] = OrderedDict()
 
     def run(self, job: Job) -> StageRun:
@@ -91,7 +91,7 @@ class StageRunner:
             ]
             run = cast(Prepare, load(job.prepare))(job.params, loaded)
             self._prepared[job.prepared] = run
-            if len(self._prepared) > PREPARED_STAGES_KEPT:
+            if len(self._prepared) > self._kept:
                 self._prepared.popitem(last=False)
         else:
             self._prepared.move_to_end(job.prepared)

@@ -75,12 +75,18 @@ class Posts:
     """Record of posts: batch and attempt, in order. ``trouble`` is raised instead."""
 
     said: list[tuple[str, int]] = field(default_factory=list)
+    runs: list[tuple[str, float]] = field(default_factory=list)
     trouble: LookoutError | None = None
 
-    def __call__(self, batch: Batch, attempt: int) -> None:
+    def post_batch(self, batch: Batch, attempt: int) -> None:
         if self.trouble is not None:
             raise self.trouble
         self.said.append((batch.id, attempt))
+
+    def post_run(self, run: str, linger_s: float) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.runs.append((run, linger_s))
 
 
 @dataclass
@@ -98,7 +104,7 @@ class Play:
     ) -> Dispatcher:
         return Dispatcher(
             open_ledger=open_ledger or self.ledger,
-            post=self.posts,
+            poster=self.posts,
             readers=READERS,
             stages=STAGES,
             pace=pace,

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devkit.contracts.ledger import BatchesContract, Bench, LedgerContract, ManualClock
+from devkit.contracts.ledger import BatchesContract, Bench, LedgerContract, ManualClock, OpenRunsContract
 from devkit.contracts.ledger_kit import LEASE_S, done, record
 from devkit.fakes.memory_kv import MemoryStore, memory_ledger
 from lookout.domain.errors import Unavailable
 from lookout.domain.records import Mark, State
+from lookout.ledger.open_runs import opening
 from lookout.ledger.port import Settled
 
 
@@ -28,14 +29,23 @@ def open_bench(store):
         yield Bench(open=another, clock=clock)
 
 
-class TestKvLedger(LedgerContract, BatchesContract):
+class TestKvLedger(LedgerContract, BatchesContract, OpenRunsContract):
     @pytest.fixture
     def bench(self):
         with open_bench(MemoryStore()) as bench:
             yield bench
 
+    def test_changes_of_other_runs_and_stages_end_no_wait(self, bench):
+        ledger = bench.open()
+        ledger.start_run(opening("run", "1", 1.0))
+        revision = ledger.revision()
+        ledger.mark([Mark(stage="u", key="a")])
+        ledger.start_run(opening("other", "1", 1.0))
+        assert not ledger.await_run("run", ["s", "t"], revision, 0.1)
+        assert not ledger.await_runs(revision, 0.1)
 
-class TestKvLedgerOfCompactedStore(LedgerContract, BatchesContract):
+
+class TestKvLedgerOfCompactedStore(LedgerContract, BatchesContract, OpenRunsContract):
     """Each request finds that all older revisions are gone."""
 
     @pytest.fixture

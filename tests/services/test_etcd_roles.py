@@ -81,6 +81,9 @@ WRITERS = {
     "a note": ((keys.NOTE, "collected"), set()),
     "history": ((keys.RECORD, "a"), set(STAGES)),
     "keys of a batch": ((keys.BATCH_KEYS, "a"), {"intake"}),
+    "a run": ((keys.RUN, "a"), {*STAGES, "intake"}),
+    "a run lease": ((keys.RUN_LEASE, "a"), set()),
+    "a presence of validate": ((keys.PRESENCE, "validate", "a"), {"validate"}),
 }
 
 

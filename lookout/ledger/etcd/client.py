@@ -183,12 +183,13 @@ class Etcd(KeyValues):
         with suppress(LeaseGone):
             self._patiently(lambda: self._ask(_revoke, rpc.LeaseRevokeRequest(ID=lease)))
 
-    def wait_for_change(self, key: bytes, revision: int, seconds: float) -> bool:
-        create = rpc.WatchCreateRequest(key=key, start_revision=revision + 1)
+    def wait_for_change(self, spans: Sequence[tuple[bytes, bytes]], revision: int, seconds: float) -> bool:
         done = Event()
 
         def requests() -> Iterator[object]:
-            yield rpc.WatchRequest(create_request=create)
+            for start, end in spans:
+                create = rpc.WatchCreateRequest(key=start, range_end=end, start_revision=revision + 1)
+                yield rpc.WatchRequest(create_request=create)
             done.wait()
 
         connection = self._patiently(self._connect)

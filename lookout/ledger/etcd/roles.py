@@ -20,6 +20,7 @@ SHARED: Final = (
 """Every stage writes these, and nothing in their names says which."""
 OF_STAGE: Final = (
     keys.SLOT, keys.DIRTY, keys.SUSPECT, keys.STATE, keys.LABEL, keys.CLAIM, keys.LEASE, keys.TOKEN, keys.BASIS,
+    keys.PRESENCE,
 )  # fmt: skip
 """A stage comes first: that stage's own."""
 OF_RESULTS: Final = (keys.PATH, keys.MAKERS)
@@ -30,9 +31,9 @@ OF_ALERTS: Final = (keys.ALERT, keys.ALERT_STATE, keys.ALERT_RUN, keys.POLICY)
 """Of the stage that makes alerts, and decides on them."""
 OF_CUTS: Final = (keys.BATCH_KEYS, keys.CUT)
 """Of whoever cuts batches."""
-OF_OPERATOR: Final = (keys.META, keys.NOTE, keys.REFERENCES)
-"""Of nobody who is limited: the form of the ledger, notes but for those of whoever looks at inputs, and the model and
-rules in force."""
+OF_OPERATOR: Final = (keys.META, keys.NOTE, keys.REFERENCES, keys.RUN_LEASE)
+"""Of nobody who is limited: the form of the ledger, notes but for those of whoever looks at inputs, the model and
+rules in force, and who keeps a run."""
 REPAIRED: Final = (keys.SLOT, keys.DIRTY, keys.STATE)
 """Of a stage, by one that reads its results: to have one made again that is gone or damaged."""
 
@@ -68,7 +69,8 @@ def reader() -> LedgerRole:
 
 
 def intake(inputs: str, readers: Sequence[str], notes: Sequence[str]) -> LedgerRole:
-    """Intake: what lands, with the notes of those that look at inputs; marks of its readers, and batches of it."""
+    """Intake: what lands, with the notes of those that look at inputs; marks of its readers, batches of it, and runs
+    that it begins for them."""
     batches = (keys.BATCH, keys.BATCH_STATE, keys.BATCH_RUN)
     return LedgerRole(
         name="intake",
@@ -78,6 +80,7 @@ def intake(inputs: str, readers: Sequence[str], notes: Sequence[str]) -> LedgerR
             *(mark for reading in readers for mark in _first((keys.DIRTY,), reading)),
             *batches,
             *OF_CUTS,
+            *(keys.RUN, keys.RUN_START, keys.RUN_OPEN),
             keys.WRITER,
         ),
     )

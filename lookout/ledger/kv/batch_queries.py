@@ -11,7 +11,8 @@ from typing import Final
 
 from lookout.ledger import batches as batching
 from lookout.ledger.batches import Batch, BatchState
-from lookout.ledger.kv import keys, record_values
+from lookout.ledger.kv import keys
+from lookout.ledger.kv.admission import Admission
 from lookout.ledger.kv.batch_values import (
     DONE,
     LETTERS,
@@ -89,27 +90,23 @@ class BatchLists:
     def add_batches(self, batches: Sequence[Batch]) -> list[Batch]:
         self._space.check_writing()
         batching.check_new(batches)
-        return [kept for batch in batches if (kept := self._add_batch(batch)) is not None]
+        added = [self.add_batch(batch, Admission(self._space, batch.run)) for batch in batches]
+        return [kept for kept in added if kept is not None]
 
-    def _add_batch(self, batch: Batch) -> Batch | None:
-        name, run_name = self._space.name(keys.BATCH, batch.id), self._space.name(keys.RUN, batch.run)
-        cut = self._space.name(keys.CUT)
+    def add_batch(self, batch: Batch, admission: Admission) -> Batch | None:
+        """Keep a new batch without the keys that others hold, if its run admits it; None when no key is left."""
+        name, cut = self._space.name(keys.BATCH, batch.id), self._space.name(keys.CUT)
         for _attempt in self._space.attempts("adding a batch"):
             answer = self._space.kv.read(
                 [
                     Range(name, keys_only=True),
-                    Range(run_name),
                     Range(cut),
                     Range(*self.unfinished_range(keys.BATCH_STATE), count_only=True),
+                    *admission.asked,
                 ]
             )
             draft = TransactionBuilder(self._space.prefix)
-            if batch.run:
-                if not answer.get(1).kvs:
-                    raise KeyError(batch.run)
-                (run,) = answer.get(1).kvs
-                batching.check_run(batch.run, record_values.read_run(batch.run, run).state)
-                draft.expect(run_name, run.mod_revision)
+            admission.check(draft, [answer.get(3 + n) for n in range(len(admission.asked))])
             if answer.get(0).kvs:
                 raise ValueError(f"expected a new batch id, got {batch.id!r} again")
             held, revision = self._held_keys(answer)
@@ -135,7 +132,7 @@ class BatchLists:
         held = self._unfinished
         if held is None:
             held = self._unfinished = _Held()
-        if _revision_of(answer.get(2)) == held.cut_mod and answer.get(3).total == len(held.by_id):
+        if _revision_of(answer.get(1)) == held.cut_mod and answer.get(2).total == len(held.by_id):
             return held, answer.revision
         start, end = self.unfinished_range(keys.BATCH_STATE)
         answer = self._space.kv.read([Range(self._space.name(keys.CUT)), Range(start, end, keys_only=True)])

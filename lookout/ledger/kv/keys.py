@@ -78,6 +78,10 @@ BATCH_STATE: Final = b"S"
 """state, id -> who holds it until when, or when it was done."""
 BATCH_RUN: Final = b"R"
 """run, state, id: the same, of one run."""
+RUN_LEASE: Final = b"D"
+"""run -> who keeps it; there as long as the lease of the keeper's session, and while the run is open or draining."""
+PRESENCE: Final = b"L"
+"""stage, run -> which process of the stage is ready for it; there as long as the lease of that process's session."""
 CUT: Final = b"C"
 """changed whenever a batch is added: those who add follow one another."""
 OWNER: Final = b"W"
@@ -92,7 +96,8 @@ KINDS: Final = frozenset(
         (
             META, SLOT, DIRTY, SUSPECT, STATE, LABEL, CLAIM, LEASE, TOKEN, RECORD, USER, PATH, MAKERS, MEMBER, TALLY,
             CHANGE, PUBLISHING, INPUT, INPUTS, REFERENCES, BASIS, NOTE, ALERT, ALERT_STATE, ALERT_RUN, POLICY, RUN,
-            RUN_START, RUN_OPEN, BATCH, BATCH_KEYS, BATCH_STATE, BATCH_RUN, CUT, OWNER, ALIVE, WRITER,
+            RUN_START, RUN_OPEN, BATCH, BATCH_KEYS, BATCH_STATE, BATCH_RUN, RUN_LEASE, PRESENCE, CUT, OWNER, ALIVE,
+            WRITER,
         )
     )
 )  # fmt: skip

@@ -23,7 +23,7 @@ from lookout.domain.records import (
     State,
     Tally,
 )
-from lookout.ledger.batches import Batch, BatchLedger, BatchState
+from lookout.ledger.batches import Batch, BatchState
 from lookout.ledger.kv.batch_queries import BatchLists
 from lookout.ledger.kv.batches import Batches
 from lookout.ledger.kv.claims import Claims
@@ -34,6 +34,7 @@ from lookout.ledger.kv.keyspace import Keyspace
 from lookout.ledger.kv.leases import Leases
 from lookout.ledger.kv.maintenance import Maintenance
 from lookout.ledger.kv.marks import Marks
+from lookout.ledger.kv.open_runs import OpenRuns
 from lookout.ledger.kv.outbox import Alerts
 from lookout.ledger.kv.policy import PolicyTexts
 from lookout.ledger.kv.port import KeyValues
@@ -42,6 +43,7 @@ from lookout.ledger.kv.runs import Runs
 from lookout.ledger.kv.sessions import Sessions
 from lookout.ledger.kv.slots import Slots
 from lookout.ledger.maintenance import Entry, LedgerSize, Named, UpkeepLedger
+from lookout.ledger.open_runs import OPENING_S, OpenRunLedger, RunLease, RunView, Waiting
 from lookout.ledger.port import Delivered, RunRecord, Settled
 from lookout.ledger.rules.decisions import PolicyName, PolicyUnit
 from lookout.object_store.port import Publish
@@ -49,9 +51,9 @@ from lookout.object_store.port import Publish
 T = TypeVar("T")
 
 
-class KvLedger(BatchLedger, UpkeepLedger):
-    """See ``Ledger``, ``BatchLedger`` and ``UpkeepLedger``. One instance is for one thread; a process may open several,
-    and so may others anywhere.
+class KvLedger(OpenRunLedger, UpkeepLedger):
+    """See ``OpenRunLedger`` and ``UpkeepLedger``. One instance is for one thread; a process may open several, and so
+    may others anywhere.
 
     Raises InputRejected for a prefix that is no use or a ledger of a newer form, Corrupt for a value that cannot be
     read, and what the store raises.
@@ -64,6 +66,7 @@ class KvLedger(BatchLedger, UpkeepLedger):
         self._batch_lists = BatchLists(space)
         self._sessions = Sessions(space, self._alerts, self._runs, self._batch_lists)
         self._batches = Batches(space, self._batch_lists, self._sessions)
+        self._open_runs = OpenRuns(space, self._batch_lists, self._sessions)
         self._claims = Claims(space, self._sessions)
         self._publishing = Publishing(space, self._history)
         self._policy = PolicyTexts(space, self._alerts)
@@ -245,6 +248,54 @@ class KvLedger(BatchLedger, UpkeepLedger):
 
     def expire_batches(self, before_s: float, limit: int = 1000) -> int:
         return self._batch_lists.expire_batches(before_s, limit)
+
+    def open_runs(self) -> list[RunView]:
+        return self._open_runs.open_runs()
+
+    def find_run(self, run: str, stages: Collection[str] = ()) -> RunView | None:
+        return self._open_runs.find_run(run, stages)
+
+    def assign_batch(self, batch: Batch, opening_s: float = OPENING_S) -> Batch | None:
+        return self._open_runs.assign_batch(batch, opening_s)
+
+    def lease_run(self, run: str, owner: str) -> RunLease | None:
+        return self._open_runs.lease_run(run, owner)
+
+    def join_run(self, run: str, stage: str, owner: str) -> bool:
+        return self._open_runs.join_run(run, stage, owner)
+
+    def end_settled(self, taken: Sequence[Batch], stages: Collection[str]) -> list[Batch]:
+        return self._open_runs.end_settled(taken, stages)
+
+    def drain_run(self, lease: RunLease, why: str) -> RunLease:
+        return self._open_runs.drain_run(lease, why)
+
+    def close_kept_run(self, lease: RunLease, state: str, summary: JsonObject) -> bool:
+        return self._open_runs.close_kept_run(lease, state, summary)
+
+    def move_batch(self, id_: str, run: str, opening_s: float = OPENING_S) -> Batch | None:
+        return self._open_runs.move_batch(id_, run, opening_s)
+
+    def bury_run(self, run: str) -> bool:
+        return self._open_runs.bury_run(run)
+
+    def waiting(self, run: str, stage: str, owner: str | None = None) -> Waiting:
+        return self._open_runs.waiting(run, stage, owner)
+
+    def session_token(self, owner: str) -> str:
+        return self._open_runs.session_token(owner)
+
+    def end_session(self, token: str) -> None:
+        return self._open_runs.end_session(token)
+
+    def revision(self) -> int:
+        return self._open_runs.revision()
+
+    def await_run(self, run: str, stages: Collection[str], revision: int, seconds: float) -> bool:
+        return self._open_runs.await_run(run, stages, revision, seconds)
+
+    def await_runs(self, revision: int, seconds: float) -> bool:
+        return self._open_runs.await_runs(revision, seconds)
 
     def named(self, bucket: str, after: str = "") -> Iterator[Named]:
         return self._maintenance.named(bucket, after)

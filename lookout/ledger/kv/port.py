@@ -259,8 +259,9 @@ class KeyValues(ABC):
         """End a lease, with the keys that live by it, at one revision; nothing happens when it is gone."""
 
     @abstractmethod
-    def wait_for_change(self, key: bytes, revision: int, seconds: float) -> bool:
-        """Wait until the key is written or removed after the revision; return False when it was not in that time.
+    def wait_for_change(self, spans: Sequence[tuple[bytes, bytes]], revision: int, seconds: float) -> bool:
+        """Wait until a key from the start up to but without the end of one of these spans is written or removed after
+        the revision; return False when none was in that time.
 
         May return True without a change, after which the caller reads again.
         """

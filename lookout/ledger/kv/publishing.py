@@ -110,7 +110,7 @@ class Publishing:
         return slot_values.load(kv, _publisher)[0] == self._space.kv.id
 
     def _wait_for_publisher(self, kv: Kv, revision: int) -> None:
-        if not self._space.kv.wait_for_change(kv.key, revision, WAIT_S):
+        if not self._space.kv.wait_for_change([(kv.key, keys.behind(kv.key))], revision, WAIT_S):
             raise Unavailable(self._space.kv.name, f"another session has been publishing for {WAIT_S:.0f} s")
 
     def expect_unpublished(self, draft: TransactionBuilder, paths: Collection[PathName]) -> None:

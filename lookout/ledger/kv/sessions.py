@@ -37,7 +37,8 @@ class Sessions:
 
     def __init__(self, space: Keyspace, alerts: Alerts, runs: Runs, batches: BatchLists) -> None:
         self._space, self._alerts, self._runs, self._batches = space, alerts, runs, batches
-        self._open: set[str] = set()
+        self._open: dict[str, int] = {}
+        """By owner, the lease of its session."""
         self._not_ours: set[tuple[str, int] | str] = set()
         """Claim calls, by stage and token, and dead owners that this user may not, or not wholly, take back."""
 
@@ -55,7 +56,7 @@ class Sessions:
                     Put(self._space.name(keys.ALIVE, owner), b"", life.lease),
                 ],
             )
-            self._open.add(owner)
+            self._open[owner] = life.lease
             self._space.shard = 0
             try:
                 yield owner
@@ -67,7 +68,7 @@ class Sessions:
                 raise
             self._leave(owner)
         finally:
-            self._open.discard(owner)
+            self._open.pop(owner, None)
             life.end()
 
     def _leave(self, owner: str) -> None:
@@ -84,6 +85,13 @@ class Sessions:
         self._alerts.abandon(owner)
         self._runs.end_owned(owner, run_state)
         self._space.write([], [Delete(self._space.name(kind, owner)) for kind in (keys.OWNER, keys.ALIVE)])
+
+    def lease_of(self, owner: str) -> int:
+        """Return the lease of a session of this connection: what is put with it lives as long as the session. Raises
+        ValueError for an owner whose session is not open."""
+        if owner not in self._open:
+            raise ValueError(f"expected the owner of an open session, got {owner!r}")
+        return self._open[owner]
 
     def check(self, owner: str, alive: Sequence[Kv]) -> None:
         """Raise Unavailable when the owner's session is not among those alive, ValueError when there never was one."""
