@@ -11,8 +11,9 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from lookout.domain.errors import Corrupt, Denied
+from lookout.domain.errors import Corrupt, Denied, InputRejected
 from lookout.domain.pipeline import Pipeline
+from lookout.filesystem.files import MAX_SETTING_BYTES, failure, read_named
 from lookout.ledger.port import DAMAGED_HINT, Ledger
 from lookout.object_store.port import STATUS_KEY, ObjectStore
 
@@ -60,6 +61,7 @@ def bind(folder: Path, ledger: Ledger) -> None:
             ledger.put_note(STATE_NOTE, known)
         if _read(folder) != known:
             part = folder / f"{STATE_FILE}.part"
+            part.unlink(missing_ok=True)  # whatever it is: to open a pipe would wait for its reader
             part.write_text(known)
             part.replace(folder / STATE_FILE)
 
@@ -100,9 +102,13 @@ def _has_results(store: ObjectStore, bucket: str) -> bool:
 
 def _read(folder: Path) -> str | None:
     try:
-        id_ = (folder / STATE_FILE).read_bytes().strip()
+        id_ = read_named(folder / STATE_FILE, MAX_SETTING_BYTES).strip()
     except FileNotFoundError:
         return None
+    except InputRejected as exc:
+        raise Corrupt(str(folder / STATE_FILE), "32 hexadecimal digits", exc.what, _ID_HINT) from exc
+    except OSError as exc:
+        raise failure(str(folder / STATE_FILE), exc) from exc
     if id_ and not _ID.fullmatch(id_):
         raise Corrupt(str(folder / STATE_FILE), "32 hexadecimal digits", repr(id_[:40]), _ID_HINT)
     return id_.decode("ascii") or None
