@@ -11,17 +11,17 @@ from typing import Final
 from lookout.app.installation import ModelFacts
 from lookout.domain.errors import InputRejected
 from lookout.domain.identity import sha256
-from lookout.domain.pipeline import Accepted, Refused
+from lookout.domain.pipeline import Accepted
 from lookout.domain.records import Json, JsonObject
-from lookout.filesystem.files import failure
-from lookout.references.activation import find_files
+from lookout.filesystem.files import failure, read_named
+from lookout.references.activation import MAX_BYTES, accept, find_files
 from stages.coco_labels import NAMES
 from stages.imaging.annotate import Box, annotate, decode_bgr, encode_jpeg
 from stages.imaging.reduced import Picture
 from stages.object_detect.detector import detect
 from stages.object_detect.drafting import Given, draft
 from stages.object_detect.export_forms import open_export
-from stages.object_detect.manifest import MANIFEST, WEIGHTS, accept
+from stages.object_detect.manifest import MANIFEST, WEIGHTS
 from stages.object_detect.manifest_passes import MODEL, choose_passes
 from stages.object_detect.manifest_schema import parse_manifest
 from stages.object_detect.onnx_model import open_network
@@ -130,11 +130,10 @@ def _accepted(path: Path) -> Accepted:
     uses = PIPELINE.stage("object-detect").references
     if uses is None:
         raise RuntimeError("object-detect has no references")
-    answers = accept({name: _read(file) for name, file in find_files(uses, path).items()})
-    for answer in answers:
-        if isinstance(answer, Accepted):
-            return answer
-    reasons = "; ".join(answer.reason for answer in answers if isinstance(answer, Refused))
+    units, refused = accept(uses, find_files(uses, path))
+    for unit in units:
+        return unit
+    reasons = "; ".join(one.reason for one in refused)
     raise InputRejected(reasons or "no model in it", str(path), "lookout model init writes a manifest")
 
 
@@ -156,8 +155,8 @@ def _labels(given: str | None) -> tuple[str, ...] | None:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
+        return read_named(path, MAX_BYTES)
+    except (FileNotFoundError, NotADirectoryError) as exc:
         raise InputRejected("no such file", str(path)) from exc
     except OSError as exc:
         raise failure(str(path), exc) from exc

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lookout.app.installation import TrialOf
 from lookout.domain.errors import InputRejected
-from lookout.domain.identity import sha256
+from lookout.domain.identity import MAX_INPUT_BYTES, sha256
 from lookout.domain.records import Input, JsonObject, LoadedReference, ObjectRef, Reference, Work
-from lookout.filesystem.files import failure
+from lookout.filesystem.files import failure, read_named
 from lookout.references.activation import accept, find_files
 from stages.imaging.annotate import encode_jpeg
 from stages.object_detect.core import ObjectDetect, prepare
@@ -106,7 +106,7 @@ def _model(path: Path) -> LoadedReference:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_named(path, MAX_INPUT_BYTES)
     except OSError as exc:
         raise failure(str(path), exc) from exc
 

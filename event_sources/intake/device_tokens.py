@@ -17,7 +17,7 @@ from typing import Final, Self
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from lookout.domain.errors import InputRejected
-from lookout.filesystem.files import words
+from lookout.filesystem.files import MAX_SETTING_BYTES, read_named, words
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _FORM: Final = 'expected {"<device>": {"tokens": ["<sha256 of a token, 64 hex digits>"], "zone": "Europe/Vienna"}}'
@@ -46,7 +46,7 @@ class DeviceTokens:
         """Read the file. ``is_device`` tells whether a name may be a device's, ``find_zone`` gives the zone of a name.
         Raises InputRejected that names the file and the device."""
         try:
-            found = _File.model_validate_json(file.read_bytes()).root
+            found = _File.model_validate_json(read_named(file, MAX_SETTING_BYTES)).root
         except OSError as exc:
             raise InputRejected(
                 f"cannot be read: {words(exc)}", str(file), "LOOKOUT_INTAKE_DEVICE_TOKENS names it"

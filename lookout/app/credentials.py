@@ -20,7 +20,7 @@ from typing import Final
 
 from lookout.config.addresses import StoreAddress
 from lookout.domain.errors import InputRejected, find_lack
-from lookout.filesystem.files import failure, words
+from lookout.filesystem.files import MAX_SETTING_BYTES, failure, read_named, words
 from lookout.object_store.minio.metrics_token import metrics_token
 
 _SECRET_BYTES: Final = 24
@@ -103,10 +103,10 @@ class Credentials:
     @staticmethod
     def _read(file: Path) -> dict[str, str]:
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = read_named(file, MAX_SETTING_BYTES).decode().splitlines()
         except FileNotFoundError:
             return {}
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, InputRejected, UnicodeDecodeError) as error:
             raise InputRejected("cannot be read as a file of credentials", str(file), "move it away") from error
         return dict(line.split("=", 1) for line in lines if "=" in line)
 
@@ -161,8 +161,8 @@ class GivenSecrets:
     def _value(self, name: Path) -> str:
         file = self.folder / name
         try:
-            value = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
+            value = read_named(file, MAX_SETTING_BYTES).decode().strip()
+        except (OSError, InputRejected, UnicodeDecodeError) as error:
             raise InputRejected("cannot be read", str(file)) from error
         if not value:
             raise InputRejected("is empty", str(file))

@@ -82,7 +82,7 @@ class _Change:
     def __call__(self, unit: PolicyUnit) -> tuple[int, int, int]:
         name: PolicyName = (KEPT, self.device, "")
         text = unit.policy_text(name)
-        before = findings_from_json(text) if text else []
+        before = findings_from_json(self.device, text) if text else []
         found = follow(before, self.observed, self.now_s, self.limits)
         were, are = _kinds(before), _kinds(found)
         entered = 0

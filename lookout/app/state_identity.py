@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 import uuid
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from lookout.domain.errors import Corrupt, Denied
+from lookout.domain.errors import Corrupt, Denied, InputRejected
 from lookout.domain.pipeline import Pipeline
+from lookout.domain.records import State
+from lookout.filesystem.files import MAX_SETTING_BYTES, failure, read_named
 from lookout.ledger.port import DAMAGED_HINT, Ledger
 from lookout.object_store.port import STATUS_KEY, ObjectStore
 
@@ -21,6 +24,10 @@ STATE_FILE: Final = "state.id"
 LEDGER_FILE: Final = "ledger.sqlite"
 _REMEDY: Final = "fill it with `lookout ledger restore BACKUP`, or begin anew with `lookout ledger new`"
 
+_LOST_HINT: Final = (
+    "Bring the folder back. Where the model and the rules are still there, lookout run --verify makes all results anew."
+)
+_LOOKED_AT: Final = 1000
 _ID: Final = re.compile(rb"[0-9a-f]{32}")
 _ID_HINT: Final = f"Remove {STATE_FILE}: the next run writes it anew, with the id that the ledger has."
 
@@ -32,6 +39,17 @@ def check_ledger_file(pipeline: Pipeline, folder: Path, ledger_file: Path, objec
     if (folder / STATE_FILE).exists() or any(_holds_something(objects / stage.name) for stage in pipeline.stages):
         got = "an empty file" if ledger_file.exists() else "no file"
         raise Corrupt(str(ledger_file), "the ledger of the results beside it", got, DAMAGED_HINT)
+
+
+def check_results(pipeline: Pipeline, ledger: Ledger, objects: Path) -> None:
+    """Raise Corrupt for a stage whose folder is gone although the ledger has results in it. Looks at few slots: for a
+    run that has published all that it and others before it made."""
+    for stage in pipeline.stages:
+        if (objects / stage.name).is_dir():
+            continue
+        slots = islice(ledger.slots(stage.name, states=[State.SUCCESS]), _LOOKED_AT)
+        if any(slot.record is not None and slot.record.outputs for slot in slots):
+            raise Corrupt(str(objects / stage.name), "the folder of the stage's results", "none", _LOST_HINT)
 
 
 def check_identity(folder: Path, ledger: Ledger) -> None:
@@ -60,6 +78,7 @@ def bind(folder: Path, ledger: Ledger) -> None:
             ledger.put_note(STATE_NOTE, known)
         if _read(folder) != known:
             part = folder / f"{STATE_FILE}.part"
+            part.unlink(missing_ok=True)  # whatever it is: to open a pipe would wait for its reader
             part.write_text(known)
             part.replace(folder / STATE_FILE)
 
@@ -100,9 +119,13 @@ def _has_results(store: ObjectStore, bucket: str) -> bool:
 
 def _read(folder: Path) -> str | None:
     try:
-        id_ = (folder / STATE_FILE).read_bytes().strip()
+        id_ = read_named(folder / STATE_FILE, MAX_SETTING_BYTES).strip()
     except FileNotFoundError:
         return None
+    except InputRejected as exc:
+        raise Corrupt(str(folder / STATE_FILE), "32 hexadecimal digits", exc.what, _ID_HINT) from exc
+    except OSError as exc:
+        raise failure(str(folder / STATE_FILE), exc) from exc
     if id_ and not _ID.fullmatch(id_):
         raise Corrupt(str(folder / STATE_FILE), "32 hexadecimal digits", repr(id_[:40]), _ID_HINT)
     return id_.decode("ascii") or None
@@ -112,4 +135,13 @@ def _holds_something(folder: Path) -> bool:
     return folder.is_dir() and next(folder.iterdir(), None) is not None
 
 
-__all__ = ["STATE_FILE", "STATE_NOTE", "bind", "bind_servers", "check_identity", "check_ledger_file", "check_servers"]
+__all__ = [
+    "STATE_FILE",
+    "STATE_NOTE",
+    "bind",
+    "bind_servers",
+    "check_identity",
+    "check_ledger_file",
+    "check_results",
+    "check_servers",
+]

@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from lookout.app.deployment import DETECTION, Deployment, Program, default_workers
+from lookout.app.deployment import DETECTION, OBJECTS_FOLDER, Deployment, Program, default_workers
 from lookout.app.folder_watcher import FolderWatcher
 from lookout.app.page_status import status_file
 from lookout.app.process import stop_on_signals
@@ -21,6 +21,7 @@ from lookout.app.reference_checks import try_stage
 from lookout.app.run_summary import Summary, summarize
 from lookout.app.service_manager import ServiceManager
 from lookout.app.source_checks import check_folder, check_sources
+from lookout.app.state_identity import check_results
 from lookout.cli.options import NO_RETENTION, PATH, RunOptions, json_option, run_options, state_option
 from lookout.cli.output import echo_json, echo_json_line
 from lookout.domain.errors import EXIT_DATUM_FAILED, EXIT_OK, EXIT_STOPPED, InputRejected, Unavailable
@@ -67,10 +68,12 @@ def run(
         with _runner(program, opened, options, tell) as runner:
             ran = runner.run(order)
         summary = summarize(runner.pipeline, opened, ran, time.time())
-    if as_json:
-        echo_json(summary.as_json())
-    else:
-        click.echo(summary.as_text())
+        if as_json:
+            echo_json(summary.as_json())
+        else:
+            click.echo(summary.as_text())
+        if program.settings.store is None:
+            check_results(opened.pipeline, opened.ledger, opened.path / OBJECTS_FOLDER)
     sys.exit(_exit_code(summary, ran))
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+from pathlib import Path
 from typing import Final
 
 from lookout.domain.errors import InputRejected, LookoutError, ObjectUnreadable, Unavailable
@@ -14,6 +16,8 @@ from lookout.domain.identity import sha256, unread_digest
 
 MAX_KEY_BYTES: Final = 1024
 MAX_PART_BYTES: Final = 255
+MAX_SETTING_BYTES: Final = 16 * 1024 * 1024
+"""Of a file that holds settings, secrets or certificates."""
 
 _WORDS: Final = {
     errno.ENOSPC: "no space is left on the disk; free some and try again",
@@ -118,6 +122,30 @@ def fingerprint_of(found: os.stat_result) -> str:
     """Return the fingerprint: it changes with the file's bytes, short of two changes in one tick of the system's
     clock."""
     return f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+
+
+def open_named(path: Path, hint: str = "") -> tuple[int, os.stat_result]:
+    """Open the regular file that a person or a setting names, with its status; links are followed. The caller closes
+    it. Never waits for a pipe or a device. Raises OSError, and InputRejected for what is no regular file."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    found = os.fstat(fd)
+    if stat.S_ISREG(found.st_mode):
+        return fd, found
+    os.close(fd)
+    raise InputRejected("is a directory, a pipe or a device; a file is expected", str(path), hint)
+
+
+def read_named(path: Path, max_bytes: int) -> bytes:
+    """Read the whole file that a person or a setting names. Raises as ``open_named``, and InputRejected for one with
+    more bytes, of which nothing is read, and for one that grows meanwhile."""
+    fd, found = open_named(path)
+    if found.st_size > max_bytes:
+        os.close(fd)
+        raise InputRejected(f"expected at most {max_bytes} bytes, got {found.st_size}", str(path))
+    data = read_open(fd, found.st_size)
+    if len(data) > found.st_size:
+        raise InputRejected("is being written", str(path), "try again when it is complete")
+    return data
 
 
 def read_open(fd: int, size: int) -> bytes:

@@ -292,7 +292,7 @@ def read_object(what: str, text: str) -> JsonObject:
 def _read(what: str, text: str, build: Callable[[Any], T]) -> T:
     try:
         return build(_decode(text))
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as exc:
         raise Corrupt(what, "what was written", f"{str(text)[:80]!r} ({exc})") from exc
 
 

@@ -135,7 +135,7 @@ class _File:
                     return
                 self.read()
                 new = self._path.with_name(f".{self._path.name}.new")
-                written = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+                written = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_OTHER, 0o666)
                 with _locked(written, fcntl.LOCK_EX):
                     head = json.dumps(["", "anew", os.urandom(16).hex(), 0.0]).encode()  # counts for no alert
                     _write(written, b"".join([line + b"\n" for line in (head, *self.lines.counting())]))

@@ -130,20 +130,25 @@ def merge(
 def examine(
     uses: UsesReferences, paths: Mapping[str, Path], store: ObjectStore, before: Mapping[str, Reference]
 ) -> Examined:
-    """Have the stage's own function look at the files, and store those of the units that it accepts. Raises
-    InputRejected for a file that cannot be read."""
+    """Have the stage's own function look at the files, and store those of the units that it accepts."""
     units, refused = accept(uses, paths)
     accepted = tuple(_store(store, uses.bucket, unit, before.get(unit.name)) for unit in units)
     return Examined(accepted=accepted, refused=refused)
 
 
 def accept(uses: UsesReferences, paths: Mapping[str, Path]) -> tuple[tuple[Accepted, ...], tuple[Refused, ...]]:
-    """Return the verdicts of the stage's own function on the files. Raises InputRejected for one that cannot be
-    read."""
-    answers = cast(Accept, load(uses.accept))({name: _read(file) for name, file in paths.items()})
+    """Return the verdicts of the stage's own function on the files. One that cannot be read is refused, and the others
+    are looked at."""
+    files, unread = dict[str, bytes](), list[Refused]()
+    for name, file in paths.items():
+        try:
+            files[name] = _read(file)
+        except InputRejected as exc:
+            unread.append(Refused(name=name, reason=str(exc)))
+    answers = cast(Accept, load(uses.accept))(files)
     return (
         tuple(answer for answer in answers if isinstance(answer, Accepted)),
-        tuple(answer for answer in answers if isinstance(answer, Refused)),
+        (*unread, *(answer for answer in answers if isinstance(answer, Refused))),
     )
 
 
@@ -157,17 +162,23 @@ def find_files(uses: UsesReferences, path: Path) -> dict[str, Path]:
     hint = f"--{uses.bucket} takes a file or a folder"
     try:
         if path.is_dir():
-            found = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+            found = [file for file in path.iterdir() if _is_given(file) and not file.name.startswith(".")]
         elif path.is_file():
             found = [file for file in path.parent.iterdir() if file.stem == path.stem and file.is_file()]
             found = found if uses.companions else [path]
         else:
-            raise InputRejected("no such file or folder", str(path), hint)
+            what = "is a pipe or a device" if path.exists() else "no such file or folder"
+            raise InputRejected(what, str(path), hint)
     except OSError as exc:
         raise find_lack(exc) or InputRejected(f"cannot be read: {exc.strerror}", str(path), hint) from exc
     if len(found) > MAX_FILES:
         raise InputRejected(f"expected at most {MAX_FILES} files, got {len(found)}", str(path), hint)
     return {file.name: Path(os.path.realpath(file)) if file == path else file for file in sorted(found)}
+
+
+def _is_given(path: Path) -> bool:
+    """Tell whether the path is to be looked at: also a pipe or a device, which is refused by name."""
+    return path.exists() and not path.is_dir()
 
 
 def _fingerprint(path: Path) -> tuple[int, int, int, int]:

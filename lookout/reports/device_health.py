@@ -176,7 +176,7 @@ class HealthReader:
 
 def kept_findings(ledger: Ledger) -> dict[str, list[Finding]]:
     """Return the trouble that the ledger keeps, by device."""
-    return {device: findings_from_json(text) for (_, device, _), text in ledger.policy_texts(KEPT)}
+    return {device: findings_from_json(device, text) for (_, device, _), text in ledger.policy_texts(KEPT)}
 
 
 def group_of(device: str, day: Day) -> str:

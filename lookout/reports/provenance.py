@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from lookout.domain.errors import InputRejected
+from lookout.domain.errors import Corrupt, InputRejected
 from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import Alert, Json, JsonObject, ObjectRef, Record
-from lookout.ledger.port import Ledger
+from lookout.ledger.port import DAMAGED_HINT, Ledger
 
 FORWARD_LIMIT: Final = 10_000
 """How many records a forward trace shows at most below one object; it says when there were more."""
@@ -82,7 +82,7 @@ class Tracer:
                 node.facts = {"sha256": sha256 or now, "in_force": sha256 in (None, now)}
             return node
         if sha256 is None:
-            node.facts = {"sha256": next(ref.sha256 for ref in record.outputs if ref.key == key)}
+            node.facts = {"sha256": _output(record, key).sha256}
         if record.hash in seen:
             node.facts = {**node.facts, "above": record.hash}
             return node
@@ -158,7 +158,7 @@ class Tracer:
             return known.ref if known is not None else None
         record = self._maker(bucket, key, None)
         if record is not None:
-            return next(ref for ref in record.outputs if ref.key == key)
+            return _output(record, key)
         files = (ref for unit in self._ledger.references(bucket) for ref in unit.files.values())
         return next((ref for ref in files if ref.key == key), None)
 
@@ -181,6 +181,15 @@ class Tracer:
 
     def _alerts(self, record: Record) -> list[Alert]:
         return list(self._ledger.alerts(ids=record.alert_ids)) if record.alert_ids else []
+
+
+def _output(record: Record, key: str) -> ObjectRef:
+    """Return the output of that key. Raises Corrupt for a record that has none: the ledger led to it by the key."""
+    found = next((ref for ref in record.outputs if ref.key == key), None)
+    if found is None:
+        keys = ", ".join(ref.key for ref in record.outputs) or "none"
+        raise Corrupt(f"the record of {record.stage} of {record.key}", f"an output {key}", keys, DAMAGED_HINT)
+    return found
 
 
 def _alert_node(alert: Alert) -> Node:

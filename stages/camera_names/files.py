@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Final
 
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import JsonObject
-from lookout.filesystem.files import words
+from lookout.filesystem.files import open_named, read_named, words
 from lookout.sources.folder_keys import name_of, origin_of
 from lookout.sources.folder_walk import Walk, open_root
 from stages import strict_json
@@ -78,7 +79,7 @@ def _zone_of_machine() -> str | None:
 
 def _document(file: Path) -> object:
     try:
-        return strict_json.read(file.read_bytes())
+        return strict_json.read(read_named(file, strict_json.MAX_BYTES))
     except OSError as exc:
         raise InputRejected(f"cannot be read: {words(exc)}", str(file)) from exc
     except InputRejected as exc:
@@ -88,9 +89,9 @@ def _document(file: Path) -> object:
 def _exif_of(path: Path) -> Mapping[str, str] | None:
     """Return the tags of a path that is a file."""
     try:
-        with path.open("rb") as picture:
+        with os.fdopen(open_named(path)[0], "rb") as picture:
             return find_texts(picture.read(HEADER_BYTES))
-    except OSError:
+    except (OSError, InputRejected):
         return None  # a path of names only
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from lookout.domain.errors import InputRejected
 from lookout.domain.records import JsonObject
-from lookout.filesystem.files import failure
+from lookout.filesystem.files import failure, open_named
 from stages.strict_json import printable
 from stages.threat_detect.rules.version2.reading import check_rules_of_a_device, schema_text
-from stages.threat_detect.simulation.rulebook import Entry, find_files, open_rulebook, read_rules, read_tree
+from stages.threat_detect.simulation.rulebook import Entry, find_files, open_rulebook, read_file, read_rules, read_tree
 from stages.threat_detect.simulation.simulate import simulate
 
 
@@ -22,14 +23,13 @@ class RuleCommands:
         """Give one object a file: its ``version`` (None for the original form), ``rules`` and ``notes``, or the
         ``reason`` why it is refused. Raises InputRejected for a path that cannot be read or has no rule file."""
         entries: dict[str, tuple[str, Entry]] = {}
-        names = []
-        for name, data in find_files(path):
-            names.append(name)
+        files = find_files(path)
+        for file in files:
             try:
-                yield _checked(name, data, entries)
+                yield _checked(file.name, read_file(file), entries)
             except InputRejected as exc:
-                yield {"file": name, "reason": str(exc)}
-        if not names:
+                yield {"file": file.name, "reason": str(exc)}
+        if not files:
             raise InputRejected("no rule file in it", printable(str(path)))
         try:
             check_rules_of_a_device([entry.rule for _, entry in entries.values() if not entry.each])
@@ -45,7 +45,7 @@ class RuleCommands:
             yield from simulate(rulebook, sys.stdin.buffer, "stdin", threshold, note)
             return
         try:
-            file = events.open("rb")
+            file = os.fdopen(open_named(events, "- reads the pictures from stdin")[0], "rb")
         except OSError as exc:
             raise failure(str(events), exc) from exc
         with file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import pytest
 from devkit.fakes.sendgrid_api import Manner, Scripted, SendGridApi
 
 from .shell import CALM, NEW, RULES, THREAT, World, modes_are_obeyed, obey_modes
+from .test_channels import HOME_SECRET, HOME_URL, SECRET, write_rules
 
 NOWHERE = "http://127.0.0.1:9"
 """A port at which nobody listens."""
@@ -234,3 +236,33 @@ def test_a_run_that_is_stopped_while_mails_hang_ends_within_seconds(
     api.script.clear()
     _send(world)
     assert sorted(_marks(api).values()) == [[False], [False], [False], [False, True]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("way", ["webhook", "apprise", "smtp"])
+def test_a_run_that_is_stopped_while_another_channel_hangs_ends_within_seconds(
+    tmp_path: Path, way: str, number: signal.Signals
+) -> None:
+    world, channel = World(root=tmp_path), {"type": way, "name": "home"}
+    world.put(THREAT, NEW)
+    if way == "smtp":
+        channel = {"type": "mail", "from": "lookout@example.com", "to": ["home@example.com"]}
+    write_rules(world, channels=[channel])
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes a connection, and never answers
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        world.environment = {
+            "smtp": {"LOOKOUT_SMTP_URL": f"smtp://{place}"},
+            "webhook": {HOME_URL: f"http://{place}/hook", HOME_SECRET: SECRET},
+            "apprise": {HOME_URL: f"ntfy://{place}/topic"},
+        }[way]
+        silent.settimeout(60)
+        with world.start("run", "photos", "--state", "state", "--rules", "rules", "--json") as running:
+            connection, _ = silent.accept()
+            with connection:
+                began_s = time.monotonic()
+                assert running.stop(number) == 130
+                took_s = time.monotonic() - began_s
+    assert took_s < 20.0
+    states = _states(world)
+    assert states.total() == states["pending"] + states["unknown"]
+    assert states["unknown"] <= 1, "the one that may have left"

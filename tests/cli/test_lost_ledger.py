@@ -202,3 +202,23 @@ def test_what_a_killed_run_left_in_the_log_is_read_on_a_read_only_disk_too(world
     ledger_of(world).with_name("ledger.sqlite-shm").unlink()
     with read_only(world.state):
         assert world.lookout("datums", "list", "--state", "state").out == seen
+
+
+def test_results_that_are_gone_altogether_are_told(world: World) -> None:
+    shutil.rmtree(world.state / "objects")
+    assert "objects/validate" in world.lookout("run", "photos", "--state", "state", "--workers", "1", code=65).err
+
+
+@pytest.mark.parametrize("lost", ["objects/validate", "objects/threat-detect"])
+def test_results_whose_folder_is_gone_are_told_and_made_anew_by_verify(
+    world: World, finished: Finished, lost: str
+) -> None:
+    shutil.rmtree(world.state / lost)
+    done = world.lookout("run", "photos", "--state", "state", "--workers", "1", code=65)
+    assert "state/objects/" in done.err
+    assert "lookout run --verify" in done.err
+    letters = world.letters()
+    world.run("--rules", "rules", "--verify")
+    assert world.results().keys() == finished.results.keys()
+    assert world.letters() == letters
+    world.run()

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -21,6 +23,7 @@ from .shell import CALM, LOOKOUT, NEW, THREAT, World
 
 DEADLINE_S = 90.0
 FULL = Path("/dev/full")
+FOLLOW = ("status", "--state", "state", "--follow", "--every", "0.1", "--json")
 
 
 def _closed_reader() -> int:
@@ -218,3 +221,38 @@ def test_a_result_that_a_full_disk_tore_ends_with_75(finished: Finished) -> None
         assert done.returncode == 75
         assert b"No space left on device" in done.stderr
         assert b"Traceback" not in done.stderr
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_status_that_follows_goes_on_without_room_on_stderr_and_ends_with_a_code(
+    world: World, number: signal.Signals, code: int
+) -> None:
+    with FULL.open("wb") as full, _started(world, *FOLLOW, stderr=full) as following:
+        assert following.stdout is not None
+        assert json.loads(following.stdout.readline())["stages"]
+        world.put(NEW)
+        world.run()
+        assert json.loads(following.stdout.readline())["stages"]
+        following.send_signal(number)
+        assert following.wait(DEADLINE_S) == code
+
+
+def test_a_server_of_metrics_answers_without_room_on_stderr_and_ends_with_a_code(world: World) -> None:
+    port = _free_port()
+    command = ("metrics", "--state", "state", "--port", str(port))
+    with FULL.open("wb") as full, _started(world, *command, stderr=full) as serving:
+
+        def answers() -> bool:
+            assert serving.poll() is None
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                return b"lookout_" in answer.read()
+            return False
+
+        _until(answers, "an answer")
+        serving.send_signal(signal.SIGTERM)
+        assert serving.wait(DEADLINE_S) == 130

@@ -200,7 +200,7 @@ def test_any_history_has_at_most_one_lasting_trouble_of_a_kind_and_keeps_what_en
         ]
         begins = {(one.kind, one.begin_s) for one in kept}
         assert all((one.kind, one.begin_s) in begins for one in before)
-        assert findings_from_json(findings_to_json(kept)) == kept
+        assert findings_from_json("porch", findings_to_json(kept)) == kept
 
 
 def _gap(made: Device, at_s: float) -> float:

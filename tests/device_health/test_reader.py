@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from devkit.contracts.ledger_kit import ManualClock, record, seen
 from devkit.fakes.memory_kv import memory_ledger
 from lookout.domain.device_health.records import DAY_S, HOUR_S, Kind
+from lookout.domain.errors import Corrupt
 from lookout.domain.records import Outcome, State
 from lookout.ledger.batches import BatchLedger
 from lookout.ledger.sqlite import SqliteLedger
-from lookout.reports.device_health import DeviceHealth, HealthReader
+from lookout.reports.device_health import KEPT, DeviceHealth, HealthReader
 from lookout.reports.metrics import Measures
 from lookout.reports.status import look
 from stages.pipeline import PIPELINE
@@ -164,3 +167,16 @@ def test_metrics_count_devices_by_kind(site: Site) -> None:
     }
     assert values["lookout_devices", None] == 2
     assert [values["lookout_troubled_devices", kind.value] for kind in Kind] == [1, 0, 0, 0, 0]
+
+
+DAMAGES = ['[{"kine": "silent", "begin_s": 1.0, "value": 2.0}]', '[{"kind": "silenu"}]', "[7]", "{", "null"]
+
+
+@pytest.mark.parametrize("damaged", DAMAGES)
+def test_damaged_trouble_is_told_with_the_device(tmp_path: Path, damaged: str) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with closing(SqliteLedger(path)) as ledger:
+        with closing(sqlite3.connect(path)) as file, file:
+            file.execute("INSERT INTO policy VALUES (?, 'porch', '', ?)", (KEPT, damaged))
+        with pytest.raises(Corrupt, match="trouble of the device porch"):
+            HealthReader(PIPELINE).look(ledger, START_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -137,3 +138,31 @@ def test_it_loads_neither_a_stage_nor_what_one_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_intake_without_room_on_stderr_listens_and_ends_with_a_code(number: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LOOKOUT_")}
+    given = clean | GIVEN | {"LOOKOUT_INTAKE_LISTEN": f"127.0.0.1:{port}", "LOOKOUT_LOG": "debug"}
+    command = [sys.executable, "-m", "event_sources.intake"]
+    with Path("/dev/full").open("wb") as full, subprocess.Popen(command, cwd=ROOT, env=given, stderr=full) as started:
+        try:
+            end_s = time.monotonic() + 60
+            while not is_open(port):
+                assert started.poll() is None
+                assert time.monotonic() < end_s
+                time.sleep(0.05)
+            started.send_signal(number)
+            assert started.wait(60) in {0, 75, 130}
+        finally:
+            started.kill()
+
+
+def is_open(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -9,6 +9,7 @@ from dataclasses import asdict, fields
 from operator import attrgetter
 from typing import Any, Final
 
+from lookout.domain.kept_text import read_kept
 from lookout.domain.policy.records import (
     Entry,
     Event,
@@ -37,7 +38,7 @@ def group_to_json(group: Group) -> str:
 
 def group_from_json(text: str) -> Group:
     """Return the group that ``group_to_json`` wrote."""
-    return _group_from_plain(json.loads(text))
+    return read_kept("the state of a group", text, _group_from_plain)
 
 
 def kept_group_to_json(kept: KeptGroup) -> str:
@@ -48,7 +49,11 @@ def kept_group_to_json(kept: KeptGroup) -> str:
 
 def kept_group_from_json(text: str) -> KeptGroup:
     """Return what ``kept_group_to_json`` wrote."""
-    group, policy, waiting = json.loads(text)
+    return read_kept("the state of a group", text, _kept_group)
+
+
+def _kept_group(plain: list[Any]) -> KeptGroup:
+    group, policy, waiting = plain
     return KeptGroup(
         group=_group_from_plain(group),
         policy=None if policy is None else _policy(**policy),
@@ -86,7 +91,7 @@ def decisions_to_json(decisions: Iterable[PictureDecision]) -> str:
 
 def decisions_from_json(text: str) -> list[PictureDecision]:
     """Return what ``decisions_to_json`` wrote."""
-    return [_decision(**plain) for plain in json.loads(text)]
+    return read_kept("the decisions on a picture", text, lambda plain: [_decision(**one) for one in plain])
 
 
 def undated(text: str) -> str:
@@ -112,7 +117,11 @@ def silences_to_json(silences: Iterable[Silence]) -> str:
 
 def silences_from_json(text: str) -> tuple[Silence, ...]:
     """Return what ``silences_to_json`` wrote."""
-    return tuple(Silence(**{**plain, "devices": tuple(plain["devices"])}) for plain in json.loads(text))
+    return read_kept("the silences", text, lambda plain: tuple(map(_silence, plain)))
+
+
+def _silence(plain: Mapping[str, Any]) -> Silence:
+    return Silence(**{**plain, "devices": tuple(plain["devices"])})
 
 
 def sightings_to_json(sightings: Sightings) -> str:
@@ -122,7 +131,11 @@ def sightings_to_json(sightings: Sightings) -> str:
 
 def sightings_from_json(text: str) -> Sightings:
     """Return the sightings that ``sightings_to_json`` wrote."""
-    newest_s, boxes = json.loads(text)
+    return read_kept("the sightings of a device", text, _sightings)
+
+
+def _sightings(plain: list[Any]) -> Sightings:
+    newest_s, boxes = plain
     return Sightings(
         -math.inf if newest_s is None else newest_s,
         {
@@ -139,7 +152,7 @@ def kept_to_json(kept: Kept) -> str:
 
 def kept_from_json(text: str) -> Kept:
     """Return what ``kept_to_json`` wrote."""
-    return Kept(**json.loads(text))
+    return read_kept("what is kept of a decision", text, lambda plain: Kept(**plain))
 
 
 def _fields(record: Any) -> dict[str, Any]:

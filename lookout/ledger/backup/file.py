@@ -17,7 +17,6 @@ import gzip
 import hashlib
 import json
 import os
-import stat
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from lookout.domain.errors import Corrupt, InputRejected, Unavailable
+from lookout.filesystem.files import open_named
 from lookout.ledger.backup.entries import kind_of, read_entry, write_entry
 from lookout.ledger.maintenance import Entry, UpkeepLedger
 
@@ -194,12 +194,7 @@ def _damaged(path: Path, why: str) -> InputRejected:
 def _opened(path: Path) -> BinaryIO:
     """Return the file, if it is a regular one: a pipe or a device is never waited for. Raises InputRejected, or
     OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise InputRejected(
-            "is a directory, a pipe or a device", str(path), "name a file that lookout ledger backup wrote"
-        )
+    descriptor, _ = open_named(path, "name a file that lookout ledger backup wrote")
     return os.fdopen(descriptor, "rb")
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import grpc  # type: ignore[import-untyped]
 
 from lookout.domain.errors import InputRejected
+from lookout.filesystem.files import MAX_SETTING_BYTES, read_named
 from lookout.ledger.etcd import messages
 from lookout.ledger.etcd.address import Address
 from lookout.ledger.etcd.login import login_of
@@ -79,6 +80,6 @@ class Connection(etcd3.Etcd3Client):  # type: ignore[misc]
 
 def _content(path: Path | None) -> bytes | None:
     try:
-        return path.read_bytes() if path is not None else None
+        return read_named(path, MAX_SETTING_BYTES) if path is not None else None
     except OSError as exc:
         raise InputRejected(f"cannot be read: {exc.strerror}", str(path)) from exc

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 from lookout.domain.errors import InputRejected
 from lookout.domain.policy.records import Policy
-from lookout.filesystem.files import failure
-from stages.strict_json import printable, read
+from lookout.filesystem.files import failure, read_named
+from stages.strict_json import MAX_BYTES, printable, read
 from stages.threat_detect.rules import rules as version1
 from stages.threat_detect.rules.classes import ClassRef
 from stages.threat_detect.rules.version2.reading import check_rules_of_a_device, parse_tree
@@ -48,14 +48,22 @@ class Rulebook:
     notes: tuple[str, ...]
 
 
-def find_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Give names and contents of a rule file, or of all rule files in a folder; notes and hidden files are left out.
-    Raises InputRejected for a path that is neither or cannot be read."""
+def find_files(path: Path) -> list[Path]:
+    """Return a rule file, or all rule files in a folder; notes and hidden files are left out. Raises InputRejected for
+    a path that cannot be read."""
     try:
-        paths = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]
-        for one in paths:
-            if not path.is_dir() or not version1.is_note(one.name):
-                yield one.name, one.read_bytes()
+        if not path.is_dir():
+            return [path]
+        found = (one for one in path.iterdir() if one.exists() and not one.is_dir())
+        return sorted(one for one in found if not version1.is_note(one.name))
+    except OSError as exc:
+        raise failure(str(path), exc) from exc
+
+
+def read_file(path: Path) -> bytes:
+    """Read a rule file. Raises InputRejected for one that cannot be one: a pipe, or one that is too large."""
+    try:
+        return read_named(path, MAX_BYTES)
     except OSError as exc:
         raise failure(str(path), exc) from exc
 
@@ -76,7 +84,7 @@ def read_rules(name: str, tree: object, *, trial: bool) -> tuple[list[Entry], tu
 
 def open_rulebook(path: Path) -> Rulebook:
     """Return the rules at a path, for a trial. Raises InputRejected, with a sentence, for what cannot be used."""
-    return rulebook_of({name: read_tree(name, data) for name, data in find_files(path)}, str(path))
+    return rulebook_of({one.name: read_tree(one.name, read_file(one)) for one in find_files(path)}, str(path))
 
 
 def rulebook_of(trees: Mapping[str, object], where: str) -> Rulebook:
