@@ -51,11 +51,14 @@ test-page: .venv/dev.stamp ## Test the page in headless Chromium (installs Chrom
 test-long: .venv/dev.stamp ## The long forms of the kill and property tests
 	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not services and not cluster"
 
-test-services: .venv/dev.stamp servers ## Test on real MinIO and etcd, which each test starts and stops by itself
+nats-server: servers
+	@$(PYTHON) scripts/servers.py nats-server
+
+test-services: .venv/dev.stamp nats-server ## Test on real MinIO, etcd and NATS, which each test starts and stops by itself
 	@bash scripts/clients.sh
 	$(BIN)/python -m pytest $(PARALLEL) -m "services and not slow"
 
-test-services-long: .venv/dev.stamp servers ## The long forms of the tests on real servers
+test-services-long: .venv/dev.stamp nats-server ## The long forms of the tests on real servers
 	$(BIN)/python -m pytest -m "services and slow"
 
 test-storm: .venv/dev.stamp servers ## Storms for MINUTES=60 in all from seed SEED=1 on, half of them on servers (as root; docs/reliability.md)
@@ -127,4 +130,4 @@ messages: .venv/dev.stamp ## Generate the messages of etcd from lookout/ledger/e
 clean: ## Remove the environment and the sample state
 	rm -rf .venv $(STATE) build *.egg-info
 
-.PHONY: help setup run test test-page test-long test-services test-services-long test-storm servers services services-down cluster-servers cluster cluster-images cluster-down test-cluster test-cluster-long deploy check audit audit-versions bench bench-services bench-cluster bench-events lock messages clean
+.PHONY: help setup run test test-page test-long test-services test-services-long test-storm servers nats-server services services-down cluster-servers cluster cluster-images cluster-down test-cluster test-cluster-long deploy check audit audit-versions bench bench-services bench-cluster bench-events lock messages clean

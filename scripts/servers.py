@@ -166,6 +166,7 @@ SERVERS: Final = (
         module="github.com/nats-io/nats-server/v2",
         version="v2.15.3",
         package="github.com/nats-io/nats-server/v2",
+        group="cluster",
     ),
 )
 GROUPS: Final = tuple(dict.fromkeys(server.group for server in SERVERS))
