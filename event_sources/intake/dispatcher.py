@@ -259,7 +259,7 @@ class Dispatcher:
             try:
                 if self._cut(ledger, first, now_s, keep) is not None:
                     self._metrics.left.observe(self._clock() - min(first.values()))
-            except InputRejected as error:  # it has just stopped to take any: the next step sees which does
+            except InputRejected as error:  # it has just stopped taking batches: the next step sees which does
                 log.info("not assigned", run=run, why=error)
                 return
             runs.assigned(ledger, run)

@@ -19,7 +19,8 @@ from lookout.log import get_logger
 
 log = get_logger(__name__)
 
-LOOKS: Final = 16
+LOOKS: Final = 4
+"""Half of the threads that the recorder has for its looks."""
 
 
 class HintReader:

@@ -113,7 +113,8 @@ class IntakeApi:
         for event in events:
             if event.bucket == self._buckets.pictures or event.bucket in self._buckets.references:
                 self._metrics.events.labels(event.bucket, event.kind).inc()
-                self._metrics.note_delay("durable", event.at_s)
+                if event.bucket == self._buckets.pictures and event.key in pictures:
+                    self._metrics.note_delay("durable", event.at_s)
             else:
                 self._metrics.ignored.labels("bucket").inc()
                 log.info("ignored", bucket=event.bucket, key=event.key)

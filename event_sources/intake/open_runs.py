@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from event_sources.intake.metrics import Metrics
-from lookout.domain.errors import InputRejected
+from lookout.domain.errors import InputRejected, Unavailable
 from lookout.ledger.batches import UNFINISHED
 from lookout.ledger.open_runs import OPENING_S, OpenRunLedger, RunState, RunView, opening, release_of, was_opened
 from lookout.ledger.rules.open_runs import state_of
@@ -69,14 +69,18 @@ class OpenRuns:
         return not self._views
 
     def look(self, ledger: OpenRunLedger, now_s: float) -> None:
-        """Look at all runs: have those started that nobody has, move the batches of the lost, and bury these. Raises
-        LookoutError."""
+        """Look at all runs: have those started that nobody has, move the batches of the lost, and bury these. What
+        cannot be started now is tried again in the next look. Raises LookoutError for all else."""
         self._views = ledger.open_runs()
         known = {view.record.id for view in self._views}
         self._posted = {run: attempt for run, attempt in self._posted.items() if run in known}
         for view in self._views:
             if not was_opened(view.record) and view.lease is None:
-                self._post_if_due(view, now_s)
+                try:
+                    self._post_if_due(view, now_s)
+                except Unavailable as error:
+                    self._metrics.troubles.inc()
+                    log.warning("run not posted", run=view.record.id, error=error)
         lost = [view for view in self._views if self._state(view, now_s) is RunState.LOST]
         self._first = False
         self._lost_since_s = {view.record.id: self._lost_since_s.get(view.record.id, now_s) for view in lost}
@@ -119,7 +123,7 @@ class OpenRuns:
         record = opening(self._new_id(now_s), self.pace.release, now_s)
         ledger.start_run(record)
         self._views.append(RunView(record=record))
-        self._metrics.batches.labels("run begun").inc()
+        self._metrics.batches.labels("run_begun").inc()
         log.info("run begun", run=record.id)
         return record.id
 
@@ -147,7 +151,7 @@ class OpenRuns:
                 return
             try:
                 moved = ledger.move_batch(batch.id, chosen[0], self.pace.opening_s)
-            except InputRejected as error:  # it has just stopped to take any; the next look says which does
+            except InputRejected as error:  # it has just stopped taking batches; the next look says which does
                 log.info("not moved", batch=batch.id, why=error)
                 return
             if moved is not None:

@@ -32,29 +32,41 @@ def session_in(ledger: OpenRunLedger, folder: Path, name: str) -> Iterator[str]:
         place = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise failure(str(path), exc) from exc
+    mine = False
     try:
         mine = _is_free(place)
-        if mine and (token := os.pread(place, 100, 0).decode(errors="replace")):
-            log.info("session of a killed process ended", place=str(path))
+        if mine and (token := _read(place)):
             ledger.end_session(token)
+            log.info("session of a killed process ended", place=str(path))
         with ledger.session() as owner:
             if mine:
                 _write(place, ledger.session_token(owner))
             yield owner
+    finally:
         if mine:
             _write(place, "")
-    finally:
         os.close(place)
 
 
 def _is_free(place: int) -> bool:
     try:
         fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:  # another process has it, or the file system has no locks
         return False
     return True
 
 
+def _read(place: int) -> str:
+    try:
+        return os.pread(place, 100, 0).decode(errors="replace")
+    except OSError as exc:
+        log.warning("place of a session cannot be read", error=exc)
+        return ""
+
+
 def _write(place: int, token: str) -> None:
-    os.ftruncate(place, 0)
-    os.pwrite(place, token.encode(), 0)
+    try:
+        os.ftruncate(place, 0)
+        os.pwrite(place, token.encode(), 0)
+    except OSError as exc:
+        log.warning("place of a session cannot be written", error=exc)

@@ -163,7 +163,8 @@ def _adopt(opened: Deployment, pipeline: Pipeline, workers: Workers, options: Ru
     if passes not in (None, OF_MODEL):
         obstacle = try_stage(opened, workers, stage, opened.ledger.references("model"))
         if obstacle is not None:
-            raise InputRejected(f"the model in force cannot do {passes}: {obstacle}", "--passes", "give others")
+            hint = "give others with --passes, or --passes model"
+            raise InputRejected(f"the model in force cannot do {passes}: {obstacle}", "--passes", hint)
     opened.pipeline_in_force(options.threshold, options.passes)
 
 

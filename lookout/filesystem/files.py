@@ -137,13 +137,13 @@ def open_named(path: Path, hint: str = "") -> tuple[int, os.stat_result]:
 
 def read_named(path: Path, max_bytes: int) -> bytes:
     """Read the whole file that a person or a setting names. Raises as ``open_named``, and InputRejected for one with
-    more bytes, of which nothing is read, and for one that grows meanwhile."""
+    more bytes, of which nothing is read, and for one whose size changes meanwhile."""
     fd, found = open_named(path)
     if found.st_size > max_bytes:
         os.close(fd)
         raise InputRejected(f"expected at most {max_bytes} bytes, got {found.st_size}", str(path))
     data = read_open(fd, found.st_size)
-    if len(data) > found.st_size:
+    if len(data) != found.st_size:
         raise InputRejected("is being written", str(path), "try again when it is complete")
     return data
 

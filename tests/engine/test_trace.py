@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-
 import pytest
 
-from lookout.domain.errors import Corrupt, InputRejected
+from lookout.domain.errors import InputRejected
 from lookout.reports.provenance import Node, Tracer
 
 from .world import Text, World
@@ -102,13 +99,3 @@ def test_a_trace_is_plain_json(traced: World) -> None:
     document = back(traced, "sums", "overview.txt").as_json()
     assert document["kind"] == "object"
     assert document["children"][0]["children"][0]["role"] == "members"  # type: ignore[index,call-overload]
-
-
-def test_a_maker_without_the_output_that_led_to_it_is_told_as_damage(traced: World) -> None:
-    with traced.ledger() as ledger:
-        with closing(sqlite3.connect(traced.root / "state" / "ledger.sqlite")) as file, file:
-            assert file.execute("UPDATE makers SET key = 'good/a/9' WHERE key = 'good/a/1'").rowcount
-        tracer = Tracer(traced.pipeline, ledger)
-        for trace in (tracer.back, tracer.forward):
-            with pytest.raises(Corrupt, match="the record of first of a/1: expected an output good/a/9"):
-                trace("first", "good/a/9")

@@ -39,7 +39,9 @@ def file_from_meta(reference: Reference) -> FileFacts:
         rules=tuple(_rule(rule) for rule in _items(meta.get("rules"))),
         sites=_globs_by_name(meta.get("sites")),
         clocks=tuple(_texts(globs) for globs in _list(meta.get("clocks"))),
-        meanings={int(number): str(name) for number, name in _fields(meta.get("meanings")).items()},
+        meanings={
+            int(number): str(name) for number, name in _fields(meta.get("meanings")).items() if number.isdecimal()
+        },
     )
 
 
@@ -73,8 +75,7 @@ def _rule(meta: JsonObject) -> RuleFacts:
 
 
 def _wishes(wanted: Json) -> Iterator[Wish]:
-    for pair in _list(wanted):
-        least, classes = _list(pair)
+    for least, classes in (pair for pair in map(_list, _list(wanted)) if len(pair) == 2):
         yield Wish(
             min_score=float(least) if isinstance(least, int | float) else None,
             classes=tuple(one for one in _list(classes) if isinstance(one, int | str)),

@@ -84,6 +84,8 @@ def _notify(store: MinioStore, bucket: str, wanted: Sequence[Target]) -> BucketS
                 raise
             arns = ", ".join(one.arn for one in wanted)
             raise InputRejected(
-                "the server has no such target", arns, "set MINIO_NOTIFY_WEBHOOK_* where the server is started"
+                "the server lacks one of the targets",
+                arns,
+                "set MINIO_NOTIFY_WEBHOOK_* for events and MINIO_NOTIFY_NATS_* for hints where the server is started",
             ) from error
     return BucketState(bucket=bucket, full_name=name, done=tuple(one.said for one in wanted))
