@@ -319,6 +319,19 @@ class OpenRunsContract:
         assert party.ledger.move_batch("3", "run") is None
         assert party.view().unfinished == {"1": ("a",)}
 
+    def test_who_publishes_after_a_dead_process_does_not_wait(self, party: Party, keeper: Party) -> None:
+        party.begin()
+        party.assign("1", "a")
+        keeper.finish(keeper.claim("a"))
+        dead = keeper.ledger.unpublished()
+        handed = dead.__enter__()
+        party.ledger.end_session(keeper.ledger.session_token(keeper.owner))
+        with party.ledger.unpublished() as changes:
+            assert list(changes) == list(handed) != []
+        dead.__exit__(None, None, None)
+        with party.ledger.unpublished() as changes:
+            assert list(changes) == list(handed), "who was frozen may have put something late"
+
     def test_the_session_of_a_dead_process_is_ended_by_its_token(self, party: Party, keeper: Party) -> None:
         party.begin()
         assert keeper.ledger.lease_run("run", keeper.owner) is not None

@@ -136,8 +136,8 @@ class OpenRunLedger(BatchLedger):
 
     @abstractmethod
     def session_token(self, owner: str) -> str:
-        """Return a text by which ``end_session`` knows a session of this connection. Raises ValueError for an owner
-        whose session is not open."""
+        """Return a text by which ``end_session`` knows a session of this ledger, and what it publishes. Raises
+        ValueError for an owner whose session is not open."""
 
     @abstractmethod
     def end_session(self, token: str) -> None:

@@ -283,10 +283,12 @@ class KvLedger(OpenRunLedger, UpkeepLedger):
         return self._open_runs.waiting(run, stage, owner)
 
     def session_token(self, owner: str) -> str:
-        return self._open_runs.session_token(owner)
+        return f"{self._open_runs.session_token(owner)} {self._publishing.publisher}"
 
     def end_session(self, token: str) -> None:
-        return self._open_runs.end_session(token)
+        lease, _, publisher = token.partition(" ")
+        self._open_runs.end_session(lease)
+        self._publishing.end_of(publisher)
 
     def revision(self) -> int:
         return self._open_runs.revision()

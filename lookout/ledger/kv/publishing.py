@@ -61,6 +61,17 @@ class Publishing:
             self._life.end()
             self._life = None
 
+    @property
+    def publisher(self) -> str:
+        """Text that names this ledger where it publishes."""
+        return self._space.kv.id
+
+    def end_of(self, publisher: str) -> None:
+        """End the publication of another ledger, which is dead. One that is frozen finds its key gone when it wakes."""
+        held = self._space.kv.read([Range(self._space.name(keys.PUBLISHING))]).get(0).kvs
+        if held and slot_values.load(held[0], _publisher)[0] == publisher:
+            self._let_go(held[0].create_revision)
+
     # --- taking -----------------------------------------------------------------------------------------------------
 
     def _take_changes(
