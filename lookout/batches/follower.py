@@ -39,6 +39,7 @@ class RunFollower:
     over: bool = field(default=False, init=False)
     """True if the run is over, so that nothing more is to be expected."""
     engine: Engine = field(init=False)
+    _stopped: bool = field(default=False, init=False)
     _prepared: tuple[object, ...] | None = field(default=None, init=False)
     _compared_at_s: float = field(default=0.0, init=False)
 
@@ -47,6 +48,7 @@ class RunFollower:
 
     def stop(self) -> None:
         """End soon. For any thread, and for signal handlers."""
+        self._stopped = True
         self.engine.stop()
 
     def wake(self) -> None:
@@ -63,7 +65,9 @@ class RunFollower:
         candidates = None if self.stage.grouped else self
         self.engine.follow([self.stage], quiet_s=QUIET_S, patience_s=PATIENCE_S, candidates=candidates)
         if self.over and self.stage.grouped:
-            self.make_engine().work([self.stage])
+            self.engine = self.make_engine()
+            if not self._stopped:
+                self.engine.work([self.stage])
 
     def keys(self, stage: Stage) -> Sequence[str]:
         """Return the candidates: see ``Candidates``. Raises Unavailable when this process was frozen for longer than

@@ -16,7 +16,7 @@ from typing import Final
 
 from lookout.batches.closing import end_of, look_back
 from lookout.batches.cutter import ordinary
-from lookout.domain.errors import Unavailable
+from lookout.domain.errors import InputRejected, Unavailable
 from lookout.domain.pipeline import Pipeline
 from lookout.ledger.batches import Batch
 from lookout.ledger.open_runs import OpenRunLedger, RunLease, RunView, release_of
@@ -116,13 +116,22 @@ class Keeper:
         while not (self._stopping.is_set() or self._has_ended()):
             missing = sorted(set(self.stages) - self._view().present)
             if not missing:
-                lease = self.ledger.lease_run(self.run, self.owner)
+                lease = self._lease()
                 if lease is not None:
                     return lease
             if self.monotonic() >= ends_s:
                 why = f"{', '.join(missing)} did not come" if missing else "another keeper has it"
                 raise Unavailable(f"run {self.run}", f"{why} in {self.pace.begin_s:g} s")
             self._pause(ROUND_S)
+        return None
+
+    def _lease(self) -> RunLease | None:
+        """Take the run's lease; None while another has it, and when the run has just ended."""
+        try:
+            return self.ledger.lease_run(self.run, self.owner)
+        except InputRejected:
+            if not self._has_ended():
+                raise
         return None
 
     def _view(self) -> RunView:
