@@ -119,6 +119,13 @@ SERVERS: Final = (
         lock="etcd",
     ),
     Server(
+        name="nats-server",
+        module="github.com/nats-io/nats-server/v2",
+        version="v2.15.3",
+        package="github.com/nats-io/nats-server/v2",
+        group="cluster",
+    ),
+    Server(
         name="pause",
         module="lookout/scripts/servers/pause",
         version="v1",
@@ -160,13 +167,6 @@ SERVERS: Final = (
         package="lookout/scripts/servers/kube-router",
         group="cluster",
         lock="kube-router",
-    ),
-    Server(
-        name="nats-server",
-        module="github.com/nats-io/nats-server/v2",
-        version="v2.15.3",
-        package="github.com/nats-io/nats-server/v2",
-        group="cluster",
     ),
 )
 GROUPS: Final = tuple(dict.fromkeys(server.group for server in SERVERS))
