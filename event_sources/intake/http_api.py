@@ -113,7 +113,7 @@ class IntakeApi:
         for event in events:
             if event.bucket == self._buckets.pictures or event.bucket in self._buckets.references:
                 self._metrics.events.labels(event.bucket, event.kind).inc()
-                if event.bucket == self._buckets.pictures and event.key in pictures:
+                if event.bucket == self._buckets.pictures:
                     self._metrics.note_delay("durable", event.at_s)
             else:
                 self._metrics.ignored.labels("bucket").inc()

@@ -235,7 +235,7 @@ def test_hints_are_set_up_beside_the_events_for_new_pictures_only_and_end_withou
 
 def test_a_target_that_the_server_has_not_is_refused(site: Site) -> None:
     line = site.refused("init", "--notify", ARN)
-    assert "no such target" in line
+    assert "lacks one of the targets" in line
     assert "MINIO_NOTIFY_WEBHOOK" in line
 
 
