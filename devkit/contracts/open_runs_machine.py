@@ -35,7 +35,7 @@ KEEPERS = (("keeper", 0), ("keeper", 1))
 WORKERS = (("s", 0), ("t", 0), ("s", 1))
 PARTIES = (*INTAKES, *KEEPERS, *WORKERS)
 SKEW_S = dict(zip(PARTIES, (0.0, 7.0, -3.0, 2.0, 0.0, 5.0, -5.0), strict=True))
-"""How far the clocks of the parties are ahead."""
+"""Seconds by which the clock of each party is ahead."""
 ACTIONS = {
     "intake": ("land", "assign", "recover", "bury"),
     "keeper": ("keep", "end", "close"),
@@ -43,7 +43,7 @@ ACTIONS = {
     "t": ("work", "work"),
 }
 Action = tuple[tuple[str, int], str, int]
-"""Who does what, and a number that chooses among what there is."""
+"""Party, its act, and a number that chooses among what there is."""
 actions = st.tuples(
     st.sampled_from([(who, what) for who in PARTIES for what in ACTIONS[who[0]]]), st.integers(min_value=0, max_value=1)
 ).map(lambda drawn: (*drawn[0], drawn[1]))

@@ -12,7 +12,7 @@ from lookout.app.channel_checks import channel_notes
 from lookout.app.deployment import Deployment
 from lookout.domain.pipeline import Pipeline, Refused, device_of, silent_units
 from lookout.domain.records import Json, JsonObject, Record, State
-from lookout.domain.rule_fit.records import FitNote
+from lookout.domain.rule_fit.records import FitNote, gravest_first
 from lookout.ledger.port import Ledger
 from lookout.outbox.unsent import Unsent, find_unsent
 from lookout.references.fit import FitReader
@@ -159,8 +159,7 @@ class Summary:
 
 def note_lines(notes: Sequence[FitNote], most: int = NOTES_SHOWN) -> list[str]:
     """Tell of what does not fit, rules without any effect first."""
-    ordered = sorted(notes, key=lambda note: not note.without_effect)
-    lines = [f"  {printable(note.sentence)}" for note in ordered[:most]]
+    lines = [f"  {printable(note.sentence)}" for note in gravest_first(notes)[:most]]
     return lines + ([f"  and {len(notes) - most:,} more: --json names all"] if len(notes) > most else [])
 
 

@@ -20,7 +20,7 @@ MESSAGE_FILE: Final = Path("/dev/termination-log")
 _MESSAGE_BYTES: Final = 3000
 """Kubernetes keeps 4 KiB, of all containers of a pod 12."""
 _NAMED: Final = 5
-"""How many failed datums, and labels, are named."""
+"""Most failed datums, and labels, that are named."""
 
 
 @dataclass(frozen=True, kw_only=True)

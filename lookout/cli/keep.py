@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -11,17 +10,17 @@ import click
 from lookout.app.deployment import Deployment, Program
 from lookout.app.process import stop_on_signals
 from lookout.app.run_following import another_ledger, open_run_ledger
-from lookout.app.run_verdict import MESSAGE_FILE, Verdict, judge, write_verdict
+from lookout.app.run_verdict import Verdict, judge
 from lookout.app.session_place import session_in
 from lookout.batches.closing import look_back
 from lookout.batches.keeper import Keeper, Pace
 from lookout.batches.run_watch import RunWatch
-from lookout.cli.options import PATH, Templated, json_option, state_option
-from lookout.cli.output import echo_json
-from lookout.domain.errors import EXIT_OK, InputRejected
+from lookout.cli.options import Templated, json_option, state_option
+from lookout.cli.verdict import end_with, verdict_options
+from lookout.domain.errors import InputRejected
 
 _ABSENCE_S = 20.0
-"""How long the stages are waited for at the end."""
+"""Longest wait for the stages at the end."""
 
 
 @click.command(cls=Templated, short_help="Keep a run open for what lands, and end it.")
@@ -44,15 +43,7 @@ _ABSENCE_S = 20.0
     metavar="S",
     help="Take nothing more after so many seconds.",
 )
-@click.option("--to", type=PATH, metavar="DIR", help="Write the files device, count, found and failed there.")
-@click.option(
-    "--message",
-    type=PATH,
-    default=MESSAGE_FILE,
-    show_default=True,
-    metavar="FILE",
-    help="Write the sentence there too, if that file exists.",
-)
+@verdict_options
 @state_option
 @json_option
 @click.pass_obj
@@ -74,12 +65,7 @@ def keep(
     """
     with program.open(state) as opened:
         said = _keep(opened, run, Pace(linger_s=linger_s, drain_after_s=drain_after_s))
-    write_verdict(said, to, message)
-    if as_json:
-        echo_json(said.as_json())
-    else:
-        click.echo(said.as_text(), err=said.exit_code != EXIT_OK)
-    sys.exit(said.exit_code)
+    end_with(said, to, message, as_json=as_json)
 
 
 def _keep(opened: Deployment, run: str, pace: Pace) -> Verdict:

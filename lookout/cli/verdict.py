@@ -5,30 +5,47 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from lookout.app.deployment import Deployment, Program, find_object
 from lookout.app.run_verdict import MESSAGE_FILE, Verdict, judge, write_verdict
 from lookout.batches.closing import Found, close, give_up, look_back
-from lookout.cli.options import PATH, Templated, json_option, state_option
+from lookout.cli.options import PATH, F, Templated, json_option, state_option
 from lookout.cli.output import echo_json
 from lookout.domain.errors import EXIT_OK
+
+
+def verdict_options(function: F) -> F:
+    """Add ``--to`` and ``--message``: where a verdict is written beside its output."""
+    to = click.option("--to", type=PATH, metavar="DIR", help="Write the files device, count, found and failed there.")
+    message = click.option(
+        "--message",
+        type=PATH,
+        default=MESSAGE_FILE,
+        show_default=True,
+        metavar="FILE",
+        help="Write the sentence there too, if that file exists.",
+    )
+    return to(message(function))
+
+
+def end_with(said: Verdict, to: Path | None, message: Path, *, as_json: bool) -> NoReturn:
+    """Write and print a verdict, and end the command with its exit code."""
+    write_verdict(said, to, message)
+    if as_json:
+        echo_json(said.as_json())
+    else:
+        click.echo(said.as_text(), err=said.exit_code != EXIT_OK)
+    sys.exit(said.exit_code)
 
 
 @click.command(cls=Templated, short_help="End a run, and say what was found and what failed.")
 @click.option("--run", required=True, metavar="ID", help="The run that ends.")
 @click.option("--object", "name", default="", metavar="BUCKET/KEY", help="The picture that it was about.")
 @click.option("--batch", default="", metavar="ID", help="The batch that it was about, if it is of no run.")
-@click.option("--to", type=PATH, metavar="DIR", help="Write the files device, count, found and failed there.")
-@click.option(
-    "--message",
-    type=PATH,
-    default=MESSAGE_FILE,
-    show_default=True,
-    metavar="FILE",
-    help="Write the sentence there too, if that file exists.",
-)
+@verdict_options
 @state_option
 @json_option
 @click.pass_obj
@@ -50,13 +67,7 @@ def verdict(
     keys = [find_object(program.settings, name, [program.pipeline.inputs])[1]] if name else []
     with program.open(state) as opened:
         said = _end(opened, run, keys, batch)
-    text = said.as_text()
-    write_verdict(said, to, message)
-    if as_json:
-        echo_json(said.as_json())
-    else:
-        click.echo(text, err=said.exit_code != EXIT_OK)
-    sys.exit(said.exit_code)
+    end_with(said, to, message, as_json=as_json)
 
 
 def _end(opened: Deployment, run: str, keys: list[str], batch: str) -> Verdict:

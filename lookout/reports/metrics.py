@@ -24,7 +24,7 @@ from lookout.batches.cutter import ordinary
 from lookout.domain.device_health.records import Kind
 from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import AlertState
-from lookout.domain.rule_fit.records import FitNote
+from lookout.domain.rule_fit.records import FitNote, count_without_effect
 from lookout.domain.rule_fit.records import Kind as FitKind
 from lookout.ledger.port import Ledger
 from lookout.reports.device_health import DeviceHealth
@@ -155,7 +155,7 @@ def _rules(notes: Sequence[FitNote]) -> Iterator[Metric]:
     yield _gauge(
         "lookout_rules_without_effect",
         "Rules in force that can match nothing with this model and these devices.",
-        {(): len({(one.file, one.rule) for one in notes if one.without_effect})},
+        {(): count_without_effect(notes)},
     )
     yield _gauge(
         "lookout_rule_notes",

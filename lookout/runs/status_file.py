@@ -16,7 +16,7 @@ from typing import Final
 from lookout.domain.isolation import reason
 from lookout.domain.pipeline import Pipeline
 from lookout.domain.records import Json, JsonObject, State
-from lookout.domain.rule_fit.records import FitNote
+from lookout.domain.rule_fit.records import FitNote, count_without_effect, gravest_first
 from lookout.ledger.port import Ledger
 from lookout.log import get_logger
 from lookout.object_store.port import STATUS_KEY, ObjectStore
@@ -157,8 +157,8 @@ def look(
         "held_back_why": None if held is None else held.why,
         "watch": {name: number for name, number in find_troubles(ledger).items() if number},
         "rule_notes": len(notes),
-        "rule_notes_said": [_without_addresses(note.sentence) for note in _gravest(notes)[:MOST_NOTES]],
-        "rules_without_effect": len({(note.file, note.rule) for note in notes if note.without_effect}),
+        "rule_notes_said": [_without_addresses(note.sentence) for note in gravest_first(notes)[:MOST_NOTES]],
+        "rules_without_effect": count_without_effect(notes),
     }
 
 
@@ -182,10 +182,6 @@ def _is_news(report: JsonObject, visible: JsonObject) -> bool:
     if not isinstance(now_s, float) or not isinstance(before_s, float | int):
         return True
     return {**visible, "at_s": now_s} != report or not 0 <= now_s - before_s < RENEW_S
-
-
-def _gravest(notes: Sequence[FitNote]) -> list[FitNote]:
-    return sorted(notes, key=lambda note: not note.without_effect)
 
 
 def _without_addresses(text: str | None) -> str | None:

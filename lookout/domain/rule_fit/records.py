@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -109,3 +109,13 @@ class FitNote:
             "note": self.what,
             "without_effect": self.without_effect,
         }
+
+
+def gravest_first(notes: Iterable[FitNote]) -> list[FitNote]:
+    """Return the notes with those on rules without any effect first, else in their order."""
+    return sorted(notes, key=lambda note: not note.without_effect)
+
+
+def count_without_effect(notes: Iterable[FitNote]) -> int:
+    """Return the number of rules that can match nothing at all."""
+    return len({(note.file, note.rule) for note in notes if note.without_effect})
